@@ -1,0 +1,33 @@
+"""Everything that lazyrich raises on purpose.
+
+    LazyRichError
+    ├── InputError (also ValueError)     an argument is out of its range, or two do not fit together
+    ├── ConvergenceError                 a solver gave up; the message carries its own report
+    └── MissingExtraError (also ImportError)  an optional dependency is not installed
+
+A run that diverges is not an error: it is a *status* of the result.
+"""
+
+from __future__ import annotations
+
+
+class LazyRichError(Exception):
+    """Base of every error that lazyrich raises on purpose."""
+
+
+class InputError(LazyRichError, ValueError):
+    """An argument is out of its range, or two arguments do not fit together."""
+
+
+class ConvergenceError(LazyRichError):
+    """A numerical solver stopped before it reached its tolerance."""
+
+
+class MissingExtraError(LazyRichError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs {package}, which is not installed. "
+            f"Install it with: pip install 'lazyrich[{extra}]'"
+        )
