@@ -15,12 +15,42 @@ _HOME = {
     "InputError": "lazyrich._errors",
     "LazyRichError": "lazyrich._errors",
     "MissingExtraError": "lazyrich._errors",
+    "GramState": "lazyrich.theory.gram",
+    "LineData": "lazyrich.theory.data",
+    "LineState": "lazyrich.theory.gram",
+    "LinearNetwork": "lazyrich.theory.network",
+    "MomentData": "lazyrich.theory.data",
+    "descent": "lazyrich.theory.descent",
+    "flow": "lazyrich.theory.flow",
+    "learning_time": "lazyrich.theory.flow",
+    "neurons": "lazyrich.theory.neurons",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = [
+    "ConvergenceError",
+    "GramState",
+    "InputError",
+    "LazyRichError",
+    "LineData",
+    "LineState",
+    "LinearNetwork",
+    "MissingExtraError",
+    "MomentData",
+    "__version__",
+    "descent",
+    "flow",
+    "learning_time",
+    "neurons",
+]
 
 if TYPE_CHECKING:
     from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
+    from lazyrich.theory.data import LineData, MomentData
+    from lazyrich.theory.descent import descent
+    from lazyrich.theory.flow import flow, learning_time
+    from lazyrich.theory.gram import GramState, LineState
+    from lazyrich.theory.network import LinearNetwork
+    from lazyrich.theory.neurons import neurons
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

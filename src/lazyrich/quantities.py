@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, arXiv:2401.07085"
-BEAGLEHOLE2024 = "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
+BEAGLEHOLE2024 = (
+    "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
