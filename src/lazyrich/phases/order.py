@@ -99,8 +99,8 @@ def fit_exponent(
         raise InputError(f"a width exponent needs at least three values of `{dim}`")
     if not bool(((values > 0) & np.isfinite(values)).all()):
         raise InputError("a width exponent needs positive and finite values: take their size first")
-    x, y = xr.broadcast(np.log(values[dim]), np.log(values))
-    fit = stats.linregress(x.values.ravel(), y.values.ravel())
+    x, y = (np.log(part.values.ravel()) for part in xr.broadcast(values[dim], values))
+    fit = stats.linregress(x, y)
     half = stats.t.ppf((1 + confidence) / 2, x.size - 2) * fit.stderr
     return xr.Dataset(
         {"exponent": fit.slope, "low": fit.slope - half, "high": fit.slope + half},

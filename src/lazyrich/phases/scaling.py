@@ -79,8 +79,8 @@ class Power:
         constant: its value at width 1.
 
     Example:
-        >>> Power("-1/2", 3.0).at(100)
-        0.3
+        >>> Power("-1/2", 3.0).at(4)
+        1.5
     """
 
     exponent: Fraction
