@@ -16,7 +16,16 @@ from lazyrich.quantities import VOCABULARY, Quantity
 _EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
-_ALIGN = re.compile(r'columnalign="(left|right|center)"')  # browsers know only the CSS
+_BARS = re.compile(r"(?<!\\left)(?<!\\right)\\([lr])([vV])ert(?![a-z])")
+_SIDES = {"l": "left", "r": "right"}
+_REWRITES = (  # what browsers and the converter do not agree on
+    (re.compile(r'columnalign="(left|right|center)"'), r'style="text-align: -webkit-\1"'),
+    (re.compile(r"<mi>(&#x003(?:9|A)[0-9A-F];)</mi>"), r'<mi mathvariant="normal">\1</mi>'),  # Γ…Ω
+    (re.compile(r"<mi>&#x000B1;</mi>"), "<mo>&#x000B1;</mo>"),  # ±
+    (re.compile(r"<mi>&#x0007E;</mi>"), "<mo>&#x0223C;</mo>"),  # ∼
+    (re.compile(r"<mo>&#x0221E;</mo>"), "<mi>&#x0221E;</mi>"),  # ∞
+    (re.compile(r"<mo>(/|&#x0002F;)</mo>"), r'<mo lspace="0.08em" rspace="0.08em">/</mo>'),
+)
 _VOCABULARY_MARK = "<!-- vocabulary -->"
 
 
@@ -31,9 +40,16 @@ def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes
 
 
 def _to_mathml(match: re.Match[str]) -> str:
-    display = "block" if match["tag"] == "div" else "inline"
-    mathml = convert(unescape(match["latex"]).strip(), display=display)
-    return _ALIGN.sub(r'style="text-align: \1"', mathml)
+    """One equation; bars `\\lVert … \\rVert` and `\\lvert … \\rvert` become a group."""
+    latex = _BARS.sub(_sided, unescape(match["latex"]).strip())
+    mathml = convert(latex, display="block" if match["tag"] == "div" else "inline")
+    for pattern, replacement in _REWRITES:
+        mathml = pattern.sub(replacement, mathml)
+    return mathml
+
+
+def _sided(bar: re.Match[str]) -> str:
+    return rf"\{_SIDES[bar[1]]}\{bar[1]}{bar[2]}ert"
 
 
 def vocabulary_table() -> str:
@@ -49,8 +65,14 @@ def vocabulary_table() -> str:
 
 
 def _row(quantity: Quantity) -> list[str]:
-    texts = (quantity.symbol, quantity.meaning, quantity.units, _range(quantity), quantity.source)
-    return [f"`{quantity.name}`", *(escape(text).replace("|", "&#124;") for text in texts)]
+    texts = (quantity.symbol, quantity.meaning, quantity.units, _range(quantity))
+    shown = (escape(text).replace("|", "&#124;") for text in texts)
+    return [f"`{quantity.name}`", *shown, _source(quantity)]
+
+
+def _source(quantity: Quantity) -> str:
+    paper = re.search(r"arXiv:(\S+)", quantity.source)
+    return f"[{paper[0]}](https://arxiv.org/abs/{paper[1]})" if paper else "derived here"
 
 
 def _range(quantity: Quantity) -> str:
