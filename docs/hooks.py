@@ -40,7 +40,7 @@ def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes
 
 
 def _to_mathml(match: re.Match[str]) -> str:
-    """One equation; bars `\\lVert … \\rVert` and `\\lvert … \\rvert` become a group."""
+    """One equation; a pair of bars becomes a group, so that exponents sit on the pair."""
     latex = _BARS.sub(_sided, unescape(match["latex"]).strip())
     mathml = convert(latex, display="block" if match["tag"] == "div" else "inline")
     for pattern, replacement in _REWRITES:
