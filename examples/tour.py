@@ -32,7 +32,12 @@ WIDTH = 1_000
 STEPS = 2_000
 SEED = 0
 COARSENESS = (1, 2, 4, 8)  # step sizes, in units of the finest
-QUANTITIES = ("output", "loss", "alignment", "ntk_change")
+QUANTITIES = {
+    "output": "output",
+    "loss": "loss",
+    "alignment": "alignment of the layers",
+    "ntk_change": "change of the kernel",
+}
 Array = np.ndarray[Any, Any]
 
 
@@ -176,12 +181,15 @@ def draw_comparison(results: dict[str, dict[str, Any]], target: Path) -> None:
             "gradient flow, closed form": found["flow"],
             "gradient descent, recursion": found["descent"],
         }
-        for quantity, ax in zip(QUANTITIES, row, strict=True):
+        for (quantity, title), ax in zip(QUANTITIES.items(), row, strict=True):
             plot.trajectory(lines, quantity, points={"PyTorch": found["torch"]}, ax=ax)
-            ax.get_legend().set_visible(quantity == QUANTITIES[0] and name == next(iter(results)))
-            ax.set_xlabel("step")
             ax.lines[1].set_linestyle("--")
+            ax.get_legend().remove()
+            ax.set_xlabel("step")
+            ax.set_title(title)
         row[0].set_ylabel(f"{name}\n\n{row[0].get_ylabel()}", fontweight="bold")
+    handles, labels = rows[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=3)
     plot.save(made, target)
 
 

@@ -60,10 +60,10 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
         ax.figure.colorbar(mesh, ax=ax, label=values.attrs["long_name"])
     for curve in diagram.boundaries:
         ax.plot(curve.x, curve.y, color=BLACK, lw=1.2)
-        middle = len(curve.x) // 2
+        place = len(curve.x) // 6  # away from the names of the regions
         ax.annotate(
             curve.name,
-            (curve.x[middle], curve.y[middle]),
+            (curve.x[place], curve.y[place]),
             textcoords="offset points",
             xytext=(5, 5),
             fontsize="small",
