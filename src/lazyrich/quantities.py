@@ -90,7 +90,7 @@ _ALL = (
     Quantity(
         name="ntk_change",
         symbol="‖ΔΘ‖/‖Θ₀‖",
-        meaning="relative change of the neural tangent kernel since the start",
+        meaning="relative change of the kernel since the start",
         low=0,
     ),
     Quantity(

@@ -89,7 +89,7 @@ def parameter_diagram(
         "phase of the typical network",
     )
     values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
-    values = values.transpose(y_name, x_name, ...)
+    values = _titled(values.transpose(y_name, x_name, ...), "")
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
@@ -166,6 +166,7 @@ def exponent_diagram(
         ["frozen", "unstable", "kernel", "feature_critical", "feature_vanishing_init"],
         "phase of the infinite-width limit",
     )
+    values = _titled(values, "exponent of ")
     which, name = (0, "b = k") if tune_rates else (1, "r = 0")
     curves = boundaries(
         name, lambda xs, ys: measure(xs, ys)[which], x_values, y_values, (excess, rate)[which]
@@ -222,6 +223,13 @@ def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataAr
         "flag_meanings": " ".join(name.replace(" ", "") for name in names),
     }
     return flagged
+
+
+def _titled(values: xr.Dataset, prefix: str) -> xr.Dataset:
+    """Give the axes readable names."""
+    for name in values.dims:
+        values[name].attrs["long_name"] = prefix + str(name).replace("_", " ")
+    return values
 
 
 def _checked_axes(

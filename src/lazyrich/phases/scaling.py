@@ -16,7 +16,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -213,12 +212,9 @@ class ScalingLaw:
             rng=rng,
         )
 
-    def summary(self) -> Mapping[str, str]:
-        """Phase and exponents as text, under the keys of the command line's `--json`."""
-        names = ("signal_exponent", "kernel_exponent", "rate_exponent", "output_exponent")
-        found = {name: str(value) for name, value in zip(names, self.exponents, strict=True)}
-        regime = {"regime": str(self.regime)} if self.regime else {}
-        return {"phase": str(self.phase), **regime, **found}
+    def named_exponents(self) -> dict[str, Fraction]:
+        """The exponents by name, as in the command line's `--json`."""
+        return {f"{name}_exponent": value for name, value in self.exponents._asdict().items()}
 
 
 def _fraction(value: ExponentLike) -> Fraction:

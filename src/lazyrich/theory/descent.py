@@ -30,10 +30,10 @@ from lazyrich.theory.data import LineData, MomentData
 from lazyrich.theory.exact import Array, Scaled
 from lazyrich.theory.flow import line_arguments, require_pair
 from lazyrich.theory.gram import GramState, LineState
-from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply
+from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply, dataset
 from lazyrich.theory.line import LineProblem, natural_units
 from lazyrich.theory.network import LinearNetwork
-from lazyrich.theory.readout import gram_quantities, line_quantities
+from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
 
 Steps = NDArray[np.int64]
 
@@ -145,7 +145,16 @@ def _descend_on_line(
         gram, phi, diverged = _step_gram(state.gram(), network, xx, yx, rule, recorded)
         norms = [gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
         found = {"diverged_at": diverged, "propagator": phi}
-    return line_quantities(state, network, data, (norms[0], norms[1], norms[2])).assign(found)
+
+    def evaluate(*arrays: Array) -> tuple[Array, ...]:
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
+            uu, uw, ww = arrays[10:]
+            return line_readout(LineProblem(*arrays[:9]), arrays[9], (uu, uw, ww))
+
+    names = LineReadout._fields
+    arguments = (*line_arguments(state, network, data), data.noise, *norms)
+    values = apply(evaluate, *arguments, output_core_dims=[()] * len(names))
+    return dataset(dict(zip(names, values, strict=True))).assign(found)
 
 
 def _step_line(
@@ -162,14 +171,13 @@ def _step_line(
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
         units = natural_units(problem)
-        determinant = units.product - units.r**2
         column = LineProblem(*(np.asarray(field)[..., None] for field in problem))
         eta_u, eta_w = Scaled.of(column.lr_u), Scaled.of(column.lr_w)
         x, gamma = (eta_u * eta_w).sqrt(), Scaled.of(column.output_scale)
         one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
         slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
         pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
-        modes = units.p, units.q, units.r, units.inner, determinant
+        modes = units.p, units.q, units.r, units.inner, units.determinant
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
             own_u, inner, own_w, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, recorded

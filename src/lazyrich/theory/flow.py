@@ -17,10 +17,10 @@ from lazyrich.quantities import XU2025
 from lazyrich.theory.data import LineData, MomentData
 from lazyrich.theory.exact import Array
 from lazyrich.theory.gram import GramState, LineState
-from lazyrich.theory.labels import ParameterLike, apply, labelled
+from lazyrich.theory.labels import ParameterLike, apply, dataset, labelled
 from lazyrich.theory.line import LineProblem, propagate, solve, time_to_reach
 from lazyrich.theory.network import LinearNetwork
-from lazyrich.theory.readout import gram_quantities, line_quantities
+from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
 
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
 AT_REST = 1e-13  # stop when Φ can change by no more than this
@@ -134,18 +134,20 @@ def _flow_on_line(
     state: LineState, network: LinearNetwork, data: LineData, time: xr.DataArray, propagator: bool
 ) -> xr.Dataset:
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
-        return tuple(solve(LineProblem(*arrays[:-1]), arrays[-1]))
+        *fields, noise, when = arrays
+        problem = LineProblem(*fields)
+        uu, uw, ww, remaining, ntk_change = solve(problem, when)
+        with np.errstate(over="ignore"):
+            return line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
 
-    arguments = (*line_arguments(state, network, data), time)
-    uu, uw, ww, remaining, change = apply(evaluate, *arguments, output_core_dims=[()] * 5)
-    result = line_quantities(
-        state, network, data, (uu, uw, ww), remaining=remaining, ntk_change=change
-    )
-    result["status"] = xr.DataArray("ok")
+    arguments = line_arguments(state, network, data)
+    names = LineReadout._fields
+    found = apply(evaluate, *arguments, data.noise, time, output_core_dims=[()] * len(names))
+    result = dataset({**dict(zip(names, found, strict=True)), "status": xr.DataArray("ok")})
     if propagator:
         result["propagator"] = apply(
             lambda *arrays: propagate(LineProblem(*arrays[:-1]), arrays[-1]),
-            *arguments,
+            *(*arguments, time),
             output_core_dims=[("row", "col")],
         )
     return result

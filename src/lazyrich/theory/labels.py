@@ -132,8 +132,7 @@ class Labelled:
 
 def dataset(variables: Mapping[str, xr.DataArray]) -> xr.Dataset:
     """Collect quantities in a Dataset, each with the attributes of its vocabulary entry."""
-    result = xr.Dataset(dict(variables))
-    for name in result.data_vars:
-        if name in VOCABULARY:
-            result[name].attrs = VOCABULARY[str(name)].attrs
-    return result
+    described = {name: array.copy(deep=False) for name, array in variables.items()}
+    for name, array in described.items():
+        array.attrs = VOCABULARY[name].attrs if name in VOCABULARY else {}
+    return xr.Dataset(described)

@@ -46,6 +46,7 @@ class NaturalUnits(NamedTuple):
     q: Array
     r: Array
     product: Array  # PQ
+    determinant: Array  # PQ − R²
     inner: Array  # P − Q = X u·w
     drive: Array  # B/A
     growth: Array  # D/A = √((B/A)² + 4PQ)
@@ -76,7 +77,8 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
         half_u.over_power(unit), eta_w.mantissa, half_w.over_power(unit), eta_u.mantissa
     )
     larger = 0.25 * (a + b) + 0.5 * np.abs(inner)
-    product = r * r + 0.25 * a * b * problem.sine_squared
+    determinant = 0.25 * a * b * problem.sine_squared
+    product = r * r + determinant
     smaller = product / np.where(larger > 0, larger, 1.0)
     towards = inner >= 0
     b_over_a = drive.over_power(unit)
@@ -85,6 +87,7 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
         q=np.where(towards, smaller, larger),
         r=r,
         product=product,
+        determinant=determinant,
         inner=inner,
         drive=b_over_a,
         growth=np.hypot(b_over_a, 2 * np.sqrt(larger) * np.sqrt(smaller)),

@@ -7,62 +7,79 @@ References:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 
-from lazyrich.theory.data import LineData, MomentData
-from lazyrich.theory.gram import Blocks, GramState, LineState
-from lazyrich.theory.labels import dataset
+from lazyrich.theory.data import MomentData
+from lazyrich.theory.exact import Array
+from lazyrich.theory.gram import Blocks, GramState
+from lazyrich.theory.labels import apply, dataset
+from lazyrich.theory.line import LineProblem
 from lazyrich.theory.network import LinearNetwork
 
 
-def line_quantities(
-    start: LineState,
-    network: LinearNetwork,
-    data: LineData,
-    norms: tuple[xr.DataArray, xr.DataArray, xr.DataArray],
-    *,
-    remaining: xr.DataArray | None = None,
-    ntk_change: xr.DataArray | None = None,
-) -> xr.Dataset:
+class LineReadout(NamedTuple):
+    """The quantities of a network on a line, by their names in the vocabulary."""
+
+    output: Array
+    loss: Array
+    excess_loss: Array
+    alignment: Array
+    uu: Array
+    uw: Array
+    ww: Array
+    balancedness: Array
+    ntk: Array
+    ntk_plain: Array
+    ntk_change: Array
+    nfm: Array
+    agop: Array
+    nfa: Array
+
+
+def line_readout(
+    start: LineProblem,
+    noise: Array,
+    norms: tuple[Array, Array, Array],
+    remaining: Array | None = None,
+    ntk_change: Array | None = None,
+) -> LineReadout:
     """All quantities of a network on a line that now has `‖u‖², u·w, ‖w‖²` = `norms`.
 
     Args:
-        start: the state that changes are measured from.
-        network: scale and learning rates.
-        data: moments of the data.
-        norms: the three numbers that are the state, any dims.
+        start: where it started; changes are measured from there.
+        noise: smallest reachable loss.
+        norms: the three numbers that are the state.
         remaining: `(f − f*)/(f₀ − f*)` where it is known without cancellation.
         ntk_change: the relative kernel change where it is known without cancellation.
     """
     uu, uw, ww = norms
-    gamma, lr_u, lr_w = network.output_scale, network.lr_u, network.lr_w
+    gamma, lr_u, lr_w = start.output_scale, start.lr_u, start.lr_w
     output = gamma * uw
-    best = xr.where(data.mean_aa > 0, data.mean_ay / data.mean_aa.where(data.mean_aa > 0, 1.0), 0.0)
+    best = _ratio(start.mean_ay, start.mean_aa)
     residual = output - best if remaining is None else (gamma * start.uw - best) * remaining
-    excess = data.mean_aa * residual**2
+    excess = start.mean_aa * residual**2
     ntk = gamma**2 * (lr_w * uu + lr_u * ww)
     if ntk_change is None:
         before = gamma**2 * (lr_w * start.uu + lr_u * start.ww)
-        ntk_change = abs(_ratio(ntk - before, before))
-    agop = output**2
-    return dataset(
-        {
-            "output": output,
-            "loss": data.noise + excess,
-            "excess_loss": excess,
-            "alignment": _ratio(uw, uu**0.5 * ww**0.5).clip(-1.0, 1.0),
-            "uu": uu,
-            "uw": uw,
-            "ww": ww,
-            "balancedness": lr_w * uu - lr_u * ww,
-            "ntk": ntk,
-            "ntk_plain": gamma**2 * (uu + ww),
-            "ntk_change": ntk_change,
-            "nfm": ww,
-            "agop": agop,
-            "nfa": xr.where((ww > 0) & (agop > 0), 1.0, 0.0),
-        }
+        ntk_change = np.abs(_ratio(ntk - before, before))
+    return LineReadout(
+        output=output,
+        loss=noise + excess,
+        excess_loss=excess,
+        alignment=np.clip(_ratio(uw, np.sqrt(uu) * np.sqrt(ww)), -1.0, 1.0),
+        uu=uu,
+        uw=uw,
+        ww=ww,
+        balancedness=lr_w * uu - lr_u * ww,
+        ntk=ntk,
+        ntk_plain=gamma**2 * (uu + ww),
+        ntk_change=ntk_change,
+        nfm=ww,
+        agop=output**2,
+        nfa=np.where((ww > 0) & (output != 0), 1.0, 0.0),
     )
 
 
@@ -96,7 +113,7 @@ def gram_quantities(
             "output": gamma * now.uw,
             "loss": data.noise + excess,
             "excess_loss": excess,
-            "alignment": _ratio(inner, trace_u**0.5 * trace_w**0.5),
+            "alignment": apply(_ratio, inner, trace_u**0.5 * trace_w**0.5),
             "uu": trace_u,
             "uw": now.uw,
             "ww": trace_w,
@@ -106,7 +123,7 @@ def gram_quantities(
             "ntk_change": _kernel_change(start, network, xx, now),
             "nfm": now.ww,
             "agop": agop,
-            "nfa": _ratio(overlap, sizes),
+            "nfa": apply(_ratio, overlap, sizes),
         }
     )
 
@@ -132,7 +149,7 @@ def _kernel_change(
         )
         return squared**0.5
 
-    return _ratio(size(now.uu - then.uu, now.ww - then.ww), size(then.uu, then.ww))
+    return apply(_ratio, size(now.uu - then.uu, now.ww - then.ww), size(then.uu, then.ww))
 
 
 def _trace(matrix: xr.DataArray, dim: str) -> xr.DataArray:
@@ -144,7 +161,7 @@ def _norm(matrix: xr.DataArray, *dims: str) -> xr.DataArray:
     return (matrix**2).sum(dims) ** 0.5
 
 
-def _ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
+def _ratio(numerator: Array, denominator: Array) -> Array:
     """Their quotient, 0 where the denominator is 0."""
-    safe = denominator.where(denominator != 0, 1.0)
-    return xr.where(denominator != 0, numerator / safe, 0.0)
+    zero = denominator == 0
+    return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))

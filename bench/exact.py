@@ -1,0 +1,228 @@
+"""How fast the exact part is, beside what it replaces, in one run on one machine.
+
+scripts/bench                    print the table
+scripts/bench --record FILE      also write it as JSON and Markdown (FILE.json, FILE.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+
+import lazyrich as lr
+from lazyrich.phases.setting import Setting
+
+ROUNDS = 5
+WIDTH = 10_000
+DATA = lr.LineData(mean_aa=1.3, mean_ay=0.8, mean_yy=2.0)
+NETWORK = lr.LinearNetwork(output_scale=0.01, lr_u=0.05, lr_w=0.05)
+Row = dict[str, Any]
+
+
+def timed(work: Callable[[], Any], *, repeat: int = 1) -> list[float]:
+    """Seconds per call in each of some rounds, after one to warm up."""
+    work()
+    rounds = []
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        for _ in range(repeat):
+            work()
+        rounds.append((perf_counter() - start) / repeat)
+    return rounds
+
+
+def row(what: str, seconds: list[float], *, goal: str = "", note: str = "") -> Row:
+    """One line of the table: median, fastest and slowest round."""
+    return {
+        "what": what,
+        "median": statistics.median(seconds),
+        "min": min(seconds),
+        "max": max(seconds),
+        "goal": goal,
+        "note": note,
+    }
+
+
+def sample(width: int = WIDTH) -> lr.LineState:
+    """A Gaussian start."""
+    return lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, rng=0)
+
+
+def closed_form() -> list[Row]:
+    """The closed form against an ODE solver on the same three numbers, at 1,000 times."""
+    state, times = sample(), np.linspace(0, 1_000, 1_000)
+    uu, uw, ww = (float(part) for part in (state.uu, state.uw, state.ww))
+    gamma, eta = 0.01, 0.05
+
+    def velocity(_: float, s: np.ndarray[Any, Any]) -> list[float]:
+        r = gamma * s[1] * 1.3 - 0.8
+        return [
+            -4 * gamma * eta * r * s[1],
+            -2 * gamma * eta * r * (s[0] + s[2]),
+            -4 * gamma * eta * r * s[1],
+        ]
+
+    def integrate() -> np.ndarray[Any, Any]:
+        found = solve_ivp(velocity, (0, 1_000), [uu, uw, ww], rtol=1e-10, atol=1e-10, t_eval=times)
+        return np.asarray(found.y)
+
+    exact = lr.flow(state, NETWORK, DATA, times).uw.values
+    gap = np.abs(integrate()[1] / exact - 1).max()
+    return [
+        row(
+            "closed form, 1,000 times, all quantities",
+            timed(lambda: lr.flow(state, NETWORK, DATA, times)),
+        ),
+        row(
+            "scipy solve_ivp, RK45, rtol 1e-10",
+            timed(integrate),
+            note=f"differs by {gap:.1e} relative",
+        ),
+    ]
+
+
+def pytorch_step() -> Row:
+    """One full-batch SGD step of a PyTorch network of the same width, on 100 samples."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(1, WIDTH, bias=False), torch.nn.Linear(WIDTH, 1, bias=False)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    x = torch.randn(100, 1)
+    y = 0.6 * x
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(0.01 * model(x), y).backward()
+        optimizer.step()
+
+    note = f"{torch.get_num_threads()} threads, float32"
+    return row(f"PyTorch, one step at width {WIDTH:,}", timed(step, repeat=100), note=note)
+
+
+def recursion() -> list[Row]:
+    """The descent recursion, a step and a million of them."""
+    state = sample()
+    million = timed(lambda: lr.descent(state, NETWORK, DATA, steps=10**6, every=10**6))
+    torch_step = pytorch_step()
+    each = [seconds / 1e6 for seconds in million]
+    ratio = torch_step["median"] / statistics.median(each)
+    return [
+        row("recursion, 10^6 steps", million, goal="< 0.1 s"),
+        row("recursion, one of 10^6 steps", each),
+        torch_step
+        | {"note": torch_step["note"] + f"; {ratio:.2g} × the recursion", "goal": "≥ 1e5 ×"},
+    ]
+
+
+def diagrams() -> list[Row]:
+    """Phase diagrams of 256 × 256 networks."""
+    scales = np.geomspace(1e-3, 10, 256)
+    setting = Setting.of(output_scale=scales, init_std=scales)
+    whole = (setting.state, setting.network, setting.data)
+    times = np.geomspace(1e-3, 1e3, 50)
+    axes = ("output_scale", scales), ("init_std", scales)
+    return [
+        row(
+            "diagram 256 × 256, final states",
+            timed(lambda: lr.flow(*whole, np.inf)),
+            goal="< 0.5 s",
+        ),
+        row("diagram 256 × 256, trajectories of 50 times", timed(lambda: lr.flow(*whole, times))),
+        row(
+            "diagram 256 × 256, regions, mechanisms, boundaries",
+            timed(lambda: lr.parameter_diagram(*axes)),
+        ),
+    ]
+
+
+def widths() -> list[Row]:
+    """Sampling and solving 1,000 networks at widths up to 10^12: flat."""
+
+    def work(width: int) -> None:
+        state = lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, draws=1_000, rng=0)
+        lr.flow(state, NETWORK, DATA, np.inf)
+
+    return [
+        row(f"1,000 networks of width 10^{power}", timed(lambda p=power: work(10**p)), goal="flat")
+        for power in (1, 3, 6, 9, 12)
+    ]
+
+
+def start_up() -> list[Row]:
+    """Whole processes: import and help."""
+
+    def process(*arguments: str) -> Callable[[], None]:
+        return lambda: (
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True) and None
+        )
+
+    return [
+        row("import lazyrich", timed(process("-c", "import lazyrich")), goal="< 1.5 s"),
+        row("import lazyrich and solve", timed(process("-c", "import lazyrich; lazyrich.flow"))),
+        row("lazyrich --help", timed(process("-m", "lazyrich", "--help")), goal="< 0.4 s"),
+    ]
+
+
+def human(seconds: float) -> str:
+    """Seconds in a readable unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table."""
+    lines = ["| what | median | min – max | goal | note |", "|---|---|---|---|---|"]
+    for entry in rows:
+        spread = f"{human(entry['min'])} – {human(entry['max'])}"
+        cells = (entry["what"], human(entry["median"]), spread, entry["goal"], entry["note"])
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run everything, print the table, record it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--record", type=Path, help="file stem for .json and .md")
+    target: Path | None = parser.parse_args().record
+    rows: list[Row] = []
+    for part in (closed_form, recursion, diagrams, widths, start_up):
+        print(f"{part.__name__} …", file=sys.stderr, flush=True)
+        rows += part()
+    table = markdown(rows)
+    print(table)
+    if target is None:
+        return
+    setting = {
+        "command": "scripts/bench --record " + str(target),
+        "rounds": ROUNDS,
+        "cores": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": {
+            "lazyrich": lr.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+        },
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_suffix(".json").write_text(json.dumps(setting | {"rows": rows}, indent=2) + "\n")
+    target.with_suffix(".md").write_text(table)
+
+
+if __name__ == "__main__":
+    main()
