@@ -162,14 +162,13 @@ def _step_line(
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
         units = natural_units(problem)
-        determinant = units.product - units.r**2
         column = LineProblem(*(np.asarray(field)[..., None] for field in problem))
         eta_u, eta_w = Scaled.of(column.lr_u), Scaled.of(column.lr_w)
         x, gamma = (eta_u * eta_w).sqrt(), Scaled.of(column.output_scale)
         one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
         slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
         pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
-        modes = units.p, units.q, units.r, units.inner, determinant
+        modes = units.p, units.q, units.r, units.inner, units.area
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
             own_u, inner, own_w, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, recorded

@@ -36,14 +36,18 @@ def line_quantities(
         ntk_change: the relative kernel change where it is known without cancellation.
     """
     uu, uw, ww = norms
-    gamma, lr_u, lr_w = network.output_scale, network.lr_u, network.lr_w
+    gamma = network.output_scale
     output = gamma * uw
     best = xr.where(data.mean_aa > 0, data.mean_ay / data.mean_aa.where(data.mean_aa > 0, 1.0), 0.0)
-    residual = output - best if remaining is None else (gamma * start.uw - best) * remaining
-    excess = data.mean_aa * residual**2
-    ntk = gamma**2 * (lr_w * uu + lr_u * ww)
+    if remaining is None:
+        residual = output - best
+    else:
+        residual = xr.where(remaining > 0, (gamma * start.uw - best) * remaining, 0.0)
+    excess = (data.mean_aa**0.5 * residual) ** 2  # no 0·∞ where the inputs vanish
+    size_u, size_w = uu**0.5, ww**0.5
+    ntk = _line_ntk(network, size_u, size_w)
     if ntk_change is None:
-        before = gamma**2 * (lr_w * start.uu + lr_u * start.ww)
+        before = _line_ntk(network, start.uu**0.5, start.ww**0.5)
         ntk_change = abs(_ratio(ntk - before, before))
     agop = output**2
     return dataset(
@@ -51,19 +55,27 @@ def line_quantities(
             "output": output,
             "loss": data.noise + excess,
             "excess_loss": excess,
-            "alignment": _ratio(uw, uu**0.5 * ww**0.5).clip(-1.0, 1.0),
+            "alignment": _ratio(uw, size_u * size_w).clip(-1.0, 1.0),
             "uu": uu,
             "uw": uw,
             "ww": ww,
-            "balancedness": lr_w * uu - lr_u * ww,
+            "balancedness": network.lr_w * uu - network.lr_u * ww,
             "ntk": ntk,
-            "ntk_plain": gamma**2 * (uu + ww),
+            "ntk_plain": (gamma * size_u) ** 2 + (gamma * size_w) ** 2,
             "ntk_change": ntk_change,
             "nfm": ww,
             "agop": agop,
             "nfa": xr.where((ww > 0) & (agop > 0), 1.0, 0.0),
         }
     )
+
+
+def _line_ntk(network: LinearNetwork, size_u: xr.DataArray, size_w: xr.DataArray) -> xr.DataArray:
+    """`γ²(η_w‖u‖² + η_u‖w‖²)` as squares of roots, which overflow no sooner than the sum."""
+    along_w = network.output_scale * (network.lr_w**0.5 * size_u)
+    along_u = network.output_scale * (network.lr_u**0.5 * size_w)
+    kernel: xr.DataArray = along_w**2 + along_u**2
+    return kernel
 
 
 def gram_quantities(
