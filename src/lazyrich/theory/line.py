@@ -132,7 +132,8 @@ def move(units: NaturalUnits, time: Array) -> Motion:
         still = (p + q == 0) | (units.rate.mantissa == 0)
         t = np.where(still, 0.0, (units.rate * Scaled.of(time)).value())
         exponent = np.where(d > 0, d * t, 0.0)
-        e = np.exp(-exponent)
+        half = np.exp(-0.5 * exponent)  # its square may underflow
+        e = half * half
         g = np.where(exponent > 1e-300, -np.expm1(-exponent) / (2 * d), 0.5 * t)
         big_y, big_z = riccati_coefficients(units)
         y = e + np.where(big_y == 0, 0.0, g * big_y)
@@ -141,7 +142,8 @@ def move(units: NaturalUnits, time: Array) -> Motion:
         along = np.where(p == 0, 0.0, p * chi)
         across = np.where(q == 0, 0.0, q / chi)
         # E = e/(ỹ z̃);  1 − E = 2g(P + Q) E + (gY/ỹ)(gZ/z̃)
-        remaining = np.where(big_z == 0, 1 / y, np.where(big_y == 0, 1.0, e / y) / z)
+        fading = np.where(big_y == 0, 1 / z, (half / y) * (half / z))
+        remaining = np.where(big_z == 0, 1 / y, fading)
         swept = np.where(big_y * big_z == 0, 0.0, (g * big_y / y) * (g * big_z / z))
         gained = 2 * g * (p + q) * remaining + swept
         progress = np.where(remaining > 0.5, gained, 1 - remaining)
