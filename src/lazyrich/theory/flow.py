@@ -216,7 +216,7 @@ def _integrate(
         return float(np.abs(generator(flat)).sum() * left) - AT_REST
 
     at_rest.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
-    order = np.unique(times)
+    order = np.unique(np.append(times, 0.0))  # scipy returns nothing if it stops before the first
     end = float(order[-1])
     start = np.eye(n).ravel()
     if end == 0:
