@@ -101,8 +101,6 @@ def gram_quantities(
     vectors = now.uw.sizes["k"] == now.uw.sizes["m"] == 1
     inner = now.uw.sum(("k", "m")) if vectors else _norm(now.uw, "k", "m")
     agop = gamma**2 * xr.dot(now.uw, now.uw.rename(m="m_"), dim="k")
-    overlap = xr.dot(now.ww, agop, dim=("m", "m_"))
-    sizes = _norm(now.ww, "m", "m_") * _norm(agop, "m", "m_")
     return dataset(
         {
             "output": gamma * now.uw,
@@ -118,7 +116,7 @@ def gram_quantities(
             "ntk_change": _kernel_change(start, network, xx, now),
             "nfm": now.ww,
             "agop": agop,
-            "nfa": _ratio(overlap, sizes),
+            "nfa": _feature_correlation(now),
         }
     )
 
@@ -145,6 +143,18 @@ def _kernel_change(
         return squared**0.5
 
     return _ratio(size(now.uu - then.uu, now.ww - then.ww), size(then.uu, then.ww))
+
+
+def _feature_correlation(now: Blocks) -> xr.DataArray:
+    """The cosine between `WᵀW` and `(UW)ᵀUW`; it does not see their sizes, nor overflow at them."""
+
+    def unit(matrix: xr.DataArray, *dims: str) -> xr.DataArray:
+        return _ratio(matrix, abs(matrix).max(dims))
+
+    uw, nfm = unit(now.uw, "k", "m"), unit(now.ww, "m", "m_")
+    agop = xr.dot(uw, uw.rename(m="m_"), dim="k")
+    sizes = _norm(nfm, "m", "m_") * _norm(agop, "m", "m_")
+    return _ratio(xr.dot(nfm, agop, dim=("m", "m_")), sizes)
 
 
 def _trace(matrix: xr.DataArray, dim: str) -> xr.DataArray:
