@@ -24,6 +24,7 @@ from lazyrich.theory.readout import gram_quantities, line_quantities
 
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
 AT_REST = 1e-13  # stop when Φ can change by no more than this
+NOISE = 1e-12  # or when no more of the residual is left, relative to what it is a difference of
 
 
 def flow(
@@ -211,9 +212,12 @@ def _integrate(
     def velocity(_: float, flat: Array) -> Array:
         return np.ravel(generator(flat) @ flat.reshape(n, n))
 
+    parts = np.abs(data.sigma_yx).sum() + np.abs(gamma * gram[:k, k:] @ data.sigma_xx).sum()
+    noise = NOISE * float(np.abs(rates).max() * parts)
+
     def at_rest(t: float, flat: Array) -> float:
-        left = max(times.max() - t, 0.0)
-        return float(np.abs(generator(flat)).sum() * left) - AT_REST
+        size = float(np.abs(generator(flat)).sum())
+        return min(size * max(times.max() - t, 0.0) - AT_REST, size - noise)
 
     at_rest.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
     order = np.unique(np.append(times, 0.0))  # scipy returns nothing if it stops before the first
