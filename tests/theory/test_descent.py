@@ -59,9 +59,7 @@ def test_on_a_line(rule, rates, minibatches, rng):
     u, w, batches = draw(rng, 1, 9, 1, 4)
     if not minibatches:
         batches = batches[:1]
-    grams, weights = trained(
-        brute_force(u, w, 1.4, RATES[rates], RULES[rule]), batches, STEPS
-    )
+    grams, weights = trained(brute_force(u, w, 1.4, RATES[rates], RULES[rule]), batches, STEPS)
     network = LinearNetwork(output_scale=1.4, lr_u=RATES[rates][0], lr_w=RATES[rates][1])
     lines = [LineData.from_samples(*batch) for batch in batches]
     moments = [MomentData.from_samples(*batch) for batch in batches]
@@ -69,9 +67,7 @@ def test_on_a_line(rule, rates, minibatches, rng):
     line = LineState.from_weights(u[0], w[:, 0])
     fast = descent(line, network, lines[0], batches=lines, **options)
     full = descent(line, network, lines[0], batches=lines, propagator=True, **options)
-    general = descent(
-        GramState.from_weights(u, w), network, moments[0], batches=moments, **options
-    )
+    general = descent(GramState.from_weights(u, w), network, moments[0], batches=moments, **options)
     for found in (fast, full):
         np.testing.assert_allclose(found.uu, grams[:, 0, 0], rtol=1e-12)
         np.testing.assert_allclose(found.uw, grams[:, 0, 1], rtol=1e-11, atol=1e-14)

@@ -108,9 +108,9 @@ def test_rotations_and_permutations_of_neurons_change_nothing(width, rng):
     u, w = rng.normal(size=(2, width))
     rotation = np.linalg.qr(rng.normal(size=(width, width)))[0]
     order = rng.permutation(width)
-    states = [
-        LineState.from_weights(a, b) for a, b in ((u, w), (rotation @ u, rotation @ w))
-    ] + [LineState.from_weights(u[order], w[order])]
+    states = [LineState.from_weights(a, b) for a, b in ((u, w), (rotation @ u, rotation @ w))] + [
+        LineState.from_weights(u[order], w[order])
+    ]
     network, data = inputs(problem(1, 0, 1))[1:]
     results = [flow(state, network, data, [0.0, 1.0, np.inf]) for state in states]
     for other in results[1:]:
@@ -178,7 +178,9 @@ def test_propagated_neurons_are_the_state(lr_u, lr_w, rng):
     """`Φ` moves each neuron; the norms of what comes out are the closed form's."""
     u, w = rng.normal(size=(2, 6))
     network, data = inputs(problem(1, 0, 1, eu=lr_u, ew=lr_w))[1:]
-    found = flow(LineState.from_weights(u, w), network, data, [0.0, 0.3, 2.0, 30.0], propagator=True)
+    found = flow(
+        LineState.from_weights(u, w), network, data, [0.0, 0.3, 2.0, 30.0], propagator=True
+    )
     moved = neurons(found, u, w)
     for name, pair in (("uu", (moved.u, moved.u)), ("uw", (moved.u, moved.w))):
         np.testing.assert_allclose((pair[0] * pair[1]).sum("neuron"), found[name], rtol=1e-12)

@@ -52,7 +52,9 @@ def test_edges(name):
     check(EDGES[name], times(EDGES[name], MULTIPLES))
 
 
-@pytest.mark.parametrize("kind", ["generic", "small", "kernel", "wide", "orthogonal", "near", "exact"])
+@pytest.mark.parametrize(
+    "kind", ["generic", "small", "kernel", "wide", "orthogonal", "near", "exact"]
+)
 def test_random_problems(kind):
     rng = np.random.default_rng(hash_of(kind))
     for _ in range(12):
