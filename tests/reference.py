@@ -45,7 +45,10 @@ def _agree(a, b):
 
 
 def _line(problem, t):
-    exact = {name: Fraction(problem[name]) for name in "uu uw ww g eu ew Eaa Eay Eyy".split()}
+    exact = {
+        name: Fraction(problem[name])
+        for name in ["uu", "uw", "ww", "g", "eu", "ew", "Eaa", "Eay", "Eyy"]
+    }
     uu, uw, ww, g, eu, ew, aa, ay, yy = (
         mp.mpf(value.numerator) / value.denominator for value in exact.values()
     )

@@ -20,7 +20,7 @@ VARIABLES = {
 """The reference's names and the library's."""
 
 
-def problem(uu, uw, ww, g=0.7, eu=0.3, ew=0.5, Eaa=1.3, Eay=0.9, Eyy=2.0):  # noqa: N803
+def problem(uu, uw, ww, g=0.7, eu=0.3, ew=0.5, Eaa=1.3, Eay=0.9, Eyy=2.0):
     """A problem, with a generic network and generic data unless told."""
     values = (uu, uw, ww, g, eu, ew, Eaa, Eay, Eyy)
     names = ("uu", "uw", "ww", "g", "eu", "ew", "Eaa", "Eay", "Eyy")
@@ -93,7 +93,7 @@ EDGES = {
 
 
 def random_problem(kind, rng):
-    """A random problem: generic, small init, kernel, nearly orthogonal, nearly or exactly aligned."""
+    """A random problem of a kind: generic, small, kernel, wide, orthogonal, near, exact."""
 
     def spread(low, high):
         return float(10 ** rng.uniform(low, high))

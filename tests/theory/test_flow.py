@@ -131,6 +131,24 @@ def test_any_times(rng):
     assert many.excess_loss[-1] < 1e-12 * many.excess_loss[1]
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-3])
+def test_best_reachable_map_is_of_low_rank(size, rng):
+    """Two neurons cannot represent a map of rank three: the flow ends at the best of rank two."""
+    m = 3
+    u, w = 1e-2 * size * rng.normal(size=(m, 2)), 1e-2 * rng.normal(size=(2, m))
+    left, right = (np.linalg.qr(rng.normal(size=(m, m)))[0] for _ in range(2))
+    target = left @ np.diag([3.0, 2.0, 1.0]) @ right.T
+    data = MomentData(sigma_xx=np.eye(m), sigma_yx=target, mean_yy=14.0)
+    network = LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0)
+    found = flow(GramState.from_weights(u, w), network, data, [0.0, 30.0], propagator=True)
+    best = left @ np.diag([3.0, 2.0, 0.0]) @ right.T
+    np.testing.assert_allclose(found.output[-1], best, atol=1e-8)
+    assert found.loss[-1] == pytest.approx(1.0, rel=1e-9)
+    moved = neurons(found, u, w).transpose("time", "k", "neuron", "m")
+    np.testing.assert_allclose(moved.u[0], u, atol=1e-14)
+    np.testing.assert_allclose(moved.u[-1].values @ moved.w[-1].values, best, atol=1e-8)
+
+
 def test_runs_side_by_side_are_runs_alone(rng):
     u, w, x, y = task(rng)
     state, data = GramState.from_weights(u, w), MomentData.from_samples(x, y)
