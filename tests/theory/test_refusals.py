@@ -88,7 +88,24 @@ REFUSED = {
     r"at least what the best linear map explains, 8, got 1": lambda: moments(
         sigma_yx=np.full((1, 2), 2.0)
     ),
-    r"positive semidefinite, its lowest eigenvalue is -0.5": lambda: gram([[0.5, 1.0], [1.0, 0.5]]),
+    r"positive semidefinite, its lowest eigenvalue is -1 after scaling": lambda: gram(
+        [[0.5, 1.0], [1.0, 0.5]]
+    ),
+    r"must be positive semidefinite, its lowest eigenvalue is -1 ": lambda: gram(
+        [[1e-16, 2e-8], [2e-8, 1.0]]
+    ),
+    r"must be positive semidefinite, its lowest eigenvalue is -2 ": lambda: gram(
+        [[-1e-13, 0.0], [0.0, 1.0]]
+    ),
+    r"must be positive semidefinite, its lowest eigenvalue is -1.6 ": lambda: gram(
+        [[0.0, 1e-9], [1e-9, 1.0]]
+    ),
+    r"`sine_squared` must be between 0 and 1, got 5.0": lambda: state(
+        sine_squared=xr.DataArray(5.0)
+    ),
+    r"`noise` must be finite and ≥ 0, got -1.0": lambda: LineData(
+        mean_aa=1.0, mean_ay=1.0, mean_yy=1.0, noise=xr.DataArray(-1.0)
+    ),
     r"`matrix` must be symmetric, entries differ by 0.5": lambda: gram([[1, 0.5], [0, 1]]),
     r"`matrix` must be finite": lambda: gram([[1, NAN], [NAN, 1]]),
     r"`matrix` must be square with last dims \('row', 'col'\)": lambda: gram(np.ones((2, 3))),
