@@ -7,8 +7,8 @@
 
 What counts is Θ(1) change: of |ζ| itself, and of the logarithm of the norms. In the kernel phase of
 balanced layers all three vanish as the width grows, although `Δ ln|ζ|` does not: there
-|ζ| ~ d^{-1/2} changes by a factor and stays small. (Unbalanced layers can align with hardly a change of the
-kernel: `‖u‖²‖w‖²(1 − ζ²)` is conserved, so that ζ depends on the output alone.)
+|ζ| ~ d^{-1/2} changes by a factor and stays small. (Unbalanced layers can align with hardly a
+change of the kernel: `‖u‖²‖w‖²(1 − ζ²)` is conserved, so that ζ depends on the output alone.)
 
 References:
     Xu & Ziyin, arXiv:2401.07085.

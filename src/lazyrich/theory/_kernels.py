@@ -16,15 +16,15 @@ TOO_LARGE = 1e150  # its square, the loss, is about to overflow
 
 
 @njit(cache=True)
-def _squared_norm(total: float, r: float, inner: float, determinant: float) -> float:
+def _squared_norm(total: float, r: float, inner: float, area: float) -> float:
     """`P + Q + 2R`; if `R < 0` without cancellation, as in `line._squared_norm`."""
     if r >= 0.0:
         return total + 2.0 * r
-    root = math.sqrt(determinant + r * r)
+    root = math.hypot(area, r)
     across = root - r
     if across == 0.0:
         return total
-    return inner * inner / (total + 2.0 * root) + 2.0 * determinant / across
+    return inner * (inner / (total + 2.0 * root)) + 2.0 * area * (area / across)
 
 
 @guvectorize(
@@ -38,7 +38,7 @@ def line_steps(
     q: float,
     r: float,
     inner: float,
-    determinant: float,
+    area: float,
     keep_u: float,
     keep_w: float,
     slopes: Array,
@@ -61,8 +61,8 @@ def line_steps(
     while row < len(recorded):
         if step == recorded[row]:
             total = p + q
-            uu[row] = _squared_norm(total, r, inner, determinant)
-            ww[row] = _squared_norm(total, -r, inner, determinant)
+            uu[row] = _squared_norm(total, r, inner, area)
+            ww[row] = _squared_norm(total, -r, inner, area)
             uw[row] = inner
             row += 1
         batch = step % len(slopes)
@@ -77,8 +77,7 @@ def line_steps(
             m2 * m2 * q + delta * (m2 * twice + delta * p),
             (m1 * m2 + delta * delta) * r + delta * (m1 * p + m2 * q),
         )
-        shrink = m1 * m2 - delta * delta
-        determinant *= shrink * shrink
+        area *= abs(m1 * m2 - delta * delta)
         if abs(p - q) > 0.5 * (p + q):
             inner = p - q
         step += 1

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
 from lazyrich.theory.exact import Array, cauchy_schwarz_gap
-from lazyrich.theory.labels import Labelled, Parameter, apply, first_where
+from lazyrich.theory.labels import Labelled, Parameter, apply, first_where, require_range
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line
 MOMENT_TOLERANCE = 1e-12
@@ -48,6 +48,7 @@ class LineData(Labelled):
         if self.noise is None:
             noise = apply(_noise_floor, self.mean_aa, self.mean_ay, self.mean_yy)
             object.__setattr__(self, "noise", noise)
+        require_range("noise", self.noise, 0, np.inf)
 
     @classmethod
     def from_samples(cls, x: ArrayLike, y: ArrayLike) -> LineData:

@@ -67,8 +67,8 @@ def descent(
 
     Returns:
         A Dataset of every quantity with dim `step`, a `status` per run ("ok" or "diverged at step
-        …") and `diverged_at` (−1 if never). After divergence magnitudes are infinite; alignment
-        and NFA keep their last finite value.
+        …") and `diverged_at` (−1 if never). After divergence magnitudes are infinite; alignment,
+        NFA and balancedness keep their last finite value.
 
     Raises:
         InputError: if arguments do not fit together or are out of range.
@@ -177,7 +177,7 @@ def _step_line(
         one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
         slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
         pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
-        modes = units.p, units.q, units.r, units.inner, units.determinant
+        modes = units.p, units.q, units.r, units.inner, units.area
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
             own_u, inner, own_w, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, recorded
@@ -250,13 +250,13 @@ def _step_gram(
 
 
 def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:
-    """Give each run its status; alignment and NFA keep their last finite value."""
+    """Give each run its status; what is not a magnitude keeps its last finite value."""
     diverged = result.diverged_at
     alive = (diverged < 0) | (result.step < diverged)
     last = np.minimum(
         xr.DataArray(np.arange(result.sizes["step"]), dims="step"), alive.sum("step") - 1
     )
-    for name in ("alignment", "nfa", "ntk_change"):
+    for name in ("alignment", "nfa", "balancedness", "ntk_change"):
         attrs = result[name].attrs
         held = result[name].isel(step=last).drop_vars("step").assign_coords(step=result.step)
         result[name] = held.where(alive, np.inf) if name == "ntk_change" else held

@@ -64,7 +64,8 @@ class Scaled(NamedTuple):
     def over_power(self, exponent: NDArray[np.int64]) -> Array:
         """The float `self / 2^exponent`; saturates at 0 and infinity."""
         shift = np.clip(self.exponent - exponent, -_LDEXP_LIMIT, _LDEXP_LIMIT)
-        scaled: Array = np.ldexp(self.mantissa, shift.astype(np.int32))
+        with np.errstate(over="ignore", under="ignore"):
+            scaled: Array = np.ldexp(self.mantissa, shift.astype(np.int32))
         return scaled
 
     def value(self) -> Array:

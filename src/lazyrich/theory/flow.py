@@ -24,6 +24,8 @@ from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
 
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
 AT_REST = 1e-13  # stop when Φ can change by no more than this
+SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
+NOISE = 1e-12  # or when no more of the residual is left, relative to what it is a difference of
 
 
 def flow(
@@ -196,35 +198,42 @@ def _integrate(
     outputs: int,
     data: MomentData,
 ) -> tuple[Array, str]:
-    """Integrate `Φ̇ = N(ΦG₀Φᵀ) Φ` from the identity: `G` stays positive semidefinite."""
+    """Integrate `Ż = N Z`, `Z(0) = V`, `G = Z Λ Zᵀ`; `Φ = Z V⁺` is the propagator.
+
+    `G` stays positive semidefinite. `V` spans the directions that neurons take up: `Φ` itself may
+    grow without bound along those that none does.
+    """
     k, n = outputs, len(gram)
+    start, inside, inverse = _occupied(gram)
     rates = -2 * gamma * np.repeat([eta_u, eta_w], [k, n - k])[:, None]
 
     def generator(flat: Array) -> Array:
-        phi = flat.reshape(n, n)
-        output = gamma * phi[:k] @ gram @ phi[k:].T
+        z = flat.reshape(start.shape)
+        output = gamma * z[:k] @ inside @ z[k:].T
         residual = output @ data.sigma_xx - data.sigma_yx
         off = np.zeros((n, n))
         off[:k, k:], off[k:, :k] = residual, residual.T
         return rates * off
 
     def velocity(_: float, flat: Array) -> Array:
-        return np.ravel(generator(flat) @ flat.reshape(n, n))
+        return np.ravel(generator(flat) @ flat.reshape(start.shape))
+
+    parts = np.abs(data.sigma_yx).sum() + np.abs(gamma * gram[:k, k:] @ data.sigma_xx).sum()
+    noise = NOISE * float(np.abs(rates).max() * parts)
 
     def at_rest(t: float, flat: Array) -> float:
-        left = max(times.max() - t, 0.0)
-        return float(np.abs(generator(flat)).sum() * left) - AT_REST
+        size = float(np.abs(generator(flat)).sum())
+        return min(size * max(times.max() - t, 0.0) - AT_REST, size - noise)
 
     at_rest.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
-    order = np.unique(times)
+    order = np.unique(np.append(times, 0.0))  # scipy returns nothing if it stops before the first
     end = float(order[-1])
-    start = np.eye(n).ravel()
-    if end == 0:
+    if end == 0 or inside.size == 0:
         return np.broadcast_to(np.eye(n), (len(times), n, n)), "ok"
     found = solve_ivp(
         velocity,
         (0.0, end),
-        start,
+        start.ravel(),
         "DOP853",
         rtol=RTOL,
         atol=ATOL,
@@ -232,15 +241,28 @@ def _integrate(
         t_eval=order,
         events=at_rest,
     )
-    reached = found.y.T.reshape(-1, n, n)
+    reached = found.y.T.reshape(-1, *start.shape) @ inverse
     if found.status == 1:  # at rest: what follows does not move
-        rest = found.y_events[0][-1].reshape(1, n, n)
+        rest = found.y_events[0][-1].reshape(1, *start.shape) @ inverse
         reached = np.concatenate([reached, np.repeat(rest, len(order) - len(reached), 0)])
     elif found.status != 0:
         lost = np.full((len(order) - len(reached), n, n), np.nan)
         reached = np.concatenate([reached, lost])
     status = "ok" if found.status >= 0 else f"stopped at t = {found.t[-1]:g}: {found.message}"
     return reached[np.searchsorted(order, times)], status
+
+
+def _occupied(gram: Array) -> tuple[Array, Array, Array]:
+    """`V, Λ, V⁺` with `G = V Λ Vᵀ`: the identity and G itself unless G is singular."""
+    norms = np.sqrt(np.diag(gram))
+    scale = np.where(norms > 0, norms, 1.0)[:, None]
+    values, vectors = np.linalg.eigh(gram / scale / scale.T)
+    kept = values > SINGULAR
+    if kept.all():
+        return np.eye(len(gram)), gram, np.eye(len(gram))
+    unit = float(scale.max())
+    basis = vectors[:, kept]
+    return scale / unit * basis, np.diag(values[kept]) * unit**2, basis.T / scale.T * unit
 
 
 def _checked_times(times: ParameterLike) -> xr.DataArray:

@@ -25,6 +25,7 @@ from lazyrich.theory.labels import (
     apply,
     first_where,
     labelled,
+    require_range,
 )
 from lazyrich.theory.wishart import SeedLike, bartlett_factor
 
@@ -60,6 +61,7 @@ class LineState(Labelled):
         if self.sine_squared is None:
             sine = apply(_sine_squared, self.uu, self.uw, self.ww)
             object.__setattr__(self, "sine_squared", sine)
+        require_range("sine_squared", self.sine_squared, 0, 1)
 
     @classmethod
     def from_weights(
@@ -260,17 +262,24 @@ def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     values = matrix.values.astype(float)
     if not np.isfinite(values).all():
         raise InputError("`matrix` must be finite, got NaN or infinity")
-    scale = np.abs(values).max(axis=(-2, -1), keepdims=True)
-    scale = np.where(scale == 0, 1.0, scale)
-    unit = values / scale
-    asymmetry = float(np.abs(unit - np.swapaxes(unit, -1, -2)).max())
+    cosines = _cosines(values)
+    asymmetry = float(np.abs(cosines - np.swapaxes(cosines, -1, -2)).max())
     if asymmetry > PSD_TOLERANCE:
         raise InputError(f"`matrix` must be symmetric, entries differ by {asymmetry:.2g} relative")
-    unit = (unit + np.swapaxes(unit, -1, -2)) / 2
-    lowest = float(np.linalg.eigvalsh(unit).min())
+    lowest = float(np.linalg.eigvalsh(cosines).min())
     if lowest < -PSD_TOLERANCE * values.shape[-1]:
         raise InputError(
             f"`matrix` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
-            f"times its largest entry"
+            f"after scaling its diagonal to 1"
         )
-    return matrix.copy(data=unit * scale)
+    return matrix.copy(data=(values + np.swapaxes(values, -1, -2)) / 2)
+
+
+def _cosines(gram: Array) -> Array:
+    """`G_ij/√(G_ii G_jj)`, so that no row is too small to matter; ±2, which none is, for x/0."""
+    norms = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
+    sizes = norms[..., :, None] * norms[..., None, :]
+    impossible = np.where(gram == 0, 0.0, np.copysign(2.0, gram))
+    with np.errstate(over="ignore"):
+        cosines: Array = np.clip(gram / np.where(sizes > 0, sizes, 1.0), -2.0, 2.0)
+    return np.where(sizes > 0, cosines, impossible)

@@ -45,8 +45,8 @@ class NaturalUnits(NamedTuple):
     p: Array
     q: Array
     r: Array
-    product: Array  # PQ
-    determinant: Array  # PQ − R²
+    root: Array  # √(PQ)
+    area: Array  # √(PQ − R²) = ½X‖u‖‖w‖ sin
     inner: Array  # P − Q = X u·w
     drive: Array  # B/A
     growth: Array  # D/A = √((B/A)² + 4PQ)
@@ -70,27 +70,31 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
     unit = np.maximum(np.maximum(alpha.exponent, beta.exponent), reach)
 
     one = Scaled(np.ones(()), unit)
-    a, b = alpha.over_power(unit), beta.over_power(unit)
-    inner = (x * Scaled.of(problem.uw)).over_power(unit)
+    own = np.maximum(alpha.exponent, beta.exponent)  # the state's unit: its squares stay in range
+    a, b, inner = (part.over_power(own) for part in (alpha, beta, x * Scaled.of(problem.uw)))
     half_u, half_w = Scaled(u2.mantissa, alpha.exponent), Scaled(w2.mantissa, beta.exponent)
     r = 0.25 * difference_of_products(
-        half_u.over_power(unit), eta_w.mantissa, half_w.over_power(unit), eta_u.mantissa
+        half_u.over_power(own), eta_w.mantissa, half_w.over_power(own), eta_u.mantissa
     )
+    area = 0.5 * np.sqrt(a) * np.sqrt(b) * np.sqrt(problem.sine_squared)
+    root = np.hypot(r, area)
     larger = 0.25 * (a + b) + 0.5 * np.abs(inner)
-    determinant = 0.25 * a * b * problem.sine_squared
-    product = r * r + determinant
-    smaller = product / np.where(larger > 0, larger, 1.0)
+    smaller = root * (root / np.where(larger > 0, larger, 1.0))
     towards = inner >= 0
     b_over_a = drive.over_power(unit)
+
+    def in_units(value: Array) -> Array:
+        return Scaled(value, own).over_power(unit)
+
     return NaturalUnits(
-        p=np.where(towards, larger, smaller),
-        q=np.where(towards, smaller, larger),
-        r=r,
-        product=product,
-        determinant=determinant,
-        inner=inner,
+        p=in_units(np.where(towards, larger, smaller)),
+        q=in_units(np.where(towards, smaller, larger)),
+        r=in_units(r),
+        root=in_units(root),
+        area=in_units(area),
+        inner=in_units(inner),
         drive=b_over_a,
-        growth=np.hypot(b_over_a, 2 * np.sqrt(larger) * np.sqrt(smaller)),
+        growth=np.hypot(b_over_a, 2 * in_units(root)),
         rate=Scaled.of(4.0) * gamma * gamma * power * one,
         one=one,
     )
@@ -99,7 +103,7 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
 def riccati_coefficients(units: NaturalUnits) -> tuple[Array, Array]:
     """`Y = D + B + 2AQ` and `Z = D − B + 2AP`, with `D ∓ |B| = 4A²PQ/(D + |B|)`."""
     wide = units.growth + np.abs(units.drive)
-    turn = 2 * np.sqrt(units.p) * np.sqrt(units.q)
+    turn = 2 * units.root
     narrow = np.where(wide > 0, turn * (turn / wide), 0.0)
     forward = units.drive >= 0
     y = np.where(forward, wide, narrow) + 2 * units.q
@@ -128,7 +132,8 @@ def move(units: NaturalUnits, time: Array) -> Motion:
         still = (p + q == 0) | (units.rate.mantissa == 0)
         t = np.where(still, 0.0, (units.rate * Scaled.of(time)).value())
         exponent = np.where(d > 0, d * t, 0.0)
-        e = np.exp(-exponent)
+        half = np.exp(-0.5 * exponent)  # its square may underflow
+        e = half * half
         g = np.where(exponent > 1e-300, -np.expm1(-exponent) / (2 * d), 0.5 * t)
         big_y, big_z = riccati_coefficients(units)
         y = e + np.where(big_y == 0, 0.0, g * big_y)
@@ -137,7 +142,8 @@ def move(units: NaturalUnits, time: Array) -> Motion:
         along = np.where(p == 0, 0.0, p * chi)
         across = np.where(q == 0, 0.0, q / chi)
         # E = e/(ỹ z̃);  1 − E = 2g(P + Q) E + (gY/ỹ)(gZ/z̃)
-        remaining = np.where(big_z == 0, 1 / y, np.where(big_y == 0, 1.0, e / y) / z)
+        fading = np.where(big_y == 0, 1 / z, (half / y) * (half / z))
+        remaining = np.where(big_z == 0, 1 / y, fading)
         swept = np.where(big_y * big_z == 0, 0.0, (g * big_y / y) * (g * big_z / z))
         gained = 2 * g * (p + q) * remaining + swept
         progress = np.where(remaining > 0.5, gained, 1 - remaining)
@@ -190,7 +196,8 @@ def _inner_product(problem: LineProblem, units: NaturalUnits, motion: Motion) ->
         return (Scaled.of(value) * units.one / x).value()
 
     sharper = over_x(motion.along + motion.across) < np.abs(gain) + np.abs(rest)
-    return np.where(sharper, over_x(motion.along - motion.across), gain + rest)
+    moved = np.where(sharper, over_x(motion.along - motion.across), gain + rest)
+    return np.where(motion.progress == 0, problem.uw, moved)
 
 
 def _squared_norm(
@@ -210,11 +217,10 @@ def _squared_norm(
     """
     (start, own_lr), (_, other_lr) = own, other
     total = motion.along + motion.across
-    root = np.sqrt(units.product)
     plain = (Scaled.of(total + 2 * r) * units.one / Scaled.of(other_lr)).value()
-    parallel = (Scaled.of(uw) * (Scaled.of(own_lr) / units.one).sqrt()).value() ** 2
-    share = 0.5 * (units.p + units.q + 2 * np.abs(r)) / (root + np.abs(r))
-    cancelling = parallel / (total + 2 * root) + start * sine_squared * share
+    parallel = (Scaled.of(uw) * (Scaled.of(own_lr) / units.one).sqrt()).value()
+    share = 0.5 * (units.p + units.q + 2 * np.abs(r)) / (units.root + np.abs(r))
+    cancelling = parallel * (parallel / (total + 2 * units.root)) + start * sine_squared * share
     return np.where(motion.progress == 0, start, np.where(r >= 0, plain, cancelling))
 
 

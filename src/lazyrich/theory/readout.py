@@ -59,28 +59,40 @@ def line_readout(
     gamma, lr_u, lr_w = start.output_scale, start.lr_u, start.lr_w
     output = gamma * uw
     best = _ratio(start.mean_ay, start.mean_aa)
-    residual = output - best if remaining is None else (gamma * start.uw - best) * remaining
-    excess = start.mean_aa * residual**2
-    ntk = gamma**2 * (lr_w * uu + lr_u * ww)
+    if remaining is None:
+        residual = output - best
+    else:
+        residual = np.where(remaining > 0, (gamma * start.uw - best) * remaining, 0.0)
+    excess = (np.sqrt(start.mean_aa) * residual) ** 2  # no 0·∞ where the inputs vanish
+    size_u, size_w = np.sqrt(uu), np.sqrt(ww)
+    ntk = _line_ntk(start, size_u, size_w)
     if ntk_change is None:
-        before = gamma**2 * (lr_w * start.uu + lr_u * start.ww)
+        before = _line_ntk(start, np.sqrt(start.uu), np.sqrt(start.ww))
         ntk_change = np.abs(_ratio(ntk - before, before))
     return LineReadout(
         output=output,
         loss=noise + excess,
         excess_loss=excess,
-        alignment=np.clip(_ratio(uw, np.sqrt(uu) * np.sqrt(ww)), -1.0, 1.0),
+        alignment=np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0),
         uu=uu,
         uw=uw,
         ww=ww,
         balancedness=lr_w * uu - lr_u * ww,
         ntk=ntk,
-        ntk_plain=gamma**2 * (uu + ww),
+        ntk_plain=(gamma * size_u) ** 2 + (gamma * size_w) ** 2,
         ntk_change=ntk_change,
         nfm=ww,
         agop=output**2,
         nfa=np.where((ww > 0) & (output != 0), 1.0, 0.0),
     )
+
+
+def _line_ntk(start: LineProblem, size_u: Array, size_w: Array) -> Array:
+    """`γ²(η_w‖u‖² + η_u‖w‖²)` as squares of roots, which overflow no sooner than the sum."""
+    along_w = start.output_scale * (np.sqrt(start.lr_w) * size_u)
+    along_u = start.output_scale * (np.sqrt(start.lr_u) * size_w)
+    kernel: Array = along_w**2 + along_u**2
+    return kernel
 
 
 def gram_quantities(
@@ -106,8 +118,6 @@ def gram_quantities(
     vectors = now.uw.sizes["k"] == now.uw.sizes["m"] == 1
     inner = now.uw.sum(("k", "m")) if vectors else _norm(now.uw, "k", "m")
     agop = gamma**2 * xr.dot(now.uw, now.uw.rename(m="m_"), dim="k")
-    overlap = xr.dot(now.ww, agop, dim=("m", "m_"))
-    sizes = _norm(now.ww, "m", "m_") * _norm(agop, "m", "m_")
     return dataset(
         {
             "output": gamma * now.uw,
@@ -123,7 +133,7 @@ def gram_quantities(
             "ntk_change": _kernel_change(start, network, xx, now),
             "nfm": now.ww,
             "agop": agop,
-            "nfa": apply(_ratio, overlap, sizes),
+            "nfa": _feature_correlation(now),
         }
     )
 
@@ -152,6 +162,18 @@ def _kernel_change(
     return apply(_ratio, size(now.uu - then.uu, now.ww - then.ww), size(then.uu, then.ww))
 
 
+def _feature_correlation(now: Blocks) -> xr.DataArray:
+    """The cosine between `WᵀW` and `(UW)ᵀUW`; it does not see their sizes, nor overflow at them."""
+
+    def unit(matrix: xr.DataArray, *dims: str) -> xr.DataArray:
+        return apply(_ratio, matrix, abs(matrix).max(dims))
+
+    uw, nfm = unit(now.uw, "k", "m"), unit(now.ww, "m", "m_")
+    agop = xr.dot(uw, uw.rename(m="m_"), dim="k")
+    sizes = _norm(nfm, "m", "m_") * _norm(agop, "m", "m_")
+    return apply(_ratio, xr.dot(nfm, agop, dim=("m", "m_")), sizes)
+
+
 def _trace(matrix: xr.DataArray, dim: str) -> xr.DataArray:
     index = xr.DataArray(np.arange(matrix.sizes[dim]), dims="diagonal")
     return matrix.isel({dim: index, f"{dim}_": index}).sum("diagonal")
@@ -164,4 +186,5 @@ def _norm(matrix: xr.DataArray, *dims: str) -> xr.DataArray:
 def _ratio(numerator: Array, denominator: Array) -> Array:
     """Their quotient, 0 where the denominator is 0."""
     zero = denominator == 0
-    return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))
+    with np.errstate(invalid="ignore", over="ignore"):  # ∞/∞ after divergence, which has a status
+        return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))

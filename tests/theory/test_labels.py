@@ -1,0 +1,94 @@
+"""Numbers, axes and labelled arrays in; dims and attributes out."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich import GramState, LinearNetwork, LineData, LineState, MomentData, descent, flow
+from lazyrich.quantities import VOCABULARY
+
+STATE = LineState(uu=1.0, uw=0.1, ww=2.0)
+NETWORK = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+MOMENTS = MomentData(sigma_xx=np.eye(2), sigma_yx=np.ones((1, 2)), mean_yy=2.0)
+GENERAL = GramState(matrix=np.eye(3), outputs=1)
+
+
+def runs():
+    """Every kind of result."""
+    return {
+        "flow on a line": flow(STATE, NETWORK, DATA, [0.0, 1.0]),
+        "descent on a line": descent(STATE, NETWORK, DATA, steps=2),
+        "descent with momentum": descent(STATE, NETWORK, DATA, steps=2, momentum=0.5),
+        "flow": flow(GENERAL, NETWORK, MOMENTS, [0.0, 1.0]),
+        "descent": descent(GENERAL, NETWORK, MOMENTS, steps=2),
+    }
+
+
+@pytest.mark.parametrize("name", runs())
+def test_every_variable_says_what_it_is(name):
+    found = runs()[name]
+    assert found.attrs["references"]
+    for variable in set(found) - {"status", "diverged_at", "propagator"}:
+        attrs = found[variable].attrs
+        assert attrs == VOCABULARY[variable].attrs, variable
+        assert attrs["long_name"]
+        assert attrs["units"]
+        assert attrs["references"]
+
+
+@pytest.mark.parametrize("name", runs())
+def test_numbers_give_no_dims(name):
+    found = runs()[name]
+    assert set(found.loss.dims) == {"time"} & set(found.dims) | {"step"} & set(found.dims)
+    assert found.status.ndim == 0
+    assert found.status == "ok"
+
+
+def test_sequences_become_axes_named_after_the_parameter():
+    network = LinearNetwork(output_scale=[0.5, 1.0, 2.0], lr_u=[0.1, 0.2], lr_w=0.1)
+    for found in (flow(STATE, network, DATA, 1.0), descent(STATE, network, DATA, steps=3)):
+        assert set(found.loss.dims) - {"step"} == {"output_scale", "lr_u"}
+        assert list(found.output_scale) == [0.5, 1.0, 2.0]
+        assert list(found.lr_u) == [0.1, 0.2]
+
+
+def test_a_grid_is_its_cells():
+    """Two axes, each cell equal to the same run alone."""
+    network = LinearNetwork(output_scale=[0.5, 2.0], lr_u=[0.1, 0.4], lr_w=0.1)
+    for run in (lambda n: flow(STATE, n, DATA, [1.0]), lambda n: descent(STATE, n, DATA, steps=5)):
+        grid = run(network)
+        for scale in (0.5, 2.0):
+            for rate in (0.1, 0.4):
+                alone = run(LinearNetwork(output_scale=scale, lr_u=rate, lr_w=0.1))
+                cell = grid.sel(output_scale=scale, lr_u=rate)
+                for name in ("loss", "uu", "ww", "ntk", "alignment"):
+                    np.testing.assert_array_equal(cell[name], alone[name], err_msg=name)
+
+
+def test_labelled_arrays_keep_their_dims_and_coordinates():
+    scale = xr.DataArray([0.5, 1.0], dims="d", coords={"d": [100, 400]})
+    rate = xr.DataArray([0.1, 0.2], dims="d", coords={"d": [100, 400]})
+    found = flow(STATE, LinearNetwork(output_scale=scale, lr_u=rate, lr_w=0.1), DATA, [0.0, 1.0])
+    assert dict(found.loss.sizes) == {"d": 2, "time": 2}
+    assert list(found.d) == [100, 400]
+
+
+def test_times():
+    assert flow(STATE, NETWORK, DATA, 2.0).t == 2.0
+    assert list(flow(STATE, NETWORK, DATA, np.array([2.0, 1.0])).time) == [2.0, 1.0]
+    own = xr.DataArray([1.0, 2.0], dims="d", coords={"d": [10, 20]})
+    found = flow(LineState(uu=own, uw=0.0, ww=1.0), NETWORK, DATA, own)
+    assert found.loss.dims == ("d",)
+    assert list(found.t) == [1.0, 2.0]
+
+
+def test_repr():
+    state = LineState(uu=[1.0, 2.0], uw=0.0, ww=1.0)
+    assert repr(state) == "LineState(uu=<{'uu': 2}>, uw=0, ww=1)"
+    assert repr(GramState(matrix=np.eye(2), outputs=1)).startswith("GramState(matrix=<{'row': 2")
+
+
+def test_parameters_are_frozen():
+    with pytest.raises(AttributeError):
+        STATE.uu = 2.0
