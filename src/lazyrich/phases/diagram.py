@@ -177,15 +177,17 @@ def exponent_diagram(
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
     names = [field.name for field in fields(ScalingLaw)]
-    found: dict[str, Any] = dict.fromkeys(names, 0.0)
+    found: dict[str, Any] = {}
     both = {"lr": ("lr_u", "lr_w"), "init_var": ("init_var_u", "init_var_w")}
     for name, value in given.items():
         targets = both.get(name, (name,))
-        if not found.keys() >= set(targets):
+        if not set(names) >= set(targets):
             choice = ", ".join(sorted({*names, *both}))
             raise InputError(f"there is no exponent {name!r}; choose from {choice}")
+        if found.keys() & set(targets):
+            raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
         found |= dict.fromkeys(targets, value)
-    return [found[name] for name in names]
+    return [found.get(name, 0.0) for name in names]
 
 
 def _mechanism_map(setting: Setting) -> xr.DataArray:
