@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from lazyrich._errors import InputError
 from lazyrich.phases.boundary import Boundary, boundaries
 from lazyrich.phases.mechanisms import Mechanism, acting, activity
 from lazyrich.phases.order import order_parameters
-from lazyrich.phases.scaling import ExponentLike, ScalingLaw, exponents
+from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents
 from lazyrich.phases.setting import Setting
 from lazyrich.quantities import XU2025
 from lazyrich.theory.exact import Array
@@ -142,7 +141,7 @@ def exponent_diagram(
     """
     axes = _checked_axes(x, y, fixed)
     (x_name, x_values), (y_name, y_values) = axes.items()
-    constants = {name: float(Fraction(str(value))) for name, value in fixed.items()}
+    constants = {name: float(Power(value).exponent) for name, value in fixed.items()}
 
     def measure(xs: Array, ys: Array) -> tuple[Array, Array]:
         signal, kernel, rate, _ = exponents(*_exponents_of({**constants, x_name: xs, y_name: ys}))

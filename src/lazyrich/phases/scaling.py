@@ -31,6 +31,8 @@ from lazyrich.theory.wishart import SeedLike
 
 ExponentLike = int | str | float | Fraction
 
+LARGEST_EXPONENT = 1000
+
 
 class Phase(StrEnum):
     """What happens to the kernel, in Θ(1) time, as the width grows."""
@@ -218,9 +220,16 @@ class ScalingLaw:
 
 
 def _fraction(value: ExponentLike) -> Fraction:
+    text = str(value)
     try:
-        return Fraction(str(value))
+        if len(text.lower().partition("e")[2]) > 4:  # "1e999999999" would take a day
+            raise ValueError
+        fraction = Fraction(text)
+        if abs(fraction) > LARGEST_EXPONENT:
+            raise ValueError
     except (ValueError, ZeroDivisionError):
         raise InputError(
-            f"an exponent must be a number or a fraction such as -1/2, got {value!r}"
+            f"an exponent must be a number or a fraction such as -1/2, "
+            f"at most {LARGEST_EXPONENT} in size, got {value!r}"
         ) from None
+    return fraction
