@@ -92,7 +92,7 @@ def parameter_diagram(
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
-        return np.log(order(point).order_parameter.values / level)
+        return _side(order(point).order_parameter.values, level)
 
     found = [
         boundaries(
@@ -100,7 +100,7 @@ def parameter_diagram(
             partial(field, level),
             x_values,
             y_values,
-            np.log(values.order_parameter.values / level),
+            _side(values.order_parameter.values, level),
         )
         for level in levels
     ]
@@ -196,7 +196,8 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
     point where the output crosses zero is added, for there |ζ| has its minimum.
     """
     state, network, data = setting.state, setting.network, setting.data
-    start, goal = network.output_scale * state.uw, data.mean_ay / data.mean_aa
+    power = data.mean_aa.where(data.mean_aa > 0, np.inf)  # without inputs nothing moves
+    start, goal = network.output_scale * state.uw, data.mean_ay / power
     crossing = (goal / (goal - start).where(goal != start, np.inf)).clip(*_RESIDUALS)
     steps = xr.DataArray(np.linspace(*_RESIDUALS[::-1], PROGRESS), dims="time")
     remaining = -xr.apply_ufunc(
@@ -213,6 +214,12 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
         for code in range(8)
     ]
     return _flags((acts * codes).sum("mechanism"), names, "mechanisms that act during training")
+
+
+def _side(f: Array, level: float) -> Array:
+    """`(F − level)/(F + level)`: zero on the boundary, −1 at F = 0 and 1 at F = ∞."""
+    side: Array = 1 - 2 / (1 + f / level)
+    return side
 
 
 def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataArray:
