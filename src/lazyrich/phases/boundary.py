@@ -13,6 +13,9 @@ from lazyrich._errors import ConvergenceError
 from lazyrich.theory.exact import Array
 
 Field = Callable[[Array, Array], Array]
+Branches = Callable[[Array, Array], tuple[Array, ...]]
+
+ZERO = 1e-12  # of an exponent in floating point
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,53 @@ def boundaries(name: str, field: Field, x: Array, y: Array, values: Array) -> tu
     columns, rows = np.arange(x.size), np.arange(y.size)
     lines = contour_generator(columns, rows, masked).lines(0.0)
     return tuple(Boundary(name, *_refined(field, x, y, np.asarray(line))) for line in lines)
+
+
+def piecewise_boundaries(
+    name: str, branches: Branches, combine: np.ufunc, x: Array, y: Array
+) -> tuple[Boundary, ...]:
+    """The edges of the set where the largest (smallest) of several linear functions is zero.
+
+    In general that is a curve across which the sign changes. If one function vanishes everywhere,
+    it is the edge of an area; if the functions only touch zero, it is a line on one of them.
+
+    Args:
+        name: given to each curve.
+        branches: the linear functions, vectorised over points.
+        combine: `np.maximum` or `np.minimum`.
+        x: grid coordinates, increasing, shape (nx,).
+        y: grid coordinates, increasing, shape (ny,).
+
+    Example:
+        >>> grid = np.linspace(-1, 1, 6)
+        >>> ridge = lambda x, y: (x - y, y - x)
+        >>> line, = piecewise_boundaries("ridge", ridge, np.minimum, grid, grid)
+        >>> bool(np.abs(line.x - line.y).max() < 1e-14)
+        True
+    """
+
+    def parts(xs: Array, ys: Array) -> Array:
+        return np.stack(np.broadcast_arrays(xs + ys, *branches(xs, ys))[1:])
+
+    def curves(of: list[int]) -> tuple[Boundary, ...]:
+        def field(xs: Array, ys: Array) -> Array:
+            return combine.reduce(parts(xs, ys)[of])
+
+        return boundaries(name, field, x, y, field(x, y[:, None]))
+
+    values = parts(x, y[:, None])
+    whole = combine.reduce(values)
+    every = list(range(len(values)))
+    moving = [i for i in every if np.abs(values[i]).max() > ZERO]
+    if (whole > ZERO).any() and (whole < -ZERO).any():
+        return curves(every)
+    if 0 < len(moving) < len(every):
+        return curves(moving)
+    for branch in moving:
+        lines = curves([branch])
+        if lines and all(np.abs(combine.reduce(parts(c.x, c.y))).max() <= ZERO for c in lines):
+            return lines
+    return ()
 
 
 def _refined(field: Field, x: Array, y: Array, vertices: Array) -> tuple[Array, Array]:

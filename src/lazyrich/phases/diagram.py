@@ -12,10 +12,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.phases.boundary import Boundary, boundaries
+from lazyrich.phases.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
 from lazyrich.phases.mechanisms import Mechanism, acting, activity
 from lazyrich.phases.order import order_parameters
-from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents
+from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents, rate_exponents
 from lazyrich.phases.setting import Setting
 from lazyrich.quantities import XU2025
 from lazyrich.theory.exact import Array
@@ -25,7 +25,6 @@ from lazyrich.theory.labels import ParameterLike
 KERNEL_BELOW, VANISHING_ABOVE = 1.0, 10.0  # values of F that bound the feature-learning region
 PROGRESS = 33  # states along each trajectory in the mechanism map
 _RESIDUALS = (1e-9, 1.0)
-_ZERO = 1e-12  # of an exponent in floating point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +142,17 @@ def exponent_diagram(
     (x_name, x_values), (y_name, y_values) = axes.items()
     constants = {name: float(Power(value).exponent) for name, value in fixed.items()}
 
-    def measure(xs: Array, ys: Array) -> tuple[Array, Array]:
-        signal, kernel, rate, _ = exponents(*_exponents_of({**constants, x_name: xs, y_name: ys}))
-        return signal - kernel, rate
+    def at(xs: Array, ys: Array) -> list[Any]:
+        return _exponents_of({**constants, x_name: xs, y_name: ys})
 
-    excess, rate = np.broadcast_arrays(*measure(x_values, y_values[:, None]))
-    feature = 2 + (excess >= -_ZERO).astype(int) + (excess > _ZERO)
-    too_slow, too_fast = (rate < -_ZERO), (rate > _ZERO)
+    def branches(xs: Array, ys: Array) -> tuple[Array, ...]:
+        signal, *kernels = rate_exponents(*at(xs, ys))
+        return tuple(signal - k for k in kernels) if tune_rates else (signal, *kernels)
+
+    signal, kernel, rate, _ = exponents(*at(x_values, y_values[:, None]))
+    excess, rate = np.broadcast_arrays(signal - kernel, rate)
+    feature = 2 + (excess >= -ZERO).astype(int) + (excess > ZERO)
+    too_slow, too_fast = (rate < -ZERO), (rate > ZERO)
     region = feature if tune_rates else np.where(too_slow, 0, np.where(too_fast, 1, feature))
     coords = {y_name: y_values, x_name: x_values}
     values = xr.Dataset(
@@ -166,10 +169,8 @@ def exponent_diagram(
         "phase of the infinite-width limit",
     )
     values = _titled(values, "exponent of ")
-    which, name = (0, "b = k") if tune_rates else (1, "r = 0")
-    curves = boundaries(
-        name, lambda xs, ys: measure(xs, ys)[which], x_values, y_values, (excess, rate)[which]
-    )
+    name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
+    curves = piecewise_boundaries(name, branches, combine, x_values, y_values)
     return PhaseDiagram(values=values, boundaries=curves)
 
 

@@ -61,14 +61,19 @@ class Exponents(NamedTuple):
 
 def exponents(a: Any, e_u: Any, e_w: Any, s_u: Any, s_w: Any) -> Exponents:  # noqa: ANN401
     """The table above, for fractions (exactly) or arrays (over a diagram)."""
-    signal = a + (e_u + e_w) / 2
-    kernel = 2 * a + 1 + np.maximum(e_w + s_u, e_u + s_w)
+    signal, *kernels = rate_exponents(a, e_u, e_w, s_u, s_w)
+    kernel = np.maximum(*kernels)
     return Exponents(
         signal=signal,
         kernel=kernel,
         rate=np.maximum(signal, kernel),
         output=a + (1 + s_u + s_w) / 2,
     )
+
+
+def rate_exponents(a: Any, e_u: Any, e_w: Any, s_u: Any, s_w: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """The three rates of which the largest decides: signal, kernel of layer 1, of layer 2."""
+    return a + (e_u + e_w) / 2, 2 * a + 1 + e_w + s_u, 2 * a + 1 + e_u + s_w
 
 
 @dataclass(frozen=True)
