@@ -142,10 +142,12 @@ class ScalingLaw:
     init_var_w: Power
 
     def __post_init__(self) -> None:
+        if self.output_scale.constant == 0:
+            raise InputError("the constant of `output_scale` must not be 0: it has no exponent")
         for field in fields(self)[1:]:
             constant = getattr(self, field.name).constant
-            if constant < 0:
-                raise InputError(f"the constant of `{field.name}` must be ≥ 0, got {constant}")
+            if not constant > 0:
+                raise InputError(f"the constant of `{field.name}` must be > 0, got {constant}")
 
     @classmethod
     def from_exponents(

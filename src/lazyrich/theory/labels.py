@@ -56,10 +56,9 @@ def require_range(name: str, array: xr.DataArray, low: float, high: float) -> No
         return
     index = np.unravel_index(int(np.argmax(bad)), values.shape)
     where = f" at index {', '.join(str(int(i)) for i in index)}" if index else ""
-    bounds = {
-        (-inf, inf): "finite",
-        (0, inf): "finite and ≥ 0",
-    }.get((low, high), f"between {low:g} and {high:g}")
+    bounds = f"between {low:g} and {high:g}"
+    if high == inf:
+        bounds = "finite" if low == -inf else f"finite and ≥ {low:g}"
     raise InputError(f"`{name}` must be {bounds}, got {values[index]}{where}")
 
 
