@@ -130,7 +130,8 @@ def test_degenerate_networks_have_numbers_not_nan():
         found = order_parameters(zero, net, LineData(mean_aa=1, mean_ay=ay, mean_yy=1))
         assert not any(bool(np.isnan(part).any()) for part in found.values())
     dead = order_parameters(zero, LinearNetwork(output_scale=1, lr_u=1, lr_w=1), DATA)
-    assert dead.order_parameter.values[0] == inf and dead.learning_time.values[0] == inf
+    assert dead.order_parameter.values[0] == inf
+    assert dead.learning_time.values[0] == inf
 
 
 def test_fit_covers_the_truth_as_often_as_it_says():
@@ -150,7 +151,8 @@ def test_fit_is_exact_on_a_power_law_along_any_dim():
     depth = xr.DataArray([2.0, 3.0, 7.0, 9.0], dims="depth", coords={"depth": [2.0, 3, 7, 9]})
     fit = fit_exponent(5 * depth**1.5, dim="depth", confidence=0.5)
     assert fit.exponent.item() == pytest.approx(1.5, rel=1e-12)
-    assert fit.high - fit.low < 1e-7 and fit.attrs == {"confidence": 0.5, "samples": 4}
+    assert fit.high - fit.low < 1e-7
+    assert fit.attrs == {"confidence": 0.5, "samples": 4}
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def test_wide_feature_learning_from_vanishing_initialisation_aligns():
     assert law.regime is Regime.VANISHING_INIT
     state = law.sample([10**4, 10**12], draws=50, rng=0)
     zeta = abs(flow(state, law.network([10**4, 10**12]), DATA, inf).alignment).median("draw")
-    assert zeta.values[1] > 1 - 1e-4 and zeta.values[0] < zeta.values[1]
+    assert zeta.values[1] > 1 - 1e-4
+    assert zeta.values[0] < zeta.values[1]
 
 
 def test_unbalanced_layers_align_fully_in_the_critical_regime_too():
@@ -133,7 +134,8 @@ def test_fractions_are_exact():
     )
     assert all(isinstance(value, Fraction) for value in law.exponents)
     third = ScalingLaw.from_exponents("-1/3", 0, 0, "-1/3", "-1/3")  # k = −2/3 + 1 − 1/3 = 0
-    assert third.exponents.kernel == 0 and third.phase is Phase.KERNEL
+    assert third.exponents.kernel == 0
+    assert third.phase is Phase.KERNEL
     assert Power(0.1).exponent == Fraction(1, 10)
     assert Power("1e-3").exponent == Fraction(1, 1000)
     assert third.named_exponents()["signal_exponent"] == Fraction(-1, 3)
@@ -167,13 +169,17 @@ def test_width_beyond_float_integers_is_refused():
 
 def test_frozen_and_unstable_families_and_their_cure():
     frozen = ScalingLaw.from_exponents(-2, 0, 0, 0, 0)
-    assert frozen.phase is Phase.FROZEN and frozen.regime is None
+    assert frozen.phase is Phase.FROZEN
+    assert frozen.regime is None
     cured = frozen.at_unit_rate()
-    assert cured.phase is Phase.FEATURE and cured.regime is Regime.VANISHING_INIT
+    assert cured.phase is Phase.FEATURE
+    assert cured.regime is Regime.VANISHING_INIT
     assert cured.lr_u.exponent == cured.lr_w.exponent == 2
-    assert cured.init_var_u == frozen.init_var_u and cured.output_scale == frozen.output_scale
+    assert cured.init_var_u == frozen.init_var_u
+    assert cured.output_scale == frozen.output_scale
     unstable = ScalingLaw.from_exponents(0, 0, 0, 0, 0)
-    assert unstable.phase is Phase.UNSTABLE and unstable.at_unit_rate().phase is Phase.KERNEL
+    assert unstable.phase is Phase.UNSTABLE
+    assert unstable.at_unit_rate().phase is Phase.KERNEL
 
 
 def test_power_laws_print_as_people_write_them():

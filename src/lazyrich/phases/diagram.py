@@ -93,13 +93,15 @@ def parameter_diagram(
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
         return _side(order(point).order_parameter.values, level)
 
+    f = values.order_parameter.values
+    immobile = (f == 0) & np.isinf(values.time_constant.values)  # F is 0/0, no limit
     found = [
         boundaries(
             f"F = {level:g}",
             partial(field, level),
             x_values,
             y_values,
-            _side(values.order_parameter.values, level),
+            np.where(immobile, np.nan, _side(f, level)),
         )
         for level in levels
     ]
