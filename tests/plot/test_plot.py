@@ -132,7 +132,8 @@ def test_infinite_values_are_drawn(ax):
 def test_nothing_of_pyplot_is_touched():
     code = (
         "import sys, numpy as np; from lazyrich import plot, exponent_diagram;"
-        "g = np.linspace(-2, 1, 5); plot.phase_diagram(exponent_diagram(('lr', g), ('init_var', g)));"
+        "g = np.linspace(-2, 1, 5); made = exponent_diagram(('lr', g), ('init_var', g));"
+        "plot.phase_diagram(made);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -173,12 +174,12 @@ def test_failed_save_leaves_what_was(tmp_path, monkeypatch, exists):
 
 
 def test_targets_that_cannot_be_written_are_refused(tmp_path):
-    with pytest.raises(InputError, match="the folder '.*missing' does not exist"):
+    with pytest.raises(InputError, match=r"the folder '.*missing' does not exist"):
         check_target(tmp_path / "missing" / "a.png")
     with pytest.raises(InputError, match=r"'a.xyz' must end with one of .*\.png"):
         plot.save(plot.figure(), tmp_path / "a.xyz")
     with pytest.raises(InputError, match="'noext' must end with one of"):
         check_target(tmp_path / "noext")
     (tmp_path / "d.png").mkdir()
-    with pytest.raises(InputError, match="d.png' is a folder, not a picture file"):
+    with pytest.raises(InputError, match=r"d\.png' is a folder, not a picture file"):
         check_target(tmp_path / "d.png")
