@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer import Abort
 from typer.core import TyperGroup
 
 from lazyrich._errors import LazyRichError
@@ -13,7 +14,7 @@ from lazyrich.cli.diagram import diagram
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.solve import solve
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class _Group(TyperGroup):
@@ -22,6 +23,8 @@ class _Group(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except Abort:  # Ctrl-C
+            sys.exit(INTERRUPTED)
         except Exception as error:
             message = _sentence(error)
             if message is None:
@@ -35,6 +38,8 @@ def _sentence(error: Exception) -> str | None:
     """What to tell the user, or None if the error is ours to mend."""
     if isinstance(error, LazyRichError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return f"this is too large for the memory: {error}"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     format_message = getattr(error, "format_message", None)  # a usage error

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 Three = tuple[float, float, float]
 Five = tuple[str, str, str, str, str]
+MOST = 10**12  # networks drawn
 TABLE_WIDTHS = "1e2,1e4,1e6,1e8"
 
 Widths = Annotated[str | None, Option(help="Widths such as 1e2,1e4,1e8: adds medians over draws.")]
 Moments = Annotated[Three, Option(help="E[a²], E[ay], E[y²] of the data.", metavar="EAA EAY EYY")]
-Draws = Annotated[int, Option(help="Networks drawn at each width.")]
-Seed = Annotated[int, Option(help="Seed of the draws.")]
+Draws = Annotated[int, Option(help="Networks drawn at each width.", min=1, max=MOST)]
+Seed = Annotated[int, Option(help="Seed of the draws.", min=0)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
@@ -39,7 +40,7 @@ def phase(
     from lazyrich.cli.show import print_json, print_table
 
     law = _law(exponents, preset)
-    ladder = _ladder(law, widths, moments, draws, seed) if widths else {}
+    ladder = _ladder(law, widths, moments, draws, seed) if widths is not None else {}
     if json:
         print_json(_summary(law) | ladder)
         return
@@ -59,7 +60,7 @@ def phase(
 
 
 def presets(
-    widths: Widths = TABLE_WIDTHS,
+    widths: Annotated[str, Option(help="Widths of the table.")] = TABLE_WIDTHS,
     moments: Moments = (1.0, 1.0, 1.0),
     draws: Draws = 1000,
     seed: Seed = 0,
@@ -70,7 +71,7 @@ def presets(
     from lazyrich.phases.presets import PRESETS
 
     rows = {
-        name: _summary(law) | _ladder(law, widths or TABLE_WIDTHS, moments, draws, seed)
+        name: _summary(law) | _ladder(law, widths, moments, draws, seed)
         for name, law in PRESETS.items()
     }
     if json:

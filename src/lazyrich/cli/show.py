@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-LEAST_WIDTH = 120  # of a table in a pipe or a narrow terminal
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+LARGEST_WIDTH = 1000  # of a table in characters
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -23,11 +27,17 @@ def print_table(columns: Mapping[str, Sequence[Any]]) -> None:
     from rich.table import Table
 
     console = Console()
-    console.width = max(console.width, LEAST_WIDTH)
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
+    console.width = max(console.width, _natural_width(console, table))
     console.print(table)
+
+
+def _natural_width(console: Console, table: Table) -> int:
+    """What the table needs without breaking a word; a terminal may wrap the lines, a pipe not."""
+    wide = console.options.update(width=LARGEST_WIDTH)
+    return int(console.measure(table, options=wide).maximum)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SHOWN = ("output", "loss", "alignment", "ntk", "uu", "uw", "ww")
 QUANTILES = (0.05, 0.95)
 POINTS = 101
+MOST = 10**12  # of anything that is counted
 
 Three = tuple[float, float, float]
 Two = tuple[float, float]
@@ -33,8 +34,10 @@ def solve(
     init_std: Annotated[
         Two, Option(help="Standard deviations of the two layers.", metavar="SU SW")
     ] = (1.0, 1.0),
-    seed: Annotated[int, Option(help="Seed of the Gaussian start.")] = 0,
-    draws: Annotated[int | None, Option(help="Networks to draw; prints their median.")] = None,
+    seed: Annotated[int, Option(help="Seed of the Gaussian start.", min=0)] = 0,
+    draws: Annotated[
+        int | None, Option(help="Networks to draw; prints their median.", min=1, max=MOST)
+    ] = None,
     output_scale: Annotated[float, Option(help="Output multiplier γ.")] = 1.0,
     lr: Annotated[
         Two, Option(help="Learning rates (step sizes) of the two layers.", metavar="LU LW")
@@ -47,9 +50,11 @@ def solve(
     y: Annotated[str | None, Option(help="Column of the target.")] = None,
     times: Annotated[str | None, Option(help="Times of the flow, such as 0,1,5,inf.")] = None,
     until: Annotated[float | None, Option(help="Last time of the flow, with --points.")] = None,
-    points: Annotated[int, Option(help="Number of times up to --until.")] = POINTS,
-    steps: Annotated[int | None, Option(help="Steps of gradient descent, not the flow.")] = None,
-    every: Annotated[int, Option(help="Record each so many steps.")] = 1,
+    points: Annotated[int, Option(help="Number of times up to --until.", min=2, max=MOST)] = POINTS,
+    steps: Annotated[
+        int | None, Option(help="Steps of gradient descent, not the flow.", min=0, max=MOST)
+    ] = None,
+    every: Annotated[int, Option(help="Record each so many steps.", min=1, max=MOST)] = 1,
     plot: Annotated[Path | None, Option(help="Picture file to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -104,6 +109,8 @@ def _data(moments: Three | None, csv: Path | None, x: str | None, y: str | None)
     if (moments is None) == (csv is None):
         raise InputError("give the data either as --moments EAA EAY EYY or as --csv FILE")
     if moments is not None:
+        if x is not None or y is not None:
+            raise InputError("--x and --y name columns of a --csv file")
         return LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])
     if csv is None or x is None or y is None:
         raise InputError("--csv needs --x COLUMN and --y COLUMN")
@@ -125,8 +132,8 @@ def _flow(
 
     if (times is None) == (until is None):
         raise InputError("give the motion as --times T,T,…, as --until T or as --steps N")
-    if points < 2:
-        raise InputError(f"--points must be ≥ 2, got {points}")
+    if until is not None and not 0 < until < np.inf:
+        raise InputError(f"--until must be > 0 and finite, got {until:g}; --times may hold inf")
     when = np.linspace(0, until, points) if until is not None else numbers(times or "", "--times")
     return flow(state, network, data, when)
 
@@ -149,16 +156,19 @@ def _descent(
 
 def _columns(solution: xr.Dataset) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     """Equal-length columns, and what stands beside them: the status, the quantiles."""
+    import numpy as np
+
     time = "time" if "time" in solution.dims else "step"
     shown = solution[list(SHOWN)]
     rest: dict[str, Any] = {"status": _status(solution)}
     if "draw" in solution.dims:
-        rest["quantiles"] = {
-            str(level): {name: part.values.tolist() for name, part in found.items()}
-            for level in QUANTILES
-            for found in [shown.quantile(level, "draw")]
-        }
-        shown = shown.median("draw")
+        with np.errstate(invalid="ignore"):  # between two diverged runs
+            rest["quantiles"] = {
+                str(level): {name: part.values.tolist() for name, part in found.items()}
+                for level in QUANTILES
+                for found in [shown.quantile(level, "draw")]
+            }
+            shown = shown.median("draw")
     columns = {time: solution[time].values.tolist()}
     return columns | {str(name): part.values.tolist() for name, part in shown.items()}, rest
 

@@ -13,6 +13,11 @@ from lazyrich._errors import ConvergenceError
 from lazyrich.theory.exact import Array
 
 Field = Callable[[Array, Array], Array]
+Branches = Callable[[Array, Array], tuple[Array, ...]]
+
+ZERO = 1e-12  # of an exponent in floating point
+NO_ROOT = 1e-6  # of the field's size: a bracket that ends with more holds a jump
+SHARE_TOLERANCE = 1e-18  # of a grid edge
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,65 @@ def boundaries(name: str, field: Field, x: Array, y: Array, values: Array) -> tu
     """
     masked = np.ma.masked_invalid(values)
     columns, rows = np.arange(x.size), np.arange(y.size)
-    lines = contour_generator(columns, rows, masked).lines(0.0)
-    return tuple(Boundary(name, *_refined(field, x, y, np.asarray(line))) for line in lines)
+    lines = contour_generator(columns, rows, masked, corner_mask=False).lines(0.0)
+    small = NO_ROOT * float(np.abs(masked).max()) if lines else 0.0
+    return tuple(Boundary(name, *_refined(field, x, y, np.asarray(line), small)) for line in lines)
 
 
-def _refined(field: Field, x: Array, y: Array, vertices: Array) -> tuple[Array, Array]:
+def piecewise_boundaries(
+    name: str, branches: Branches, combine: np.ufunc, x: Array, y: Array
+) -> tuple[Boundary, ...]:
+    """The edges of the set where the largest (smallest) of several linear functions is zero.
+
+    In general that is a curve across which the sign changes. If one function vanishes everywhere,
+    it is the edge of an area; if the functions only touch zero, it is a line on one of them.
+
+    Args:
+        name: given to each curve.
+        branches: the linear functions, vectorised over points.
+        combine: `np.maximum` or `np.minimum`.
+        x: grid coordinates, increasing, shape (nx,).
+        y: grid coordinates, increasing, shape (ny,).
+
+    Example:
+        >>> grid = np.linspace(-1, 1, 6)
+        >>> ridge = lambda x, y: (x - y, y - x)
+        >>> line, = piecewise_boundaries("ridge", ridge, np.minimum, grid, grid)
+        >>> bool(np.abs(line.x - line.y).max() < 1e-14)
+        True
+    """
+
+    def parts(xs: Array, ys: Array) -> Array:
+        return np.stack(np.broadcast_arrays(xs + ys, *branches(xs, ys))[1:])
+
+    def curves(of: list[int]) -> tuple[Boundary, ...]:
+        def field(xs: Array, ys: Array) -> Array:
+            return combine.reduce(parts(xs, ys)[of])
+
+        return boundaries(name, field, x, y, field(x, y[:, None]))
+
+    values = parts(x, y[:, None])
+    whole = combine.reduce(values)
+    every = list(range(len(values)))
+    moving = [i for i in every if np.abs(values[i]).max() > ZERO]
+    if (whole > ZERO).any() and (whole < -ZERO).any():
+        return curves(every)
+    if 0 < len(moving) < len(every):
+        return curves(moving)
+    for branch in moving:
+        lines = curves([branch])
+        if lines and all(np.abs(combine.reduce(parts(c.x, c.y))).max() <= ZERO for c in lines):
+            return lines
+    return ()
+
+
+def _refined(
+    field: Field, x: Array, y: Array, vertices: Array, small: float
+) -> tuple[Array, Array]:
     """Move vertices, given in grid indices, along their grid edges onto the roots."""
+    whole = np.round(vertices)
+    across = np.argmin(np.abs(vertices - whole), axis=1, keepdims=True)  # rounded: on a grid line
+    vertices = np.where(np.arange(2) == across, whole, vertices)
     low = np.floor(vertices).astype(int)
     high = np.ceil(vertices).astype(int)
     x0, x1, y0, y1 = x[low[:, 0]], x[high[:, 0]], y[low[:, 1]], y[high[:, 1]]
@@ -70,10 +128,14 @@ def _refined(field: Field, x: Array, y: Array, vertices: Array) -> tuple[Array, 
 
     edges = (x0, x1, y0, y1)
     found = elementwise.find_root(
-        along_edge, (np.zeros(len(vertices)), np.ones(len(vertices))), args=edges
+        along_edge,
+        (np.zeros(len(vertices)), np.ones(len(vertices))),
+        args=edges,
+        tolerances={"xatol": SHARE_TOLERANCE},
     )
     on_node = (low == high).all(axis=1)  # the grid point itself is the root
-    if not (found.success | on_node).all():
-        raise ConvergenceError(f"the boundary field jumps at {int((~found.success).sum())} points")
+    is_root = on_node | (found.success & (np.abs(found.f_x) <= small))
+    if not is_root.all():
+        raise ConvergenceError(f"the boundary field jumps at {int((~is_root).sum())} points")
     share = np.where(on_node, 0.0, found.x)
     return x0 + share * (x1 - x0), y0 + share * (y1 - y0)

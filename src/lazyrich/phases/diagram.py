@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -13,10 +12,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.phases.boundary import Boundary, boundaries
+from lazyrich.phases.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
 from lazyrich.phases.mechanisms import Mechanism, acting, activity
 from lazyrich.phases.order import order_parameters
-from lazyrich.phases.scaling import ExponentLike, ScalingLaw, exponents
+from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents, rate_exponents
 from lazyrich.phases.setting import Setting
 from lazyrich.quantities import XU2025
 from lazyrich.theory.exact import Array
@@ -26,7 +25,6 @@ from lazyrich.theory.labels import ParameterLike
 KERNEL_BELOW, VANISHING_ABOVE = 1.0, 10.0  # values of F that bound the feature-learning region
 PROGRESS = 33  # states along each trajectory in the mechanism map
 _RESIDUALS = (1e-9, 1.0)
-_ZERO = 1e-12  # of an exponent in floating point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +91,17 @@ def parameter_diagram(
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
-        return np.log(order(point).order_parameter.values / level)
+        return _side(order(point).order_parameter.values, level)
 
+    f = values.order_parameter.values
+    immobile = (f == 0) & np.isinf(values.time_constant.values)  # F is 0/0, no limit
     found = [
         boundaries(
             f"F = {level:g}",
             partial(field, level),
             x_values,
             y_values,
-            np.log(values.order_parameter.values / level),
+            np.where(immobile, np.nan, _side(f, level)),
         )
         for level in levels
     ]
@@ -142,15 +142,19 @@ def exponent_diagram(
     """
     axes = _checked_axes(x, y, fixed)
     (x_name, x_values), (y_name, y_values) = axes.items()
-    constants = {name: float(Fraction(str(value))) for name, value in fixed.items()}
+    constants = {name: float(Power(value).exponent) for name, value in fixed.items()}
 
-    def measure(xs: Array, ys: Array) -> tuple[Array, Array]:
-        signal, kernel, rate, _ = exponents(*_exponents_of({**constants, x_name: xs, y_name: ys}))
-        return signal - kernel, rate
+    def at(xs: Array, ys: Array) -> list[Any]:
+        return _exponents_of({**constants, x_name: xs, y_name: ys})
 
-    excess, rate = np.broadcast_arrays(*measure(x_values, y_values[:, None]))
-    feature = 2 + (excess >= -_ZERO).astype(int) + (excess > _ZERO)
-    too_slow, too_fast = (rate < -_ZERO), (rate > _ZERO)
+    def branches(xs: Array, ys: Array) -> tuple[Array, ...]:
+        signal, *kernels = rate_exponents(*at(xs, ys))
+        return tuple(signal - k for k in kernels) if tune_rates else (signal, *kernels)
+
+    signal, kernel, rate, _ = exponents(*at(x_values, y_values[:, None]))
+    excess, rate = np.broadcast_arrays(signal - kernel, rate)
+    feature = 2 + (excess >= -ZERO).astype(int) + (excess > ZERO)
+    too_slow, too_fast = (rate < -ZERO), (rate > ZERO)
     region = feature if tune_rates else np.where(too_slow, 0, np.where(too_fast, 1, feature))
     coords = {y_name: y_values, x_name: x_values}
     values = xr.Dataset(
@@ -167,25 +171,25 @@ def exponent_diagram(
         "phase of the infinite-width limit",
     )
     values = _titled(values, "exponent of ")
-    which, name = (0, "b = k") if tune_rates else (1, "r = 0")
-    curves = boundaries(
-        name, lambda xs, ys: measure(xs, ys)[which], x_values, y_values, (excess, rate)[which]
-    )
+    name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
+    curves = piecewise_boundaries(name, branches, combine, x_values, y_values)
     return PhaseDiagram(values=values, boundaries=curves)
 
 
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
     names = [field.name for field in fields(ScalingLaw)]
-    found: dict[str, Any] = dict.fromkeys(names, 0.0)
+    found: dict[str, Any] = {}
     both = {"lr": ("lr_u", "lr_w"), "init_var": ("init_var_u", "init_var_w")}
     for name, value in given.items():
         targets = both.get(name, (name,))
-        if not found.keys() >= set(targets):
+        if not set(names) >= set(targets):
             choice = ", ".join(sorted({*names, *both}))
             raise InputError(f"there is no exponent {name!r}; choose from {choice}")
+        if found.keys() & set(targets):
+            raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
         found |= dict.fromkeys(targets, value)
-    return [found[name] for name in names]
+    return [found.get(name, 0.0) for name in names]
 
 
 def _mechanism_map(setting: Setting) -> xr.DataArray:
@@ -195,7 +199,8 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
     point where the output crosses zero is added, for there |ζ| has its minimum.
     """
     state, network, data = setting.state, setting.network, setting.data
-    start, goal = network.output_scale * state.uw, data.mean_ay / data.mean_aa
+    power = data.mean_aa.where(data.mean_aa > 0, np.inf)  # without inputs nothing moves
+    start, goal = network.output_scale * state.uw, data.mean_ay / power
     crossing = (goal / (goal - start).where(goal != start, np.inf)).clip(*_RESIDUALS)
     steps = xr.DataArray(np.linspace(*_RESIDUALS[::-1], PROGRESS), dims="time")
     remaining = -xr.apply_ufunc(
@@ -212,6 +217,12 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
         for code in range(8)
     ]
     return _flags((acts * codes).sum("mechanism"), names, "mechanisms that act during training")
+
+
+def _side(f: Array, level: float) -> Array:
+    """`(F − level)/(F + level)`: zero on the boundary, −1 at F = 0 and 1 at F = ∞."""
+    side: Array = 1 - 2 / (1 + f / level)
+    return side
 
 
 def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataArray:

@@ -105,7 +105,7 @@ def mechanisms(
         },
     )
     for name, meaning in _MEANINGS.items():
-        result[name].attrs["long_name"] = meaning
+        result[name].attrs = {"long_name": meaning}
     return result
 
 

@@ -31,6 +31,8 @@ from lazyrich.theory.wishart import SeedLike
 
 ExponentLike = int | str | float | Fraction
 
+LARGEST_EXPONENT = 1000
+
 
 class Phase(StrEnum):
     """What happens to the kernel, in Θ(1) time, as the width grows."""
@@ -59,14 +61,19 @@ class Exponents(NamedTuple):
 
 def exponents(a: Any, e_u: Any, e_w: Any, s_u: Any, s_w: Any) -> Exponents:  # noqa: ANN401
     """The table above, for fractions (exactly) or arrays (over a diagram)."""
-    signal = a + (e_u + e_w) / 2
-    kernel = 2 * a + 1 + np.maximum(e_w + s_u, e_u + s_w)
+    signal, *kernels = rate_exponents(a, e_u, e_w, s_u, s_w)
+    kernel = np.maximum(*kernels)
     return Exponents(
         signal=signal,
         kernel=kernel,
         rate=np.maximum(signal, kernel),
         output=a + (1 + s_u + s_w) / 2,
     )
+
+
+def rate_exponents(a: Any, e_u: Any, e_w: Any, s_u: Any, s_w: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """The three rates of which the largest decides: signal, kernel of layer 1, of layer 2."""
+    return a + (e_u + e_w) / 2, 2 * a + 1 + e_w + s_u, 2 * a + 1 + e_u + s_w
 
 
 @dataclass(frozen=True)
@@ -135,10 +142,12 @@ class ScalingLaw:
     init_var_w: Power
 
     def __post_init__(self) -> None:
+        if self.output_scale.constant == 0:
+            raise InputError("the constant of `output_scale` must not be 0: it has no exponent")
         for field in fields(self)[1:]:
             constant = getattr(self, field.name).constant
-            if constant < 0:
-                raise InputError(f"the constant of `{field.name}` must be ≥ 0, got {constant}")
+            if not constant > 0:
+                raise InputError(f"the constant of `{field.name}` must be > 0, got {constant}")
 
     @classmethod
     def from_exponents(
@@ -218,9 +227,16 @@ class ScalingLaw:
 
 
 def _fraction(value: ExponentLike) -> Fraction:
+    text = str(value)
     try:
-        return Fraction(str(value))
+        if len(text.lower().partition("e")[2]) > 4:  # "1e999999999" would take a day
+            raise ValueError
+        fraction = Fraction(text)
+        if abs(fraction) > LARGEST_EXPONENT:
+            raise ValueError
     except (ValueError, ZeroDivisionError):
         raise InputError(
-            f"an exponent must be a number or a fraction such as -1/2, got {value!r}"
+            f"an exponent must be a number or a fraction such as -1/2, "
+            f"at most {LARGEST_EXPONENT} in size, got {value!r}"
         ) from None
+    return fraction

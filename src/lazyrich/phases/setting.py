@@ -55,7 +55,7 @@ class Setting(Labelled):
         """Build a setting; `lr` and `init_std` stand for both layers.
 
         Raises:
-            InputError: if a name is unknown.
+            InputError: if a name is unknown, or a layer is set twice.
 
         Example:
             >>> Setting.of(init_std=0.1).state
@@ -68,6 +68,8 @@ class Setting(Labelled):
             if not known.issuperset(targets):
                 choice = ", ".join(sorted(known | set(BOTH_LAYERS)))
                 raise InputError(f"there is no parameter {name!r}; choose from {choice}")
+            if given.keys() & set(targets):
+                raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
             given |= dict.fromkeys(targets, labelled(name, value))
         return cls(**given)
 

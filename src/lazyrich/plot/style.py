@@ -61,10 +61,12 @@ def check_target(path: str | Path) -> Path:
     """Refuse a picture file that could not be written, before the work is done.
 
     Raises:
-        InputError: if the folder is missing or the format is unknown.
+        InputError: if the folder is missing, the target is one, or the format is unknown.
     """
     target = Path(path)
     known = sorted(Figure().canvas.get_supported_filetypes())
+    if target.is_dir():
+        raise InputError(f"{str(target)!r} is a folder, not a picture file")
     if not target.parent.is_dir():
         raise InputError(f"the folder {str(target.parent)!r} does not exist")
     if target.suffix[1:].lower() not in known:

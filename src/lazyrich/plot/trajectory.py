@@ -53,7 +53,8 @@ def trajectory(
 def _draw_line(ax: Axes, values: xr.DataArray, label: str, colour: str) -> None:
     time = values[_time_dim(values)]
     if "draw" in values.dims:
-        low, values, high = (values.quantile(q, "draw") for q in (0.05, 0.5, 0.95))
+        with np.errstate(invalid="ignore"):  # between two diverged runs
+            low, values, high = (values.quantile(q, "draw") for q in (0.05, 0.5, 0.95))
         ax.fill_between(time, low, high, color=colour, alpha=0.2, lw=0)
     ax.plot(time, values, color=colour, label=label or None)
 

@@ -42,7 +42,7 @@ class LineState(Labelled):
         ww: `‖w‖²` of the first layer along the data's direction, ≥ 0.
         sine_squared: `1 − ζ²` where it is known better than from the three numbers, in [0, 1].
 
-    Each is a number, an axis (a sequence) or a labelled `DataArray`.
+    Each is a number, an axis (a sequence; its name is `initial_uu` …) or a labelled `DataArray`.
 
     Raises:
         InputError: if the matrix [[uu, uw], [uw, ww]] is not positive semidefinite.
@@ -52,9 +52,9 @@ class LineState(Labelled):
         LineState(uu=1, uw=-0.5, ww=2)
     """
 
-    uu: Parameter = Parameter(low=0)
-    uw: Parameter = Parameter()
-    ww: Parameter = Parameter(low=0)
+    uu: Parameter = Parameter(low=0, axis="initial_uu")  # `uu` is a quantity of results
+    uw: Parameter = Parameter(axis="initial_uw")
+    ww: Parameter = Parameter(low=0, axis="initial_ww")
     sine_squared: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

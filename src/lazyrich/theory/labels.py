@@ -56,10 +56,9 @@ def require_range(name: str, array: xr.DataArray, low: float, high: float) -> No
         return
     index = np.unravel_index(int(np.argmax(bad)), values.shape)
     where = f" at index {', '.join(str(int(i)) for i in index)}" if index else ""
-    bounds = {
-        (-inf, inf): "finite",
-        (0, inf): "finite and ≥ 0",
-    }.get((low, high), f"between {low:g} and {high:g}")
+    bounds = f"between {low:g} and {high:g}"
+    if high == inf:
+        bounds = "finite" if low == -inf else f"finite and ≥ {low:g}"
     raise InputError(f"`{name}` must be {bounds}, got {values[index]}{where}")
 
 
@@ -84,12 +83,18 @@ class Parameter:
         default: the value if none is given; None makes the field required.
         low: smallest value allowed.
         high: largest value allowed.
+        axis: name of the axis that a sequence becomes, if not that of the field.
     """
 
     def __init__(
-        self, default: float | None = None, *, low: float = -inf, high: float = inf
+        self,
+        default: float | None = None,
+        *,
+        low: float = -inf,
+        high: float = inf,
+        axis: str | None = None,
     ) -> None:
-        self.default, self.low, self.high = default, low, high
+        self.default, self.low, self.high, self.axis = default, low, high, axis
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -109,6 +114,8 @@ class Parameter:
     def __set__(self, instance: object, value: ParameterLike) -> None:
         array = labelled(self.name, value)
         require_range(self.name, array, self.low, self.high)
+        if self.axis and array.ndim and not isinstance(value, xr.DataArray):
+            array = array.rename({self.name: self.axis})
         vars(instance)[self.name] = array
 
 

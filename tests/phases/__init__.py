@@ -1,0 +1,1 @@
+"""Phases: what they claim, against sampling, brute numbers and limits."""

@@ -1,0 +1,261 @@
+"""Phase diagrams: boundaries are roots, lines are where theory puts them, names are checked."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich import (
+    PRESETS,
+    InputError,
+    exponent_diagram,
+    flow,
+    learning_time,
+    mechanisms,
+    order_parameters,
+    parameter_diagram,
+)
+from lazyrich._errors import ConvergenceError
+from lazyrich.phases.boundary import boundaries
+from lazyrich.phases.setting import Setting
+
+SCALES = np.geomspace(1e-3, 10, 24)
+GRID = np.linspace(-2, 1, 31)
+
+
+def region_names(diagram):
+    return diagram.values.region.attrs["flag_meanings"].split()
+
+
+def order_at(x, y, xs, ys, **fixed):
+    at = {x: xr.DataArray(xs, dims="p"), y: xr.DataArray(ys, dims="p")}
+    setting = Setting.of(**fixed, **at)
+    return order_parameters(setting.state, setting.network, setting.data).order_parameter.values
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "fixed"),
+    [
+        (("output_scale", SCALES), ("init_std", SCALES), {}),
+        (("width", np.geomspace(1, 1e6, 20)), ("output_scale", SCALES), {"init_std": 0.3}),
+        (("lr_u", SCALES), ("lr_w", SCALES), {"width": 1}),
+        (("mean_ay", np.linspace(-3, 3, 25)), ("init_std_u", SCALES), {"mean_yy": 10, "width": 9}),
+        (("init_alignment", np.linspace(-1, 1, 21)), ("init_std", SCALES), {"width": 4}),
+    ],
+    ids=lambda part: part[0] if isinstance(part, tuple) else "",
+)
+def test_every_boundary_point_is_a_root(x, y, fixed):
+    diagram = parameter_diagram(x, y, **fixed)
+    assert diagram.boundaries
+    for curve in diagram.boundaries:
+        level = float(curve.name.removeprefix("F = "))
+        f = order_at(x[0], y[0], curve.x, curve.y, **fixed)
+        assert np.abs(np.log(f / level)).max() <= 1e-12
+
+
+def test_boundary_is_the_analytic_curve():
+    """`F = 4γf*/(γ² · 2dσ²)` for equal layers: `F = 1` is `γ = 2/(dσ²)`."""
+    diagram = parameter_diagram(("output_scale", SCALES), ("init_std", SCALES), width=100)
+    for curve, level in zip(diagram.boundaries, (1, 10), strict=True):
+        np.testing.assert_allclose(curve.x, 2 / (level * 100 * curve.y**2), rtol=1e-12)
+    coarse, fine = (
+        parameter_diagram(("output_scale", g), ("init_std", g), width=100, levels=(3, 4))
+        for g in (np.geomspace(0.01, 1, 5), np.geomspace(0.01, 1, 50))
+    )
+    for one in (*coarse.boundaries, *fine.boundaries):
+        level = float(one.name.removeprefix("F = "))
+        np.testing.assert_allclose(one.x * one.y**2, 2 / (100 * level), rtol=1e-12)
+
+
+def test_regions_are_the_sides_of_the_levels():
+    diagram = parameter_diagram(("output_scale", SCALES), ("init_std", SCALES), levels=(2, 5))
+    f, names = diagram.values.order_parameter.values, np.array(region_names(diagram))
+    expected = np.where(
+        f < 2, "kernel", np.where(f < 5, "feature_critical", "feature_vanishing_init")
+    )
+    assert (names[diagram.values.region.values] == expected).all()
+    assert diagram.values.region.dims == ("init_std", "output_scale")
+
+
+def test_zero_and_infinite_order_parameters_are_ordinary_points():
+    """No target, no output scale, no weights: F is 0 or infinite, beside proper roots."""
+    diagram = parameter_diagram(
+        ("mean_ay", np.linspace(-1, 1, 5)), ("init_std", np.linspace(0, 1, 5)), width=4
+    )
+    f = diagram.values.order_parameter
+    assert (f.sel(mean_ay=0) == 0).all()
+    assert np.isinf(f.sel(init_std=0).where(f.mean_ay != 0, drop=True)).all()
+    assert [curve.name for curve in diagram.boundaries].count("F = 10") == 2
+    through_zero = parameter_diagram(
+        ("output_scale", np.linspace(-1, 1, 5)), ("init_std", [0.1, 0.5, 1.0]), width=4
+    )
+    for curve in through_zero.boundaries:
+        level = float(curve.name.removeprefix("F = "))
+        np.testing.assert_allclose(abs(curve.x) * curve.y**2, 2 / (4 * level), rtol=1e-12)
+    nothing = parameter_diagram(
+        ("output_scale", [0.0, 1.0]), ("mean_aa", [0.0, 1.0]), mean_ay=0, width=5
+    )
+    assert (nothing.values.order_parameter == 0).all()
+    assert not any(np.isnan(part).any() for part in nothing.values.values())
+
+
+def test_mechanism_map_is_what_finely_sampled_flows_show():
+    rng = np.random.default_rng(8)
+    zetas = np.linspace(-0.95, 0.95, 9)
+    diagram = parameter_diagram(
+        ("output_scale", np.geomspace(0.02, 5, 9)),
+        ("init_alignment", zetas),
+        width=2,
+        init_std_u=0.3,
+        lr_w=2.5,
+    )
+    area = diagram.values.mechanism
+    names = area.attrs["flag_meanings"].split()
+    for _ in range(25):
+        cell = area.isel({dim: int(rng.integers(9)) for dim in area.dims})
+        at = {str(dim): float(cell[dim]) for dim in area.dims}
+        setting = Setting.of(width=2, init_std_u=0.3, lr_w=2.5, **at)
+        network = (setting.state, setting.network, setting.data)
+        left = xr.DataArray(np.append(np.linspace(1, 1e-4, 4001), 1e-9), dims="time")
+        path = flow(*network, learning_time(*network, left).rename("t"))
+        found = mechanisms(path)
+        near = abs(found.change / 0.1 - 1).min() < 1e-3
+        acting = "+".join(str(m) for m in found.mechanism.values[found.acts.values]) or "none"
+        assert near or names[int(cell)] == acting, at
+    assert len(np.unique(area)) >= 4
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "fixed", "line"),
+    [
+        ("output_scale", "init_var", {}, lambda x, y: x + y + 1),
+        ("output_scale", "init_var", {"lr": "1/3"}, lambda x, y: x + y + 1),
+        ("output_scale", "init_var_u", {}, lambda x, y: x + 1 + np.maximum(y, 0)),
+        ("init_var_u", "init_var_w", {"output_scale": -1}, lambda x, y: np.maximum(x, y)),
+        ("lr_u", "init_var_u", {"output_scale": -1}, lambda x, y: x / 2 - np.maximum(x, y)),
+        ("lr", "init_var_u", {"output_scale": -1}, lambda x, y: y),  # edge of a critical area
+        ("lr", "init_var_w", {"output_scale": -1}, lambda x, y: y),
+        ("lr_u", "lr_w", {"output_scale": -1}, lambda x, y: x - y),  # a ridge
+    ],
+)
+@pytest.mark.parametrize("grid", [GRID, np.linspace(-2.03, 1.17, 14)], ids=["on", "off"])
+def test_lines_between_exponents(x, y, fixed, line, grid):
+    diagram = exponent_diagram((x, grid), (y, grid), **fixed)
+    curves = [c for c in diagram.boundaries if c.name == "b = k"]
+    assert len(curves) == len(diagram.boundaries) >= 1
+    for curve in curves:
+        assert np.abs(line(curve.x, curve.y)).max() <= 1e-12
+    assert sum(curve.x.size for curve in curves) >= grid.size
+
+
+def test_lines_at_fixed_rates():
+    """`γ ∝ d^x`, `η ∝ d^y`: b = x + y, k = 2x + 1 + y."""
+    diagram = exponent_diagram(("output_scale", GRID), ("lr", GRID), tune_rates=False)
+    assert {curve.name for curve in diagram.boundaries} == {"r = 0"}
+    for c in diagram.boundaries:
+        assert np.abs(np.maximum(c.x + c.y, 2 * c.x + 1 + c.y)).max() <= 1e-12
+    flat = exponent_diagram(("init_var_u", GRID), ("init_var_w", GRID), tune_rates=False)
+    assert flat.boundaries  # b ≡ 0: the edge of the area r = 0 is k = 0
+    for c in flat.boundaries:
+        assert np.abs(1 + np.maximum(c.x, c.y)).max() <= 1e-12
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_regions_are_the_phases_of_the_laws(tuned):
+    from lazyrich import ScalingLaw
+
+    grid = np.linspace(-2, 1, 13)  # quarters
+    diagram = exponent_diagram(
+        ("output_scale", grid), ("init_var_u", grid), tune_rates=tuned, lr_w="1/2"
+    )
+    for row, s_u in enumerate(grid):
+        for column, a in enumerate(grid):
+            law = ScalingLaw.from_exponents(a, 0, "1/2", s_u, 0)
+            law = law.at_unit_rate() if tuned else law
+            name = "_".join(part for part in (law.phase, law.regime) if part)
+            assert region_names(diagram)[int(diagram.values.region[row, column])] == name
+
+
+def test_presets_lie_on_their_side():
+    for law in PRESETS.values():
+        a, e_u, e_w, s_u, s_w = (
+            float(getattr(law, n).exponent)
+            for n in ("output_scale", "lr_u", "lr_w", "init_var_u", "init_var_w")
+        )
+        diagram = exponent_diagram(
+            ("output_scale", [a - 1, a]),
+            ("lr_u", [e_u - 1, e_u]),
+            lr_w=e_w,
+            init_var_u=s_u,
+            init_var_w=s_w,
+        )
+        name = region_names(diagram)[int(diagram.values.region[-1, -1])]
+        assert name.startswith(law.at_unit_rate().phase)
+
+
+BAD = {
+    "no parameter 'foo'; choose from init_alignment": ("foo", "lr", {}),
+    "each name may be used once, got lr, lr": ("lr", "lr", {}),
+    "each name may be used once, got lr, width, lr": ("lr", "width", {"lr": 1}),
+    "'lr' sets lr_u and lr_w, which is given already": ("lr_u", "lr", {}),
+    "'lr_u' sets lr_u, which is given already": ("lr", "lr_u", {}),
+    "'init_std' sets": ("init_std", "lr", {"init_std_w": 1}),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_names_of_parameters(message):
+    x, y, fixed = BAD[message]
+    with pytest.raises(InputError, match=message):
+        parameter_diagram((x, [1.0, 2.0]), (y, [1.0, 2.0]), **fixed)
+
+
+BAD_EXPONENTS = {
+    "no exponent 'width'; choose from init_var": ("width", "lr", {}),
+    "'lr_u' sets lr_u, which": ("lr", "lr_u", {}),
+    "'init_var' sets init_var_u and init_var_w": ("init_var", "lr", {"init_var_u": 0}),
+    "must be a number or a fraction": ("init_var", "lr", {"output_scale": "abc"}),
+}
+
+
+@pytest.mark.parametrize("message", BAD_EXPONENTS)
+def test_bad_names_of_exponents(message):
+    x, y, fixed = BAD_EXPONENTS[message]
+    if "'init_var' sets" in message:
+        message = "'init_var' sets|which is given already"
+    with pytest.raises(InputError, match=message):
+        exponent_diagram((x, [1.0, 2.0]), (y, [1.0, 2.0]), **fixed)
+
+
+@pytest.mark.parametrize("values", [[1.0], [2.0, 1.0], [1.0, 1.0], [[1.0, 2.0]], [1.0, np.nan]])
+def test_bad_axes(values):
+    for make in (parameter_diagram, exponent_diagram):
+        with pytest.raises(InputError, match="axis 'lr_u' must hold at least two increasing"):
+            make(("lr_u", values), ("output_scale", [1.0, 2.0]))
+
+
+def test_a_field_that_jumps_is_reported():
+    grid = np.linspace(-1, 1, 5)
+
+    def step(x, y):
+        return np.where(x + 0 * y > 0.1, 1.0, -1.0)
+
+    def jump(x, y):
+        return np.where(x + 0.3 * y > 0.1, np.nan, -1.0)
+
+    with pytest.raises(ConvergenceError, match="field jumps at 5"):
+        boundaries("step", step, grid, grid, step(grid, grid[:, None]))
+    with pytest.raises(ConvergenceError, match="field jumps at"):
+        boundaries("jump", jump, grid, grid, np.where(grid + 0 * grid[:, None] > 0.1, 1.0, -1.0))
+
+
+def test_every_closed_curve_is_found():
+    grid = np.linspace(-3, 3, 25)
+
+    def two_circles(x, y):
+        return ((x - 1.5) ** 2 + y**2 - 1) * ((x + 1.5) ** 2 + y**2 - 1)
+
+    found = boundaries("circles", two_circles, grid, grid, two_circles(grid, grid[:, None]))
+    assert len(found) == 2
+    for curve in found:
+        assert np.abs(two_circles(curve.x, curve.y)).max() < 1e-12
+        assert (curve.x[0], curve.y[0]) == (curve.x[-1], curve.y[-1])

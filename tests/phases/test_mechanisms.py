@@ -1,0 +1,168 @@
+"""The three mechanisms: an exact decomposition, and each where theory says that it acts."""
+
+from math import inf, log, sqrt
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich import (
+    PRESETS,
+    InputError,
+    LinearNetwork,
+    LineData,
+    LineState,
+    descent,
+    flow,
+    learning_time,
+    mechanisms,
+)
+
+NET = LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0)
+DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+
+
+def resolved(state, net=NET, data=DATA, records=2001):
+    """A trajectory sampled evenly in the residual, hence in everything that moves."""
+    left = np.concatenate([np.linspace(1, 1e-3, records), np.geomspace(9e-4, 1e-12, 20)])
+    times = learning_time(state, net, data, xr.DataArray(left, dims="time")).rename("t")
+    return flow(state, net, data, times)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_decomposition_adds_up(seed):
+    rng = np.random.default_rng(seed)
+    uu, ww = 10 ** rng.uniform(-4, 2, 2)
+    state = LineState(uu=uu, uw=rng.uniform(0.01, 0.99) * sqrt(uu * ww), ww=ww)
+    path = flow(state, NET, DATA, np.linspace(0, 20, 30))
+    found = mechanisms(path)
+    whole = np.log(abs(path.output / path.output.isel(time=0, drop=True)))
+    parts = found.log_alignment + found.log_rescaling
+    np.testing.assert_allclose(found.log_output, whole, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(parts, found.log_output, rtol=1e-12, atol=1e-12)
+    share = float(found.log_alignment[-1] / found.log_output[-1])
+    assert found.alignment_share.item() == pytest.approx(share, rel=1e-12)
+
+
+def test_aligned_start_only_rescales():
+    found = mechanisms(resolved(LineState(uu=0.01, uw=0.01, ww=0.01)))
+    assert found.acts.values.tolist() == [False, False, True]
+    assert found.change.values[:2] == pytest.approx([0, 0], abs=1e-12)
+    assert found.change.values[2] == pytest.approx(log(100), rel=1e-6)
+    assert found.alignment_share.item() == pytest.approx(0, abs=1e-14)
+    assert np.isnan(found.start.sel(mechanism="alignment"))
+
+
+def test_unbalanced_aligned_start_with_too_large_an_output_disaligns():
+    """The output has to fall from 9.9 to 1, and what is across the other layer stays."""
+    state = LineState(uu=100.0, uw=9.9, ww=1.0)
+    found = mechanisms(resolved(state))
+    assert bool(found.acts.sel(mechanism="disalignment"))
+    assert not bool(found.acts.sel(mechanism="alignment"))
+    end = flow(state, NET, DATA, inf).alignment.item()
+    fall = found.change.sel(mechanism="disalignment").item()
+    assert fall == pytest.approx(0.99 - end, rel=1e-9)
+
+
+def test_parallel_layers_stay_parallel_however_unbalanced():
+    found = mechanisms(resolved(LineState(uu=100.0, uw=10.0, ww=1.0)))
+    assert found.acts.values.tolist() == [False, False, True]
+    assert found.change.values[:2] == pytest.approx([0, 0], abs=1e-12)
+
+
+def test_small_independent_start_aligns_then_rescales():
+    state = LineState(uu=1e-6, uw=0.0, ww=1e-6)
+    found = mechanisms(flow(state, NET, DATA, np.append(np.linspace(0, 15, 4001), inf)))
+    assert found.acts.values.tolist() == [True, False, True]
+    align, _, rescale = zip(found.start.values, found.stop.values, strict=True)
+    assert 0 <= align[0] < align[1] < rescale[0] < rescale[1] < inf
+    assert found.change.values[2] == pytest.approx(log(1e6), rel=1e-3)
+    assert found.alignment_share.item() == 1.0
+    assert np.isinf(found.log_alignment[-1])
+
+
+def test_windows_hold_four_fifths_of_the_change():
+    """Records of a straight line: 10 % and 90 % of the way are known."""
+    time = np.linspace(0.0, 10.0, 11)
+    zeta = xr.DataArray(np.linspace(0.0, 0.5, 11), dims="time", coords={"time": time})
+    one = xr.ones_like(zeta)
+    found = mechanisms(xr.Dataset({"alignment": zeta, "uu": one, "ww": one}))
+    row = found.sel(mechanism="alignment")
+    assert (row.start.item(), row.stop.item()) == pytest.approx((1.0, 9.0))
+    assert row.change.item() == pytest.approx(0.5)
+    assert found.change.sel(mechanism="rescaling").item() == 0
+
+
+def test_thresholds_decide_and_are_recorded():
+    path = resolved(LineState(uu=1.0, uw=0.0, ww=1.0))  # ζ rises to 0.707
+    low = mechanisms(path, alignment_threshold=0.70, rescaling_threshold=0.34)
+    high = mechanisms(path, alignment_threshold=0.71, rescaling_threshold=0.35)
+    assert low.acts.values.tolist() == [True, False, True]
+    assert high.acts.values.tolist() == [False, False, False]  # ln √2 = 0.3466
+    assert high.attrs["alignment_threshold"] == 0.71
+
+
+@pytest.mark.parametrize("preset", ["ntk", "kaiming"])
+def test_kernel_phase_has_no_mechanism_as_the_width_grows(preset):
+    law, widths = PRESETS[preset], [1e2, 1e4, 1e6, 1e8]
+    state = law.sample(widths, draws=50, rng=2)
+    change = mechanisms(resolved(state, law.network(widths), records=41)).change.median("draw")
+    for name, exponent in (("alignment", -0.5), ("disalignment", -0.5), ("rescaling", -1)):
+        series = change.sel(mechanism=name)
+        if float(series[0]) > 1e-12:  # a median fall of |ζ| may be zero
+            slope = np.log(float(series[-1] / series[0])) / log(1e6)
+            assert slope == pytest.approx(exponent, abs=0.15)
+    assert not bool((change.isel(width=-1) > 1e-3).any())
+
+
+def test_sign_change_is_counted_and_timed():
+    state = LineState(uu=1.0, uw=-0.5, ww=1.0)
+    path = flow(state, NET, DATA, np.linspace(0, 10, 1001))
+    found = mechanisms(path)
+    crossing = learning_time(state, NET, DATA, 1 / 1.5).item()  # f goes from −½ over 0 to 1
+    assert found.sign_changes.item() == 1
+    assert crossing - 0.011 <= found.first_sign_change.item() <= crossing
+    assert found.acts.sel(mechanism=["alignment", "disalignment"]).values.all()
+    assert found.change.sel(mechanism="disalignment").item() == pytest.approx(0.5, abs=0.01)
+    same = mechanisms(flow(LineState(uu=1.0, uw=0.5, ww=1.0), NET, DATA, [0, 1, 2]))
+    assert same.sign_changes.item() == 0
+    assert np.isnan(same.first_sign_change)
+
+
+def test_zero_layers_do_not_make_nan_changes():
+    grows = mechanisms(flow(LineState(uu=0.0, uw=0.0, ww=1.0), NET, DATA, np.linspace(0, 9, 50)))
+    assert grows.change.sel(mechanism="rescaling").item() == inf
+    assert grows.acts.sel(mechanism=["alignment", "rescaling"]).values.all()
+    dead = mechanisms(flow(LineState(uu=0.0, uw=0.0, ww=0.0), NET, DATA, [0, 1, 2]))
+    assert not dead.acts.any()
+    assert (dead.change == 0).all()
+
+
+def test_descent_is_decomposed_over_steps_and_over_draws():
+    law = PRESETS["mean_field"]
+    path = descent(law.sample(10, draws=6, rng=1), law.network(10), DATA, steps=200, every=5)
+    found = mechanisms(path)
+    assert found.acts.dims == ("mechanism", "draw")
+    assert "step" in found.log_output.dims
+    one = mechanisms(path.isel(draw=3))
+    xr.testing.assert_allclose(found.isel(draw=3).change, one.change)
+    assert found.acts.any()
+    assert (found.start.max() <= found.stop.max()) & (found.stop.max() <= 200)
+
+
+def test_diverged_descent_does_not_crash():
+    net = LinearNetwork(output_scale=1.0, lr_u=3.0, lr_w=3.0)
+    found = mechanisms(descent(LineState(uu=1.0, uw=0.1, ww=1.0), net, DATA, steps=30))
+    assert bool(found.acts.sel(mechanism="rescaling"))
+
+
+def test_results_say_what_they_are():
+    found = mechanisms(flow(LineState(uu=1.0, uw=0.0, ww=1.0), NET, DATA, [0, 1]))
+    assert all(set(part.attrs) == {"long_name"} for part in found.values())
+
+
+def test_refusals():
+    state = LineState(uu=1.0, uw=0.0, ww=1.0)
+    for times in (1.0, [1.0]):
+        with pytest.raises(InputError, match="at least two values of `time` or `step`"):
+            mechanisms(flow(state, NET, DATA, times))

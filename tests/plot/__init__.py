@@ -1,0 +1,1 @@
+"""Figures: drawn without warnings or global state, saved whole or not at all."""
