@@ -85,7 +85,7 @@ def test_times():
 
 def test_repr():
     state = LineState(uu=[1.0, 2.0], uw=0.0, ww=1.0)
-    assert repr(state) == "LineState(uu=<{'uu': 2}>, uw=0, ww=1)"
+    assert repr(state) == "LineState(uu=<{'initial_uu': 2}>, uw=0, ww=1)"
     assert repr(GramState(matrix=np.eye(2), outputs=1)).startswith("GramState(matrix=<{'row': 2")
 
 
