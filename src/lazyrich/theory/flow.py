@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import xarray as xr
 from scipy.integrate import solve_ivp
+from scipy.optimize import OptimizeResult
 
 from lazyrich._errors import InputError
 from lazyrich.quantities import XU2025
@@ -237,19 +238,20 @@ def _integrate(
         "DOP853",
         rtol=RTOL,
         atol=ATOL,
-        dense_output=False,
         t_eval=order,
         events=at_rest,
     )
-    reached = found.y.T.reshape(-1, *start.shape) @ inverse
-    if found.status == 1:  # at rest: what follows does not move
-        rest = found.y_events[0][-1].reshape(1, *start.shape) @ inverse
-        reached = np.concatenate([reached, np.repeat(rest, len(order) - len(reached), 0)])
-    elif found.status != 0:
-        lost = np.full((len(order) - len(reached), n, n), np.nan)
-        reached = np.concatenate([reached, lost])
+    reached = _completed(found, len(order)).reshape(-1, *start.shape) @ inverse
     status = "ok" if found.status >= 0 else f"stopped at t = {found.t[-1]:g}: {found.message}"
     return reached[np.searchsorted(order, times)], status
+
+
+def _completed(found: OptimizeResult, count: int) -> Array:
+    """The solution at all `count` times: at rest it stays, after a failure it is NaN."""
+    reached: Array = found.y.T
+    missing = count - len(reached)
+    last = found.y_events[0][-1] if found.status == 1 else np.full(reached.shape[1], np.nan)
+    return np.concatenate([reached, np.repeat(last[None], missing, 0)])
 
 
 def _occupied(gram: Array) -> tuple[Array, Array, Array]:
