@@ -119,7 +119,9 @@ class Motion(NamedTuple):
     remaining: Array  # E = (f − f*)/(f₀ − f*)
     progress: Array  # 1 − E
     growth_of_norms: Array  # Δ = (P + Q)(t) − (P + Q)(0), accurate when small
-    log_chi: Array  # ln χ, accurate when small
+    y: Array  # χ = y/z
+    z: Array
+    difference: Array  # y − z, accurate when small
 
 
 def move(units: NaturalUnits, time: Array) -> Motion:
@@ -130,7 +132,7 @@ def move(units: NaturalUnits, time: Array) -> Motion:
     p, q, drive, d = units.p, units.q, units.drive, units.growth
     with np.errstate(all="ignore"):
         still = (p + q == 0) | (units.rate.mantissa == 0)
-        t = np.where(still, 0.0, (units.rate * Scaled.of(time)).value())
+        t = np.where(still, 0.0, units.rate.times(time))
         exponent = np.where(d > 0, d * t, 0.0)
         half = np.exp(-0.5 * exponent)  # its square may underflow
         e = half * half
@@ -147,12 +149,11 @@ def move(units: NaturalUnits, time: Array) -> Motion:
         swept = np.where(big_y * big_z == 0, 0.0, (g * big_y / y) * (g * big_z / z))
         gained = 2 * g * (p + q) * remaining + swept
         progress = np.where(remaining > 0.5, gained, 1 - remaining)
-        # Δ = 2s (B − A(P − Q)) ((P − Q)c + B(P + Q)s) / (y z);  χ − 1 = 2s (B − A(P − Q)) / z
+        # Δ = 2s (B − A(P − Q)) ((P − Q)c + B(P + Q)s) / (y z);  y − z = 2s (B − A(P − Q))
         force = 2 * g * (drive - units.inner)
         change = (force / y) * ((units.inner * (0.5 * (1 + e)) + drive * (p + q) * g) / z)
         change = np.where(np.isfinite(change), change, along + across - p - q)
-        log_chi = np.where(np.abs(force) < 0.5 * z, np.log1p(force / z), np.log(y) - np.log(z))
-    return Motion(along, across, remaining, progress, change, log_chi)
+    return Motion(along, across, remaining, progress, change, y, z, force)
 
 
 class LineSolution(NamedTuple):
@@ -189,14 +190,12 @@ def _inner_product(problem: LineProblem, units: NaturalUnits, motion: Motion) ->
     optimum = Scaled.of(problem.mean_ay) / (
         Scaled.of(problem.output_scale) * Scaled.of(problem.mean_aa)
     )
-    gain = np.where(motion.progress == 0, 0.0, (Scaled.of(motion.progress) * optimum).value())
+    gain = np.where(motion.progress == 0, 0.0, optimum.times(motion.progress))
     rest = np.where(motion.remaining == 0, 0.0, motion.remaining * problem.uw)
 
-    def over_x(value: Array) -> Array:
-        return (Scaled.of(value) * units.one / x).value()
-
-    sharper = over_x(motion.along + motion.across) < np.abs(gain) + np.abs(rest)
-    moved = np.where(sharper, over_x(motion.along - motion.across), gain + rest)
+    unit = units.one / x
+    sharper = unit.times(motion.along + motion.across) < np.abs(gain) + np.abs(rest)
+    moved = np.where(sharper, unit.times(motion.along - motion.across), gain + rest)
     return np.where(motion.progress == 0, problem.uw, moved)
 
 
@@ -217,8 +216,8 @@ def _squared_norm(
     """
     (start, own_lr), (_, other_lr) = own, other
     total = motion.along + motion.across
-    plain = (Scaled.of(total + 2 * r) * units.one / Scaled.of(other_lr)).value()
-    parallel = (Scaled.of(uw) * (Scaled.of(own_lr) / units.one).sqrt()).value()
+    plain = (units.one / Scaled.of(other_lr)).times(total + 2 * r)
+    parallel = (Scaled.of(own_lr) / units.one).sqrt().times(uw)
     share = 0.5 * (units.p + units.q + 2 * np.abs(r)) / (units.root + np.abs(r))
     cancelling = parallel * (parallel / (total + 2 * units.root)) + start * sine_squared * share
     return np.where(motion.progress == 0, start, np.where(r >= 0, plain, cancelling))
@@ -231,12 +230,15 @@ def propagate(problem: LineProblem, time: Array) -> Array:
     `c = cosh(½ ln χ)` and `h = sinh(½ ln χ)/X`; if a layer is frozen, `h = Δ(u·w)/(4P)`.
     """
     motion = move(natural_units(problem), time)
+    y, z, difference = motion.y, motion.z, motion.difference
     with np.errstate(all="ignore"):
+        near = np.abs(difference) < 0.5 * z
+        half_log = 0.5 * np.where(near, np.log1p(difference / z), np.log(y) - np.log(z))
         x = (Scaled.of(problem.lr_u) * Scaled.of(problem.lr_w)).sqrt().value()
         reach = problem.lr_w * problem.uu + problem.lr_u * problem.ww
         frozen = (solve(problem, time).uw - problem.uw) / np.where(reach > 0, reach, 1.0)
-        h = np.where(x > 0, np.sinh(0.5 * motion.log_chi) / x, frozen)
-    c = np.cosh(0.5 * motion.log_chi)
+        h = np.where(x > 0, np.sinh(half_log) / x, frozen)
+    c = np.cosh(half_log)
     rows = [[c, problem.lr_u * h], [problem.lr_w * h, c]]
     return np.stack([np.stack(np.broadcast_arrays(*row), -1) for row in rows], -2)
 
