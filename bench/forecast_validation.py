@@ -260,7 +260,10 @@ def draw(runs: list[dict[str, Any]]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    looks = {"mse": ("#0072B2", "o", "squared error"), "cross_entropy": ("#E69F00", "^", "cross-entropy")}  # noqa: E501
+    looks = {
+        "mse": ("#0072B2", "o", "squared error"),
+        "cross_entropy": ("#E69F00", "^", "cross-entropy"),
+    }
     figure, axes = plt.subplots(
         1, 4, figsize=(11, 3.2), sharex=True, sharey=True, layout="constrained"
     )
@@ -275,6 +278,7 @@ def draw(runs: list[dict[str, Any]]) -> None:
                 color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.4,
                 linestyle="none", label=f"{label}: {r_s:.3f}",
             )  # fmt: skip
+        ax.set_ylim(top=2e5)
         ax.axvline(1, color="0.6", linewidth=0.8, zorder=0)
         ax.set_title(family)
         ax.set_xlabel("forecast ρ, before training")

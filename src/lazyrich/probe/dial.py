@@ -16,7 +16,7 @@ from lazyrich.probe.centred import CentredOutput
 from lazyrich.probe.feature_speed import own_speeds
 from lazyrich.probe.forecast import Start, measured_richness, start_of_training
 from lazyrich.probe.losses import Loss
-from lazyrich.probe.network import BATCH_NORM, DROPOUT, layer_of, untouched, unwrap
+from lazyrich.probe.network import DROPOUT, layer_of, untouched, unwrap
 from lazyrich.probe.tangent import how_many
 
 TOLERANCE = 0.1
@@ -79,7 +79,7 @@ class Dialled:
 def dial(
     model: nn.Module,
     optimizer: Optimizer,
-    batch: tuple[Any, Any],
+    batch: tuple[Any, Any] | list[Any],
     loss: Loss = "mse",
     *,
     richness: float,
@@ -169,7 +169,7 @@ class _Ruler:
     """Measures a centred network under planned learning rates, always by the same directions."""
 
     centred: CentredOutput
-    batch: tuple[Any, Any]
+    batch: tuple[Any, Any] | list[Any]
     loss: Loss
     plan: Optimizer
     exact: bool
@@ -262,7 +262,7 @@ def _shadow(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
         for i, p in enumerate(group["params"]):
             parts.setdefault(layers.get(id(p)), []).append(i)
         for rows in parts.values():
-            listed = {
+            listed: dict[str, Any] = {
                 key: [group[key][i] for i in rows]
                 for key in ("params", "param_names")
                 if key in group

@@ -121,7 +121,7 @@ class Start:
 
 def forecast(
     model: nn.Module,
-    batch: tuple[Any, Any],
+    batch: tuple[Any, Any] | list[Any],
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
@@ -188,7 +188,7 @@ def forecast(
 
 def richness(
     model: nn.Module,
-    batch: tuple[Any, Any],
+    batch: tuple[Any, Any] | list[Any],
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,

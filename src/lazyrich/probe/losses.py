@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, jvp
+from torch.func import grad, vjp
 from torch.nn import functional
 
 from lazyrich._errors import InputError
@@ -40,6 +39,7 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
         InputError: an unknown loss, targets that do not fit, or a loss that is no finite scalar.
 
     Example:
+        >>> import torch
         >>> L = output_loss("mse", torch.zeros(2, 3), torch.ones(2, 3))
         >>> L(torch.zeros(2, 3)).item()
         3.0
@@ -73,7 +73,8 @@ def slope_and_curvature(
     loss: OutputLoss, outputs: Float[Tensor, "n *k"], motion: Float[Tensor, "n *k"]
 ) -> tuple[float, float]:
     """⟨r, ḟ⟩ and ⟨Hḟ, ḟ⟩, with r = ∂L/∂f and H = ∂²L/∂f²."""
-    r, H_f = jvp(grad(loss), (outputs,), (motion,))
+    r, times_H = vjp(grad(loss), outputs)
+    H_f = times_H(motion)[0]  # H is symmetric; PyTorch's losses lack forward-mode derivatives
     f_dot = motion.double()
     return (r.double() * f_dot).sum().item(), (H_f.double() * f_dot).sum().item()
 

@@ -5,15 +5,15 @@ Importing this module needs the extra `lazyrich[torch]`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -131,6 +131,43 @@ def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tens
         kwargs=kwargs,
         notes=_notes(module, parameters),
     )
+
+
+def layer_outputs(network: Network, theta: Parameters) -> dict[str, tuple[Tensor, ...]]:
+    """What every layer that owns trainable parameters gives, at each of its calls in one pass.
+
+    Layers that are never called as a module (another one reads their weights) are not in it.
+    """
+    seen: dict[str, tuple[Tensor, ...]] = {}
+
+    def keep(layer: str, output: Any) -> None:  # noqa: ANN401 - whatever a layer returns
+        tensors = tuple(x for x in tree_leaves(output) if isinstance(x, Tensor))
+        seen[layer] = seen.get(layer, ()) + tuple(x for x in tensors if x.is_floating_point())
+
+    with ExitStack() as hooks:
+        for layer in dict.fromkeys(layer_of(name) for name in theta):
+            hooks.enter_context(
+                network.module.get_submodule(layer).register_forward_hook(
+                    lambda _module, _args, output, layer=layer: keep(layer, output)
+                )
+            )
+        network(theta)
+    return {layer: tensors for layer, tensors in seen.items() if tensors}
+
+
+def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """A function's value and its directional derivative; trees of tensors in, trees out.
+
+    By forward mode; where PyTorch has none for some operation, by two backward passes: the
+    pull-back u ↦ Jᵀu is linear, and its own pull-back takes v to Jv.
+    """
+    try:
+        value, slope = cast(tuple[Any, Any], jvp(function, (at,), (along,)))
+    except NotImplementedError:
+        value, pull_back = vjp(function, at)
+        zero = tree_map(torch.zeros_like, value)
+        slope = vjp(lambda u: pull_back(u)[0], zero)[1](along)[0]
+    return value, slope
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from math import prod, sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vjp
+from torch.func import vjp
 
-from lazyrich.probe.network import Network, Parameters, layer_of
+from lazyrich.probe.network import Network, Parameters, derivative, layer_of
 
 
 def directions(outputs: Float[Tensor, "n *k"], probes: int | None, seed: int) -> Iterator[Tensor]:
@@ -44,7 +44,7 @@ def how_many(outputs: Float[Tensor, "n *k"], probes: int, exact: bool) -> int | 
 
 def velocity_of_outputs(network: Network, v: Parameters) -> tuple[Tensor, Tensor]:
     """The outputs f and their velocity ḟ = J v."""
-    outputs, motion = jvp(network, (network.theta,), (v,))
+    outputs, motion = derivative(network, network.theta, v)
     return outputs, motion
 
 
@@ -55,7 +55,7 @@ def motion_by_layer(
     still: dict[str, list[float]] = {}
     moving: dict[str, list[float]] = {}
     for e in es:
-        Jt_e, dJt_e = jvp(lambda theta, e=e: vjp(network, theta)[1](e)[0], (network.theta,), (v,))
+        Jt_e, dJt_e = derivative(lambda theta, e=e: _pull_back(network, theta, e), network.theta, v)
         for squares, features in ((still, Jt_e), (moving, dJt_e)):
             sums: dict[str, float] = {}
             for name, feature in features.items():
@@ -95,9 +95,14 @@ def root_of_ratio(
     return sqrt(ratio), sqrt(scatter / s) / (total / s) / (2 * sqrt(ratio))
 
 
+def _pull_back(network: Network, theta: Parameters, e: Tensor) -> Parameters:
+    """Jᵀe."""
+    Jt_e: Parameters = vjp(network, theta)[1](e)[0]
+    return Jt_e
+
+
 def _kernel_times(network: Network, theta: Parameters, rates: Parameters, e: Tensor) -> Tensor:
     """Θe = J diag(η) Jᵀe."""
-    Jt_e = vjp(network, theta)[1](e)[0]
-    along = {name: rates[name] * g for name, g in Jt_e.items()}
-    product: Tensor = jvp(network, (theta,), (along,))[1]
+    along = {name: rates[name] * g for name, g in _pull_back(network, theta, e).items()}
+    product: Tensor = derivative(network, theta, along)[1]
     return product
