@@ -184,12 +184,19 @@ _ALL = (
         source=DERIVED,
     ),
     Quantity(
-        name="output_update",
-        symbol="rms(Δf)",
-        meaning="largest root mean square change of the network's output since the start",
+        name="output_size",
+        symbol="rms(f)",
+        meaning="root mean square of the network's output before training",
         units="y",
         low=0,
         source=YANG2022,
+    ),
+    Quantity(
+        name="progress",
+        symbol="‖Δf‖/‖τḟ‖",
+        meaning="largest change of the output since the start, in units of the way it has to go",
+        low=0,
+        source=DERIVED,
     ),
 )
 

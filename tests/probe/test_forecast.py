@@ -237,7 +237,8 @@ def test_adam_equals_brute_force_with_its_own_rates():
 
 def test_equal_rates_are_the_default_and_only_their_ratios_matter():
     model, batch = mlp(), regression()
-    uneven = torch.optim.SGD([{"params": model[0].parameters(), "lr": 9.0}, {"params": model[2].parameters()}], lr=1.0)  # noqa: E501  # fmt: skip
+    first = {"params": list(model[0].parameters()), "lr": 9.0}
+    uneven = torch.optim.SGD([first, {"params": list(model[2].parameters())}], lr=1.0)
     even = torch.optim.SGD(model.parameters(), lr=0.2)
     default = richness(model, batch, exact=True)
     assert richness(model, batch, optimizer=even, exact=True) == pytest.approx(default)
@@ -386,13 +387,13 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
         nn.GELU(),
         nn.Flatten(),
         nn.Linear(8, 2),
-    ),  # noqa: E501  # fmt: skip
+    ),
     "weight norm": lambda: nn.Sequential(
         nn.Flatten(),
         nn.utils.parametrizations.weight_norm(nn.Linear(12, 5)),
         nn.ReLU(),
         nn.Linear(5, 2),
-    ),  # noqa: E501  # fmt: skip
+    ),
 }
 
 

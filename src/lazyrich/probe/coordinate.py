@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.stats import linregress, t
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -31,7 +31,7 @@ OptimizerFactory = Callable[[nn.Module, int], Optimizer]
 THRESHOLD = 0.25  # half-way between the kernel phase's slowest exponent, −1/2, and 0
 
 _BY_LAYER = ("activation_size", "feature_update")
-_FITTED = ("output_update", "richness", "ntk_change")
+_FITTED = ("output_size", "progress", "richness", "ntk_change")
 _OF_NETWORK = (*_FITTED, "loss_ratio")
 
 
@@ -42,9 +42,9 @@ class CoordinateCheck:
     Attributes:
         phase: `"frozen"`, `"kernel"`, `"feature"`, `"unstable"` or `"cannot tell"`.
         sentence: the phase with its reasons, in words.
-        data: `activation_size` and `feature_update` (width × seed × layer), `output_update`,
-            `richness`, `ntk_change`, `loss_ratio` (width × seed); for all but the last the fitted
-            `*_exponent` with its confidence interval (`bound`: low, estimate, high).
+        data: `activation_size` and `feature_update` (width × seed × layer); `output_size`,
+            `progress`, `richness`, `ntk_change` and `loss_ratio` (width × seed); for all but the
+            last the fitted `*_exponent`, with its interval (`bound`: low, estimate, high).
     """
 
     phase: str
@@ -78,12 +78,14 @@ def coordinate_check(
 ) -> CoordinateCheck:
     """Fit the width exponents of a family of networks and say which phase they mean.
 
-    Each quantity q is fitted as q ∝ width^exponent over all widths and seeds. The output's update
-    decides first: falling with width is frozen; growing, or a loss that rises, is unstable. If it
-    keeps its size, the forecast ρ and the measured relative change of the NTK decide: falling is
-    the kernel (lazy) phase, not falling is feature learning. If the two contradict each other (as
-    they can at small widths, where the change's random part also falls), or the intervals cover
-    the thresholds, the answer is `"cannot tell"`.
+    Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
+    covers the slope between the two largest widths. The output's
+    progress, in units of the way that it has to go, decides first: falling with width is frozen;
+    growing, or a loss that rises, is unstable. If it stays, the forecast ρ and the measured
+    relative change of the NTK decide: falling is the kernel (lazy) phase, not falling is feature
+    learning. If the two contradict each other (as they can at small widths, where the random part
+    of the change also falls), or their intervals cover the threshold, the answer is
+    `"cannot tell"`.
 
     Args:
         factory: makes the model of a given width, freshly initialised.
@@ -124,6 +126,8 @@ def coordinate_check(
         )
     if steps < 1 or seeds < 1:
         raise InputError(f"`steps` and `seeds` must be ≥ 1, got {steps} and {seeds}.")
+    if not 0 < confidence < 1:
+        raise InputError(f"`confidence` must lie between 0 and 1, got {confidence:g}.")
     make = optimizer if callable(optimizer) else _plain_sgd(float(optimizer))
     runs = {
         (width, seed): _run(factory, make, batch, loss, (width, seed, steps, probes))
@@ -139,8 +143,9 @@ def coordinate_check(
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     layers: dict[str, tuple[float, float]]  # activation size, feature update
+    output_size: float
+    progress: float
     richness: float
-    output_update: float
     ntk_change: float
     loss_ratio: float
 
@@ -182,7 +187,8 @@ def _run(
     return _Run(
         layers=layers,
         richness=richness,
-        output_update=max(moved, _rms([final - outputs])),
+        output_size=_rms([outputs]),
+        progress=max(moved, (final - outputs).double().norm().item()) / start.way,
         ntk_change=root_of_ratio(*change, exact=True)[0],
         loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
     )
@@ -199,7 +205,7 @@ def _train(
             n: p for n, p in network.module.named_parameters() if n in network.theta
         }
         outputs = network(theta)
-        largest = max(largest, _rms([outputs - initial]))
+        largest = max(largest, (outputs.detach() - initial).double().norm().item())
         loss(outputs).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return largest
@@ -246,19 +252,9 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
 
 def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
     """Add slope and interval of ln q against ln width, over all widths and seeds."""
-    logs = np.log(np.broadcast_to(data.width.values[:, None], data.output_update.shape)).ravel()
-
-    def fit(q: Float[np.ndarray, "width seed"]) -> Float[np.ndarray, "3"]:
-        good = np.isfinite(q.ravel()) & (q.ravel() > 0)
-        if len(set(logs[good])) < 3:
-            return np.full(3, np.nan)
-        line = linregress(logs[good], np.log(q.ravel()[good]))
-        half = t.ppf((1 + confidence) / 2, good.sum() - 2) * line.stderr
-        return np.array([line.slope - half, line.slope, line.slope + half])
-
     for name in (*_BY_LAYER, *_FITTED):
         exponent = xr.apply_ufunc(
-            fit,
+            lambda q: _slope(data.width.values, q, confidence),
             data[name],
             input_core_dims=[["width", "seed"]],
             output_core_dims=[["bound"]],
@@ -267,6 +263,27 @@ def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
         exponent.attrs = {"long_name": f"width exponent of the {name}", "units": "1"}
         data[f"{name}_exponent"] = exponent
     return data.assign_coords(bound=["low", "estimate", "high"])
+
+
+def _slope(
+    widths: Shaped[np.ndarray, "width"], q: Float[np.ndarray, "width seed"], confidence: float
+) -> Float[np.ndarray, "3"]:
+    """Least squares in logarithms: low, estimate, high.
+
+    The interval also covers the slope between the two largest widths: where the line is still
+    bent, the exponent is that uncertain.
+    """
+    x = np.log(np.broadcast_to(widths[:, None], q.shape))
+    good = np.isfinite(q) & (q > 0)
+    filled = np.flatnonzero(good.any(axis=1))
+    if len(filled) < 3:
+        return np.full(3, np.nan)
+    line = linregress(x[good], np.log(q[good]))
+    half = t.ppf((1 + confidence) / 2, good.sum() - 2) * line.stderr
+    last, top = (np.log(q[i][good[i]]).mean() for i in filled[-2:])
+    bent = (top - last) / (x[filled[-1], 0] - x[filled[-2], 0])
+    low, high = min(line.slope - half, bent), max(line.slope + half, bent)
+    return np.array([low, line.slope, high])
 
 
 def _conclude(data: xr.Dataset, threshold: float) -> tuple[str, str]:
@@ -282,8 +299,10 @@ def _conclude(data: xr.Dataset, threshold: float) -> tuple[str, str]:
             f"Unstable with growing width: training raises the loss from width {broken[0]} on, "
             "but not below."
         )
-    low, _, high = data.output_update_exponent.values
-    moved = f"the output's update scales as width^{_interval(data, 'output_update')}"
+    low, _, high = data.progress_exponent.values
+    moved = f"the progress of the output scales as width^{_interval(data, 'progress')}"
+    if data.output_size_exponent.values[0] > threshold:
+        moved += f" (the initial output itself as width^{_interval(data, 'output_size')})"
     if low > threshold:
         return "unstable", f"Unstable with growing width: {moved}."
     if high < -threshold:

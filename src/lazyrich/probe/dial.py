@@ -20,6 +20,7 @@ from lazyrich.probe.network import DROPOUT, layer_of, untouched, unwrap
 from lazyrich.probe.tangent import how_many
 
 TOLERANCE = 0.1
+AIM = 0.01
 MAX_ROUNDS = 8
 
 
@@ -205,8 +206,10 @@ def _search(measure: _Ruler, target: float) -> float:
     for _ in range(MAX_ROUNDS):
         measure.rescale(measure.centred.scale.item() * rho / target)
         rho = measure.richness()
-        if abs(rho / target - 1) <= TOLERANCE:
-            return rho
+        if abs(rho / target - 1) <= AIM:
+            break
+    if abs(rho / target - 1) <= TOLERANCE:
+        return rho
     raise ConvergenceError(
         f"the richness could not be set to {target:.3g} within {TOLERANCE:.0%}: after {MAX_ROUNDS} "
         f"rounds it is {rho:.3g} at output scale {measure.centred.scale.item():.3g}. Strong weight "
@@ -219,7 +222,7 @@ def _balance(measure: _Ruler, tau: float) -> tuple[str, ...]:
     start = measure.start()
     with untouched(measure.centred):
         speeds = own_speeds(start.network, start.step)
-    mean = exp(sum(log(s) for s in speeds.values()) / len(speeds))
+    mean = exp(sum(log(s) for s in speeds.values()) / max(len(speeds), 1))
     layer_of_tensor = _layers_of_tensors(measure.centred)
     for group in measure.plan.param_groups:
         layer = layer_of_tensor.get(id(group["params"][0]))

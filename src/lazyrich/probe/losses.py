@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -73,8 +73,9 @@ def slope_and_curvature(
     loss: OutputLoss, outputs: Float[Tensor, "n *k"], motion: Float[Tensor, "n *k"]
 ) -> tuple[float, float]:
     """⟨r, ḟ⟩ and ⟨Hḟ, ḟ⟩, with r = ∂L/∂f and H = ∂²L/∂f²."""
-    r, times_H = vjp(grad(loss), outputs)
-    H_f = times_H(motion)[0]  # H is symmetric; PyTorch's losses lack forward-mode derivatives
+    # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order
+    r, times_H = cast(tuple[Tensor, Any], vjp(grad(loss), outputs))
+    H_f = times_H(motion)[0]
     f_dot = motion.double()
     return (r.double() * f_dot).sum().item(), (H_f.double() * f_dot).sum().item()
 

@@ -164,7 +164,7 @@ def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, 
     try:
         value, slope = cast(tuple[Any, Any], jvp(function, (at,), (along,)))
     except NotImplementedError:
-        value, pull_back = vjp(function, at)
+        value, pull_back = cast(tuple[Any, Any], vjp(function, at))
         zero = tree_map(torch.zeros_like, value)
         slope = vjp(lambda u: pull_back(u)[0], zero)[1](along)[0]
     return value, slope
