@@ -16,7 +16,7 @@ from lazyrich.quantities import VOCABULARY
 G = torch.Generator().manual_seed(0)
 X = torch.randn(8, 2, generator=G)
 Y = X[:, :1]
-WIDTHS = (32, 128, 512, 2048)
+WIDTHS = (64, 512, 4096)
 
 
 class TwoLayers(nn.Module):
@@ -94,7 +94,7 @@ def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
 def test_standard_parametrisation_with_a_rate_that_follows_the_width(power, phase):
     constant = {0: 0.1, -1: 1.0, -2: 5.0}[power]
     check = coordinate_check(
-        standard, (X, Y), widths=(32, 128, 512), seeds=6, probes=4, optimizer=rate(constant, power)
+        standard, (X, Y), widths=(32, 128, 512), seeds=4, probes=2, optimizer=rate(constant, power)
     )
     assert check.phase == phase, check.sentence
 
@@ -104,8 +104,8 @@ def test_adam_with_rate_one_over_width_is_lazy_in_standard_parametrisation():
         standard,
         (X, Y),
         widths=(32, 128, 512),
-        seeds=6,
-        probes=4,
+        seeds=4,
+        probes=2,
         optimizer=lambda model, width: Adam(model.parameters(), lr=0.3 / width),
     )
     assert check.phase == "kernel", check.sentence
@@ -117,7 +117,8 @@ def test_an_interval_covers_the_slope_between_the_largest_widths():
     widths = np.array([10.0, 100.0, 1000.0])
     straight = np.array([[1.0, 1.1], [0.1, 0.11], [0.01, 0.011]])
     low, estimate, high = _slope(widths, straight, 0.95)
-    assert low < estimate == pytest.approx(-1) < high < -0.9
+    assert low < estimate < high < -0.9
+    assert estimate == pytest.approx(-1)
     bent = np.array([[1.0, 1.1], [0.1, 0.11], [0.1, 0.11]])
     assert _slope(widths, bent, 0.5)[2] >= 0
     assert np.isnan(_slope(widths, bent * [[1], [0], [1]], 0.95)).all()
@@ -136,7 +137,7 @@ def test_says_when_it_cannot_tell():
     contradiction = coordinate_check(
         lambda width: TwoLayers(width, -1, 0, 0, linear=False).apply(_louder),
         (X, Y),
-        widths=WIDTHS,
+        widths=(32, 128, 512, 2048),
         probes=4,
         optimizer=rate(0.0005, 1),
     )
