@@ -306,6 +306,8 @@ def test_dropout_is_off_in_the_reference_and_said():
     optimizer = SGD(model.parameters(), lr=0.1)
     result = dial(model, optimizer, data, richness=1.0)
     assert result.model.training
+    assert not any(m.training for m in result.model.reference.modules())
+    result.model.eval().train()
     assert "In train mode dropout" in str(result)
     assert not any(m.training for m in result.model.reference.modules())
     assert result.model.eval()(data[0]).abs().max() == 0
