@@ -278,11 +278,11 @@ def draw(runs: list[dict[str, Any]]) -> None:
                 color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.4,
                 linestyle="none", label=f"{label}: {r_s:.3f}",
             )  # fmt: skip
-        ax.set_ylim(top=2e5)
         ax.axvline(1, color="0.6", linewidth=0.8, zorder=0)
         ax.set_title(family)
         ax.set_xlabel("forecast ρ, before training")
         ax.legend(title="rank correlation", loc="upper left", fontsize=8, title_fontsize=8)
+    axes[0].set_ylim(top=2e5)  # room for the legends; after all panels are drawn
     axes[0].set_ylabel("measured NTK change ‖ΔΘ‖/‖Θ₀‖")
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=150)

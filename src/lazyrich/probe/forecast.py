@@ -59,6 +59,8 @@ class Forecast:
             learning rate 1).
         layers: the share of every layer, by its path in `named_modules()`.
         predicted_ntk_change: ‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖ after one virtual step to the fitted point.
+            It follows the directions that are learned first; training on to a small loss was
+            measured to change the NTK some 5 to 80 times as much.
         ntk_change_stderr: its standard error; 0 if exact.
         initial_loss: the loss before training.
         notes: what else one has to know, in sentences.
@@ -82,8 +84,9 @@ class Forecast:
             verdict = "rich: the features will be learned"
         lines = [
             f"Richness ρ = {_with_error(self.richness, self.stderr)}, {verdict}.",
-            f"Predicted change of the NTK: "
-            f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size.",
+            "The NTK changes by "
+            f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size in one "
+            "virtual step to the fitted point; directions that are learned later add to that.",
             f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g}.",
             f"{'share of':>{self._margin}}   motion   kernel",
         ]
