@@ -13,6 +13,7 @@ XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, 
 BEAGLEHOLE2024 = (
     "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
 )
+YANG2022 = "Yang et al., Tensor Programs V: Tuning Large Neural Networks, arXiv:2203.03466"
 DERIVED = "derived in the lazyrich documentation"
 
 
@@ -34,8 +35,8 @@ class Quantity:
     symbol: str
     meaning: str
     units: str = "1"
-    low: float = -inf
-    high: float = inf
+    low: float | int = -inf
+    high: float | int = inf
     source: str = XU2025
 
     @property
@@ -137,6 +138,63 @@ _ALL = (
         symbol="t₉₀",
         meaning="time at which the residual has lost 90 % of its initial value",
         units="time",
+        low=0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="richness",
+        symbol="ρ",
+        meaning="relative displacement of the tangent features that fitting will ask for",
+        low=0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="time_to_fit",
+        symbol="τ",
+        meaning="time to fit along the first step, by the loss's own quadratic model",
+        units="steps",
+        low=0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="predicted_ntk_change",
+        symbol="‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖",
+        meaning="relative change of the kernel after one virtual step to the fitted point",
+        low=0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="activation_size",
+        symbol="rms(z)",
+        meaning="root mean square of a layer's outputs before training",
+        low=0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="feature_update",
+        symbol="rms(Δz)",
+        meaning="root mean square change of a layer's outputs since the start",
+        low=0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="loss_ratio",
+        symbol="L/L₀",
+        meaning="loss in terms of its initial value",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="output_size",
+        symbol="rms(f)",
+        meaning="root mean square of the network's output before training",
+        units="y",
+        low=0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="progress",
+        symbol="‖Δf‖/‖τḟ‖",
+        meaning="largest change of the output since the start, in units of the way it has to go",
         low=0,
         source=DERIVED,
     ),

@@ -1,0 +1,1 @@
+"""Measure, forecast and steer a user's own PyTorch network."""
