@@ -15,12 +15,15 @@ _HOME = {
     "InputError": "lazyrich._errors",
     "LazyRichError": "lazyrich._errors",
     "MissingExtraError": "lazyrich._errors",
+    "nfa": "lazyrich.probe",
+    "ntk": "lazyrich.probe",
 }
 
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
     from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
+    from lazyrich.probe import nfa, ntk
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, arXiv:2401.07085"
-BEAGLEHOLE2024 = "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
+BEAGLEHOLE2024 = (
+    "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
@@ -107,6 +109,29 @@ _ALL = (
         low=-1,
         high=1,
         source=BEAGLEHOLE2024,
+    ),
+    Quantity(
+        name="cnfa",
+        symbol="ρ(W̄ᵀW̄, W̄ᵀKW̄)",
+        meaning="the same for the weights' change since the start, W̄ = W − W₀",
+        low=-1,
+        high=1,
+        source=BEAGLEHOLE2024,
+    ),
+    Quantity(
+        name="null",
+        symbol="ρ(WᵀW, WᵀQKQᵀW)",
+        meaning="value of nfa if the gradients had no preferred directions, Q random orthogonal",
+        low=0,
+        high=1,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="stderr",
+        symbol="σ(nfa)",
+        meaning="standard error of nfa over samples and probes",
+        low=0,
+        source=DERIVED,
     ),
     Quantity(
         name="order_parameter",
