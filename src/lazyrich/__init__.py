@@ -15,15 +15,47 @@ _HOME = {
     "InputError": "lazyrich._errors",
     "LazyRichError": "lazyrich._errors",
     "MissingExtraError": "lazyrich._errors",
-    "nfa": "lazyrich.probe",
-    "ntk": "lazyrich.probe",
+    "GramState": "lazyrich.theory.gram",
+    "LineData": "lazyrich.theory.data",
+    "LineState": "lazyrich.theory.gram",
+    "LinearNetwork": "lazyrich.theory.network",
+    "MomentData": "lazyrich.theory.data",
+    "descent": "lazyrich.theory.descent",
+    "flow": "lazyrich.theory.flow",
+    "learning_time": "lazyrich.theory.flow",
+    "neurons": "lazyrich.theory.neurons",
+    "nfa": "lazyrich.probe.oneshot",
+    "ntk": "lazyrich.probe.oneshot",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = [
+    "ConvergenceError",
+    "GramState",
+    "InputError",
+    "LazyRichError",
+    "LineData",
+    "LineState",
+    "LinearNetwork",
+    "MissingExtraError",
+    "MomentData",
+    "__version__",
+    "descent",
+    "flow",
+    "learning_time",
+    "neurons",
+    "nfa",
+    "ntk",
+]
 
 if TYPE_CHECKING:
     from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
-    from lazyrich.probe import nfa, ntk
+    from lazyrich.probe.oneshot import nfa, ntk
+    from lazyrich.theory.data import LineData, MomentData
+    from lazyrich.theory.descent import descent
+    from lazyrich.theory.flow import flow, learning_time
+    from lazyrich.theory.gram import GramState, LineState
+    from lazyrich.theory.network import LinearNetwork
+    from lazyrich.theory.neurons import neurons
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

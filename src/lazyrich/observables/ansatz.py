@@ -61,7 +61,7 @@ def ansatz_correlation(
     weight: Weight,
     covariance: Covariance,
     *,
-    power: Literal[1, 0.5] = 1,
+    power: float = 1.0,
     correlation: Correlation = "cosine",
 ) -> float:
     """Correlation of the neural feature matrix with a power of the AGOP, `ρ(WᵀW, (WᵀKW)^s)`.
@@ -69,7 +69,7 @@ def ansatz_correlation(
     Args:
         weight: W for the plain ansatz, `W − W_0` for the centred one.
         covariance: K; for the double-centred ansatz `K − K_0` (power 1 only, as it has no root).
-        power: s.
+        power: s > 0.
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:
@@ -84,25 +84,26 @@ def ansatz_correlation(
         return debiased_correlation(weight, covariance, covariance, correlation=correlation)
     w = weight.double()
     b, u = w @ w.T, w.sum(1)
-    t, roots = _agop_root(b, covariance.double())
-    inner = (roots * ((b @ t).square().sum(0))).sum()  # Σ Λ^s (TᵀB²T)_ii
-    sum_f, sum_g = u @ u, (roots * (t.T @ u).square()).sum()
+    t, eigenvalues = _agop_basis(b, covariance.double())
+    powers = eigenvalues**power
+    inner = (powers * (t * (b @ b @ t)).sum(0)).sum()  # Σ Λ^s (TᵀB²T)_ii
+    sum_f, sum_g = u @ u, (powers * (t.T @ u).square()).sum()
     d2 = w.shape[1] ** 2 if correlation == "pearson" else torch.inf
     return _ratio(
         inner - sum_f * sum_g / d2,
         b.square().sum() - sum_f**2 / d2,
-        roots.square().sum() - sum_g**2 / d2,
+        powers.square().sum() - sum_g**2 / d2,
     )
 
 
-def _agop_root(b: Covariance, k: Covariance) -> tuple[Float[Tensor, "k r"], Float[Tensor, " r"]]:
-    """`(WᵀKW)^½ = WᵀTΛ^½TᵀW`: T and √Λ from the eigenvectors of K^½BK^½."""
+def _agop_basis(b: Covariance, k: Covariance) -> tuple[Float[Tensor, "k r"], Float[Tensor, " r"]]:
+    """`(WᵀKW)^s = WᵀTΛ^sTᵀW`: T and Λ from `K^½BK^½ = QΛQᵀ`, `T = K^½QΛ^-½`."""
     values, vectors = torch.linalg.eigh(k)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     values, vectors = torch.linalg.eigh(root @ b @ root)
     keep = values > values.max().clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
     values, vectors = values[keep], vectors[:, keep]
-    return root @ vectors / values.sqrt(), values.sqrt()
+    return root @ vectors / values.sqrt(), values
 
 
 def debiased_correlation(

@@ -98,7 +98,7 @@ def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k
 
 
 def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:
-    n, k, t, groups, m = factor.gradients.shape
+    n, k, _, groups, m = factor.gradients.shape
     d = factor.inputs.shape[-1]
     h = factor.inputs.permute(0, 2, 1, 3)[:, None]  # (n, 1, groups, t, d)
     g = factor.gradients.permute(0, 1, 3, 4, 2)  # (n, k, groups, m, t)

@@ -67,7 +67,7 @@ class Layer:
         """W; block diagonal over the groups of a grouped convolution."""
         assert self.weight is not None  # linear layers have one
         blocks = layers.weight_rows(self.module, self.weight)
-        return blocks[0] if len(blocks) == 1 else torch.block_diag(*blocks)
+        return blocks[0] if len(blocks) == 1 else torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
 
     def rows(self, outputs: Sequence[Tensor]) -> layers.Rows:
         """Tensors shaped like the calls' outputs, such as gradients, as rows."""
@@ -221,15 +221,9 @@ def _hooks(
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            if layers.is_linear(module) or _has_parameters(module, layers.is_norm):
-                stack.callback(watch(name, module).remove)
-            elif layers.is_embedding(module):
+            if layers.is_captured(module):
                 stack.callback(watch(name, module).remove)
         yield
-
-
-def _has_parameters(module: nn.Module, kind: Any) -> bool:  # noqa: ANN401
-    return kind(module) and next(module.parameters(recurse=False), None) is not None
 
 
 def _sort(
@@ -264,7 +258,7 @@ def _reason(module: nn.Module) -> str:
     kind = type(module).__name__
     if isinstance(module, nn.MultiheadAttention):
         return "MultiheadAttention applies its weights without calling a module"
-    if layers.is_linear(module) or layers.is_norm(module) or layers.is_embedding(module):
+    if layers.is_captured(module):
         return "its forward was not called; its parameters, if used, are used by another module"
     return f"{kind} is not a plain Linear or Conv1d/2d/3d"
 

@@ -18,7 +18,7 @@ from lazyrich._errors import InputError
 from lazyrich.observables.kernel import DenseFactor, Factor, OuterFactor
 from lazyrich.probe import layers
 from lazyrich.probe.capture import Capture, Layer
-from lazyrich.probe.isolation import Batch, run, tensors_in, undisturbed
+from lazyrich.probe.per_sample import per_sample_gradients
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check; half precision below
 _HALF_TOLERANCE = 0.1
@@ -62,7 +62,8 @@ def jacobian_factors(
     gradients = _exact_gradients(capture, {use.layer.name for n in trusted for use in uses[n]})
     factors = _outer_factors({name: uses[name] for name in trusted}, gradients, rates)
     rest = [name for name in trainable if name not in trusted]
-    factors.update(_generic_factors(capture, rest, rates, memory))
+    for name, jacobian in per_sample_gradients(capture, rest, memory=memory).items():
+        factors[name] = DenseFactor(jacobian=jacobian * rates[name] ** 0.5)
     order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
     return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
 
@@ -124,19 +125,14 @@ def _trusted(capture: Capture, uses: dict[str, list[_Use]]) -> list[str]:
             continue
         total = sum(_summed(use, found[use.layer.name]) for use in shared)
         exact = truth[name].to_dense().double().flatten()
-        tolerance = _TOLERANCE.get(exact_dtype(truth[name]), _HALF_TOLERANCE)
+        tolerance = _TOLERANCE.get(truth[name].dtype, _HALF_TOLERANCE)
         if (total - exact).norm() <= tolerance * exact.norm():
             trusted.append(name)
     return trusted
 
 
-def exact_dtype(tensor: Tensor) -> torch.dtype:
-    """The precision in which autograd worked."""
-    return tensor.dtype
-
-
 def _same_kind(shared: Sequence[_Use]) -> bool:
-    """Only uses of one form can share rows: tied linear layers can, an embedding with one cannot."""
+    """Tied linear layers share rows; a linear layer tied to an embedding has other ones."""
     modules = [use.layer.module for use in shared]
     if len(shared) == 1:
         return True
@@ -242,7 +238,7 @@ def _linear(
 def _embedding(layer: Layer, gradients: list[Tensor], rate: float) -> OuterFactor:
     assert isinstance(layer.module, nn.Embedding)
     tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
-    h, _ = layers.one_hot_rows(layer.module, tokens)
+    h = layers.one_hot_rows(layer.module, tokens)
     g = torch.cat([g.reshape(*g.shape[:2], -1, 1, g.shape[-1]) for g in gradients], 2)
     return OuterFactor(inputs=h * rate**0.5, gradients=g)
 
@@ -253,61 +249,3 @@ def _norm(layer: Layer, role: str, gradients: list[Tensor], rate: float) -> Dens
         for call, g in zip(layer.calls, gradients, strict=True)
     ]
     return DenseFactor(jacobian=torch.stack(parts).sum(0) * rate**0.5)
-
-
-def _generic_factors(
-    capture: Capture, names: list[str], rates: dict[str, float], memory: int
-) -> dict[str, Factor]:
-    """Per-sample gradients, one sample's graph at a time; exact for whatever autograd can do."""
-    if not names:
-        return {}
-    n, k = capture.outputs.shape
-    size = sum(capture.leaves[name].numel() for name in names)
-    needed = n * k * size * capture.outputs.element_size()
-    if needed > memory:
-        raise InputError(
-            f"`memory` must be at least {needed:.2g} bytes for the per-sample gradients of "
-            f"{len(names)} parameters ({names[0]}, …) that no captured layer explains, got "
-            f"{memory:.2g}. Measure fewer samples, or raise it."
-        )
-    jacobians = {name: [] for name in names}  # type: dict[str, list[Tensor]]
-    wanted = [capture.leaves[name] for name in names]
-    for i in range(n):
-        with undisturbed(capture.model):
-            f, _ = run(capture.model, capture.leaves, _sample(capture.batch, i, n), samples=1)
-        _check_alone(f[0], capture.outputs[i], i)
-        rows: list[list[Tensor]] = []
-        for c in range(k):
-            found = torch.autograd.grad(f[0, c], wanted, retain_graph=c < k - 1, allow_unused=True)
-            zeros = zip(found, wanted, strict=True)
-            rows.append([torch.zeros_like(p) if g is None else g.to_dense() for g, p in zeros])
-        for name, column in zip(names, zip(*rows, strict=True), strict=True):
-            jacobians[name].append(torch.stack([g.flatten() for g in column]))
-    return {
-        name: DenseFactor(jacobian=torch.stack(found) * rates[name] ** 0.5)
-        for name, found in jacobians.items()
-    }
-
-
-def _check_alone(alone: Tensor, together: Tensor, index: int) -> None:
-    scale = together.double().abs().max() + 1e-30
-    tolerance = 1e-6 if alone.dtype == torch.float64 else 1e-2
-    if alone.dtype.itemsize < 4:
-        tolerance = 0.2
-    if (alone - together).detach().double().abs().max() > tolerance * scale:
-        raise InputError(
-            f"the model's output for a sample must not depend on the others, got a different one "
-            f"for sample {index} alone. Is the batch the first dimension everywhere?"
-        )
-
-
-def _sample(tree: Batch, index: int, samples: int) -> Batch:
-    """One sample of the batch; tensors without a row a sample are shared by all."""
-    if isinstance(tree, Tensor):
-        own = tree.ndim > 0 and len(tree) == samples
-        return tree[index : index + 1] if own else tree
-    if isinstance(tree, Mapping):
-        return {key: _sample(value, index, samples) for key, value in tree.items()}
-    if isinstance(tree, tuple | list) and any(True for _ in tensors_in(tree)):
-        return type(tree)(_sample(value, index, samples) for value in tree)
-    return tree

@@ -53,6 +53,12 @@ def is_embedding(module: nn.Module) -> bool:
     return _plain(module, (nn.Embedding,)) and not getattr(module, "scale_grad_by_freq", False)
 
 
+def is_captured(module: nn.Module) -> bool:
+    """Whether a capture watches the module: it has parameters and is of one of these kinds."""
+    known = is_linear(module) or is_norm(module) or is_embedding(module)
+    return known and next(module.parameters(), None) is not None
+
+
 def misfit(module: nn.Module, inputs: Tensor, samples: int) -> str | None:
     """Why the module's call cannot be split into samples, or None if it can."""
     dims = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
@@ -122,17 +128,16 @@ def _padded(module: Convolution, inputs: Tensor) -> Tensor:
     return functional.pad(inputs, widths, mode=mode)
 
 
-def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> tuple[Rows, Tensor]:
+def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> Rows:
     """An embedding's inputs as one-hot rows over the tokens that occur.
 
-    Returns:
-        The rows, zero for the padding token, which does not learn; and the occurring tokens.
+    Rows of the padding token are zero, because it does not learn.
     """
-    occurring, index = tokens.reshape(len(tokens), -1).unique(return_inverse=True)
+    occurring, index = torch.unique(tokens.reshape(len(tokens), -1), return_inverse=True)
     rows = functional.one_hot(index, len(occurring)).to(module.weight.dtype)
     if module.padding_idx is not None:
         rows[..., occurring == module.padding_idx] = 0
-    return rows[:, :, None], occurring
+    return rows[:, :, None]
 
 
 def normalised(module: nn.Module, inputs: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 import xarray as xr
@@ -71,7 +70,7 @@ def nfa(
     reference: nn.Module | State | None = None,
     *,
     exact: bool = False,
-    power: Literal[1, 0.5] = 1,
+    power: float = 1.0,
     correlation: ansatz.Correlation = "cosine",
     seed: int = 0,
 ) -> xr.Dataset:
@@ -85,7 +84,7 @@ def nfa(
         x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         reference: the model, or its state dict, with the initial weights `W_0`; for `cnfa`.
         exact: one backward pass for each output instead of two probes.
-        power: s; ½ needs `exact`.
+        power: s, 0 < s ≤ 1; other than 1 needs `exact`.
         correlation: cosine, or Pearson over all entries as in the authors' code.
         seed: of the probes; the global random state is not used.
 
@@ -95,8 +94,8 @@ def nfa(
         and probes. The attribute `skipped` lists the modules left out, with reasons.
 
     Raises:
-        InputError: see `capture`; a reference that does not fit; power ½ without `exact`; a model
-            without a hidden linear layer.
+        InputError: see `capture`; a reference that does not fit; a power out of range or
+            without `exact`; a model without a hidden linear layer.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -106,6 +105,8 @@ def nfa(
     References:
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
+    if not 0 < power <= 1:
+        raise InputError(f"`power` must be in (0, 1], got {power}. The ansatz uses 1 or 0.5.")
     if power != 1 and not exact:
         raise InputError(f"`power` must be 1 with random probes, got {power}. Pass exact=True.")
     seen = capture(model, x)
@@ -154,7 +155,7 @@ def _row(
     layer: Layer,
     initial: Tensor | None,
     covariances: list[Tensor],
-    power: Literal[1, 0.5],
+    power: float,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
     first, second = covariances[0].double(), covariances[-1].double()
@@ -170,7 +171,7 @@ def _row(
             )
         null = ansatz.haar_null(weight, first.mean(0), second.mean(0), correlation=correlation)
         return {"nfa": value, "cnfa": centred, "null": null, "stderr": error}
-    value, error = _jackknife(weight, first, correlation)
+    value, error = _jackknife(weight, first, power, correlation)
     centred = nan
     if moved is not None:
         centred = ansatz.ansatz_correlation(
@@ -180,12 +181,12 @@ def _row(
 
 
 def _jackknife(
-    weight: Tensor, covariances: Tensor, correlation: ansatz.Correlation
+    weight: Tensor, covariances: Tensor, power: float, correlation: ansatz.Correlation
 ) -> tuple[float, float]:
-    """Power ½ and its standard error by leaving out one group of samples at a time."""
+    """Any power and its standard error by leaving out one group of samples at a time."""
 
     def value(k: Tensor) -> float:
-        return ansatz.ansatz_correlation(weight, k, power=0.5, correlation=correlation)
+        return ansatz.ansatz_correlation(weight, k, power=power, correlation=correlation)
 
     groups, total = len(covariances), covariances.sum(0)
     if groups == 1:

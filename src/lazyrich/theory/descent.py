@@ -1,0 +1,258 @@
+"""Gradient descent: the exact discrete-time recursion of the Gram matrix, at any width.
+
+One step on weights, `Θ ← M Θ`, is one step on the state, `G ← M G Mᵀ`, with
+`M = I − 2γ [[0, η_u R], [η_w Rᵀ, 0]] − diag(η_u λ_u, η_w λ_w)`. No step size is too large for it:
+the catapult and divergence are in it. Momentum stacks the velocities below Θ; a minibatch puts its
+own moments into R. The step follows PyTorch's SGD: the decay λ θ is added to the gradient, the
+velocity is `v ← μ v + g`, the weights move by `−η v`.
+
+On a line three numbers move instead of a matrix, at a few nanoseconds a step (`_kernels`).
+
+References:
+    Xu & Ziyin, arXiv:2401.07085 (the model); Lewkowycz et al., arXiv:2003.02218 (the catapult).
+    The recursion is derived in the documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lazyrich._errors import InputError
+from lazyrich.quantities import XU2025
+from lazyrich.theory import _kernels
+from lazyrich.theory.data import LineData, MomentData
+from lazyrich.theory.exact import Array, Scaled
+from lazyrich.theory.flow import line_arguments, require_pair
+from lazyrich.theory.gram import GramState, LineState
+from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply
+from lazyrich.theory.line import LineProblem, natural_units
+from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.readout import gram_quantities, line_quantities
+
+Steps = NDArray[np.int64]
+
+
+def descent(
+    state: LineState | GramState,
+    network: LinearNetwork,
+    data: LineData | MomentData,
+    *,
+    steps: int,
+    every: int = 1,
+    momentum: ParameterLike = 0.0,
+    weight_decay_u: ParameterLike = 0.0,
+    weight_decay_w: ParameterLike = 0.0,
+    batches: Sequence[LineData] | Sequence[MomentData] | None = None,
+    propagator: bool = False,
+) -> xr.Dataset:
+    """Follow gradient descent on `L = E‖γ U W x − y‖²`, step by step and exactly.
+
+    Args:
+        state: a `LineState` for `LineData`, a `GramState` for `MomentData`.
+        network: output scale γ and step sizes η_u, η_w.
+        data: second moments of the data; the loss is reported on these.
+        steps: number of steps, ≥ 0.
+        every: record each so many steps (and the last one).
+        momentum: μ of heavy-ball momentum, in [0, 1).
+        weight_decay_u: λ_u ≥ 0 of the second layer.
+        weight_decay_w: λ_w ≥ 0 of the first layer.
+        batches: minibatches, used in turn for the gradients; None for full batch.
+        propagator: also return `Φ` with `Θ(step) = Φ Θ(0)`, for `neurons`.
+
+    Returns:
+        A Dataset of every quantity with dim `step`, a `status` per run ("ok" or "diverged at step
+        …") and `diverged_at` (−1 if never). After divergence magnitudes are infinite; alignment
+        and NFA keep their last finite value.
+
+    Raises:
+        InputError: if arguments do not fit together or are out of range.
+
+    Example:
+        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> state = LineState(uu=1.0, uw=0.1, ww=1.0)
+        >>> data = LineData(mean_aa=1.0, mean_ay=0.0, mean_yy=0.0)
+        >>> network = LinearNetwork(output_scale=1.0, lr_u=1.5, lr_w=1.5)
+        >>> descent(state, network, data, steps=100).status.item()
+        'diverged at step 8'
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
+    require_pair(state, data)
+    for batch in batches or ():
+        require_pair(state, batch)
+    if steps < 0 or every < 1:
+        raise InputError(f"`steps` must be ≥ 0 and `every` ≥ 1, got {steps} and {every}")
+    rule = _Rule(momentum=momentum, weight_decay_u=weight_decay_u, weight_decay_w=weight_decay_w)
+    recorded = np.unique(np.append(np.arange(0, steps + 1, every), steps))
+    if isinstance(state, LineState):
+        result = _descend_on_line(
+            state,
+            network,
+            cast("LineData", data),
+            cast("Sequence[LineData]", batches or [data]),
+            rule,
+            recorded,
+            propagator,
+        )
+    else:
+        moments = cast("MomentData", data)
+        used = cast("Sequence[MomentData]", batches or [data])
+        xx = xr.DataArray([batch.sigma_xx for batch in used], dims=("batch", "m", "m_"))
+        yx = xr.DataArray([batch.sigma_yx for batch in used], dims=("batch", "k", "m"))
+        gram, phi, diverged = _step_gram(state, network, xx, yx, rule, recorded)
+        result = gram_quantities(state, network, moments, gram).assign(
+            propagator=phi, diverged_at=diverged
+        )
+    result = _frozen_after_divergence(result.assign_coords(step=recorded))
+    result.attrs = {"references": XU2025, "dynamics": "gradient descent"}
+    return result if propagator else result.drop_vars("propagator", errors="ignore")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Rule(Labelled):
+    """What a step does beside following the gradient."""
+
+    momentum: Parameter = Parameter(low=0, high=float(np.nextafter(1.0, 0.0)))
+    weight_decay_u: Parameter = Parameter(low=0)
+    weight_decay_w: Parameter = Parameter(low=0)
+
+
+def _descend_on_line(
+    state: LineState,
+    network: LinearNetwork,
+    data: LineData,
+    batches: Sequence[LineData],
+    rule: _Rule,
+    recorded: Steps,
+    propagator: bool,
+) -> xr.Dataset:
+    """Three numbers a step; the matrix only for momentum, a frozen layer or the propagator."""
+    aa = xr.concat([batch.mean_aa for batch in batches], "batch", join="exact")
+    ay = xr.concat([batch.mean_ay for batch in batches], "batch", join="exact")
+    both_learn = bool((network.lr_u > 0).all() and (network.lr_w > 0).all())
+    if both_learn and not propagator and bool((rule.momentum == 0).all()):
+        *norms, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        found = {"diverged_at": diverged}
+    else:
+        xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
+        gram, phi, diverged = _step_gram(state.gram(), network, xx, yx, rule, recorded)
+        norms = [gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
+        found = {"diverged_at": diverged, "propagator": phi}
+    return line_quantities(state, network, data, (norms[0], norms[1], norms[2])).assign(found)
+
+
+def _step_line(
+    state: LineState,
+    network: LinearNetwork,
+    data: LineData,
+    mean_aa: xr.DataArray,
+    mean_ay: xr.DataArray,
+    rule: _Rule,
+    recorded: Steps,
+) -> tuple[xr.DataArray, ...]:
+    """`‖u‖², u·w, ‖w‖²` by the recursion in natural units, and where it diverged."""
+
+    def evaluate(*arrays: Array) -> tuple[Array, ...]:
+        problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
+        units = natural_units(problem)
+        determinant = units.product - units.r**2
+        column = LineProblem(*(np.asarray(field)[..., None] for field in problem))
+        eta_u, eta_w = Scaled.of(column.lr_u), Scaled.of(column.lr_w)
+        x, gamma = (eta_u * eta_w).sqrt(), Scaled.of(column.output_scale)
+        one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
+        slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
+        pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
+        modes = units.p, units.q, units.r, units.inner, determinant
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
+            own_u, inner, own_w, diverged = _kernels.line_steps(
+                *modes, keep_u, keep_w, slopes, pushes, recorded
+            )
+        uu, ww = Scaled.of(own_u) * one / eta_w, Scaled.of(own_w) * one / eta_u
+        return uu.value(), (Scaled.of(inner) * one / x).value(), ww.value(), diverged
+
+    return tuple(
+        apply(
+            evaluate,
+            *line_arguments(state, network, data),
+            1 - network.lr_u * rule.weight_decay_u,
+            1 - network.lr_w * rule.weight_decay_w,
+            mean_aa,
+            mean_ay,
+            input_core_dims=[()] * 11 + [("batch",)] * 2,
+            output_core_dims=[("step",)] * 3 + [()],
+        )
+    )
+
+
+def _step_gram(
+    state: GramState,
+    network: LinearNetwork,
+    sigma_xx: xr.DataArray,
+    sigma_yx: xr.DataArray,
+    rule: _Rule,
+    recorded: Steps,
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """The Gram matrix and the propagator by the matrix recursion, and where it diverged."""
+    k, m = state.outputs, state.inputs
+
+    def evaluate(
+        gram: Array,
+        gamma: float,
+        eta_u: float,
+        eta_w: float,
+        lam_u: float,
+        lam_w: float,
+        mu: float,
+        xx: Array,
+        yx: Array,
+    ) -> tuple[Array, Array, int]:
+        rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
+        moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
+        found: tuple[Array, Array, int] = _kernels.gram_steps(
+            np.ascontiguousarray(gram),
+            k,
+            float(gamma),
+            rates,
+            decays,
+            float(mu),
+            *moments,
+            recorded,
+        )
+        return found
+
+    matrix = ("step", "row", "col")
+    found: tuple[xr.DataArray, xr.DataArray, xr.DataArray] = apply(
+        evaluate,
+        state.matrix,
+        *(network.output_scale, network.lr_u, network.lr_w),
+        *(rule.weight_decay_u, rule.weight_decay_w, rule.momentum),
+        *(sigma_xx, sigma_yx),
+        input_core_dims=[("row", "col"), *[()] * 6, ("batch", "m", "m_"), ("batch", "k", "m")],
+        output_core_dims=[matrix, matrix, ()],
+        vectorize=True,
+    )
+    return found
+
+
+def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:
+    """Give each run its status; alignment and NFA keep their last finite value."""
+    diverged = result.diverged_at
+    alive = (diverged < 0) | (result.step < diverged)
+    last = np.minimum(
+        xr.DataArray(np.arange(result.sizes["step"]), dims="step"), alive.sum("step") - 1
+    )
+    for name in ("alignment", "nfa", "ntk_change"):
+        attrs = result[name].attrs
+        held = result[name].isel(step=last).drop_vars("step").assign_coords(step=result.step)
+        result[name] = held.where(alive, np.inf) if name == "ntk_change" else held
+        result[name].attrs = attrs
+    messages = [f"diverged at step {step}" if step >= 0 else "ok" for step in diverged.values.flat]
+    result["status"] = diverged.copy(data=np.reshape(messages, diverged.shape))
+    return result

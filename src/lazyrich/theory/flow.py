@@ -1,0 +1,254 @@
+"""Gradient flow: the closed form on a line, a matrix differential equation on general data.
+
+`Ġ = N G + G Nᵀ` with `N = −2γ [[0, η_u R], [η_w Rᵀ, 0]]` and the residual `R = γ UW Σ_xx − Σ_yx`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from scipy.integrate import solve_ivp
+
+from lazyrich._errors import InputError
+from lazyrich.quantities import XU2025
+from lazyrich.theory.data import LineData, MomentData
+from lazyrich.theory.exact import Array
+from lazyrich.theory.gram import GramState, LineState
+from lazyrich.theory.labels import ParameterLike, apply, labelled
+from lazyrich.theory.line import LineProblem, propagate, solve, time_to_reach
+from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.readout import gram_quantities, line_quantities
+
+RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
+AT_REST = 1e-13  # stop when Φ can change by no more than this
+
+
+def flow(
+    state: LineState | GramState,
+    network: LinearNetwork,
+    data: LineData | MomentData,
+    times: ParameterLike,
+    *,
+    propagator: bool = False,
+) -> xr.Dataset:
+    """Follow gradient flow `θ̇ = −η ∇L` on `L = E‖γ U W x − y‖²`.
+
+    Args:
+        state: a `LineState` for `LineData`, a `GramState` for `MomentData`.
+        network: output scale γ and learning rates η_u, η_w.
+        data: second moments of the data.
+        times: times ≥ 0; a sequence becomes the dim `time`. Infinity is allowed on a line.
+        propagator: also return `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
+
+    Returns:
+        A Dataset of every quantity over the axes of all arguments, and a `status`.
+
+    Raises:
+        InputError: if state and data do not fit together, axes disagree, or a time is negative.
+
+    Example:
+        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> state = LineState(uu=1.0, uw=0.0, ww=1.0)
+        >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+        >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+        >>> round(flow(state, network, data, float("inf")).alignment.item(), 12)
+        0.707106781187
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
+    time = _checked_times(times)
+    require_pair(state, data)
+    if isinstance(state, LineState):
+        result = _flow_on_line(state, network, cast("LineData", data), time, propagator)
+    else:
+        result = _flow_on_moments(state, network, cast("MomentData", data), time, propagator)
+    result.attrs = {"references": XU2025, "dynamics": "gradient flow"}
+    if time.dims == ("time",):
+        return result
+    return result.assign_coords(t=time)
+
+
+def learning_time(
+    state: LineState, network: LinearNetwork, data: LineData, remaining: ParameterLike
+) -> xr.DataArray:
+    """The time at which the residual `f − f*` has shrunk to a share of its start, in closed form.
+
+    Args:
+        state: where the network starts.
+        network: scale and learning rates.
+        data: moments of the data.
+        remaining: share(s) of the initial residual, between 0 and 1.
+
+    Returns:
+        Times, infinite where the network never gets there (a saddle, a frozen network).
+
+    Example:
+        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> state = LineState(uu=1e-6, uw=0.0, ww=1e-6)
+        >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+        >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+        >>> round(learning_time(state, network, data, 0.5).item(), 3)
+        36.272
+    """
+    share = labelled("remaining", remaining)
+    if not bool(((share > 0) & (share <= 1)).all()):
+        raise InputError(f"`remaining` must be between 0 (excluded) and 1, got {share.values}")
+
+    def evaluate(*arrays: Array) -> Array:
+        return time_to_reach(LineProblem(*arrays[:-1]), arrays[-1])
+
+    times: xr.DataArray = apply(evaluate, *line_arguments(state, network, data), share)
+    return times.rename("learning_time")
+
+
+def require_pair(state: LineState | GramState, data: LineData | MomentData) -> None:
+    """Refuse a state and data of different kinds or shapes."""
+    line = isinstance(state, LineState)
+    if line != isinstance(data, LineData):
+        raise InputError(
+            f"a LineState needs LineData and a GramState needs MomentData, "
+            f"got {type(state).__name__} with {type(data).__name__}"
+        )
+    if isinstance(state, GramState) and isinstance(data, MomentData):
+        have, need = (state.outputs, state.inputs), data.sigma_yx.shape
+        if have != need:
+            raise InputError(
+                f"the state has (outputs, inputs) = {have}, the data have {need}: they must agree"
+            )
+
+
+def line_arguments(
+    state: LineState, network: LinearNetwork, data: LineData
+) -> tuple[xr.DataArray, ...]:
+    """The fields of a `LineProblem`, labelled."""
+    return (
+        *(state.uu, state.uw, state.ww, state.sine_squared),
+        *(network.output_scale, network.lr_u, network.lr_w),
+        *(data.mean_aa, data.mean_ay),
+    )
+
+
+def _flow_on_line(
+    state: LineState, network: LinearNetwork, data: LineData, time: xr.DataArray, propagator: bool
+) -> xr.Dataset:
+    def evaluate(*arrays: Array) -> tuple[Array, ...]:
+        return tuple(solve(LineProblem(*arrays[:-1]), arrays[-1]))
+
+    arguments = (*line_arguments(state, network, data), time)
+    uu, uw, ww, remaining, change = apply(evaluate, *arguments, output_core_dims=[()] * 5)
+    result = line_quantities(
+        state, network, data, (uu, uw, ww), remaining=remaining, ntk_change=change
+    )
+    result["status"] = xr.DataArray("ok")
+    if propagator:
+        result["propagator"] = apply(
+            lambda *arrays: propagate(LineProblem(*arrays[:-1]), arrays[-1]),
+            *arguments,
+            output_core_dims=[("row", "col")],
+        )
+    return result
+
+
+def _flow_on_moments(
+    state: GramState, network: LinearNetwork, data: MomentData, time: xr.DataArray, propagator: bool
+) -> xr.Dataset:
+    if time.ndim > 1 or bool(np.isinf(time).any()):
+        raise InputError(
+            "on MomentData `times` must be finite and one-dimensional: "
+            "the flow is integrated, it has no closed form"
+        )
+    dims = time.dims or ("time",)
+    phi, status = apply(
+        partial(_integrate, times=np.atleast_1d(time.values), outputs=state.outputs, data=data),
+        *(state.matrix, network.output_scale, network.lr_u, network.lr_w),
+        input_core_dims=[("row", "col"), (), (), ()],
+        output_core_dims=[(*dims, "row", "col"), ()],
+        vectorize=True,
+        output_dtypes=[float, object],
+    )
+    phi = phi.assign_coords(time.coords) if time.ndim else phi.isel(time=0)
+    gram = transported(phi, state.matrix)
+    result = gram_quantities(state, network, data, gram)
+    result["status"] = status.astype(str)
+    if propagator:
+        result["propagator"] = phi
+    return result
+
+
+def transported(phi: xr.DataArray, gram: xr.DataArray) -> xr.DataArray:
+    """`Φ G Φᵀ` over all leading dims."""
+    left = xr.dot(phi, gram.rename(row="col", col="other"), dim="col")
+    right = phi.rename(row="col", col="other")
+    return xr.dot(left, right, dim="other").transpose(..., "row", "col")
+
+
+def _integrate(
+    gram: Array,
+    gamma: float,
+    eta_u: float,
+    eta_w: float,
+    *,
+    times: Array,
+    outputs: int,
+    data: MomentData,
+) -> tuple[Array, str]:
+    """Integrate `Φ̇ = N(ΦG₀Φᵀ) Φ` from the identity: `G` stays positive semidefinite."""
+    k, n = outputs, len(gram)
+    rates = -2 * gamma * np.repeat([eta_u, eta_w], [k, n - k])[:, None]
+
+    def generator(flat: Array) -> Array:
+        phi = flat.reshape(n, n)
+        output = gamma * phi[:k] @ gram @ phi[k:].T
+        residual = output @ data.sigma_xx - data.sigma_yx
+        off = np.zeros((n, n))
+        off[:k, k:], off[k:, :k] = residual, residual.T
+        return rates * off
+
+    def velocity(_: float, flat: Array) -> Array:
+        return np.ravel(generator(flat) @ flat.reshape(n, n))
+
+    def at_rest(t: float, flat: Array) -> float:
+        left = max(times.max() - t, 0.0)
+        return float(np.abs(generator(flat)).sum() * left) - AT_REST
+
+    at_rest.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
+    order = np.unique(times)
+    end = float(order[-1])
+    start = np.eye(n).ravel()
+    if end == 0:
+        return np.broadcast_to(np.eye(n), (len(times), n, n)), "ok"
+    found = solve_ivp(
+        velocity,
+        (0.0, end),
+        start,
+        "DOP853",
+        rtol=RTOL,
+        atol=ATOL,
+        dense_output=False,
+        t_eval=order,
+        events=at_rest,
+    )
+    reached = found.y.T.reshape(-1, n, n)
+    if found.status == 1:  # at rest: what follows does not move
+        rest = found.y_events[0][-1].reshape(1, n, n)
+        reached = np.concatenate([reached, np.repeat(rest, len(order) - len(reached), 0)])
+    elif found.status != 0:
+        lost = np.full((len(order) - len(reached), n, n), np.nan)
+        reached = np.concatenate([reached, lost])
+    status = "ok" if found.status >= 0 else f"stopped at t = {found.t[-1]:g}: {found.message}"
+    return reached[np.searchsorted(order, times)], status
+
+
+def _checked_times(times: ParameterLike) -> xr.DataArray:
+    name = times.name or "time" if isinstance(times, xr.DataArray) else "time"
+    time = labelled(str(name), times)
+    bad = ~(time.values >= 0)
+    if bad.any():
+        at = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        where = f" at index {', '.join(map(str, at))}" if at else ""
+        raise InputError(f"`times` must be ≥ 0, got {time.values[at]}{where}")
+    return time

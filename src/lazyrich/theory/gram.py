@@ -1,0 +1,276 @@
+"""The state of a two-layer linear network: the Gram matrix of its neurons.
+
+The network is `f(x) = γ U W x` with `U ∈ R^{k×d}` and `W ∈ R^{d×m}`. Stack `Θ = [U; Wᵀ]`; then
+`G = ΘΘᵀ`, of size k + m whatever the width d, determines output, loss, kernel and alignment, now
+and at every later time. A `GramState` holds `G`; a `LineState` is its special case on
+one-dimensional data, where three numbers are enough: `‖u‖²`, `u·w` and `‖w‖²`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import fsum
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from lazyrich._errors import InputError
+from lazyrich.theory.exact import Array, cauchy_schwarz_gap
+from lazyrich.theory.labels import (
+    Labelled,
+    Parameter,
+    ParameterLike,
+    apply,
+    first_where,
+    labelled,
+)
+from lazyrich.theory.wishart import SeedLike, bartlett_factor
+
+PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LineState(Labelled):
+    """State on one-dimensional data: the Gram matrix of two vectors of length d.
+
+    Args:
+        uu: `‖u‖²` of the second layer, ≥ 0.
+        uw: `u·w`, at most `‖u‖‖w‖` in size.
+        ww: `‖w‖²` of the first layer along the data's direction, ≥ 0.
+        sine_squared: `1 − ζ²` where it is known better than from the three numbers, in [0, 1].
+
+    Each is a number, an axis (a sequence) or a labelled `DataArray`.
+
+    Raises:
+        InputError: if the matrix [[uu, uw], [uw, ww]] is not positive semidefinite.
+
+    Example:
+        >>> LineState(uu=1.0, uw=-0.5, ww=2.0)
+        LineState(uu=1, uw=-0.5, ww=2)
+    """
+
+    uu: Parameter = Parameter(low=0)
+    uw: Parameter = Parameter()
+    ww: Parameter = Parameter(low=0)
+    sine_squared: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.sine_squared is None:
+            sine = apply(_sine_squared, self.uu, self.uw, self.ww)
+            object.__setattr__(self, "sine_squared", sine)
+
+    @classmethod
+    def from_weights(
+        cls, u: ArrayLike, w: ArrayLike, *, direction: ArrayLike | None = None
+    ) -> LineState:
+        """Reduce the weights of a concrete network of any width.
+
+        Args:
+            u: second layer, shape (d,).
+            w: first layer, shape (d,), or (d, m) together with `direction`.
+            direction: the line `n` that the inputs lie on, shape (m,); only `W n` ever moves.
+        """
+        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        if direction is not None:
+            n = np.asarray(direction, dtype=float)
+            if ws.ndim != 2 or n.shape != ws.shape[1:] or not np.linalg.norm(n) > 0:
+                raise InputError(
+                    f"`direction` must be a nonzero vector of shape (m,) for `w` of shape (d, m), "
+                    f"got {n.shape} for {ws.shape}"
+                )
+            ws = ws @ (n / np.linalg.norm(n))
+        if us.ndim != 1 or us.shape != ws.shape:
+            raise InputError(
+                f"`u` and `w` must be vectors of one length, got shapes {us.shape} and {ws.shape}"
+            )
+        uu, uw, ww = fsum(us * us), fsum(us * ws), fsum(ws * ws)
+        across = ws - (uw / uu) * us if uu > 0 else ws
+        sine = min(1.0, fsum(across * across) / ww) if uu > 0 and ww > 0 else 1.0
+        return cls(uu=uu, uw=uw, ww=ww, sine_squared=xr.DataArray(sine))
+
+    @classmethod
+    def sample(
+        cls,
+        width: ParameterLike,
+        *,
+        init_std_u: ParameterLike,
+        init_std_w: ParameterLike,
+        draws: int | None = None,
+        rng: SeedLike,
+    ) -> LineState:
+        """Draw the state of Gaussian layers `u ~ N(0, σ_u²)`, `w ~ N(0, σ_w²)` at any width.
+
+        Args:
+            width: hidden width d, whole numbers from 1 to 2^53.
+            init_std_u: standard deviation σ_u, ≥ 0.
+            init_std_w: standard deviation σ_w, ≥ 0.
+            draws: number of independent networks (dim `draw`); None for one, without the dim.
+            rng: a seed or a NumPy generator. Standard deviations share the draws.
+
+        Example:
+            >>> LineState.sample(10**12, init_std_u=1e-6, init_std_w=1e-6, draws=3, rng=0)
+            LineState(uu=<{'draw': 3}>, uw=<{'draw': 3}>, ww=<{'draw': 3}>)
+        """
+        factor = bartlett_factor(width, size=2, draws=draws, rng=rng)
+        along, across = factor.isel(row=1, col=0), factor.isel(row=1, col=1)
+        first = factor.isel(row=0, col=0)
+        unit_ww = along**2 + across**2
+        su, sw = _checked_std("init_std_u", init_std_u), _checked_std("init_std_w", init_std_w)
+        return cls(
+            uu=su**2 * first**2,
+            uw=su * sw * first * along,
+            ww=sw**2 * unit_ww,
+            sine_squared=across**2 / unit_ww,
+        )
+
+    def gram(self) -> GramState:
+        """The same state as a 2 × 2 Gram matrix."""
+        rows = [[self.uu, self.uw], [self.uw, self.ww]]
+        matrix = xr.concat(
+            [xr.concat(xr.broadcast(*row), "col") for row in rows], "row", join="exact"
+        )
+        return GramState(matrix=matrix, outputs=1)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class GramState(Labelled):
+    """State on general data: the Gram matrix of the rows of `Θ = [U; Wᵀ]`.
+
+    Args:
+        matrix: `G = ΘΘᵀ`, shape (k + m, k + m), or a `DataArray` whose last two dims are
+            `row` and `col`.
+        outputs: the number k of outputs.
+
+    Raises:
+        InputError: if `G` is not symmetric and positive semidefinite.
+
+    Example:
+        >>> state = GramState.from_weights([[1.0, 0.0]], [[2.0, 0.0], [0.0, 1.0]])
+        >>> state.blocks.uw.values
+        array([[2., 0.]])
+    """
+
+    matrix: xr.DataArray
+    outputs: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", _checked_gram(self.matrix))
+        size = self.matrix.sizes["row"]
+        if not 1 <= self.outputs < size:
+            raise InputError(
+                f"`outputs` must be between 1 and {size - 1} for a matrix of size {size}, "
+                f"got {self.outputs}"
+            )
+
+    @classmethod
+    def from_weights(cls, u: ArrayLike, w: ArrayLike) -> GramState:
+        """Reduce concrete weights: `u` of shape (k, d), `w` of shape (d, m)."""
+        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        if us.ndim != 2 or ws.ndim != 2 or us.shape[1] != ws.shape[0]:
+            raise InputError(
+                f"`u` must have shape (k, d) and `w` (d, m), got {us.shape} and {ws.shape}"
+            )
+        theta = np.concatenate([us, ws.T])
+        return cls(matrix=xr.DataArray(theta @ theta.T, dims=("row", "col")), outputs=len(us))
+
+    @classmethod
+    def sample(
+        cls,
+        width: ParameterLike,
+        *,
+        outputs: int,
+        inputs: int,
+        init_std_u: ParameterLike,
+        init_std_w: ParameterLike,
+        draws: int | None = None,
+        rng: SeedLike,
+    ) -> GramState:
+        """Draw `G ~ Wishart_{k+m}(d, diag(σ_u² I_k, σ_w² I_m))`; arguments as `LineState.sample`.
+
+        Example:
+            >>> GramState.sample(
+            ...     10**9, outputs=2, inputs=3, init_std_u=1e-4, init_std_w=1e-4, rng=0
+            ... ).matrix.shape
+            (5, 5)
+        """
+        factor = bartlett_factor(width, size=outputs + inputs, draws=draws, rng=rng)
+        is_u = xr.DataArray(np.arange(outputs + inputs) < outputs, dims="row")
+        su, sw = _checked_std("init_std_u", init_std_u), _checked_std("init_std_w", init_std_w)
+        theta = factor * xr.where(is_u, su, sw)
+        matrix = xr.dot(theta, theta.rename(row="other"), dim="col").rename(other="col")
+        return cls(matrix=matrix.transpose(..., "row", "col"), outputs=outputs)
+
+    @property
+    def inputs(self) -> int:
+        """The number m of inputs."""
+        return int(self.matrix.sizes["row"]) - self.outputs
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks `U Uᵀ`, `U W` and `Wᵀ W`."""
+        return Blocks.of(self.matrix, self.outputs)
+
+
+class Blocks(NamedTuple):
+    """The blocks of a Gram matrix, any leading dims."""
+
+    uu: xr.DataArray  # U Uᵀ, dims (k, k_)
+    uw: xr.DataArray  # U W, dims (k, m)
+    ww: xr.DataArray  # Wᵀ W, the neural feature matrix, dims (m, m_)
+
+    @classmethod
+    def of(cls, gram: xr.DataArray, outputs: int) -> Blocks:
+        """Cut a matrix with dims (..., row, col) after its first `outputs` rows and columns."""
+        u, w = slice(None, outputs), slice(outputs, None)
+        return cls(
+            gram.isel(row=u, col=u).rename(row="k", col="k_"),
+            gram.isel(row=u, col=w).rename(row="k", col="m"),
+            gram.isel(row=w, col=w).rename(row="m", col="m_"),
+        )
+
+
+def _checked_std(name: str, value: ParameterLike) -> xr.DataArray:
+    array = labelled(name, value)
+    if bool((array < 0).any()):
+        raise InputError(f"`{name}` is a standard deviation and must be ≥ 0, got {array.values}")
+    return array
+
+
+def _sine_squared(uu: Array, uw: Array, ww: Array) -> Array:
+    """`1 − ζ²`, refusing three numbers that no two vectors have; 1 where a layer is zero."""
+    gap = cauchy_schwarz_gap(uu, uw, ww)
+    if (gap < -PSD_TOLERANCE).any():
+        u, x, w = first_where(gap < -PSD_TOLERANCE, uu, uw, ww)
+        raise InputError(
+            f"no two vectors have ‖u‖² = {u:g}, u·w = {x:g}, ‖w‖² = {w:g}: "
+            f"(u·w)² must be ≤ ‖u‖²‖w‖²"
+        )
+    return np.clip(gap, 0, 1)
+
+
+def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
+    if not isinstance(matrix, xr.DataArray):
+        matrix = xr.DataArray(np.asarray(matrix, dtype=float), dims=("row", "col"))
+    if matrix.dims[-2:] != ("row", "col") or matrix.shape[-1] != matrix.shape[-2]:
+        raise InputError(
+            f"`matrix` must be square with last dims ('row', 'col'), got {dict(matrix.sizes)}"
+        )
+    values = matrix.values.astype(float)
+    if not np.isfinite(values).all():
+        raise InputError("`matrix` must be finite, got NaN or infinity")
+    scale = np.abs(values).max(axis=(-2, -1), keepdims=True)
+    scale = np.where(scale == 0, 1.0, scale)
+    unit = values / scale
+    asymmetry = float(np.abs(unit - np.swapaxes(unit, -1, -2)).max())
+    if asymmetry > PSD_TOLERANCE:
+        raise InputError(f"`matrix` must be symmetric, entries differ by {asymmetry:.2g} relative")
+    unit = (unit + np.swapaxes(unit, -1, -2)) / 2
+    lowest = float(np.linalg.eigvalsh(unit).min())
+    if lowest < -PSD_TOLERANCE * values.shape[-1]:
+        raise InputError(
+            f"`matrix` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
+            f"times its largest entry"
+        )
+    return matrix.copy(data=unit * scale)

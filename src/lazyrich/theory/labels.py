@@ -1,0 +1,134 @@
+"""Parameters that broadcast: floats, axes and labelled arrays become `xarray.DataArray`s once.
+
+A frozen dataclass declares a field as `uu: Parameter = Parameter(low=0)`. Whoever builds it may
+pass a number, a one-dimensional sequence (which becomes an axis named after the field), or a
+`DataArray`; whoever reads it gets a float64 `DataArray`. Range and finiteness are checked here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from math import inf
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lazyrich._errors import InputError
+from lazyrich.quantities import VOCABULARY
+from lazyrich.theory.exact import Array
+
+ParameterLike: TypeAlias = float | Sequence[float] | np.ndarray[Any, Any] | xr.DataArray
+
+
+def labelled(name: str, value: ParameterLike) -> xr.DataArray:
+    """Turn a number, an axis or a labelled array into a float64 `DataArray`.
+
+    Raises:
+        InputError: if `value` is not numeric, or has two or more dimensions without names.
+    """
+    try:
+        array = value if isinstance(value, xr.DataArray) else np.asarray(value, dtype=float)
+        if isinstance(array, xr.DataArray):
+            return array.astype(float).rename(name)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`{name}` must be a number or an array of numbers, got {value!r}"
+        ) from None
+    if array.ndim == 0:
+        return xr.DataArray(array, name=name)
+    if array.ndim == 1:
+        return xr.DataArray(array, dims=name, coords={name: array}, name=name)
+    raise InputError(
+        f"`{name}` has {array.ndim} unnamed dimensions; name them: "
+        f"xarray.DataArray(values, dims=[...])"
+    )
+
+
+def require_range(name: str, array: xr.DataArray, low: float, high: float) -> None:
+    """Refuse values that are not finite or lie outside `[low, high]`, naming the first one."""
+    values = array.values
+    bad = ~(np.isfinite(values) & (values >= low) & (values <= high))
+    if not bad.any():
+        return
+    index = np.unravel_index(int(np.argmax(bad)), values.shape)
+    where = f" at index {', '.join(str(int(i)) for i in index)}" if index else ""
+    bounds = {
+        (-inf, inf): "finite",
+        (0, inf): "finite and ≥ 0",
+    }.get((low, high), f"between {low:g} and {high:g}")
+    raise InputError(f"`{name}` must be {bounds}, got {values[index]}{where}")
+
+
+def apply(function: Callable[..., Any], *arrays: xr.DataArray, **options: Any) -> Any:  # noqa: ANN401
+    """`xarray.apply_ufunc` that refuses axes of one name and different values."""
+    try:
+        return xr.apply_ufunc(function, *arrays, join="exact", **options)
+    except xr.AlignmentError as error:
+        raise InputError(f"arguments share an axis but not its values: {error}") from None
+
+
+def first_where(mask: NDArray[np.bool_], *arrays: Array) -> list[float]:
+    """The values of broadcast `arrays` where `mask` is first true, for a message."""
+    at = np.unravel_index(int(np.argmax(mask)), mask.shape)
+    return [float(np.broadcast_to(array, mask.shape)[at]) for array in arrays]
+
+
+class Parameter:
+    """A dataclass field that takes numbers, axes or `DataArray`s and gives `DataArray`s.
+
+    Args:
+        low: smallest value allowed.
+        high: largest value allowed.
+    """
+
+    def __init__(self, *, low: float = -inf, high: float = inf) -> None:
+        self.low, self.high = low, high
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Parameter: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> xr.DataArray: ...
+    def __get__(self, instance: object | None, owner: type) -> xr.DataArray | Parameter:
+        if instance is None:
+            raise AttributeError(self.name)  # tells dataclasses that there is no default
+        array: xr.DataArray = vars(instance)[self.name]
+        return array
+
+    def __set__(self, instance: object, value: ParameterLike) -> None:
+        array = labelled(self.name, value)
+        require_range(self.name, array, self.low, self.high)
+        vars(instance)[self.name] = array
+
+
+class Labelled:
+    """A dataclass of parameters, printed by value (numbers) or by shape (axes)."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._shown())})"
+
+    def _shown(self) -> list[str]:
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if not field.repr:
+                continue
+            value = getattr(self, field.name)
+            if isinstance(value, xr.DataArray):
+                value = f"{value.item():g}" if value.ndim == 0 else f"<{dict(value.sizes)}>"
+            shown.append(f"{field.name}={value}")
+        return shown
+
+
+def dataset(variables: Mapping[str, xr.DataArray]) -> xr.Dataset:
+    """Collect quantities in a Dataset, each with the attributes of its vocabulary entry."""
+    result = xr.Dataset(dict(variables))
+    for name in result.data_vars:
+        if name in VOCABULARY:
+            result[name].attrs = VOCABULARY[str(name)].attrs
+    return result

@@ -1,0 +1,60 @@
+"""The neurons themselves, recovered from the propagator: `Θ(t) = Φ(t) Θ(0)`."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from lazyrich._errors import InputError
+from lazyrich.theory.exact import Array
+
+
+def neurons(result: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
+    """The weights of every neuron along a solution.
+
+    Args:
+        result: from `flow` or `descent` with `propagator=True`.
+        u: second layer at the start, shape (d,) on a line, (k, d) in general.
+        w: first layer at the start, shape (d,) on a line (along the data), (d, m) in general.
+
+    Returns:
+        `u` and `w` with dims (..., time or step, neuron), and `k` or `m` on general data.
+
+    Raises:
+        InputError: if the result has no propagator, or the shapes do not fit it.
+
+    Example:
+        >>> from lazyrich import LinearNetwork, LineData, LineState, flow
+        >>> u, w = [1.0, 0.0], [0.0, 1.0]
+        >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+        >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+        >>> result = flow(LineState.from_weights(u, w), network, data, [0.0, 9.0], propagator=True)
+        >>> neurons(result, u, w).u.values.round(3)
+        array([[1.   , 0.   ],
+               [1.097, 0.451]])
+    """
+    if "propagator" not in result:
+        raise InputError("`result` has no propagator: call flow or descent with propagator=True")
+    phi = result.propagator
+    us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+    on_line = us.ndim == 1
+    theta = np.stack([us, ws]) if on_line and us.shape == ws.shape else _stacked(us, ws)
+    if len(theta) != phi.sizes["row"]:
+        raise InputError(
+            f"the result has k + m = {phi.sizes['row']}, got weights with k + m = {len(theta)}"
+        )
+    moved = xr.dot(phi, xr.DataArray(theta, dims=("col", "neuron")), dim="col")
+    if on_line:
+        return xr.Dataset({"u": moved.isel(row=0), "w": moved.isel(row=1)})
+    k = len(us)
+    first, second = moved.isel(row=slice(k)), moved.isel(row=slice(k, None))
+    return xr.Dataset({"u": first.rename(row="k"), "w": second.rename(row="m")})
+
+
+def _stacked(u: Array, w: Array) -> Array:
+    if u.ndim != 2 or w.ndim != 2 or u.shape[1] != w.shape[0]:
+        raise InputError(
+            f"`u` and `w` must be (d,) and (d,), or (k, d) and (d, m); got {u.shape} and {w.shape}"
+        )
+    return np.concatenate([u, w.T])
