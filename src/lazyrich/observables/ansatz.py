@@ -57,6 +57,7 @@ def agop(weight: Weight, covariance: Covariance) -> Float[Tensor, "d d"]:
     return weight.T @ covariance.to(weight.dtype) @ weight
 
 
+@torch.no_grad()
 def ansatz_correlation(
     weight: Weight,
     covariance: Covariance,
@@ -106,6 +107,7 @@ def _agop_basis(b: Covariance, k: Covariance) -> tuple[Float[Tensor, "k r"], Flo
     return root @ vectors / values.sqrt(), values
 
 
+@torch.no_grad()
 def debiased_correlation(
     weight: Weight,
     first: Covariance,
@@ -129,6 +131,7 @@ def debiased_correlation(
     return correlation_with_error(weight, first[None], second[None], correlation=correlation)[0]
 
 
+@torch.no_grad()
 def correlation_with_error(
     weight: Weight,
     first: Float[Tensor, "groups k k"],
@@ -172,6 +175,7 @@ def correlation_with_error(
     return value, float((moved.square().sum() / (groups * (groups - 1))).sqrt())
 
 
+@torch.no_grad()
 def haar_null(
     weight: Weight,
     first: Covariance,
@@ -219,6 +223,7 @@ def haar_null(
     return _ratio(n, f, g)
 
 
+@torch.no_grad()
 def predicted_centred(
     inputs: Float[Tensor, "n t d"],
     gradients: Float[Tensor, "n c t k"],

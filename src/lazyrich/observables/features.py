@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+@torch.no_grad()
 def weight_movement(
     weight: Float[Tensor, "m d"],
     reference: Float[Tensor, "m d"],
@@ -35,6 +36,7 @@ def weight_movement(
     return float(moved / torch.linalg.matrix_norm(w0, ord=order))
 
 
+@torch.no_grad()
 def stable_rank(weight: Float[Tensor, "m d"]) -> float:
     """Stable rank, `‖W‖_F² / ‖W‖_2²`.
 
@@ -52,6 +54,7 @@ def stable_rank(weight: Float[Tensor, "m d"]) -> float:
     return float((s / s.max()).square().sum())
 
 
+@torch.no_grad()
 def cka(features: Float[Tensor, "n d"], reference: Float[Tensor, "n e"]) -> float:
     """Linear centred kernel alignment of two representations of the same samples.
 
@@ -76,6 +79,7 @@ def cka(features: Float[Tensor, "n d"], reference: Float[Tensor, "n e"]) -> floa
     return float((a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm()))
 
 
+@torch.no_grad()
 def condensation(weight: Float[Tensor, "m d"]) -> float:
     """How far neurons share directions: mean `|cos|` between the input weights of two neurons.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 Kernel = Float[Tensor, "..."]
 
 
+@torch.no_grad()
 def relative_change(kernel: Kernel, reference: Kernel) -> float:
     """Relative displacement, `‖Θ − Θ_0‖_F / ‖Θ_0‖_F`.
 
@@ -27,6 +28,7 @@ def relative_change(kernel: Kernel, reference: Kernel) -> float:
     return float(difference.norm() / reference.double().norm())
 
 
+@torch.no_grad()
 def kernel_distance(kernel: Kernel, reference: Kernel) -> float:
     """Rotation without scale, `1 − ⟨Θ, Θ_0⟩/(‖Θ‖‖Θ_0‖)` (Fort et al. 2020, arXiv:2010.15110).
 
@@ -45,6 +47,7 @@ def kernel_distance(kernel: Kernel, reference: Kernel) -> float:
     return float(0.5 * (a / a.norm() - b / b.norm()).square().sum())
 
 
+@torch.no_grad()
 def trace_ratio(kernel: Float[Tensor, "n k n k"], reference: Float[Tensor, "n k n k"]) -> float:
     """Growth of the kernel's scale, `tr Θ / tr Θ_0`.
 
@@ -72,6 +75,7 @@ def velocity(later: Kernel, earlier: Kernel, elapsed: float) -> float:
     return relative_change(later, earlier) / elapsed
 
 
+@torch.no_grad()
 def effective_rank(kernel: Float[Tensor, "n k n k"]) -> float:
     """Exponential of the entropy of the kernel's spectrum, `exp(−Σ p_i ln p_i)`, p = λ/Σλ.
 
@@ -90,6 +94,7 @@ def effective_rank(kernel: Float[Tensor, "n k n k"]) -> float:
     return float(torch.special.entr(p).sum().exp())
 
 
+@torch.no_grad()
 def target_alignment(kernel: Float[Tensor, "n k n k"], targets: Float[Tensor, "n k"]) -> float:
     """Alignment of the kernel with the task, `yᵀΘy / (‖Θ‖_F ‖y‖²)`.
 

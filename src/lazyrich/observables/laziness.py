@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@torch.no_grad()
 def linearisation_error(
     outputs: Float[Tensor, "*s"], initial: Float[Tensor, "*s"], tangent: Float[Tensor, "*s"]
 ) -> float:
@@ -19,7 +21,7 @@ def linearisation_error(
         tangent: `J_0(θ_t − θ_0)`, one Jacobian-vector product at θ_0.
 
     Returns:
-        0 for a perfectly lazy network; NaN if the output did not move.
+        0 for a perfectly lazy network; not finite if the output did not move.
 
     Example:
         >>> import torch

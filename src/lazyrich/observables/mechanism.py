@@ -47,6 +47,7 @@ class Shares:
         return self.input + float((self.alignment + self.rescaling + self.gain).sum())
 
 
+@torch.no_grad()
 def layer_norms(
     weight: Float[Tensor, "*w"], inputs: Float[Tensor, "*h"], preactivations: Float[Tensor, "*z"]
 ) -> LayerNorms:
@@ -123,6 +124,7 @@ def _log_terms(norms: Sequence[LayerNorms], output: float) -> tuple[Tensor, Tens
     return weight, preactivations - weight - inputs, gain, inputs[0]
 
 
+@torch.no_grad()
 def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float:
     """Alignment of two neighbouring layers, `ζ = ‖W₂W₁‖_F / (‖W₂‖_F ‖W₁‖_F)`.
 
@@ -141,6 +143,7 @@ def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c
     return float((a @ b).norm() / (a.norm() * b.norm()))
 
 
+@torch.no_grad()
 def balancedness(
     upper: Float[Tensor, "a b"],
     lower: Float[Tensor, "b c"],

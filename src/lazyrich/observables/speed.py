@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@torch.no_grad()
 def feature_speed(features: Float[Tensor, "*s"], velocity: Float[Tensor, "*s"]) -> float:
     """Relative speed of a layer's features, `‖ḣ‖ / ‖h‖`.
 
@@ -19,6 +21,7 @@ def feature_speed(features: Float[Tensor, "*s"], velocity: Float[Tensor, "*s"]) 
     return float(velocity.double().norm() / features.double().norm())
 
 
+@torch.no_grad()
 def backward_feature_cosine(backward: Float[Tensor, "*s"], velocity: Float[Tensor, "*s"]) -> float:
     """Cosine of the backward-feature angle, `cos θ = −⟨b, ḣ⟩ / (‖b‖ ‖ḣ‖)`.
 
@@ -34,6 +37,7 @@ def backward_feature_cosine(backward: Float[Tensor, "*s"], velocity: Float[Tenso
     return float(-(b * v).sum() / (b.norm() * v.norm()))
 
 
+@torch.no_grad()
 def speed_from_angle(
     squared_gradients: float, backward: Float[Tensor, "*s"], cosine: float
 ) -> float:
