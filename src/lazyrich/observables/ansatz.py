@@ -117,7 +117,7 @@ def debiased_correlation(
 ) -> float:
     """Correlation from two independent estimates of K, without the bias of their noise.
 
-    `‖G‖²` becomes `tr(K₁BK₂B)`, which noise does not inflate.
+    `‖G‖²` becomes `tr(K₁BK₂B)`, which noise does not inflate. Computed in float64.
 
     Args:
         weight: W or `W − W_0`.
@@ -128,7 +128,9 @@ def debiased_correlation(
     Returns:
         About −1 to 1 (noise may exceed 1); NaN if a matrix vanishes.
     """
-    return correlation_with_error(weight, first[None], second[None], correlation=correlation)[0]
+    return correlation_with_error(
+        weight, first[None].double(), second[None].double(), correlation=correlation
+    )[0]
 
 
 @torch.no_grad()
@@ -146,33 +148,40 @@ def correlation_with_error(
 
     Args:
         weight: W or `W − W_0`.
-        first: K₁ of every group of samples; their mean is the batch's K₁.
+        first: K₁ of every group of samples; their mean is the batch's K₁. Matrices are multiplied
+            in its precision, sums and differences are taken in float64.
         second: K₂ of the same groups, from independent probes; the same tensor if K is exact.
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:
         The correlation and its standard error (NaN with one group).
     """
-    w = weight.double()
-    b, u = w @ w.T, w.sum(1)
-    k1, k2 = first.double(), second.double()
-    b2 = b @ b
-    half1, half2 = b @ k1.mean(0) @ b, b @ k2.mean(0) @ b
-    n = ((k1 + k2) * b2).sum((1, 2)) / 2  # tr(B²K_j)
-    d = (k1 * half2).sum((1, 2)) + (k2 * half1).sum((1, 2))  # mean: 2 tr(K₁BK₂B)
-    f = b.square().sum()
+    w = (weight.double() / weight.double().norm()).to(first.dtype)  # no underflow for small W − W_0
+    b, u = w @ w.T, w.double().sum(1)
+    k1, k2 = first.mean(0), second.mean(0)
+    left = b @ b  # ⟨F,G⟩ = tr(B²K)
+    right1 = b @ k1 @ b  # ‖G‖² = tr(K₁ BK₂B)
+    right2 = right1 if second is first else b @ k2 @ b
+    f = _inner(b, b)
     if correlation == "pearson":
-        entries = w.shape[1] ** 2
-        s1, s2 = u @ k1 @ u, u @ k2 @ u  # entry sums uᵀK_ju
-        n = n - (u @ u) * (s1 + s2) / 2 / entries
-        d = d - (s1 * s2.mean() + s2 * s1.mean()) / entries
-        f = f - (u @ u) ** 2 / entries
-    value = _ratio(n.mean(), f, d.mean() / 2)
-    groups = len(n)
+        ones = torch.outer(u, u).to(b) / w.shape[1]  # uᵀKu/d, the entry sum of G, is tr(K ones)
+        f = f - (u @ u / w.shape[1]) ** 2
+        left = left - ones * (u @ u / w.shape[1])
+        right1 = right1 - ones * _inner(ones, k1)
+        right2 = right2 - ones * _inner(ones, k2)
+    n, d = _inner(left, k1 + k2) / 2, _inner(k1, right2)
+    value = _ratio(n, f, d)
+    groups = len(first)
     if groups == 1:
         return value, float("nan")
-    moved = value * (n / n.mean() - d / d.mean())
+    n1, d1 = (first.flatten(1) @ torch.stack([left, right2], -1).flatten(0, 1)).double().T
+    n2, d2 = (second.flatten(1) @ torch.stack([left, right1], -1).flatten(0, 1)).double().T
+    moved = value * ((n1 + n2) / (2 * n) - (d1 + d2) / (2 * d))
     return value, float((moved.square().sum() / (groups * (groups - 1))).sqrt())
+
+
+def _inner(a: Covariance, b: Covariance) -> Tensor:
+    return (a.double() * b.double()).sum()
 
 
 @torch.no_grad()
@@ -197,12 +206,13 @@ def haar_null(
     Returns:
         Between 0 and 1; NaN if a matrix vanishes.
     """
-    w, k1 = weight.double(), first.double()
+    w = (weight.double() / weight.double().norm()).to(first.dtype)
+    k1 = first.double()
     k2 = k1 if second is None else second.double()
     k = len(w)
     if k == 1:  # Q = ±1 changes nothing
         return debiased_correlation(weight, first, k2.to(first.dtype), correlation=correlation)
-    b, u = w @ w.T, w.sum(1)
+    b, u = (w @ w.T).double(), w.double().sum(1)
     trace, trace_sq, square = (
         (k1.trace() + k2.trace()) / 2,
         k1.trace() * k2.trace(),

@@ -19,7 +19,7 @@ from lazyrich.quantities import VOCABULARY
 
 State = Mapping[str, Tensor]
 
-_GROUPS = 20  # of samples, for standard errors
+_GROUPS = 10  # of samples, for standard errors
 
 
 def ntk(
@@ -137,18 +137,21 @@ def _covariances(
         found = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
         kept = [layer.rows(g).flatten(2) for layer, g in found if layer.name in names]
         for sketch, g in zip(sketches, kept, strict=True):
-            scale = len(parts) / n
-            grams = [_gram(g[part[0] : part[-1] + 1]) * scale for part in parts]
+            grams = _grams(g * (len(parts) / n) ** 0.5, [len(part) for part in parts])
             if exact and a > 0:
-                sketch[0] += torch.stack(grams)
+                sketch[0] += grams
             else:
-                sketch.append(torch.stack(grams))
+                sketch.append(grams)
     return sketches
 
 
-def _gram(gradients: Float[Tensor, "n t m"]) -> Float[Tensor, "m m"]:
-    g = gradients.flatten(0, 1)
-    return g.T @ g
+def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:
+    m = gradients.shape[-1]
+    wide = torch.promote_types(gradients.dtype, torch.float32)
+    grams = torch.empty(len(sizes), m, m, dtype=wide, device=gradients.device)
+    for group, rows in zip(grams, gradients.to(wide).split(sizes), strict=True):
+        torch.mm(rows.flatten(0, 1).T, rows.flatten(0, 1), out=group)
+    return grams
 
 
 def _row(
@@ -158,7 +161,7 @@ def _row(
     power: float,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
-    first, second = covariances[0].double(), covariances[-1].double()
+    first, second = covariances[0], covariances[-1]
     weight = layer.matrix.double()
     moved = None if initial is None else weight - _matrix(layer, initial)
     nan = float("nan")
