@@ -116,6 +116,8 @@ class Capture:
         """The same, with gradients of the named parameters, summed over samples."""
         calls = [call for layer in (*self.layers, *self.small) for call in layer.calls]
         wanted = [call.edge for call in calls] + [self.leaves[name] for name in names]
+        if not wanted:
+            return [], {}
         found = torch.autograd.grad(
             self.outputs, wanted, direction, retain_graph=True, allow_unused=True
         )

@@ -63,7 +63,7 @@ def jacobian_factors(
     factors = _outer_factors({name: uses[name] for name in trusted}, gradients, rates)
     rest = [name for name in trainable if name not in trusted]
     for name, jacobian in per_sample_gradients(capture, rest, memory=memory).items():
-        factors[name] = DenseFactor(jacobian=jacobian * rates[name] ** 0.5)
+        factors[name] = DenseFactor(jacobian=_wide(jacobian) * rates[name] ** 0.5)
     order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
     return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
 
@@ -202,8 +202,8 @@ def _outer_factors(
             ]
             key = layer.name if shared[0].role == "weight" else name
             factors[key] = OuterFactor(
-                inputs=torch.cat([h for h, _ in pieces], 1),
-                gradients=torch.cat([g for _, g in pieces], 2),
+                inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
+                gradients=_wide(torch.cat([g for _, g in pieces], 2)),
             )
     return factors
 
@@ -240,7 +240,7 @@ def _embedding(layer: Layer, gradients: list[Tensor], rate: float) -> OuterFacto
     tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
     h = layers.one_hot_rows(layer.module, tokens)
     g = torch.cat([g.reshape(*g.shape[:2], -1, 1, g.shape[-1]) for g in gradients], 2)
-    return OuterFactor(inputs=h * rate**0.5, gradients=g)
+    return OuterFactor(inputs=_wide(h) * rate**0.5, gradients=_wide(g))
 
 
 def _norm(layer: Layer, role: str, gradients: list[Tensor], rate: float) -> DenseFactor:
@@ -248,4 +248,9 @@ def _norm(layer: Layer, role: str, gradients: list[Tensor], rate: float) -> Dens
         layers.norm_jacobian(layer.module, call.inputs, g)[role]
         for call, g in zip(layer.calls, gradients, strict=True)
     ]
-    return DenseFactor(jacobian=torch.stack(parts).sum(0) * rate**0.5)
+    return DenseFactor(jacobian=_wide(torch.stack(parts).sum(0)) * rate**0.5)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Half precision is enough for a forward pass, not for sums of products."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -149,7 +149,7 @@ def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor,
     m = gradients.shape[-1]
     wide = torch.promote_types(gradients.dtype, torch.float32)
     grams = torch.empty(len(sizes), m, m, dtype=wide, device=gradients.device)
-    for group, rows in zip(grams, gradients.to(wide).split(sizes), strict=True):
+    for group, rows in zip(grams, torch.split(gradients.to(wide), sizes), strict=True):
         torch.mm(rows.flatten(0, 1).T, rows.flatten(0, 1), out=group)
     return grams
 
