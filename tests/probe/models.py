@@ -61,8 +61,12 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x):
-        n, t, d = x.shape
-        q, k, v = self.qkv(x).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return self.mix(self.qkv(x))
+
+    def mix(self, z):
+        """Everything after queries, keys and values."""
+        n, t, d = *z.shape[:2], z.shape[2] // 3
+        q, k, v = z.view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         weights = torch.softmax(q @ k.transpose(-1, -2) / (d / self.heads) ** 0.5, -1)
         return self.out((weights @ v).transpose(1, 2).reshape(n, t, d))
 

@@ -118,9 +118,10 @@ class Capture:
         wanted = [call.edge for call in calls] + [self.leaves[name] for name in names]
         if not wanted:
             return [], {}
-        found = torch.autograd.grad(
-            self.outputs, wanted, direction, retain_graph=True, allow_unused=True
-        )
+        with torch.inference_mode(False):
+            found = torch.autograd.grad(
+                self.outputs, wanted, direction.clone(), retain_graph=True, allow_unused=True
+            )
         shapes = [call.outputs for call in calls] + [self.leaves[name] for name in names]
         dense = [
             torch.zeros_like(s) if g is None else g for g, s in zip(found, shapes, strict=True)
@@ -170,12 +171,12 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     """
     model = unwrap(model)
     samples = batch_size(x)
-    leaves = leaves_of(model)
     _refuse_coupling(model)
     calls: dict[str, list[Call]] = {}
     weights: dict[str, Tensor | None] = {}
     returned: dict[int, tuple[str, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
     with undisturbed(model):
+        leaves = leaves_of(model)
         with _hooks(model, calls, weights, returned):
             outputs, raw = run(model, leaves, x, samples=samples)
         found, skipped = _sort(model, calls, weights, samples)
