@@ -13,6 +13,11 @@ XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, 
 BEAGLEHOLE2024 = (
     "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
 )
+FORT2020 = "Fort et al., Deep learning versus kernel learning, arXiv:2010.15110"
+BARATIN2021 = (
+    "Baratin et al., Implicit regularization via neural feature alignment, arXiv:2008.00938"
+)
+CHIZAT2023 = "Chizat & Netrapalli, The feature speed formula, arXiv:2311.18718"
 DERIVED = "derived in the lazyrich documentation"
 
 
@@ -132,6 +137,114 @@ _ALL = (
         meaning="standard error of nfa over samples and probes",
         low=0.0,
         source=DERIVED,
+    ),
+    Quantity(
+        name="kernel_distance",
+        symbol="1 − cos(Θ₀, Θ)",
+        meaning="rotation of the neural tangent kernel since the start",
+        low=0.0,
+        high=2.0,
+        source=FORT2020,
+    ),
+    Quantity(
+        name="effective_rank",
+        symbol="exp H(λ)",
+        meaning="exponential of the entropy of the neural tangent kernel's spectrum",
+        low=1.0,
+        source="Roy & Vetterli, The effective rank, EUSIPCO 2007",
+    ),
+    Quantity(
+        name="target_alignment",
+        symbol="yᵀΘy/(‖Θ‖‖y‖²)",
+        meaning="alignment of the neural tangent kernel with the targets",
+        low=0.0,
+        high=1.0,
+        source=BARATIN2021,
+    ),
+    Quantity(
+        name="linearisation_error",
+        symbol="‖f − f_lin‖/‖f − f₀‖",
+        meaning="share of the output's change that the linearised network misses",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="layer_alignment",
+        symbol="A = ‖z‖/(‖W‖‖h‖)",
+        meaning="alignment of a layer's weight with its inputs",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="alignment_share",
+        symbol="Δln A",
+        meaning="share of a layer's alignment in the change of ln ‖f‖",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="rescaling_share",
+        symbol="Δln‖W‖",
+        meaning="share of a layer's weight norm in the change of ln ‖f‖",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="gain_share",
+        symbol="Δln(‖h₊‖/‖z‖)",
+        meaning="share of what follows a layer, up to the next, in the change of ln ‖f‖",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="imbalance",
+        symbol="‖η₁W₂ᵀW₂ − η₂W₁W₁ᵀ‖",
+        meaning="distance of two neighbouring layers from balance",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="weight_movement",
+        symbol="‖W − W₀‖/‖W₀‖",
+        meaning="relative displacement of a layer's weight",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="stable_rank",
+        symbol="‖W‖_F²/‖W‖²",
+        meaning="stable rank of a layer's weight",
+        low=1.0,
+        source="Rudelson & Vershynin, arXiv:math/0503442",
+    ),
+    Quantity(
+        name="cka",
+        symbol="CKA(h₀, h)",
+        meaning="similarity of a layer's features with those at the start",
+        low=0.0,
+        high=1.0,
+        source="Kornblith et al., Similarity of neural network representations, arXiv:1905.00414",
+    ),
+    Quantity(
+        name="condensation",
+        symbol="E|cos(w_i, w_j)|",
+        meaning="mean absolute cosine between the input weights of a layer's neurons",
+        low=0.0,
+        high=1.0,
+        source="Luo et al., Phase diagram for two-layer ReLU networks, arXiv:2007.07497",
+    ),
+    Quantity(
+        name="feature_speed",
+        symbol="‖ḣ‖/‖h‖",
+        meaning="relative speed of a layer's features",
+        units="1/time",
+        low=0.0,
+        source=CHIZAT2023,
+    ),
+    Quantity(
+        name="backward_feature_cosine",
+        symbol="cos θ",
+        meaning="cosine of the angle between a layer's descent direction and its features' motion",
+        low=-1.0,
+        high=1.0,
+        source=CHIZAT2023,
     ),
     Quantity(
         name="order_parameter",

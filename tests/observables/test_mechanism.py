@@ -9,8 +9,8 @@ import torch
 from lazyrich.observables import (
     LayerNorms,
     alignment,
-    balancedness,
     decompose,
+    imbalance,
     inter_layer_alignment,
     layer_norms,
 )
@@ -70,18 +70,18 @@ def test_alignment_without_signal_is_nan():
     assert math.isnan(alignment(LayerNorms(weight=0.0, inputs=1.0, preactivations=0.0)))
 
 
-def test_balancedness_is_conserved_by_gradient_flow():
+def test_imbalance_is_conserved_by_gradient_flow():
     torch.manual_seed(3)
     w1 = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     w2 = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     x, y = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)
     lr1, lr2 = 0.7, 0.2
-    start = balancedness(w2, w1, lr_upper=lr2, lr_lower=lr1)
+    start = imbalance(w2, w1, lr_upper=lr2, lr_lower=lr1)
     changes = []
     for step in (1e-4, 1e-5):
         a, b = w1.detach().clone().requires_grad_(), w2.detach().clone().requires_grad_()
         loss = (x @ a.T @ b.T - y).square().sum()
         da, db = torch.autograd.grad(loss, (a, b))
-        moved = balancedness(b - step * lr2 * db, a - step * lr1 * da, lr_upper=lr2, lr_lower=lr1)
+        moved = imbalance(b - step * lr2 * db, a - step * lr1 * da, lr_upper=lr2, lr_lower=lr1)
         changes.append(abs(moved - start))
     assert changes[1] / changes[0] == pytest.approx(0.01, rel=0.1)  # second order in the step

@@ -221,3 +221,14 @@ def test_refusals_of_the_jacobian():
     seen = capture(transformer, torch.randint(0, 7, (3, 5)))
     with pytest.raises(InputError, match="per-sample gradients of 5 parameters"):
         jacobian_factors(seen, memory=1000)
+
+
+class Root(nn.Module):
+    def forward(self, x):
+        return (x - x).sqrt()
+
+
+def test_infinite_gradients_are_refused():
+    seen = capture(nn.Sequential(nn.Linear(3, 2), Root()).double(), randn(4, 3))
+    with pytest.raises(InputError, match="gradients must be finite, got NaN or infinity at `0`"):
+        seen.gradients(torch.ones_like(seen.outputs))

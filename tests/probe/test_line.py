@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.observables import alignment, balancedness, inter_layer_alignment, layer_norms
+from lazyrich.observables import alignment, imbalance, inter_layer_alignment, layer_norms
 from lazyrich.probe import capture
 
 from .models import randn
@@ -71,7 +71,7 @@ def test_output_loss_and_alignment(line):
     assert alignment(norms) == pytest.approx(zeta, rel=1e-10)
     on_line = (first.matrix @ n)[:, None]
     assert inter_layer_alignment(last.matrix, on_line) == pytest.approx(zeta, rel=1e-10)
-    assert balancedness(last.matrix, on_line) >= abs(uu - ww) - 1e-10
+    assert imbalance(last.matrix, on_line) >= abs(uu - ww) - 1e-10
 
 
 def test_neural_feature_ansatz(line):

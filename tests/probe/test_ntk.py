@@ -91,6 +91,26 @@ def test_wrappers_are_looked_through(wrap):
     assert [layer.name for layer in capture(wrapped, x).layers] == ["0", "2"]
 
 
+def test_distributed_wrappers_are_looked_through():
+    model, x = CASES["mlp"]
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(copy.deepcopy(model))
+        assert torch.equal(lazyrich.ntk(wrapped, x), lazyrich.ntk(model, x))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_sparse_embedding_gradients():
+    model = nn.Sequential(nn.Embedding(7, 3, sparse=True), nn.Flatten(), nn.Linear(6, 2)).double()
+    tokens = torch.randint(0, 7, (4, 2))
+    dense = copy.deepcopy(model)
+    dense[0].sparse = False
+    exact = brute_kernel(dense, tokens)
+    torch.testing.assert_close(lazyrich.ntk(model, tokens), exact)
+
+
 def test_models_compiled_in_place_run_eagerly():
     model, x = CASES["mlp"]
     compiled = copy.deepcopy(model)

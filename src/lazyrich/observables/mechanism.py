@@ -144,7 +144,7 @@ def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c
 
 
 @torch.no_grad()
-def balancedness(
+def imbalance(
     upper: Float[Tensor, "a b"],
     lower: Float[Tensor, "b c"],
     *,
@@ -163,7 +163,7 @@ def balancedness(
         A number ≥ 0.
 
     Example:
-        >>> balancedness(torch.ones(1, 4), torch.ones(4, 1))
+        >>> imbalance(torch.ones(1, 4), torch.ones(4, 1))
         0.0
     """
     a, b = upper.double(), lower.double()

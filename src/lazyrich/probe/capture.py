@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.probe import layers
-from lazyrich.probe.isolation import Batch, batch_size, leaves_of, run, undisturbed, unwrap
+from lazyrich.probe.isolation import (
+    Batch,
+    batch_size,
+    dense_gradient,
+    leaves_of,
+    run,
+    undisturbed,
+    unwrap,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +122,19 @@ class Capture:
         self, direction: Float[Tensor, "n k"], names: Sequence[str]
     ) -> tuple[list[list[Tensor]], dict[str, Tensor]]:
         """The same, with gradients of the named parameters, summed over samples."""
-        calls = [call for layer in (*self.layers, *self.small) for call in layer.calls]
-        wanted = [call.edge for call in calls] + [self.leaves[name] for name in names]
+        every = (*self.layers, *self.small)
+        calls = [(layer.name, call) for layer in every for call in layer.calls]
+        wanted = [call.edge for _, call in calls] + [self.leaves[name] for name in names]
         if not wanted:
             return [], {}
         with torch.inference_mode(False):
             found = torch.autograd.grad(
                 self.outputs, wanted, direction.clone(), retain_graph=True, allow_unused=True
             )
-        shapes = [call.outputs for call in calls] + [self.leaves[name] for name in names]
-        dense = [
-            torch.zeros_like(s) if g is None else g for g, s in zip(found, shapes, strict=True)
-        ]
-        at = iter(dense)
-        at_layers = [[next(at) for _ in layer.calls] for layer in (*self.layers, *self.small)]
+        like = [call.outputs for _, call in calls] + [self.leaves[name] for name in names]
+        labels = [name for name, _ in calls] + list(names)
+        at = map(dense_gradient, found, like, labels)
+        at_layers = [[next(at) for _ in layer.calls] for layer in every]
         return at_layers, dict(zip(names, at, strict=True))
 
     def exact_directions(self) -> Iterator[Float[Tensor, "n k"]]:

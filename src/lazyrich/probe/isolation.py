@@ -171,6 +171,19 @@ def run(
     return f.reshape(samples, -1), result
 
 
+def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
+    """A gradient as autograd gave it: zero if unused, dense if sparse, refused if not finite."""
+    if gradient is None:
+        return torch.zeros_like(like)
+    gradient = gradient.to_dense()
+    if not gradient.isfinite().all():
+        raise InputError(
+            f"gradients must be finite, got NaN or infinity at `{name}`. Is there a square root "
+            "or a logarithm of zero in the forward pass?"
+        )
+    return gradient
+
+
 def _floating(tensor: Tensor) -> bool:
     return tensor.is_floating_point()
 

@@ -125,7 +125,7 @@ def _trusted(capture: Capture, uses: dict[str, list[_Use]]) -> list[str]:
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):
             continue
         total = sum(_summed(use, found[use.layer.name]) for use in shared)
-        exact = truth[name].to_dense().double().flatten()
+        exact = truth[name].double().flatten()
         tolerance = _TOLERANCE.get(truth[name].dtype, _HALF_TOLERANCE)
         if (total - exact).norm() <= tolerance * exact.norm():
             trusted.append(name)
