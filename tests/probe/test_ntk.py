@@ -1,6 +1,7 @@
 """The kernel of awkward networks against torch.func, layer by layer where it matters."""
 
 import copy
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -111,15 +112,20 @@ def test_sparse_embedding_gradients():
     torch.testing.assert_close(lazyrich.ntk(model, tokens), exact)
 
 
-def test_models_compiled_in_place_run_eagerly():
-    model, x = CASES["mlp"]
-    compiled = copy.deepcopy(model)
-
+@pytest.mark.parametrize("part", ["whole", "inner"])
+def test_compiled_models_run_eagerly(part):
     def backend(graph, inputs):
         raise AssertionError("compiled")
 
-    compiled.compile(backend=backend)
+    model, x = CASES["mlp"]
+    compiled = copy.deepcopy(model)
+    if part == "whole":
+        compiled.compile(backend=backend)
+    else:
+        compiled[2] = torch.compile(compiled[2], backend=backend)
     torch.testing.assert_close(lazyrich.ntk(compiled, x), lazyrich.ntk(model, x))
+    names = ["0", "2" if part == "whole" else "2._orig_mod"]
+    assert [layer.name for layer in capture(compiled, x).layers] == names
 
 
 def test_half_precision_widens_the_kernel():
@@ -144,6 +150,31 @@ def test_single_precision():
 def test_a_small_budget_changes_nothing(name):
     model, x = CASES[name]
     torch.testing.assert_close(lazyrich.ntk(model, x, memory=20_000), lazyrich.ntk(model, x))
+
+
+class Pair(NamedTuple):
+    """A named tuple as one argument of a model."""
+
+    values: torch.Tensor
+    flag: str
+
+
+class Nested(nn.Module):
+    """Takes nested data, and needs the slow road for its own parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.free = nn.Parameter(torch.ones(2))
+
+    def forward(self, pair, others):
+        assert pair.flag == "yes"
+        return (self.free * torch.tanh(self.layer(pair.values)), others["masks"][0])
+
+
+def test_nested_batches_are_split_into_samples():
+    model, x = Nested().double(), (Pair(randn(4, 3), "yes"), {"masks": [randn(4, 2)]})
+    torch.testing.assert_close(lazyrich.ntk(model, x), brute_kernel(model, x))
 
 
 def test_one_sample():

@@ -7,7 +7,7 @@ and in-place tricks never reach the model; mode flags and random generators are 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -54,6 +54,19 @@ def tensors_in(tree: object) -> Iterator[Tensor]:
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
         for value in tree:
             yield from tensors_in(value)
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: ANN401 - any nesting
+    """The same nesting with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tensors(change, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        values = [map_tensors(change, value) for value in tree]
+        named = getattr(type(tree), "_make", None)  # a namedtuple
+        return named(values) if named else type(tree)(values)
+    return tree
 
 
 def batch_size(x: Batch) -> int:
@@ -146,7 +159,7 @@ def run(
     Raises:
         InputError: the output has no row a sample, or is not finite.
     """
-    x = _copy(x)
+    x = map_tensors(lambda tensor: tensor.detach().clone(), x)
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     if isinstance(x, Tensor):
@@ -186,13 +199,3 @@ def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
 
 def _floating(tensor: Tensor) -> bool:
     return tensor.is_floating_point()
-
-
-def _copy(tree: Any) -> Any:  # noqa: ANN401 - any nesting that the model takes
-    if isinstance(tree, Tensor):
-        return tree.detach().clone()
-    if isinstance(tree, Mapping):
-        return {key: _copy(value) for key, value in tree.items()}
-    if isinstance(tree, tuple | list):
-        return type(tree)(map(_copy, tree)) if type(tree) in (tuple, list) else tree
-    return tree

@@ -6,7 +6,8 @@ a batching rule are no obstacle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.probe.capture import Capture
-from lazyrich.probe.isolation import Batch, dense_gradient, run, tensors_in, undisturbed
+from lazyrich.probe.isolation import Batch, dense_gradient, map_tensors, run, undisturbed
 
 
 def per_sample_gradients(
@@ -73,11 +74,9 @@ def _check_alone(alone: Tensor, together: Tensor, index: int) -> None:
 
 def _sample(tree: Batch, index: int, samples: int) -> Batch:
     """One sample of the batch; tensors without a row a sample are shared by all."""
-    if isinstance(tree, Tensor):
-        own = tree.ndim > 0 and len(tree) == samples
-        return tree[index : index + 1] if own else tree
-    if isinstance(tree, Mapping):
-        return {key: _sample(value, index, samples) for key, value in tree.items()}
-    if isinstance(tree, tuple | list) and any(True for _ in tensors_in(tree)):
-        return type(tree)(_sample(value, index, samples) for value in tree)
-    return tree
+
+    def pick(tensor: Tensor) -> Tensor:
+        own = tensor.ndim > 0 and len(tensor) == samples
+        return tensor[index : index + 1] if own else tensor
+
+    return cast(Batch, map_tensors(pick, tree))
