@@ -20,15 +20,25 @@ _HOME = {
     "LineState": "lazyrich.theory.gram",
     "LinearNetwork": "lazyrich.theory.network",
     "MomentData": "lazyrich.theory.data",
+    "PRESETS": "lazyrich.phases.presets",
+    "Power": "lazyrich.phases.scaling",
+    "ScalingLaw": "lazyrich.phases.scaling",
     "descent": "lazyrich.theory.descent",
+    "exponent_diagram": "lazyrich.phases.diagram",
+    "fit_exponent": "lazyrich.phases.order",
+    "fitted_phase": "lazyrich.phases.order",
     "flow": "lazyrich.theory.flow",
     "learning_time": "lazyrich.theory.flow",
+    "mechanisms": "lazyrich.phases.mechanisms",
     "neurons": "lazyrich.theory.neurons",
     "nfa": "lazyrich.probe.oneshot",
     "ntk": "lazyrich.probe.oneshot",
+    "order_parameters": "lazyrich.phases.order",
+    "parameter_diagram": "lazyrich.phases.diagram",
 }
 
 __all__ = [
+    "PRESETS",
     "ConvergenceError",
     "GramState",
     "InputError",
@@ -38,17 +48,30 @@ __all__ = [
     "LinearNetwork",
     "MissingExtraError",
     "MomentData",
+    "Power",
+    "ScalingLaw",
     "__version__",
     "descent",
+    "exponent_diagram",
+    "fit_exponent",
+    "fitted_phase",
     "flow",
     "learning_time",
+    "mechanisms",
     "neurons",
     "nfa",
     "ntk",
+    "order_parameters",
+    "parameter_diagram",
 ]
 
 if TYPE_CHECKING:
     from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
+    from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
+    from lazyrich.phases.mechanisms import mechanisms
+    from lazyrich.phases.order import fit_exponent, fitted_phase, order_parameters
+    from lazyrich.phases.presets import PRESETS
+    from lazyrich.phases.scaling import Power, ScalingLaw
     from lazyrich.probe.oneshot import nfa, ntk
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent

@@ -1,1 +1,1 @@
-"""."""
+"""Phases, order parameters, mechanisms and phase diagrams of the exact theory."""

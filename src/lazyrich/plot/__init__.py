@@ -1,1 +1,11 @@
-"""."""
+"""Figures from Datasets; needs the extra `lazyrich[plot]`.
+
+Each function draws on Axes that it is given, or makes its own, and returns them.
+"""
+
+from lazyrich.plot.diagram import phase_diagram
+from lazyrich.plot.mechanisms import mechanism_timeline
+from lazyrich.plot.style import figure, save, style
+from lazyrich.plot.trajectory import trajectory
+
+__all__ = ["figure", "mechanism_timeline", "phase_diagram", "save", "style", "trajectory"]

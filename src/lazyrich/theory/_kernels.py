@@ -32,7 +32,7 @@ def _squared_norm(total: float, r: float, inner: float, determinant: float) -> f
     "(),(),(),(),(),(),(),(b),(b),(s)->(s),(s),(s),()",
     nopython=True,
     cache=True,
-)
+)  # type: ignore[untyped-decorator]
 def line_steps(
     p: float,
     q: float,

@@ -67,9 +67,7 @@ def flow(
     else:
         result = _flow_on_moments(state, network, cast("MomentData", data), time, propagator)
     result.attrs = {"references": XU2025, "dynamics": "gradient flow"}
-    if time.dims == ("time",):
-        return result
-    return result.assign_coords(t=time)
+    return result if time.dims == ("time",) else result.assign_coords(t=time)
 
 
 def learning_time(

@@ -81,23 +81,28 @@ class Parameter:
     """A dataclass field that takes numbers, axes or `DataArray`s and gives `DataArray`s.
 
     Args:
+        default: the value if none is given; None makes the field required.
         low: smallest value allowed.
         high: largest value allowed.
     """
 
-    def __init__(self, *, low: float = -inf, high: float = inf) -> None:
-        self.low, self.high = low, high
+    def __init__(
+        self, default: float | None = None, *, low: float = -inf, high: float = inf
+    ) -> None:
+        self.default, self.low, self.high = default, low, high
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Parameter: ...
+    def __get__(self, instance: None, owner: type) -> float: ...
     @overload
     def __get__(self, instance: object, owner: type) -> xr.DataArray: ...
-    def __get__(self, instance: object | None, owner: type) -> xr.DataArray | Parameter:
-        if instance is None:
-            raise AttributeError(self.name)  # tells dataclasses that there is no default
+    def __get__(self, instance: object | None, owner: type) -> xr.DataArray | float:
+        if instance is None:  # dataclasses ask for the default
+            if self.default is None:
+                raise AttributeError(self.name)
+            return self.default
         array: xr.DataArray = vars(instance)[self.name]
         return array
 

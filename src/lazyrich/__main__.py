@@ -1,0 +1,5 @@
+"""`python -m lazyrich`."""
+
+from lazyrich.cli import main
+
+main()

@@ -1,0 +1,105 @@
+"""`lazyrich diagram`: a phase diagram over any two parameters or scaling exponents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from lazyrich._errors import InputError
+
+if TYPE_CHECKING:
+    from lazyrich.phases.diagram import PhaseDiagram
+
+SUFFIX = "_exponent"
+
+
+def diagram(
+    x: Annotated[str, Option(help="Horizontal axis.", metavar="NAME=LOW:HIGH:COUNT")],
+    y: Annotated[str, Option(help="Vertical axis.", metavar="NAME=LOW:HIGH:COUNT")],
+    fix: Annotated[
+        list[str] | None, Option("--set", help="Another parameter; repeat.", metavar="NAME=VALUE")
+    ] = None,
+    show: Annotated[str, Option(help="region, mechanism or an order parameter.")] = "region",
+    fixed_rates: Annotated[
+        bool, Option("--fixed-rates", help="Exponents: keep the learning rates as given.")
+    ] = False,
+    plot: Annotated[Path | None, Option(help="Picture file to write.")] = None,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Draw a phase diagram of a two-layer linear network.
+
+    Parameters: width, output_scale, lr (lr_u, lr_w), init_std (init_std_u, init_std_w),
+    init_alignment, mean_aa, mean_ay, mean_yy. Exponents of the width: output_scale_exponent,
+    lr_exponent (lr_u_exponent, lr_w_exponent), init_var_exponent (init_var_u_exponent,
+    init_var_w_exponent).
+    """
+    from lazyrich.cli.show import print_json
+
+    if plot is not None:
+        from lazyrich.plot.style import check_target
+
+        check_target(plot)
+    made = _diagram(x, y, fix or [], fixed_rates)
+    if show not in made.values:
+        raise InputError(f"--show must be one of {', '.join(map(str, made.values))}, got {show!r}")
+    if plot is not None:
+        _draw(made, show, plot)
+    if json:
+        print_json(_plain(made))
+    else:
+        typer.echo(_summary(made))
+
+
+def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
+    from lazyrich.cli import parse
+    from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
+
+    axes = parse.axis(x, "--x"), parse.axis(y, "--y")
+    given = parse.setting(fix)
+    if not all(name.endswith(SUFFIX) for name in [axes[0][0], axes[1][0], *given]):
+        if fixed_rates:
+            raise InputError("--fixed-rates is for diagrams of exponents")
+        fixed: dict[str, Any] = {name: parse.number(text, "--set") for name, text in given.items()}
+        return parameter_diagram(*axes, **fixed)
+    (x_name, xs), (y_name, ys) = axes
+    return exponent_diagram(
+        (x_name.removesuffix(SUFFIX), xs),
+        (y_name.removesuffix(SUFFIX), ys),
+        tune_rates=not fixed_rates,
+        **{name.removesuffix(SUFFIX): value for name, value in given.items()},
+    )
+
+
+def _plain(made: PhaseDiagram) -> dict[str, Any]:
+    y, x = (str(dim) for dim in made.values.region.dims)
+    return {
+        "x": {"name": x, "values": made.values[x].values},
+        "y": {"name": y, "values": made.values[y].values},
+        "regions": made.values.region.attrs["flag_meanings"].split(),
+        "values": {str(name): part.values for name, part in made.values.data_vars.items()},
+        "boundaries": [{"name": c.name, "x": c.x, "y": c.y} for c in made.boundaries],
+    }
+
+
+def _summary(made: PhaseDiagram) -> str:
+    """The share of each region, and the boundaries."""
+    region = made.values.region
+    lines = [
+        f"{float((region == code).mean()):7.1%}  {name.replace('_', ' ')}"
+        for code, name in enumerate(region.attrs["flag_meanings"].split())
+        if bool((region == code).any())
+    ]
+    lines += [f"boundary {curve.name}: {curve.x.size} roots" for curve in made.boundaries]
+    return "\n".join(lines)
+
+
+def _draw(made: PhaseDiagram, show: str, target: Path) -> None:
+    from lazyrich import plot
+
+    with plot.style():
+        figure = plot.figure(width=5.5, height=4.4)
+        plot.phase_diagram(made, show=show, ax=figure.axes[0])
+        plot.save(figure, target)

@@ -1,0 +1,182 @@
+"""`lazyrich solve`: the exact solution on one-dimensional data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from lazyrich._errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from lazyrich.theory.data import LineData
+    from lazyrich.theory.gram import LineState
+    from lazyrich.theory.network import LinearNetwork
+
+SHOWN = ("output", "loss", "alignment", "ntk", "uu", "uw", "ww")
+QUANTILES = (0.05, 0.95)
+POINTS = 101
+
+Three = tuple[float, float, float]
+Two = tuple[float, float]
+
+
+def solve(
+    gram: Annotated[
+        Three | None, Option(help="‖u‖², u·w, ‖w‖² at the start.", metavar="UU UW WW")
+    ] = None,
+    width: Annotated[int | None, Option(help="Hidden width, for a Gaussian start.")] = None,
+    init_std: Annotated[
+        Two, Option(help="Standard deviations of the two layers.", metavar="SU SW")
+    ] = (1.0, 1.0),
+    seed: Annotated[int, Option(help="Seed of the Gaussian start.")] = 0,
+    draws: Annotated[int | None, Option(help="Networks to draw; prints their median.")] = None,
+    output_scale: Annotated[float, Option(help="Output multiplier γ.")] = 1.0,
+    lr: Annotated[
+        Two, Option(help="Learning rates (step sizes) of the two layers.", metavar="LU LW")
+    ] = (1.0, 1.0),
+    moments: Annotated[
+        Three | None, Option(help="E[a²], E[ay], E[y²].", metavar="EAA EAY EYY")
+    ] = None,
+    csv: Annotated[Path | None, Option(help="Data file with a header, for --moments.")] = None,
+    x: Annotated[str | None, Option(help="Column of the input.")] = None,
+    y: Annotated[str | None, Option(help="Column of the target.")] = None,
+    times: Annotated[str | None, Option(help="Times of the flow, such as 0,1,5,inf.")] = None,
+    until: Annotated[float | None, Option(help="Last time of the flow, with --points.")] = None,
+    points: Annotated[int, Option(help="Number of times up to --until.")] = POINTS,
+    steps: Annotated[int | None, Option(help="Steps of gradient descent, not the flow.")] = None,
+    every: Annotated[int, Option(help="Record each so many steps.")] = 1,
+    plot: Annotated[Path | None, Option(help="Picture file to write.")] = None,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Follow gradient flow or gradient descent of a two-layer linear network, exactly.
+
+    The state is --gram, or a Gaussian start of --width; the data are --moments or two columns of
+    a --csv file; the motion is --times or --until for gradient flow, --steps for descent.
+    """
+    from lazyrich.cli.show import print_json, print_table
+    from lazyrich.theory.network import LinearNetwork
+
+    if plot is not None:
+        from lazyrich.plot.style import check_target
+
+        check_target(plot)
+    state = _state(gram, width, init_std, seed, draws)
+    network = LinearNetwork(output_scale=output_scale, lr_u=lr[0], lr_w=lr[1])
+    data = _data(moments, csv, x, y)
+    if steps is None:
+        solution = _flow(state, network, data, times, until, points)
+    else:
+        solution = _descent(state, network, data, steps, every, times, until)
+    if plot is not None:
+        _draw(solution, plot)
+    columns, rest = _columns(solution)
+    if json:
+        print_json(columns | rest)
+    else:
+        print_table(columns)
+        typer.echo(f"status: {rest['status']}")
+
+
+def _state(
+    gram: Three | None, width: int | None, init_std: Two, seed: int, draws: int | None
+) -> LineState:
+    from lazyrich.theory.gram import LineState
+
+    if (gram is None) == (width is None):
+        raise InputError("give the start either as --gram UU UW WW or as --width N")
+    if gram is not None:
+        if draws is not None:
+            raise InputError("--draws needs a Gaussian start: --width N")
+        return LineState(uu=gram[0], uw=gram[1], ww=gram[2])
+    su, sw = init_std
+    return LineState.sample(width or 0, init_std_u=su, init_std_w=sw, draws=draws, rng=seed)
+
+
+def _data(moments: Three | None, csv: Path | None, x: str | None, y: str | None) -> LineData:
+    from lazyrich.cli.parse import csv_data
+    from lazyrich.theory.data import LineData
+
+    if (moments is None) == (csv is None):
+        raise InputError("give the data either as --moments EAA EAY EYY or as --csv FILE")
+    if moments is not None:
+        return LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])
+    if csv is None or x is None or y is None:
+        raise InputError("--csv needs --x COLUMN and --y COLUMN")
+    return csv_data(csv, x, y)
+
+
+def _flow(
+    state: LineState,
+    network: LinearNetwork,
+    data: LineData,
+    times: str | None,
+    until: float | None,
+    points: int,
+) -> xr.Dataset:
+    import numpy as np
+
+    from lazyrich.cli.parse import numbers
+    from lazyrich.theory.flow import flow
+
+    if (times is None) == (until is None):
+        raise InputError("give the motion as --times T,T,…, as --until T or as --steps N")
+    if points < 2:
+        raise InputError(f"--points must be ≥ 2, got {points}")
+    when = np.linspace(0, until, points) if until is not None else numbers(times or "", "--times")
+    return flow(state, network, data, when)
+
+
+def _descent(
+    state: LineState,
+    network: LinearNetwork,
+    data: LineData,
+    steps: int,
+    every: int,
+    times: str | None,
+    until: float | None,
+) -> xr.Dataset:
+    from lazyrich.theory.descent import descent
+
+    if times is not None or until is not None:
+        raise InputError("--steps is gradient descent: leave out --times and --until")
+    return descent(state, network, data, steps=steps, every=every)
+
+
+def _columns(solution: xr.Dataset) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Equal-length columns, and what stands beside them: the status, the quantiles."""
+    time = "time" if "time" in solution.dims else "step"
+    shown = solution[list(SHOWN)]
+    rest: dict[str, Any] = {"status": _status(solution)}
+    if "draw" in solution.dims:
+        rest["quantiles"] = {
+            str(level): {name: part.values.tolist() for name, part in found.items()}
+            for level in QUANTILES
+            for found in [shown.quantile(level, "draw")]
+        }
+        shown = shown.median("draw")
+    columns = {time: solution[time].values.tolist()}
+    return columns | {str(name): part.values.tolist() for name, part in shown.items()}, rest
+
+
+def _status(solution: xr.Dataset) -> str:
+    """The status of one run, or of the runs together."""
+    each = solution.status.values.ravel().tolist()
+    failed = [status for status in each if status != "ok"]
+    if not failed or len(each) == 1:
+        return str(each[0])
+    return f"{len(failed)} of {len(each)} {failed[0].split(' at ')[0]}"
+
+
+def _draw(solution: xr.Dataset, target: Path) -> None:
+    from lazyrich import plot
+
+    with plot.style():
+        made = plot.figure(2, 2, width=4.0, height=2.8)
+        for quantity, ax in zip(("output", "loss", "alignment", "ntk"), made.axes, strict=True):
+            plot.trajectory({"": solution}, quantity, ax=ax)
+        plot.save(made, target)

@@ -1,0 +1,245 @@
+"""Phase diagrams over any two parameters of a typical network, or any two scaling exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from lazyrich._errors import InputError
+from lazyrich.phases.boundary import Boundary, boundaries
+from lazyrich.phases.mechanisms import Mechanism, acting, activity
+from lazyrich.phases.order import order_parameters
+from lazyrich.phases.scaling import ExponentLike, ScalingLaw, exponents
+from lazyrich.phases.setting import Setting
+from lazyrich.quantities import XU2025
+from lazyrich.theory.exact import Array
+from lazyrich.theory.flow import flow, learning_time
+from lazyrich.theory.labels import ParameterLike
+
+KERNEL_BELOW, VANISHING_ABOVE = 1.0, 10.0  # values of F that bound the feature-learning region
+PROGRESS = 33  # states along each trajectory in the mechanism map
+_RESIDUALS = (1e-9, 1.0)
+_ZERO = 1e-12  # of an exponent in floating point
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseDiagram:
+    """A phase diagram.
+
+    Attributes:
+        values: Dataset over (y, x) with the order parameters, `region` and, for parameters,
+            `mechanism`; the integer codes carry `flag_values` and `flag_meanings`.
+        boundaries: the curves between the regions.
+    """
+
+    values: xr.Dataset
+    boundaries: tuple[Boundary, ...]
+
+
+def parameter_diagram(
+    x: tuple[str, ArrayLike],
+    y: tuple[str, ArrayLike],
+    *,
+    levels: tuple[float, float] = (KERNEL_BELOW, VANISHING_ABOVE),
+    **fixed: ParameterLike,
+) -> PhaseDiagram:
+    """Map the phases of a typical network of finite width over two of its parameters.
+
+    Regions are named by the order parameter F (the kernel changes by the factor √(1 + F²/4)
+    from zero output): `kernel` below the first level, `feature_critical` up to the second,
+    `feature_vanishing_init` above it.
+
+    Args:
+        x: name and increasing values of the horizontal parameter, see `Setting`; `lr` and
+            `init_std` stand for both layers.
+        y: the same for the vertical one.
+        levels: the two values of F.
+        fixed: the other parameters.
+
+    Raises:
+        InputError: if a name is unknown or used twice, or an axis does not increase.
+
+    Example:
+        >>> scales = np.geomspace(1e-3, 10, 16)
+        >>> diagram = parameter_diagram(("output_scale", scales), ("init_std", scales), width=100)
+        >>> [boundary.name for boundary in diagram.boundaries]
+        ['F = 1', 'F = 10']
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
+    axes = _checked_axes(x, y, fixed)
+    (x_name, x_values), (y_name, y_values) = axes.items()
+
+    def order(at: Mapping[str, ParameterLike]) -> xr.Dataset:
+        setting = Setting.of(**fixed, **at)
+        return order_parameters(setting.state, setting.network, setting.data)
+
+    values = order(axes)
+    values["region"] = _flags(
+        sum((values.order_parameter >= level).astype(int) for level in levels),
+        ["kernel", "feature_critical", "feature_vanishing_init"],
+        "phase of the typical network",
+    )
+    values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
+    values = _titled(values.transpose(y_name, x_name, ...), "")
+
+    def field(level: float, xs: Array, ys: Array) -> Array:
+        point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
+        return np.log(order(point).order_parameter.values / level)
+
+    found = [
+        boundaries(
+            f"F = {level:g}",
+            partial(field, level),
+            x_values,
+            y_values,
+            np.log(values.order_parameter.values / level),
+        )
+        for level in levels
+    ]
+    return PhaseDiagram(
+        values=values, boundaries=tuple(curve for curves in found for curve in curves)
+    )
+
+
+def exponent_diagram(
+    x: tuple[str, ArrayLike],
+    y: tuple[str, ArrayLike],
+    *,
+    tune_rates: bool = True,
+    **fixed: ExponentLike,
+) -> PhaseDiagram:
+    """Map the phases of infinitely wide networks over two of their scaling exponents.
+
+    Args:
+        x: name and increasing values of the horizontal exponent: `output_scale`, `lr_u`, `lr_w`,
+            `init_var_u`, `init_var_w`; `lr` and `init_var` stand for both layers.
+        y: the same for the vertical one.
+        tune_rates: shift both learning rates so that the network learns in Θ(1) time; without,
+            nearly every point is frozen or unstable.
+        fixed: the other exponents, 0 if not given.
+
+    Raises:
+        InputError: if a name is unknown or used twice, or an axis does not increase.
+
+    Example:
+        >>> grid = np.linspace(-2, 1, 31)
+        >>> diagram = exponent_diagram(("output_scale", grid), ("init_var", grid))
+        >>> curve, = diagram.boundaries
+        >>> bool(np.allclose(curve.x + curve.y, -1))  # γ σ² ∝ 1/d
+        True
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
+    axes = _checked_axes(x, y, fixed)
+    (x_name, x_values), (y_name, y_values) = axes.items()
+    constants = {name: float(Fraction(str(value))) for name, value in fixed.items()}
+
+    def measure(xs: Array, ys: Array) -> tuple[Array, Array]:
+        signal, kernel, rate, _ = exponents(*_exponents_of({**constants, x_name: xs, y_name: ys}))
+        return signal - kernel, rate
+
+    excess, rate = np.broadcast_arrays(*measure(x_values, y_values[:, None]))
+    feature = 2 + (excess >= -_ZERO).astype(int) + (excess > _ZERO)
+    too_slow, too_fast = (rate < -_ZERO), (rate > _ZERO)
+    region = feature if tune_rates else np.where(too_slow, 0, np.where(too_fast, 1, feature))
+    coords = {y_name: y_values, x_name: x_values}
+    values = xr.Dataset(
+        {
+            "signal_excess": ((y_name, x_name), excess, {"long_name": "exponent of F, b − k"}),
+            "rate_exponent": ((y_name, x_name), rate, {"long_name": "exponent of 1/τ"}),
+        },
+        coords=coords,
+        attrs={"references": XU2025},
+    )
+    values["region"] = _flags(
+        xr.DataArray(region, coords=coords),
+        ["frozen", "unstable", "kernel", "feature_critical", "feature_vanishing_init"],
+        "phase of the infinite-width limit",
+    )
+    values = _titled(values, "exponent of ")
+    which, name = (0, "b = k") if tune_rates else (1, "r = 0")
+    curves = boundaries(
+        name, lambda xs, ys: measure(xs, ys)[which], x_values, y_values, (excess, rate)[which]
+    )
+    return PhaseDiagram(values=values, boundaries=curves)
+
+
+def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
+    """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
+    names = [field.name for field in fields(ScalingLaw)]
+    found: dict[str, Any] = dict.fromkeys(names, 0.0)
+    both = {"lr": ("lr_u", "lr_w"), "init_var": ("init_var_u", "init_var_w")}
+    for name, value in given.items():
+        targets = both.get(name, (name,))
+        if not found.keys() >= set(targets):
+            choice = ", ".join(sorted({*names, *both}))
+            raise InputError(f"there is no exponent {name!r}; choose from {choice}")
+        found |= dict.fromkeys(targets, value)
+    return [found[name] for name in names]
+
+
+def _mechanism_map(setting: Setting) -> xr.DataArray:
+    """Which mechanisms act on the way to t = ∞, as a sum of flags.
+
+    The state depends on the output alone, so that equal steps of the residual resolve it; the
+    point where the output crosses zero is added, for there |ζ| has its minimum.
+    """
+    state, network, data = setting.state, setting.network, setting.data
+    start, goal = network.output_scale * state.uw, data.mean_ay / data.mean_aa
+    crossing = (goal / (goal - start).where(goal != start, np.inf)).clip(*_RESIDUALS)
+    steps = xr.DataArray(np.linspace(*_RESIDUALS[::-1], PROGRESS), dims="time")
+    remaining = -xr.apply_ufunc(
+        np.sort,
+        -xr.concat([steps + 0 * crossing, crossing], "time"),
+        input_core_dims=[("time",)],
+        output_core_dims=[("time",)],
+    )
+    times = learning_time(state, network, data, remaining).rename("t")
+    acts = acting(activity(flow(state, network, data, times)).sum("time"))
+    codes = xr.DataArray([1, 2, 4], dims="mechanism")
+    names = [
+        " + ".join(str(name) for bit, name in enumerate(Mechanism) if code >> bit & 1) or "none"
+        for code in range(8)
+    ]
+    return _flags((acts * codes).sum("mechanism"), names, "mechanisms that act during training")
+
+
+def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataArray:
+    """Integer codes with their meanings, after the CF conventions."""
+    flagged = codes.astype(np.int8).drop_attrs()
+    flagged.attrs = {
+        "long_name": meaning,
+        "flag_values": list(range(len(names))),
+        "flag_meanings": " ".join(name.replace(" ", "") for name in names),
+    }
+    return flagged
+
+
+def _titled(values: xr.Dataset, prefix: str) -> xr.Dataset:
+    """Give the axes readable names."""
+    for name in values.dims:
+        values[name].attrs["long_name"] = prefix + str(name).replace("_", " ")
+    return values
+
+
+def _checked_axes(
+    x: tuple[str, ArrayLike], y: tuple[str, ArrayLike], fixed: Mapping[str, object]
+) -> dict[str, Array]:
+    axes = {name: np.asarray(values, dtype=float) for name, values in (x, y)}
+    used = [x[0], y[0], *fixed]
+    if len(set(used)) < len(used):
+        raise InputError(f"each name may be used once, got {', '.join(used)}")
+    for name, values in axes.items():
+        if values.ndim != 1 or values.size < 2 or not (np.diff(values) > 0).all():
+            raise InputError(f"the axis {name!r} must hold at least two increasing values")
+    return axes

@@ -1,0 +1,187 @@
+"""The three mechanisms of feature learning, read off a trajectory.
+
+`f = γ ‖u‖‖w‖ ζ`, so that `ln|f_T/f_0| = Δ ln(‖u‖‖w‖) + Δ ln|ζ|` exactly. A layer pair
+
+- **aligns** where |ζ| grows, and **disaligns** where it falls,
+- **rescales** where `‖u‖‖w‖` changes.
+
+What counts is Θ(1) change: of |ζ| itself, and of the logarithm of the norms. In the kernel phase
+all three vanish as the width grows, although `Δ ln|ζ|` does not: there |ζ| ~ d^{-1/2} changes by a
+factor and stays small.
+
+References:
+    Xu & Ziyin, arXiv:2401.07085.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import xarray as xr
+
+from lazyrich._errors import InputError
+from lazyrich.quantities import XU2025
+from lazyrich.theory.exact import Array
+from lazyrich.theory.labels import apply
+
+_UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
+
+WINDOW_SHARE = 0.1  # a window holds the activity between its first and last tenth
+
+
+class Mechanism(StrEnum):
+    """How a network moves its features."""
+
+    ALIGNMENT = "alignment"
+    DISALIGNMENT = "disalignment"
+    RESCALING = "rescaling"
+
+
+def mechanisms(
+    trajectory: xr.Dataset, *, alignment_threshold: float = 0.1, rescaling_threshold: float = 0.1
+) -> xr.Dataset:
+    """Decompose a trajectory into alignment, disalignment and rescaling.
+
+    Args:
+        trajectory: a solution on a line from `flow` or `descent`, with the dim `time` or `step`.
+        alignment_threshold: total rise or fall of |ζ| from which (dis)alignment acts.
+        rescaling_threshold: total variation of `ln(‖u‖‖w‖)` from which rescaling acts.
+
+    Returns:
+        Over time: `log_output`, `log_alignment`, `log_rescaling`, changes since the start, the
+        first being the sum of the others. Over `mechanism`: `change` (total rise of |ζ|, fall of
+        |ζ|, variation of ln norms), `acts`, and the window from `start` to `stop` in which its
+        change went from 10 % to 90 %. Over neither: `alignment_share` of the final log output,
+        the number of `sign_changes` of ζ and the time of the first.
+
+    Raises:
+        InputError: if there is no time dimension or fewer than two times.
+
+    Example:
+        >>> from lazyrich import LinearNetwork, LineData, LineState, flow
+        >>> state = LineState(uu=1e-4, uw=1e-6, ww=1e-4)
+        >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+        >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+        >>> found = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
+        >>> found.acts.values
+        array([ True, False,  True])
+        >>> bool(found.stop.sel(mechanism="alignment") < found.start.sel(mechanism="rescaling"))
+        True
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
+    dim = _time_dim(trajectory)
+    zeta = trajectory.alignment
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_zeta, log_norms = np.log(abs(zeta)), _log_norms(trajectory)
+        log_alignment = log_zeta - log_zeta.isel({dim: 0}, drop=True)
+        log_rescaling = log_norms - log_norms.isel({dim: 0}, drop=True)
+        log_output = log_alignment + log_rescaling
+        crossed = (zeta.shift({dim: 1}) * zeta < 0).isel({dim: slice(1, None)}).astype(float)
+    moved = activity(trajectory)
+    change = moved.sum(dim)
+    acts = acting(change, alignment_threshold, rescaling_threshold)
+    times = trajectory.t if "t" in trajectory.coords else trajectory[dim].astype(float)
+    result = xr.Dataset(
+        {
+            "log_output": log_output,
+            "log_alignment": log_alignment,
+            "log_rescaling": log_rescaling,
+            "change": change.where(change < _UNBOUNDED, np.inf),
+            "acts": acts,
+            "start": _time_of_share(moved, times, dim, WINDOW_SHARE).where(acts),
+            "stop": _time_of_share(moved, times, dim, 1 - WINDOW_SHARE).where(acts),
+            "alignment_share": _share(log_alignment, log_output, dim),
+            "sign_changes": crossed.sum(dim).astype(int),
+            "first_sign_change": _time_of_share(crossed, times, dim, 0.0),
+        },
+        attrs={
+            "references": XU2025,
+            "alignment_threshold": alignment_threshold,
+            "rescaling_threshold": rescaling_threshold,
+        },
+    )
+    for name, meaning in _MEANINGS.items():
+        result[name].attrs["long_name"] = meaning
+    return result
+
+
+def activity(trajectory: xr.Dataset) -> xr.DataArray:
+    """How much each mechanism moves between records: dims `mechanism` and time (one fewer)."""
+    dim = _time_dim(trajectory)
+    rise = abs(trajectory.alignment).diff(dim)
+    with np.errstate(invalid="ignore"):
+        log_norms = abs(_log_norms(trajectory).diff(dim))
+        variation = xr.apply_ufunc(np.nan_to_num, log_norms)  # a layer that starts at zero
+    names = xr.DataArray([str(name) for name in Mechanism], dims="mechanism", name="mechanism")
+    return xr.concat((rise.clip(min=0), (-rise).clip(min=0), variation), names)
+
+
+def acting(
+    change: xr.DataArray, alignment_threshold: float = 0.1, rescaling_threshold: float = 0.1
+) -> xr.DataArray:
+    """Which mechanisms act, from their total change over `mechanism`."""
+    thresholds = [alignment_threshold, alignment_threshold, rescaling_threshold]
+    return change >= xr.DataArray(thresholds, dims="mechanism")
+
+
+def _time_dim(trajectory: xr.Dataset) -> str:
+    dim = next((name for name in ("time", "step") if name in trajectory.dims), None)
+    if dim is None or trajectory.sizes[dim] < 2:
+        raise InputError("a trajectory needs at least two values of `time` or `step`")
+    return dim
+
+
+def _log_norms(trajectory: xr.Dataset) -> xr.DataArray:
+    """`ln(‖u‖‖w‖)`, −∞ where a layer is zero."""
+    with np.errstate(divide="ignore"):
+        return 0.5 * (np.log(trajectory.uu) + np.log(trajectory.ww))
+
+
+_MEANINGS = {
+    "log_output": "change of ln|f| since the start",
+    "log_alignment": "change of ln|ζ| since the start",
+    "log_rescaling": "change of ln(‖u‖‖w‖) since the start",
+    "change": "rise of |ζ|, fall of |ζ|, variation of ln(‖u‖‖w‖)",
+    "acts": "whether the change reaches its threshold",
+    "start": "time at which a tenth of the change is done; NaN if it does not act",
+    "stop": "time at which nine tenths of the change are done; NaN if it does not act",
+    "alignment_share": "Δln|ζ| / Δln|f|, 1 where ζ starts or ends at zero",
+    "sign_changes": "how often ζ changes its sign",
+    "first_sign_change": "time of the record before ζ first changes its sign; NaN if never",
+}
+
+
+def _time_of_share(
+    moved: xr.DataArray, times: xr.DataArray, dim: str, share: float
+) -> xr.DataArray:
+    """The time at which a share of all movement is done, linear between records."""
+
+    def evaluate(parts: Array, at: Array) -> Array:
+        done = np.cumsum(parts, axis=-1)
+        total = done[..., -1:]
+        goal = np.maximum(share * total, np.finfo(float).tiny)
+        step = np.argmax(done >= goal, axis=-1)[..., None]
+        at = np.broadcast_to(at, (*parts.shape[:-1], at.shape[-1]))
+        part, after, left, right = (
+            np.take_along_axis(array, index, -1)
+            for array, index in ((parts, step), (done, step), (at, step), (at, step + 1))
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fraction = (goal - (after - part)) / part
+            time = np.where(fraction <= 0, left, left + fraction * (right - left))
+        return np.where(total > 0, time, np.nan)[..., 0]
+
+    parts = moved.rename({dim: "interval"}).drop_vars(("interval", "t"), errors="ignore")
+    return apply(evaluate, parts, times, input_core_dims=[("interval",), (dim,)])
+
+
+def _share(log_alignment: xr.DataArray, log_output: xr.DataArray, dim: str) -> xr.DataArray:
+    """Alignment's share of the final log output; 1 where ζ starts or ends at zero."""
+    part, whole = log_alignment.isel({dim: -1}, drop=True), log_output.isel({dim: -1}, drop=True)
+    with np.errstate(invalid="ignore"):
+        share = xr.where(whole == 0, 0.0, part / whole.where(whole != 0, 1.0))
+    only_zeta = np.isinf(part) & np.isfinite(whole - part) | (np.isinf(part) & (part == whole))
+    return xr.where(only_zeta, 1.0, share)

@@ -1,0 +1,56 @@
+"""The mechanisms at work over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from lazyrich.plot.style import BLACK, BLUE, PURPLE, VERMILION, axes
+
+COLOURS = {"alignment": BLUE, "disalignment": PURPLE, "rescaling": VERMILION}
+
+
+def mechanism_timeline(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the log decomposition of the output and the windows in which each mechanism acts.
+
+    Args:
+        found: from `mechanisms`, of a single trajectory.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    dim = "time" if "time" in found.log_output.dims else "step"
+    time = found[dim]
+    for name, label, colour, width in (
+        ("log_output", "output  Δ ln|f|", BLACK, 2.2),
+        ("log_alignment", "alignment  Δ ln|ζ|", BLUE, 1.6),
+        ("log_rescaling", "rescaling  Δ ln(‖u‖‖w‖)", VERMILION, 1.6),
+    ):
+        ax.plot(
+            time, found[name].where(np.isfinite(found[name])), color=colour, lw=width, label=label
+        )
+    acting = [name for name in found.mechanism.values if bool(found.acts.sel(mechanism=name))]
+    for level, name in enumerate(acting):
+        row = found.sel(mechanism=name)
+        height = 0.04 + 0.05 * level
+        ax.plot(
+            [float(row.start), float(row.stop)],
+            [height, height],
+            transform=ax.get_xaxis_transform(),
+            color=COLOURS[str(name)],
+            lw=6,
+            solid_capstyle="butt",
+            alpha=0.6,
+        )
+        ax.text(
+            *(float(row.stop), height, f"  {name}"),
+            transform=ax.get_xaxis_transform(),
+            va="center",
+            fontsize="small",
+        )
+    ax.axhline(0, color=BLACK, lw=0.5)
+    ax.set_xlabel(dim)
+    ax.set_ylabel("change of logarithm since the start")
+    ax.set_title(", ".join(acting) if acting else "no mechanism acts")
+    ax.legend()
+    return ax
