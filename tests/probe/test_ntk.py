@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.observables import kernel, kernel_matvec, traced_kernel
+from lazyrich.observables import OuterFactor, kernel, kernel_matvec, traced_kernel
 from lazyrich.probe import capture, jacobian_factors
+from lazyrich.probe.per_sample import per_sample_gradients
 
 from .models import Transformer, Twice, brute_kernel, cases, randn
 
@@ -36,9 +37,7 @@ def test_trace_and_matvec_of_the_factors(name):
 
 
 def test_factors_are_used_where_they_exist():
-    """Only what no captured layer explains takes the slow road."""
-    from lazyrich.observables import OuterFactor
-
+    """A weight matrix keeps its two factors, a norm or a free parameter is dense."""
     expected = {
         "residual": {"stem", "body", "head"},
         "transformer": {"embed", "mlp.1", "mlp.3", "head"},
@@ -50,6 +49,30 @@ def test_factors_are_used_where_they_exist():
     for name, layers in expected.items():
         factors = jacobian_factors(capture(*CASES[name]), memory=ROOM)
         assert {n for n, f in factors.items() if isinstance(f, OuterFactor)} == layers, name
+
+
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [
+        ("residual", []),
+        ("instance norm", []),
+        ("used twice", []),
+        ("hand-written attention", ["position"]),
+        ("tied tokens", ["position", "embed.weight"]),
+        ("sneaky", ["a.weight"]),
+        ("sequence first", ["a.weight", "a.bias"]),
+    ],
+)
+def test_only_the_unexplained_takes_the_slow_road(name, slow, monkeypatch):
+    asked = []
+
+    def spy(capture, names, *, memory):
+        asked.extend(names)
+        return per_sample_gradients(capture, names, memory=memory)
+
+    monkeypatch.setattr("lazyrich.probe.jacobian.per_sample_gradients", spy)
+    lazyrich.ntk(*CASES[name])
+    assert asked == slow
 
 
 def test_kernel_of_each_layer():
