@@ -162,6 +162,26 @@ def test_random_layers_draw_from_a_copy_of_the_random_state():
     assert changed(before, fingerprint(model, x)) == []
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_model_that_counts_its_calls_does_not_count_ours(in_place):
+    class Counting(Noisy):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            if in_place:
+                self.calls += 1
+            else:
+                self.calls = self.calls + 1
+            return self.layer(x)
+
+    model, x = Counting().double(), randn(2, 3)
+    before = fingerprint(model, x)
+    capture(model, x)
+    assert changed(before, fingerprint(model, x)) == []
+
+
 def test_pythons_own_generator_is_put_back():
     model, x = Noisy().double(), randn(2, 3)
     state = random.getstate()
