@@ -35,6 +35,8 @@ _HOME = {
     "learning_time": "lazyrich.theory.flow",
     "mechanisms": "lazyrich.phases.mechanisms",
     "neurons": "lazyrich.theory.neurons",
+    "nfa": "lazyrich.probe.oneshot",
+    "ntk": "lazyrich.probe.oneshot",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
     "richness": "lazyrich.probe.forecast",
@@ -66,6 +68,8 @@ __all__ = [
     "learning_time",
     "mechanisms",
     "neurons",
+    "nfa",
+    "ntk",
     "order_parameters",
     "parameter_diagram",
     "richness",
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
     from lazyrich.probe.coordinate import coordinate_check
     from lazyrich.probe.dial import dial
     from lazyrich.probe.forecast import forecast, richness
+    from lazyrich.probe.oneshot import nfa, ntk
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
     from lazyrich.theory.flow import flow, learning_time
