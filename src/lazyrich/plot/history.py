@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from lazyrich.plot.mechanisms import COLOURS
-from lazyrich.plot.style import BLACK, BLUE, GREEN, PURPLE, VERMILION, axes
+from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
 from lazyrich.quantities import VOCABULARY
 
-GREY = "#7A868C"
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 
+SHORT = {"ntk_change": "change", "kernel_distance": "rotation"}
 SHARES = (
     ("alignment_share", "alignment  Δ ln A", BLUE, "-"),
     ("rescaling_share", "rescaling  Δ ln‖W‖", VERMILION, "-"),
@@ -84,13 +84,14 @@ def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     Args:
         history: with the dim `step` and the variables `ntk_change` and, if measured,
-            `kernel_distance`.
+            `kernel_distance`, and their intervals `…_low`, `…_high`.
         ax: where to draw.
     """
     ax = axes(ax)
     for name, colour in (("ntk_change", BLUE), ("kernel_distance", PURPLE)):
         if name in history:
-            label = f"{VOCABULARY[name].meaning.partition(' since')[0]}  {VOCABULARY[name].symbol}"
+            _interval(ax, history, name, colour)
+            label = f"{SHORT[name]}  {VOCABULARY[name].symbol}"
             ax.plot(history.step, _positive(history[name]), color=colour, label=label)
     ax.set_yscale("log")
     return _finished(ax, "neural tangent kernel", "since the start")
@@ -126,9 +127,17 @@ def forecast_and_outcome(
         ax.axhspan(
             max(predicted - stderr, LEAST), predicted + stderr, color=VERMILION, alpha=0.15, lw=0
         )
+    _interval(ax, history, "ntk_change", BLUE)
     ax.plot(history.step, _positive(history.ntk_change), color=BLUE, label="measured")
     ax.set_yscale("log")
     return _finished(ax, "forecast against outcome", "change of the NTK  ‖ΔΘ‖/‖Θ₀‖")
+
+
+def _interval(ax: Axes, history: xr.Dataset, name: str, colour: str) -> None:
+    low, high = f"{name}_low", f"{name}_high"
+    if low in history and high in history:
+        edges = (_positive(history[edge]) for edge in (low, high))
+        ax.fill_between(history.step, *edges, color=colour, alpha=0.2, lw=0)
 
 
 def _positive(values: xr.DataArray) -> xr.DataArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from lazyrich._errors import InputError
 from lazyrich.probe.centred import CentredOutput
+from lazyrich.probe.network import as_network, untouched
 from lazyrich.study.datasets import Images
 
 HEADS = 4
@@ -59,6 +61,35 @@ def transformer(images: Images, width: int) -> nn.Module:
     head = nn.Linear(width * images.x.shape[2], images.classes)
     return nn.Sequential(
         _Rows(images, width), _Block(width), nn.LayerNorm(width), nn.Flatten(), head
+    )
+
+
+def as_taken_by(network: nn.Module, images: Images) -> Images:
+    """The images in the form that a network takes: as they are, or as vectors of their pixels.
+
+    Raises:
+        InputError: neither form leads to one number a class.
+
+    Example:
+        >>> from lazyrich.study.datasets import digits
+        >>> as_taken_by(nn.Linear(64, 10), digits()).x.shape
+        torch.Size([1797, 64])
+    """
+    came = []
+    for form in (images, replace(images, x=images.x.flatten(1))):
+        seen = as_network(network, form.x[:2])
+        try:
+            with untouched(seen.module):
+                shape = tuple(seen(seen.theta).shape)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            came.append(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            continue
+        if shape == (2, images.classes):
+            return form
+        came.append(f"outputs of shape {shape}")
+    raise InputError(
+        f"the network must map two images {tuple(images.x[:2].shape)}, or their pixels as vectors, "
+        f"to outputs (2, {images.classes}). With images: {came[0]}. With vectors: {came[1]}."
     )
 
 
