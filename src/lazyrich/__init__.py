@@ -22,17 +22,23 @@ _HOME = {
     "LinearNetwork": "lazyrich.theory.network",
     "MissingExtraError": "lazyrich._errors",
     "MomentData": "lazyrich.theory.data",
+    "NotFiniteError": "lazyrich._errors",
     "Power": "lazyrich.phases.scaling",
+    "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
+    "Thresholds": "lazyrich.probe.verdict",
+    "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.coordinate",
     "descent": "lazyrich.theory.descent",
     "dial": "lazyrich.probe.dial",
+    "every": "lazyrich.probe.schedule",
     "exponent_diagram": "lazyrich.phases.diagram",
     "fit_exponent": "lazyrich.phases.order",
     "fitted_phase": "lazyrich.phases.order",
     "flow": "lazyrich.theory.flow",
     "forecast": "lazyrich.probe.forecast",
     "learning_time": "lazyrich.theory.flow",
+    "log_spaced": "lazyrich.probe.schedule",
     "mechanisms": "lazyrich.phases.mechanisms",
     "neurons": "lazyrich.theory.neurons",
     "nfa": "lazyrich.probe.oneshot",
@@ -54,18 +60,24 @@ __all__ = [
     "LinearNetwork",
     "MissingExtraError",
     "MomentData",
+    "NotFiniteError",
     "Power",
+    "Probe",
     "ScalingLaw",
+    "Thresholds",
     "__version__",
+    "at",
     "coordinate_check",
     "descent",
     "dial",
+    "every",
     "exponent_diagram",
     "fit_exponent",
     "fitted_phase",
     "flow",
     "forecast",
     "learning_time",
+    "log_spaced",
     "mechanisms",
     "neurons",
     "nfa",
@@ -76,7 +88,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
+    from lazyrich._errors import (
+        ConvergenceError,
+        InputError,
+        LazyRichError,
+        MissingExtraError,
+        NotFiniteError,
+    )
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
     from lazyrich.phases.mechanisms import mechanisms
     from lazyrich.phases.order import fit_exponent, fitted_phase, order_parameters
@@ -87,6 +105,9 @@ if TYPE_CHECKING:
     from lazyrich.probe.dial import dial
     from lazyrich.probe.forecast import forecast, richness
     from lazyrich.probe.oneshot import nfa, ntk
+    from lazyrich.probe.probe import Probe
+    from lazyrich.probe.schedule import at, every, log_spaced
+    from lazyrich.probe.verdict import Thresholds
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
     from lazyrich.theory.flow import flow, learning_time

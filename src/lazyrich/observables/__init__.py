@@ -14,6 +14,7 @@ from lazyrich.observables.ansatz import (
     predicted_centred,
     ptk,
 )
+from lazyrich.observables.ansatz_rows import Ansatz, ansatz_from_rows
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel import (
     DenseFactor,
@@ -42,17 +43,29 @@ from lazyrich.observables.mechanism import (
     layer_norms,
 )
 from lazyrich.observables.quadratic import quadratic_network_prediction
+from lazyrich.observables.sampled_kernel import (
+    Interval,
+    KernelPair,
+    change_with_interval,
+    kernel_pair,
+    sampled_trace,
+)
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
 
 __all__ = [
+    "Ansatz",
     "DenseFactor",
+    "Interval",
+    "KernelPair",
     "LayerNorms",
     "OuterFactor",
     "Shares",
     "agop",
     "alignment",
     "ansatz_correlation",
+    "ansatz_from_rows",
     "backward_feature_cosine",
+    "change_with_interval",
     "cka",
     "condensation",
     "correlation_with_error",
@@ -67,6 +80,7 @@ __all__ = [
     "kernel",
     "kernel_distance",
     "kernel_matvec",
+    "kernel_pair",
     "layer_norms",
     "linearisation_error",
     "nfm",
@@ -74,6 +88,7 @@ __all__ = [
     "ptk",
     "quadratic_network_prediction",
     "relative_change",
+    "sampled_trace",
     "speed_from_angle",
     "stable_rank",
     "target_alignment",

@@ -218,19 +218,53 @@ def haar_null(
         k1.trace() * k2.trace(),
         (k1 * k2).sum(),
     )
+    if correlation == "cosine":
+        u = torch.zeros_like(u)  # no mean is taken off
+    return null_from_traces(
+        neurons=k,
+        mean_trace=trace,
+        traces=trace_sq,
+        product=square,
+        b_square=b.square().sum(),
+        b_trace=b.trace(),
+        mean_square=(u @ u) ** 2 / w.shape[1] ** 2,
+    )
+
+
+def null_from_traces(
+    *,
+    neurons: int,
+    mean_trace: Tensor,
+    traces: Tensor,
+    product: Tensor,
+    b_square: Tensor,
+    b_trace: Tensor,
+    mean_square: Tensor | float = 0.0,
+) -> float:
+    """The Haar null from the few numbers that it depends on.
+
+    Args:
+        neurons: k ≥ 2; NaN for one neuron.
+        mean_trace: `½ tr(K₁ + K₂)`.
+        traces: `tr K₁ tr K₂`.
+        product: `tr(K₁K₂)`.
+        b_square: `tr B²`, `B = WWᵀ`.
+        b_trace: `tr B`.
+        mean_square: `‖u‖⁴/d²` for Pearson, 0 for the cosine.
+
+    Returns:
+        Between 0 and 1; NaN if a matrix vanishes.
+    """
+    k = neurons
+    if k == 1:
+        return float("nan")
     # E[(QKQᵀ)_ij (QKQᵀ)_kl] = a δ_ij δ_kl + b (δ_ik δ_jl + δ_il δ_jk)
-    a_ = ((k + 1) * trace_sq - 2 * square) / (k * (k - 1) * (k + 2))
-    b_ = (k * square - trace_sq) / (k * (k - 1) * (k + 2))
-    b_square = b.square().sum()
-    n = b_square * trace / k
-    f, g = b_square, (a_ + b_) * b_square + b_ * b.trace() ** 2
-    if correlation == "pearson":
-        s = u @ u
-        entries = w.shape[1] ** 2
-        n = n - s * s * trace / k / entries
-        f = f - s**2 / entries
-        g = g - s**2 * (a_ + 2 * b_) / entries  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
-    return _ratio(n, f, g)
+    a_ = ((k + 1) * traces - 2 * product) / (k * (k - 1) * (k + 2))
+    b_ = (k * product - traces) / (k * (k - 1) * (k + 2))
+    n = (b_square - mean_square) * mean_trace / k
+    f = b_square - mean_square
+    g = (a_ + b_) * b_square + b_ * b_trace**2
+    return _ratio(n, f, g - mean_square * (a_ + 2 * b_))  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
 
 
 @torch.no_grad()

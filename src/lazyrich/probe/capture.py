@@ -92,6 +92,7 @@ class Capture:
         batch: its input.
         leaves: the copies of parameters and buffers that it ran on.
         outputs: f, (samples, outputs), with its graph.
+        shape: of the outputs as the model gave them.
         layers: linear layers and convolutions in forward order.
         small: norms and embeddings, which have parameters but no weight matrix to study.
         skipped: every other module with parameters, and why it is not among the layers.
@@ -102,6 +103,7 @@ class Capture:
     batch: Batch
     leaves: dict[str, Tensor]
     outputs: Float[Tensor, "n k"]
+    shape: tuple[int, ...]
     layers: tuple[Layer, ...]
     small: tuple[Layer, ...]
     skipped: dict[str, str]
@@ -185,7 +187,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     with undisturbed(model):
         leaves = leaves_of(model)
         with _hooks(model, calls, weights, returned):
-            outputs, raw = run(model, leaves, x, samples=samples)
+            outputs, raw, shape = run(model, leaves, x, samples=samples)
         found, skipped = _sort(model, calls, weights, samples)
     if not outputs.requires_grad:
         raise InputError(
@@ -198,6 +200,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
         batch=x,
         leaves=leaves,
         outputs=outputs,
+        shape=shape,
         layers=tuple(layer for layer in found if layers.is_linear(layer.module)),
         small=tuple(layer for layer in found if not layers.is_linear(layer.module)),
         skipped=skipped,

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lazyrich._errors import InputError
+from lazyrich._errors import InputError, NotFiniteError
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
@@ -91,11 +91,22 @@ def batch_size(x: Batch) -> int:
     return len(tensors[0])
 
 
+def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any nesting
+    """Some samples of a batch; tensors without a row a sample are shared by all."""
+
+    def pick(tensor: Tensor) -> Tensor:
+        own = tensor.ndim > 0 and len(tensor) == samples
+        return tensor[index.to(tensor.device)] if own else tensor
+
+    return map_tensors(pick, tree)
+
+
 def leaves_of(model: nn.Module) -> Leaves:
     """Copies of all parameters and buffers, trainable ones as fresh leaves.
 
     Raises:
-        InputError: the model has no parameters, or one is NaN or infinite.
+        InputError: the model has no parameters.
+        NotFiniteError: a parameter is NaN or infinite.
     """
     parameters = dict(model.named_parameters())
     if not parameters:
@@ -106,7 +117,7 @@ def leaves_of(model: nn.Module) -> Leaves:
     leaves = {}
     for name, parameter in parameters.items():
         if not parameter.isfinite().all():
-            raise InputError(
+            raise NotFiniteError(
                 f"the model's parameter `{name}` must be finite, got NaN or infinity. "
                 "The run has diverged; measure an earlier checkpoint."
             )
@@ -144,7 +155,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 def run(
     model: nn.Module, leaves: Leaves, x: Batch, *, samples: int
-) -> tuple[Float[Tensor, "n k"], object]:
+) -> tuple[Float[Tensor, "n k"], object, tuple[int, ...]]:
     """Call the model on copies of its parameters.
 
     Args:
@@ -154,10 +165,12 @@ def run(
         samples: n.
 
     Returns:
-        The outputs, all dimensions but the first flattened, and the raw result.
+        The outputs, all dimensions but the first flattened, the raw result, and the outputs' own
+        shape.
 
     Raises:
-        InputError: the output has no row a sample, or is not finite.
+        InputError: the output has no row a sample.
+        NotFiniteError: the output is NaN or infinite.
     """
     x = map_tensors(lambda tensor: tensor.detach().clone(), x)
     args: tuple[Any, ...] = ()
@@ -180,8 +193,8 @@ def run(
             f"{shape}. Batch-first models are measured; wrap others, and leave the loss out."
         )
     if not f.isfinite().all():
-        raise InputError("the model's output must be finite, got NaN or infinity on `x`.")
-    return f.reshape(samples, -1), result
+        raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
+    return f.reshape(samples, -1), result, tuple(f.shape)
 
 
 def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
@@ -190,7 +203,7 @@ def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
         return torch.zeros_like(like)
     gradient = gradient.to_dense()
     if not gradient.isfinite().all():
-        raise InputError(
+        raise NotFiniteError(
             f"gradients must be finite, got NaN or infinity at `{name}`. Is there a square root "
             "or a logarithm of zero in the forward pass?"
         )

@@ -7,7 +7,7 @@ also used in another way, or a layer that mixes samples, falls back on per-sampl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,8 +32,47 @@ class _Use:
     role: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Backward passes of one capture along output directions, shared by all who need gradients.
+
+    Attributes:
+        directions: v, (directions, samples, outputs).
+        gradients: `∂(v·f)/∂z` for each layer and call, with an axis of directions after samples.
+    """
+
+    directions: Float[Tensor, "s n k"]
+    gradients: dict[str, list[Tensor]]
+
+
+def sweep(capture: Capture, directions: Float[Tensor, "s n k"] | None = None) -> Sweep:
+    """One backward pass for each direction.
+
+    Args:
+        capture: one forward pass.
+        directions: v; None for one unit vector an output, all of the Jacobian.
+    """
+    if directions is None:
+        directions = torch.stack(list(capture.exact_directions())).detach()
+    every = (*capture.layers, *capture.small)
+    rows: list[list[list[Tensor]]] = [[] for _ in every]
+    for direction in directions:
+        for row, found in zip(rows, capture.gradients(direction), strict=True):
+            row.append(found)
+    gradients = {
+        layer.name: [torch.stack(calls, 1) for calls in zip(*row, strict=True)]
+        for layer, row in zip(every, rows, strict=True)
+    }
+    return Sweep(directions=directions, gradients=gradients)
+
+
 def jacobian_factors(
-    capture: Capture, *, lrs: Mapping[str, float] | None = None, memory: int
+    capture: Capture,
+    *,
+    lrs: Mapping[str, float] | None = None,
+    memory: int,
+    along: Sweep | None = None,
+    trusted: Collection[str] | None = None,
 ) -> dict[str, Factor]:
     """Factors of `J·diag(√η)` for all trainable parameters.
 
@@ -42,6 +81,9 @@ def jacobian_factors(
         lrs: learning rates η by parameter or module name; the longest match counts and "" is
             every parameter; None for η = 1.
         memory: bytes that per-sample gradients of one parameter may take.
+        along: output directions that take the place of the outputs; None for all outputs.
+        trusted: what `trusted_parameters` said of an earlier capture of the same model, to save
+            the check; None to check.
 
     Returns:
         A factor for each layer (weight and bias together) or parameter, by its name.
@@ -56,19 +98,24 @@ def jacobian_factors(
             "`model` must have a trainable parameter, got only frozen ones. "
             "Set `requires_grad` on those that will learn."
         )
-    rates = _rates(trainable, lrs)
-    uses = {name: use for name, use in _uses(capture).items() if name in set(trainable)}
-    trusted = _trusted(capture, uses)
-    gradients = _exact_gradients(capture, {use.layer.name for n in trusted for use in uses[n]})
-    factors = _outer_factors({name: uses[name] for name in trusted}, gradients, rates)
-    rest = [name for name in trainable if name not in trusted]
-    for name, jacobian in per_sample_gradients(capture, rest, memory=memory).items():
+    rates = learning_rates(trainable, lrs)
+    uses = _uses(capture)
+    if trusted is None:
+        trusted = trusted_parameters(capture)
+    if along is None:
+        along = sweep(capture)
+    known = {name: uses[name] for name in trainable if name in trusted and name in uses}
+    factors = _outer_factors(known, along.gradients, rates)
+    rest = [name for name in trainable if name not in known]
+    found = per_sample_gradients(capture, rest, directions=along.directions, memory=memory)
+    for name, jacobian in found.items():
         factors[name] = DenseFactor(jacobian=_wide(jacobian) * rates[name] ** 0.5)
     order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
     return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dict[str, float]:
+def learning_rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dict[str, float]:
+    """The learning rate of every parameter, from those given by parameter or module name."""
     if lrs is None:
         return dict.fromkeys(names, 1.0)
     rates, used = {}, set()
@@ -93,24 +140,23 @@ def _rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dict[str, f
 
 
 def _uses(capture: Capture) -> dict[str, list[_Use]]:
-    """Parameter name → captured uses; a parametrized weight is no parameter and not listed."""
-    model = capture.model
-    canonical = {id(p): name for name, p in model.named_parameters()}
+    """Trainable parameter → captured uses; a parametrized weight is no parameter and not listed."""
+    canonical = {id(p): name for name, p in capture.model.named_parameters()}
     uses: dict[str, list[_Use]] = defaultdict(list)
     for layer in (*capture.layers, *capture.small):
         for role, parameter in layer.module.named_parameters(recurse=False):
-            if role in ("weight", "bias"):
+            if role in ("weight", "bias") and parameter.requires_grad:
                 uses[canonical[id(parameter)]].append(_Use(layer=layer, role=role))
     return uses
 
 
-def _trusted(capture: Capture, uses: dict[str, list[_Use]]) -> list[str]:
+def trusted_parameters(capture: Capture) -> list[str]:
     """Parameters whose factors reproduce autograd on half of the samples and touch no other.
 
     One backward pass from the first half of the samples: gradients at other samples' rows must be
     zero, and the factors must sum up to the parameter's own gradient.
     """
-    f = capture.outputs
+    f, uses = capture.outputs, _uses(capture)
     half = (len(f) + 1) // 2
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(f.shape, generator=generator).to(f)  # signs might cancel
@@ -168,20 +214,6 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
         for call, g in zip(calls, gradients, strict=True)
     )
     return torch.stack([part.sum((0, 1)).double() for part in parts]).sum(0)
-
-
-def _exact_gradients(capture: Capture, names: set[str]) -> dict[str, list[Tensor]]:
-    """For each layer and call, `g` with an axis of outputs after that of samples."""
-    every = (*capture.layers, *capture.small)
-    rows: dict[str, list[list[Tensor]]] = {name: [] for name in names}
-    for direction in capture.exact_directions():
-        for layer, found in zip(every, capture.gradients(direction), strict=True):
-            if layer.name in names:
-                rows[layer.name].append(found)
-    return {
-        name: [torch.stack(calls, 1) for calls in zip(*found, strict=True)]
-        for name, found in rows.items()
-    }
 
 
 def _outer_factors(

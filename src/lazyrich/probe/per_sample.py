@@ -7,7 +7,6 @@ a batching rule are no obstacle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -15,30 +14,31 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.probe.capture import Capture
-from lazyrich.probe.isolation import Batch, dense_gradient, map_tensors, run, undisturbed
+from lazyrich.probe.isolation import dense_gradient, run, take, undisturbed
 
 
 def per_sample_gradients(
-    capture: Capture, names: Sequence[str], *, memory: int
-) -> dict[str, Float[Tensor, "n k p"]]:
-    """Jacobian with respect to any parameters, one sample and output at a time.
+    capture: Capture, names: Sequence[str], *, directions: Float[Tensor, "s n k"], memory: int
+) -> dict[str, Float[Tensor, "n s p"]]:
+    """Jacobian with respect to any parameters, one sample and output direction at a time.
 
     Args:
         capture: the forward pass; its copies of the parameters are used.
         names: the parameters.
+        directions: v, (directions, samples, outputs).
         memory: bytes that the result may take.
 
     Returns:
-        `∂f_ic/∂θ` for every name, flattened.
+        `∂(v_i·f_i)/∂θ` for every name, flattened.
 
     Raises:
         InputError: too little memory, or samples that influence each other.
     """
     if not names:
         return {}
-    n, k = capture.outputs.shape
+    s, n, _ = directions.shape
     size = sum(capture.leaves[name].numel() for name in names)
-    needed = n * k * size * capture.outputs.element_size()
+    needed = n * s * size * capture.outputs.element_size()
     if needed > memory:
         raise InputError(
             f"`memory` must be at least {needed:.2g} bytes for the per-sample gradients of "
@@ -48,12 +48,16 @@ def per_sample_gradients(
     jacobians: dict[str, list[Tensor]] = {name: [] for name in names}
     wanted = [capture.leaves[name] for name in names]
     for i in range(n):
+        one = take(capture.batch, n, torch.tensor([i]))
         with undisturbed(capture.model):
-            f, _ = run(capture.model, capture.leaves, _sample(capture.batch, i, n), samples=1)
+            f, _, _ = run(capture.model, capture.leaves, one, samples=1)
         _check_alone(f[0], capture.outputs[i], i)
         rows: list[list[Tensor]] = []
-        for c in range(k):
-            found = torch.autograd.grad(f[0, c], wanted, retain_graph=c < k - 1, allow_unused=True)
+        for a, direction in enumerate(directions[:, i : i + 1]):
+            with torch.inference_mode(False):
+                found = torch.autograd.grad(
+                    f, wanted, direction.clone(), retain_graph=a < s - 1, allow_unused=True
+                )
             rows.append(list(map(dense_gradient, found, wanted, names)))
         for name, column in zip(names, zip(*rows, strict=True), strict=True):
             jacobians[name].append(torch.stack([g.flatten() for g in column]))
@@ -70,13 +74,3 @@ def _check_alone(alone: Tensor, together: Tensor, index: int) -> None:
             f"the model's output for a sample must not depend on the others, got a different one "
             f"for sample {index} alone. Is the batch the first dimension everywhere?"
         )
-
-
-def _sample(tree: Batch, index: int, samples: int) -> Batch:
-    """One sample of the batch; tensors without a row a sample are shared by all."""
-
-    def pick(tensor: Tensor) -> Tensor:
-        own = tensor.ndim > 0 and len(tensor) == samples
-        return tensor[index : index + 1] if own else tensor
-
-    return cast(Batch, map_tensors(pick, tree))
