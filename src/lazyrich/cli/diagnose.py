@@ -13,12 +13,12 @@ from lazyrich._errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-    from lazyrich.probe import Probe
+    from lazyrich.probe.probe import Probe
     from lazyrich.study.datasets import Images
 
 GATE = 3  # exit code of --fail-if
-PROBE_SAMPLES = 128
-MEASUREMENTS = 40
+PER_CLASS = 10  # probe samples
+MEASUREMENTS = 30
 DEFAULT_WIDTH = {"mlp": 128, "cnn": 16, "transformer": 32}
 
 Data = Literal["digits", "mnist", "fashion-mnist"]
@@ -51,7 +51,7 @@ def diagnose(
     html: Annotated[Path | None, Option(help="Report to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     fail_if: Annotated[
-        list[Status] | None, Option(help="End with exit code 3 at this verdict; repeat.")
+        Status | None, Option(help="End with exit code 3 if this is the verdict.")
     ] = None,
 ) -> None:
     """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
@@ -61,6 +61,7 @@ def diagnose(
     ones, by --model, --width, --init-scale, --output-scale.
     """
     from lazyrich.cli.show import print_json
+    from lazyrich.study.networks import as_taken_by
 
     own = {"model": model, "width": width, "init_scale": init_scale, "output_scale": output_scale}
     if html is not None:
@@ -69,7 +70,7 @@ def diagnose(
         check_target(html)
     images = _images(data, data_dir, samples, seed)
     network = _built_in(images, seed, **own) if factory is None else _own(factory, own, seed)
-    images = networks.as_taken_by(network, images)
+    images = as_taken_by(network, images)
     probe = _watched(network, images, loss, lr, epochs, batch_size, seed)
     if html is not None:
         probe.report(html)
@@ -77,7 +78,7 @@ def diagnose(
         print_json(_summary(probe))
     else:
         _show(probe)
-    if probe.verdict().status in (fail_if or ()):
+    if probe.verdict().status == fail_if:
         raise typer.Exit(GATE)
 
 
@@ -138,15 +139,16 @@ def _watched(
     from rich.progress import Progress
     from torch.optim import SGD
 
-    from lazyrich.probe import Probe, every
     from lazyrich.probe.forecast import forecast
+    from lazyrich.probe.probe import Probe
+    from lazyrich.probe.schedule import every
     from lazyrich.study import training
 
-    few = images.some(min(PROBE_SAMPLES, len(images.y)), seed)
+    few = images.balanced(PER_CLASS, seed)
     batch = few.x, training.targets(few, loss)
     rate = training.learning_rate(forecast(network, batch, loss)) if lr is None else lr
     optimizer = SGD((p for p in network.parameters() if p.requires_grad), lr=rate)
-    probe = Probe(network, batch, loss, seed=seed)
+    probe = Probe(network, batch, loss, samples=None, seed=seed)
     probe.forecast(optimizer)
     steps = epochs * max(1, len(images.y) // batch_size)
     with (
@@ -165,3 +167,47 @@ def _watched(
             tick=lambda: progress.advance(task),
         )
     return probe
+
+
+def _summary(probe: Probe) -> dict[str, Any]:
+    verdict, before = probe.verdict(), probe.forecasted
+    return {
+        "verdict": verdict.status,
+        "sentence": verdict.sentence,
+        "richness": None if before is None else before.richness,
+        "predicted_ntk_change": None if before is None else before.predicted_ntk_change,
+        "ntk_change": verdict.evidence["ntk_change"],
+        "kernel_distance": verdict.evidence["kernel_distance"],
+        "interval": verdict.interval,
+        "layers": [
+            {
+                "name": layer.name,
+                "verdict": layer.status,
+                "alignment": layer.alignment,
+                "rescaling": layer.rescaling,
+                "nfa": layer.nfa,
+                "cnfa": layer.cnfa,
+                "mechanisms": [window.mechanism for window in layer.mechanisms],
+            }
+            for layer in verdict.layers
+        ],
+        "loss": probe.history.loss.values[[0, -1]],
+        "overhead": probe.overhead,
+    }
+
+
+def _show(probe: Probe) -> None:
+    from lazyrich.cli.show import print_table
+
+    found = _summary(probe)
+    typer.echo(f"{found['verdict'].upper()}. {found['sentence']}")
+    typer.echo(
+        f"Forecast: richness ρ = {found['richness']:.3g}. Outcome: the NTK changed by "
+        f"{found['ntk_change']:.3g} and turned by {found['kernel_distance']:.3g}; loss "
+        f"{found['loss'][0]:.3g} → {found['loss'][1]:.3g}; watching took {found['overhead']:.0%} "
+        "of the time."
+    )
+    rows = found["layers"]
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]
+    print_table(columns)

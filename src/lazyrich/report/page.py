@@ -38,6 +38,10 @@ tr:last-child td { border-bottom: 0; }
         22rem), 1fr)); }
 figure { margin: 0; padding: .7rem; background: var(--card); border: 1px solid var(--line);
          border-radius: .6rem; }
+figure img { width: 100%; }
+.grid.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+ul { padding-left: 1.2rem; max-width: 46rem; }
 figcaption { color: var(--quiet); font-size: .875rem; margin-top: .3rem; }
 footer { margin-top: 3rem; }
 """
@@ -65,11 +69,12 @@ def page(title: str, body: str, footer: str, *, style: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls by itself where the page is narrow; cells are HTML."""
+    """A table that scrolls by itself where the page is narrow; titles and cells are HTML."""
     titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
+    top = f"<thead><tr>{titles}</tr></thead>" if any(head) else ""
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     scroll = '<div class="table" tabindex="0" role="region">'  # so that keys can scroll it
-    return f"{scroll}<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+    return f"{scroll}<table>{top}<tbody>{body}</tbody></table></div>"
 
 
 def picture(content: bytes, kind: str, alt: str, *, css: str = "") -> str:

@@ -17,10 +17,12 @@ from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
 from lazyrich.quantities import VOCABULARY
 from lazyrich.report.page import drawing, table
-from lazyrich.report.words import NOTHING, chip, items, legend, number, percent, tiles
+from lazyrich.report.setting import network_name
+from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
 
 if TYPE_CHECKING:
-    from lazyrich.probe import Forecast, Probe
+    from lazyrich.probe.forecast import Forecast
+    from lazyrich.probe.probe import Probe
     from lazyrich.probe.verdict import LayerVerdict, Verdict
 
 MOST_PICTURES = 24  # of layers; the table has them all
@@ -36,9 +38,8 @@ def opening(verdict: Verdict, probe: Probe) -> str:
         ("change of the NTK", number(_last(history, "ntk_change")), _interval(verdict)),
         ("rotation of the NTK", number(_last(history, "kernel_distance")), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), "first → last"),
-        ("cost of watching", percent(100 * probe.overhead), "of the time of training"),
     ]
-    return f"""<p class="kicker">lazyrich · how {escape(type(probe.model).__name__)} learned</p>
+    return f"""<p class="kicker">lazyrich · how {escape(network_name(probe))} learned</p>
 <h1>{chip(verdict.status)}</h1>
 <p class="lead">{escape(verdict.sentence)}</p>
 {tiles(facts)}
@@ -62,7 +63,7 @@ def evidence(verdict: Verdict) -> str:
             bounds.get(name, NOTHING),
         ]
         for name, value in verdict.evidence.items()
-        if name in VOCABULARY and isfinite(value)
+        if name in VOCABULARY and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
     found = table(("quantity", "symbol", "at the end", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{found}"
@@ -70,7 +71,10 @@ def evidence(verdict: Verdict) -> str:
 
 def layers(verdict: Verdict) -> str:
     """A row for each layer."""
-    head = ("layer", "verdict", "why", "mechanisms, and when", "Δ ln A", "Δ ln‖W‖", "NFA", "C-NFA")
+    head = (
+        *("layer", "verdict", "NTK change", "mechanisms, and when"),
+        *("alignment<br>Δ ln A", "rescaling<br>Δ ln‖W‖", "NFA", "C-NFA"),
+    )
     return f"<h2>Layer by layer</h2>{table(head, [_row(layer) for layer in verdict.layers])}"
 
 
@@ -83,7 +87,7 @@ def _row(layer: LayerVerdict) -> list[str]:
     return [
         f"<code>{escape(layer.name or '(the model)')}</code>",
         chip(layer.status),
-        f'<div class="wide">{escape(layer.sentence)}</div>',
+        _with_interval(*(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))),
         windows or NOTHING,
         number(layer.alignment),
         number(layer.rescaling),
@@ -216,6 +220,12 @@ def _interval(verdict: Verdict) -> str:
     if not (isfinite(low) and isfinite(high)):
         return "of its size, since the start"
     return f"95 % interval {low:.3g} to {high:.3g}"
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    if not (isfinite(low) and isfinite(high)):
+        return number(value)
+    return f'{number(value)} <span class="when quiet">({low:.2g} to {high:.2g})</span>'
 
 
 def _rho(before: Forecast | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 import lazyrich
+from lazyrich.probe.centred import CentredOutput
+from lazyrich.probe.network import unwrap
 from lazyrich.report.page import table
 from lazyrich.report.words import items
 
 if TYPE_CHECKING:
-    from lazyrich.probe import Probe
+    from lazyrich.probe.probe import Probe
 
 WORDS = """<details><summary>What the words mean</summary><dl class="words">
 <dt>lazy</dt><dd>The network acts like its linearisation around the start: its neural tangent kernel
@@ -40,12 +43,14 @@ def setting(probe: Probe) -> str:
     history = probe.history
     steps = history.step.values
     weights = sum(p.numel() for p in probe.model.parameters() if p.requires_grad)
-    loss = probe.loss if isinstance(probe.loss, str) else getattr(probe.loss, "__name__", "own")
+    how = json.loads(history.attrs["setting"])
     rows = {
-        "network": f"{type(probe.model).__name__}, {weights:,} trainable parameters",
+        "network": f"{network_name(probe)}, {weights:,} trainable parameters",
         "probe batch": f"inputs {_shapes(probe.batch[0])}, targets {_shapes(probe.batch[1])}",
-        "samples measured": str(history.attrs.get("samples", "")),
-        "loss": loss,
+        "measured on": f"{how['samples']} samples, {how['directions']} as directions",
+        "mode": how["mode"],
+        "loss": how["loss"],
+        "seed": str(how["seed"]),
         "measured": f"{steps.size} times, steps {steps[0]} to {steps[-1]}",
         "cost of watching": f"{100 * probe.overhead:.3g} % of the time of training",
         "thresholds": ", ".join(
@@ -53,11 +58,20 @@ def setting(probe: Probe) -> str:
         ),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
-    lines = [[escape(title), escape(value)] for title, value in rows.items() if value]
+    lines = [[escape(title), escape(value)] for title, value in rows.items()]
+    skipped = history.attrs["skipped"].splitlines()
     return f"""<h2>The setting</h2>
 {table(("", ""), lines)}
-<h3>Not among the layers</h3>
-{items(history.attrs.get("skipped", ())) or "<p>Nothing was left out.</p>"}"""
+<h3>Modules that are not among the layers</h3>
+{items(skipped) or "<p>None was left out.</p>"}"""
+
+
+def network_name(probe: Probe) -> str:
+    """The class of the network, without wrappers."""
+    model = unwrap(probe.model)
+    if isinstance(model, CentredOutput):
+        return f"{type(model.network).__name__} (centred, scale {model.scale.item():.3g})"
+    return type(model).__name__
 
 
 def versions() -> dict[str, str]:

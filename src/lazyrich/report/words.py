@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from math import isfinite
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lazyrich.probe.verdict import Window
 
 NOTHING = '<span class="quiet">–</span>'
 
@@ -43,7 +39,6 @@ details { margin-top: 2.6rem; }
 summary { cursor: pointer; font-size: 1.2rem; font-weight: 700; }
 dl.words dt { font-weight: 600; margin-top: .6rem; }
 dl.words dd { margin: 0; max-width: 46rem; }
-.wide { min-width: 16rem; }
 @media print { body { background: #fff; } figure, .table { break-inside: avoid; } }
 """
 
@@ -53,11 +48,6 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not isfinite(value):
         return NOTHING
     return f"{value:.{digits}g}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent."""
-    return NOTHING if value is None or not isfinite(value) else f"{value:.3g} %".replace("e+", "e")
 
 
 def chip(status: str) -> str:

@@ -9,11 +9,11 @@ from lazyrich import __version__
 from lazyrich.plot.style import style
 from lazyrich.report import sections
 from lazyrich.report.page import check_target, page, write_whole
-from lazyrich.report.setting import WORDS, setting
+from lazyrich.report.setting import WORDS, network_name, setting
 from lazyrich.report.words import STYLE
 
 if TYPE_CHECKING:
-    from lazyrich.probe import Probe
+    from lazyrich.probe.probe import Probe
 
 
 def write(probe: Probe, path: str | Path) -> Path:
@@ -44,6 +44,6 @@ def write(probe: Probe, path: str | Path) -> Path:
             setting(probe),
             WORDS,
         ]
-    title = f"{verdict.status}: {type(probe.model).__name__}"
+    title = f"{verdict.status}: {network_name(probe)}"
     made = f"lazyrich {__version__}"
     return write_whole(page(title, "\n".join(parts), made, style=STYLE), target)

@@ -6,7 +6,7 @@ import gzip
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,19 @@ class Images:
             )
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randperm(len(self.y), generator=generator)[:samples]
-        return Images(name=self.name, x=self.x[rows], y=self.y[rows], classes=self.classes)
+        return self._at(rows)
+
+    def balanced(self, per_class: int, seed: int) -> Images:
+        """A random choice with the same number of samples of every class, or all that it has.
+
+        The class frequencies of a small random batch would decide its first direction of descent.
+        """
+        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(seed))
+        rows = [order[self.y[order] == c][:per_class] for c in range(self.classes)]
+        return self._at(torch.cat(rows))
+
+    def _at(self, rows: Int[Tensor, "m"]) -> Images:
+        return replace(self, x=self.x[rows], y=self.y[rows])
 
 
 def digits() -> Images:

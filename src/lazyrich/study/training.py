@@ -58,7 +58,7 @@ def batches(samples: int, size: int, epochs: int, seed: int) -> Iterator[Int[Ten
     size = min(size, samples)
     for _ in range(epochs):
         order = torch.randperm(samples, generator=generator)
-        yield from order[: samples // size * size].split(size)
+        yield from order[: samples // size * size].view(-1, size)
 
 
 def train(
@@ -94,7 +94,7 @@ def train(
         value = loss_value(loss, model(images.x[rows]), y[rows])
         if not isfinite(value.item()):
             break
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         steps += 1
         tick()
