@@ -87,7 +87,9 @@ def _row(layer: LayerVerdict) -> list[str]:
     return [
         f"<code>{escape(layer.name or '(the model)')}</code>",
         chip(layer.status),
-        _with_interval(*(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))),
+        _with_interval(
+            *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
+        ),
         windows or NOTHING,
         number(layer.alignment),
         number(layer.rescaling),
@@ -150,7 +152,9 @@ def kernel(history: xr.Dataset) -> str:
 def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> str:
     """What was forecast, beside what came."""
     if before is None:
-        return "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
+        return (
+            "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
+        )
     rows = [
         ["regime", escape(_regime(before.richness)), chip(verdict.status)],
         ["richness ρ", _rho(before), NOTHING],
@@ -176,9 +180,7 @@ def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> 
 {picture}</div>"""
 
 
-def _grid(
-    history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]
-) -> str:
+def _grid(history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]) -> str:
     """A picture for each layer that has numbers, all on one scale."""
     known = history[list(names)].to_array().notnull().any(("variable", "step"))
     shown = [str(name) for name in history.layer.values[known.values]]

@@ -28,8 +28,8 @@ class Images:
 
     Attributes:
         name: of the data set.
-        x: images with mean 0 and variance 1 over all pixels, (samples, 1, height, width), or vectors
-            of their pixels.
+        x: images with mean 0 and variance 1 over all pixels, (samples, 1, height, width), or
+            vectors of their pixels.
         y: class labels, counted from 0.
         classes: how many classes there are.
     """
