@@ -1,7 +1,7 @@
 """The neural feature ansatz from few gradients: no k×k product of them is formed.
 
-With the gradients as rows of G, `K = GᵀG/n` and `P = GW` the input gradients:
-`⟨F,G⟩ = ‖PWᵀ‖²/n`, `‖G‖² = ‖P₁P₂ᵀ‖²/n²`. Cheaper than `ansatz` where rows are fewer than neurons.
+With the gradients as rows of G, `K = GᵀG/n` and `B = WWᵀ`: `⟨F,G⟩ = ‖GB‖²/n` and
+`‖G‖² = ‖G₁BG₂ᵀ‖²/n²`. Cheaper than `ansatz` where rows are fewer than neurons.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.observables.ansatz import null_from_traces
+
+_SMALL = 128  # neurons, below which halving saves nothing
 
 Rows = Float[Tensor, "n r m"]
 
@@ -45,18 +47,18 @@ def ansatz_from_rows(weight: Float[Tensor, "m d"], first: Rows, second: Rows) ->
         Value, error and null, as far as W and G do not vanish.
     """
     n = len(first)
-    w = (weight.double() / weight.double().norm()).to(weight.dtype)  # small W − W_0 squared
-    p1 = first @ w
-    p2 = p1 if second is first else second @ w
-    inner = [(p @ w.T).double().square().sum((1, 2)) for p in (p1, p2)]
-    numerator = (inner[0] + inner[1]) / 2  # Σ over samples / n is ⟨F,G⟩
-    pairs = _pairs(p1, p2)
-    b = w @ w.T
-    f, n_, d = b.double().square().sum(), numerator.mean(), pairs.mean()
+    w = weight / torch.linalg.vector_norm(weight)  # small W − W_0 squared
+    b = _gram(w)
+    q1 = first @ b
+    q2 = q1 if second is first else second @ b
+    inner = [_square(q, (1, 2)) for q in (q1, q2)]
+    numerator = (inner[0] + inner[1]) / 2  # its mean over samples is ⟨F,G⟩
+    pairs = _pairs(q1, second)
+    f, n_, d = _square(b), numerator.mean(), pairs.mean()
     value = float(n_ / (f * d).sqrt()) if f > 0 and d > 0 else float("nan")
     moved = value * (numerator / n_ - (pairs.mean(0) + pairs.mean(1)) / (2 * d))
     error = float((moved.square().sum() / (n * (n - 1))).sqrt()) if n > 1 else float("nan")
-    t1, t2 = (g.double().square().sum() / n for g in (first, second))
+    t1, t2 = (_square(g) / n for g in (first, second))
     null = null_from_traces(
         neurons=len(w),
         mean_trace=(t1 + t2) / 2,
@@ -68,8 +70,25 @@ def ansatz_from_rows(weight: Float[Tensor, "m d"], first: Rows, second: Rows) ->
     return Ansatz(value=value, stderr=error, null=value if len(w) == 1 else null)
 
 
+def _gram(w: Float[Tensor, "m d"]) -> Float[Tensor, "m m"]:
+    """`WWᵀ`, each half of the off-diagonal blocks computed once."""
+    m = len(w)
+    if m <= _SMALL:
+        return w @ w.T
+    gram = w.new_empty(m, m)
+    top, bottom = slice(0, m // 2), slice(m // 2, m)
+    gram[top, top], gram[bottom, bottom] = _gram(w[top]), _gram(w[bottom])
+    gram[top, bottom] = w[top] @ w[bottom].T
+    gram[bottom, top] = gram[top, bottom].T
+    return gram
+
+
+def _square(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64).square()
+
+
 def _pairs(first: Rows, second: Rows) -> Float[Tensor, "n n"]:
-    """`‖P₁ᵢ P₂ⱼᵀ‖²` for every pair of samples."""
+    """`‖Q₁ᵢ G₂ⱼᵀ‖²` for every pair of samples."""
     (n, r, _), (_, q, _) = first.shape, second.shape
     products = first.flatten(0, 1) @ second.flatten(0, 1).T
-    return products.double().square().view(n, r, n, q).sum((1, 3))
+    return products.square().view(n, r, n, q).sum((1, 3), dtype=torch.float64)

@@ -30,10 +30,14 @@ def weight_movement(
         >>> weight_movement(3 * torch.eye(2), torch.eye(2), norm="spectral")
         2.0
     """
-    order = "fro" if norm == "frobenius" else 2
-    w0 = reference.double()
-    moved = torch.linalg.matrix_norm(weight.double() - w0, ord=order)
-    return float(moved / torch.linalg.matrix_norm(w0, ord=order))
+    if norm == "spectral":
+        w0 = reference.double()
+        moved = torch.linalg.matrix_norm(weight.double() - w0, ord=2)
+        return float(moved / torch.linalg.matrix_norm(w0, ord=2))
+    wide = torch.promote_types(weight.dtype, torch.float32)  # a difference loses no more than W has
+    w, w0 = weight.to(wide), reference.to(wide)
+    moved = torch.linalg.vector_norm(w - w0, dtype=torch.float64)
+    return float(moved / torch.linalg.vector_norm(w0, dtype=torch.float64))
 
 
 @torch.no_grad()

@@ -61,7 +61,8 @@ def layer_norms(
     Returns:
         The three norms, in float64.
     """
-    norms = (float(tensor.double().norm()) for tensor in (weight, inputs, preactivations))
+    tensors = (weight, inputs, preactivations)
+    norms = (float(torch.linalg.vector_norm(x, dtype=torch.float64)) for x in tensors)
     return LayerNorms(weight=next(norms), inputs=next(norms), preactivations=next(norms))
 
 

@@ -24,13 +24,11 @@ class KernelPair:
     Attributes:
         start: `‖Θ_0,ij‖²` for every pair of samples.
         now: `‖Θ_ij‖²`.
-        product: `⟨Θ_ij, Θ_0,ij⟩`.
         change: `‖Θ_ij − Θ_0,ij‖²`.
     """
 
     start: Pairs
     now: Pairs
-    product: Pairs
     change: Pairs
 
 
@@ -44,7 +42,7 @@ class Interval(NamedTuple):
 
 @torch.no_grad()
 def kernel_pair(kernel: Kernel, reference: Kernel, *, random: bool) -> KernelPair:
-    """Compare two kernels block by block, in float64.
+    """Compare two kernels block by block.
 
     Args:
         kernel: `v_iaᵀ Θ_ij v_jb`, (samples, directions, samples, directions).
@@ -52,23 +50,23 @@ def kernel_pair(kernel: Kernel, reference: Kernel, *, random: bool) -> KernelPai
         random: whether the directions are random signs, independent for every sample, at least
             two; otherwise they are all outputs.
     """
-    now, start = kernel.double(), reference.double()
-    change = now - start
-    n, s = kernel.shape[:2]
-    valid = torch.ones(n, s, n, s, dtype=torch.float64, device=kernel.device)
-    if random:
-        own = torch.arange(n)
-        valid /= s * s
-        valid[own, :, own] = (1 - torch.eye(s).to(valid)) / (s * (s - 1))
 
-    def blocks(a: Tensor, b: Tensor) -> Pairs:
-        return torch.einsum("iajb,iajb,iajb->ij", a, b, valid)
+    def squares(theta: Kernel) -> Pairs:
+        """`‖Θ_ij‖²`, of random directions the unbiased estimate."""
+        n, s = theta.shape[:2]
+        square = theta.square()
+        total = square.sum((1, 3), dtype=torch.float64)
+        if not random:
+            return total
+        own = torch.arange(n)
+        blocks = square[own, :, own].double()
+        different = blocks.sum((1, 2)) - blocks.diagonal(dim1=1, dim2=2).sum(1)
+        total /= s * s
+        total[own, own] = different / (s * (s - 1))
+        return total
 
     return KernelPair(
-        start=blocks(start, start),
-        now=blocks(now, now),
-        product=blocks(now, start),
-        change=blocks(change, change),
+        start=squares(reference), now=squares(kernel), change=squares(kernel - reference)
     )
 
 
@@ -103,13 +101,14 @@ def change_with_interval(
         1, drawn, torch.ones(draws, n, dtype=torch.float64)
     )
     weights = torch.cat([torch.ones(1, n, dtype=torch.float64), counts])  # first: all samples
-    parts = torch.stack([pair.start, pair.now, pair.product, pair.change]).cpu()
+    parts = torch.stack([pair.start, pair.now, pair.change]).cpu()
     diagonal = parts.diagonal(dim1=1, dim2=2)
     apart = parts - torch.diag_embed(diagonal)
     total = ((weights @ apart) * weights).sum(-1) + diagonal @ weights.T
-    start, now, product, change = total.clamp(min=0)
+    start, now, change = total.clamp(min=0)
     relative = (change / start).sqrt()
-    rotation = (1 - product / (start * now).sqrt()).clamp(min=0)
+    grown = (now.sqrt() - start.sqrt()).square()  # 1 − cos without a difference of large numbers
+    rotation = ((change - grown) / (2 * (start * now).sqrt())).clamp(min=0)
     return _interval(relative, confidence), _interval(rotation, confidence)
 
 
@@ -128,5 +127,5 @@ def sampled_trace(kernel: Kernel, *, random: bool) -> float:
         random: whether the directions are random signs.
     """
     n, s = kernel.shape[:2]
-    trace = float(kernel.double().reshape(n * s, n * s).trace())
+    trace = float(kernel.reshape(n * s, n * s).diagonal().sum(dtype=torch.float64))
     return trace / s if random else trace

@@ -69,6 +69,12 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: 
     return tree
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; reads the tensor once if so."""
+    with torch.no_grad():
+        return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())  # a sum may overflow
+
+
 def batch_size(x: Batch) -> int:
     """Number of samples, the first dimension of the first tensor of the batch.
 
@@ -84,7 +90,7 @@ def batch_size(x: Batch) -> int:
     if len(tensors[0]) == 0:
         raise InputError("`x` must hold at least one sample, got a batch of size 0.")
     for tensor in tensors:
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.is_floating_point() and not is_finite(tensor):
             raise InputError(
                 "`x` must be finite, got NaN or infinity. Clean the probe batch before measuring."
             )
@@ -116,7 +122,7 @@ def leaves_of(model: nn.Module) -> Leaves:
         )
     leaves = {}
     for name, parameter in parameters.items():
-        if not parameter.isfinite().all():
+        if not is_finite(parameter):
             raise NotFiniteError(
                 f"the model's parameter `{name}` must be finite, got NaN or infinity. "
                 "The run has diverged; measure an earlier checkpoint."
@@ -192,7 +198,7 @@ def run(
             f"the model's output must have one row for each of the {samples} samples, got shape "
             f"{shape}. Batch-first models are measured; wrap others, and leave the loss out."
         )
-    if not f.isfinite().all():
+    if not is_finite(f):
         raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
     return f.reshape(samples, -1), result, tuple(f.shape)
 
@@ -202,7 +208,7 @@ def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
     if gradient is None:
         return torch.zeros_like(like)
     gradient = gradient.to_dense()
-    if not gradient.isfinite().all():
+    if not is_finite(gradient):
         raise NotFiniteError(
             f"gradients must be finite, got NaN or infinity at `{name}`. Is there a square root "
             "or a logarithm of zero in the forward pass?"

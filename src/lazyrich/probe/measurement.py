@@ -73,7 +73,8 @@ def _output(moment: Moment, reference: Reference) -> Row:
 def _kernel(moment: Moment, reference: Reference) -> Row:
     random, seed = moment.random, moment.plan.seed
     theta, theta_0 = (sum(k.kernels.values()) for k in (moment, reference))
-    assert isinstance(theta, Tensor) and isinstance(theta_0, Tensor)
+    assert isinstance(theta, Tensor)
+    assert isinstance(theta_0, Tensor)
     pair = kernel_pair(theta, theta_0, random=random)
     change, rotation = change_with_interval(pair, seed=seed)
     trace, trace_0 = (sampled_trace(k, random=random) for k in (theta, theta_0))
@@ -107,9 +108,13 @@ def _target_alignment(moment: Moment, reference: Reference, size: float) -> floa
     trainable = [name for name, leaf in moment.capture.leaves.items() if leaf.requires_grad]
     gradients = moment.capture.backward(y, trainable)[1]
     rates = moment.rates
-    along = sum(rates[name] * float(g.double().square().sum()) for name, g in gradients.items())
-    scale = size * float(y.double().square().sum())
+    along = sum(rates[name] * _norm(g) ** 2 for name, g in gradients.items())
+    scale = size * _norm(y) ** 2
     return along / scale if scale and scale < inf else nan
+
+
+def _norm(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
 def _linearisation(moment: Moment, reference: Reference) -> Row:

@@ -79,7 +79,7 @@ class Probe:
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
         samples: int | None = 64,
-        sketches: int = 4,
+        sketches: int = 2,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
         seed: int = 0,
