@@ -63,7 +63,10 @@ def diagnose(
     from lazyrich.cli.show import print_json
     from lazyrich.study.networks import as_taken_by
 
-    own = {"model": model, "width": width, "init_scale": init_scale, "output_scale": output_scale}
+    own: dict[str, Any] = {
+        **{"model": model, "width": width},
+        **{"init_scale": init_scale, "output_scale": output_scale},
+    }
     if html is not None:
         from lazyrich.report.page import check_target
 

@@ -46,7 +46,7 @@ def _function(name: str) -> Callable[[], Any]:
         sys.path.remove("")
     if not callable(function):
         raise InputError(f"the module {path!r} has no function {attribute!r}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _told(error: Exception) -> str:

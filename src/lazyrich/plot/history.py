@@ -136,8 +136,8 @@ def forecast_and_outcome(
 def _interval(ax: Axes, history: xr.Dataset, name: str, colour: str) -> None:
     low, high = f"{name}_low", f"{name}_high"
     if low in history and high in history:
-        edges = (_positive(history[edge]) for edge in (low, high))
-        ax.fill_between(history.step, *edges, color=colour, alpha=0.2, lw=0)
+        below, above = _positive(history[low]), _positive(history[high])
+        ax.fill_between(history.step, below, above, color=colour, alpha=0.2, lw=0)
 
 
 def _positive(values: xr.DataArray) -> xr.DataArray:
