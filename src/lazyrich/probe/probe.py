@@ -78,7 +78,7 @@ class Probe:
         *,
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
-        samples: int | None = 64,
+        samples: int | None = 32,
         sketches: int = 2,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
