@@ -7,7 +7,7 @@ passes, one kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -247,8 +247,9 @@ def reference_of(moment: Moment, *, kernel: bool) -> Reference:
     """
     seen = moment.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in moment.layers}
+    network = as_network(moment.plan.model, moment.plan.inputs)
     return Reference(
-        network=as_network(moment.plan.model, moment.plan.inputs),
+        network=replace(network, theta=_copies(network.theta), constants=_copies(network.constants)),
         outputs=moment.f,
         way=_way(moment),
         kernel=_kernel_start(moment) if kernel else None,
@@ -259,6 +260,10 @@ def reference_of(moment: Moment, *, kernel: bool) -> Reference:
         asked=moment.asked,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
     )
+
+
+def _copies(tensors: Parameters) -> Parameters:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _kernel_start(moment: Moment) -> KernelStart:

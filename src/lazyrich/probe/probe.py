@@ -73,7 +73,7 @@ class Probe:
     def __init__(
         self,
         model: nn.Module,
-        batch: tuple[Any, Any],
+        batch: tuple[Any, Any] | list[Any],
         loss: Loss = "mse",
         *,
         observables: Collection[str] | None = None,
