@@ -44,10 +44,11 @@ from lazyrich.observables.mechanism import (
 )
 from lazyrich.observables.quadratic import quadratic_network_prediction
 from lazyrich.observables.sampled_kernel import (
-    Interval,
-    KernelPair,
-    change_with_interval,
-    kernel_pair,
+    block_squares,
+    change_interval,
+    resampled_sum,
+    resamples,
+    rotation_interval,
     sampled_trace,
 )
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
@@ -55,8 +56,6 @@ from lazyrich.observables.speed import backward_feature_cosine, feature_speed, s
 __all__ = [
     "Ansatz",
     "DenseFactor",
-    "Interval",
-    "KernelPair",
     "LayerNorms",
     "OuterFactor",
     "Shares",
@@ -65,7 +64,8 @@ __all__ = [
     "ansatz_correlation",
     "ansatz_from_rows",
     "backward_feature_cosine",
-    "change_with_interval",
+    "block_squares",
+    "change_interval",
     "cka",
     "condensation",
     "correlation_with_error",
@@ -80,7 +80,6 @@ __all__ = [
     "kernel",
     "kernel_distance",
     "kernel_matvec",
-    "kernel_pair",
     "layer_norms",
     "linearisation_error",
     "nfm",
@@ -88,6 +87,9 @@ __all__ = [
     "ptk",
     "quadratic_network_prediction",
     "relative_change",
+    "resampled_sum",
+    "resamples",
+    "rotation_interval",
     "sampled_trace",
     "speed_from_angle",
     "stable_rank",

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from lazyrich.observables.ansatz import null_from_traces
 
-_SMALL = 128  # neurons, below which halving saves nothing
-
 Rows = Float[Tensor, "n r m"]
 
 
@@ -47,8 +45,8 @@ def ansatz_from_rows(weight: Float[Tensor, "m d"], first: Rows, second: Rows) ->
         Value, error and null, as far as W and G do not vanish.
     """
     n = len(first)
-    w = weight / torch.linalg.vector_norm(weight)  # small W − W_0 squared
-    b = _gram(w)
+    b = weight @ weight.T
+    b /= b.diagonal().sum().clone()  # no underflow of B² for a small W − W_0
     q1 = first @ b
     q2 = q1 if second is first else second @ b
     inner = [_square(q, (1, 2)) for q in (q1, q2)]
@@ -60,31 +58,18 @@ def ansatz_from_rows(weight: Float[Tensor, "m d"], first: Rows, second: Rows) ->
     error = float((moved.square().sum() / (n * (n - 1))).sqrt()) if n > 1 else float("nan")
     t1, t2 = (_square(g) / n for g in (first, second))
     null = null_from_traces(
-        neurons=len(w),
+        neurons=len(b),
         mean_trace=(t1 + t2) / 2,
         traces=t1 * t2,
         product=_pairs(first, second).mean(),
         b_square=f,
-        b_trace=b.double().trace(),
+        b_trace=b.diagonal().sum(dtype=torch.float64),
     )
-    return Ansatz(value=value, stderr=error, null=value if len(w) == 1 else null)
+    return Ansatz(value=value, stderr=error, null=value if len(b) == 1 else null)
 
 
-def _gram(w: Float[Tensor, "m d"]) -> Float[Tensor, "m m"]:
-    """`WWᵀ`, each half of the off-diagonal blocks computed once."""
-    m = len(w)
-    if m <= _SMALL:
-        return w @ w.T
-    gram = w.new_empty(m, m)
-    top, bottom = slice(0, m // 2), slice(m // 2, m)
-    gram[top, top], gram[bottom, bottom] = _gram(w[top]), _gram(w[bottom])
-    gram[top, bottom] = w[top] @ w[bottom].T
-    gram[bottom, top] = gram[top, bottom].T
-    return gram
-
-
-def _square(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64).square()
+def _square(x: Tensor, dim: tuple[int, ...] = ()) -> Tensor:
+    return x.square().sum(dim, dtype=torch.float64)
 
 
 def _pairs(first: Rows, second: Rows) -> Float[Tensor, "n n"]:

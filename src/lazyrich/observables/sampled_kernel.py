@@ -6,116 +6,118 @@ unbiased estimate of `‖Θ_ij‖_F²`; of one sample with itself only two diffe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 Kernel = Float[Tensor, "n s n s"]
 Pairs = Float[Tensor, "n n"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelPair:
-    """Two kernels on the same samples, reduced to inner products of their blocks.
-
-    Attributes:
-        start: `‖Θ_0,ij‖²` for every pair of samples.
-        now: `‖Θ_ij‖²`.
-        change: `‖Θ_ij − Θ_0,ij‖²`.
-    """
-
-    start: Pairs
-    now: Pairs
-    change: Pairs
-
-
-class Interval(NamedTuple):
-    """An estimate and the quantiles between which it lies."""
-
-    value: float
-    low: float
-    high: float
+Sums = Float[Tensor, "*stack draws"]
 
 
 @torch.no_grad()
-def kernel_pair(kernel: Kernel, reference: Kernel, *, random: bool) -> KernelPair:
-    """Compare two kernels block by block.
+def block_squares(kernel: Kernel, *, random: bool) -> Pairs:
+    """`‖Θ_ij‖_F²` for every pair of samples, in float64.
 
     Args:
         kernel: `v_iaᵀ Θ_ij v_jb`, (samples, directions, samples, directions).
-        reference: the same of Θ_0, with the same directions.
         random: whether the directions are random signs, independent for every sample, at least
             two; otherwise they are all outputs.
-    """
 
-    def squares(theta: Kernel) -> Pairs:
-        """`‖Θ_ij‖²`, of random directions the unbiased estimate."""
-        n, s = theta.shape[:2]
-        square = theta.square()
-        total = square.sum((1, 3), dtype=torch.float64)
-        if not random:
-            return total
+    Returns:
+        (samples, samples); unbiased if random.
+    """
+    n, s = kernel.shape[:2]
+    square = kernel.square()
+    total = square.sum((1, 3), dtype=torch.float64)
+    if random:
         own = torch.arange(n)
         blocks = square[own, :, own].double()
         different = blocks.sum((1, 2)) - blocks.diagonal(dim1=1, dim2=2).sum(1)
         total /= s * s
         total[own, own] = different / (s * (s - 1))
-        return total
+    return total
 
-    return KernelPair(
-        start=squares(reference), now=squares(kernel), change=squares(kernel - reference)
-    )
+
+def resamples(samples: int, *, draws: int = 200, seed: int = 0) -> Float[Tensor, "draws n"]:
+    """How often each sample is drawn; the first row draws each once.
+
+    Args:
+        samples: n.
+        draws: number of resamples with replacement.
+        seed: of a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(0, samples, (draws, samples), generator=generator)
+    counts = torch.zeros(1 + draws, samples, dtype=torch.float64)
+    counts[0] = 1
+    counts[1:].scatter_add_(1, drawn, torch.ones(draws, samples, dtype=torch.float64))
+    return counts
 
 
 @torch.no_grad()
-def change_with_interval(
-    pair: KernelPair, *, confidence: float = 0.95, draws: int = 200, seed: int = 0
-) -> tuple[Interval, Interval]:
-    """Relative change and rotation of a kernel, with bootstrap intervals over the samples.
+def resampled_sum(
+    squares: Float[Tensor, "*stack n n"], counts: Float[Tensor, "draws n"]
+) -> Float[Tensor, "*stack draws"]:
+    """Sum over pairs of samples in every resample.
 
-    `‖Θ − Θ_0‖/‖Θ_0‖` and `1 − ⟨Θ, Θ_0⟩/(‖Θ‖‖Θ_0‖)`. A resample draws n samples with replacement;
-    a sample drawn twice does not meet itself, which would count the diagonal too often.
+    A sample drawn twice does not meet itself, which would count the diagonal too often.
 
     Args:
-        pair: from `kernel_pair`.
-        confidence: level of the interval between percentiles.
-        draws: number of resamples.
-        seed: of a generator of its own.
-
-    Returns:
-        Change and rotation; NaN if a kernel is zero.
+        squares: a number for every pair.
+        counts: from `resamples`.
 
     Example:
-        >>> theta = torch.rand(5, 1, 5, 1)
-        >>> change, rotation = change_with_interval(kernel_pair(2 * theta, theta, random=False))
-        >>> change.value, round(rotation.high, 9)
-        (1.0, 0.0)
+        >>> resampled_sum(torch.ones(3, 3), torch.tensor([[1.0, 1.0, 1.0], [3.0, 0.0, 0.0]]))
+        tensor([9., 3.])
     """
-    n = len(pair.start)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(0, n, (draws, n), generator=generator)
-    counts = torch.zeros(draws, n, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones(draws, n, dtype=torch.float64)
-    )
-    weights = torch.cat([torch.ones(1, n, dtype=torch.float64), counts])  # first: all samples
-    parts = torch.stack([pair.start, pair.now, pair.change]).cpu()
-    diagonal = parts.diagonal(dim1=1, dim2=2)
-    apart = parts - torch.diag_embed(diagonal)
-    total = ((weights @ apart) * weights).sum(-1) + diagonal @ weights.T
-    start, now, change = total.clamp(min=0)
-    relative = (change / start).sqrt()
-    grown = (now.sqrt() - start.sqrt()).square()  # 1 − cos without a difference of large numbers
-    rotation = ((change - grown) / (2 * (start * now).sqrt())).clamp(min=0)
-    return _interval(relative, confidence), _interval(rotation, confidence)
+    squares, counts = squares.cpu(), counts.to(squares.dtype)
+    return ((counts @ squares) * counts).sum(-1) - squares.diagonal(dim1=-2, dim2=-1) @ (
+        counts * (counts - 1)
+    ).T
 
 
-def _interval(values: Float[Tensor, " draws"], confidence: float) -> Interval:
+@torch.no_grad()
+def change_interval(
+    change: Sums, start: Sums, *, confidence: float = 0.95
+) -> tuple[Float[Tensor, "*stack"], Float[Tensor, "*stack 2"]]:
+    """Relative change `‖Θ − Θ_0‖/‖Θ_0‖` and its bootstrap interval over samples.
+
+    Args:
+        change: `‖Θ − Θ_0‖²` of all samples, then of every resample.
+        start: `‖Θ_0‖²` of the same.
+        confidence: level of the interval between percentiles.
+
+    Returns:
+        The value, and the ends of its interval along a last axis; NaN if Θ_0 = 0.
+    """
+    return _interval((change.clamp(min=0) / start.clamp(min=0)).sqrt(), confidence)
+
+
+@torch.no_grad()
+def rotation_interval(
+    change: Sums, start: Sums, now: Sums, *, confidence: float = 0.95
+) -> tuple[Float[Tensor, "*stack"], Float[Tensor, "*stack 2"]]:
+    """Kernel distance `1 − cos(Θ_0, Θ)` and its bootstrap interval over samples.
+
+    Args:
+        change: as for `change_interval`.
+        start: `‖Θ_0‖²`.
+        now: `‖Θ‖²`.
+        confidence: level of the interval.
+
+    Returns:
+        As for `change_interval`.
+    """
+    a, b = start.clamp(min=0).sqrt(), now.clamp(min=0).sqrt()
+    # = (‖ΔΘ‖² − (‖Θ‖ − ‖Θ_0‖)²) / 2‖Θ‖‖Θ_0‖: no difference of nearly equal cosines
+    return _interval(((change - (b - a).square()) / (2 * a * b)).clamp(min=0), confidence)
+
+
+def _interval(values: Sums, confidence: float) -> tuple[Tensor, Tensor]:
     tail = (1 - confidence) / 2
-    low, high = values[1:].nanquantile(torch.tensor([tail, 1 - tail]).to(values)).tolist()
-    return Interval(float(values[0]), low, high)
+    ends = torch.tensor([tail, 1 - tail]).to(values)
+    return values[..., 0], values[..., 1:].nanquantile(ends, -1).movedim(0, -1)
 
 
 @torch.no_grad()
@@ -123,7 +125,7 @@ def sampled_trace(kernel: Kernel, *, random: bool) -> float:
     """Trace of the kernel, unbiased.
 
     Args:
-        kernel: as for `kernel_pair`.
+        kernel: as for `block_squares`.
         random: whether the directions are random signs.
     """
     n, s = kernel.shape[:2]

@@ -106,7 +106,7 @@ def save(history: xr.Dataset, path: str | Path) -> None:
         if path.suffix == ".nc":
             history.to_netcdf(path)
         elif path.suffix == ".zarr":
-            history.to_zarr(path, mode="w")
+            history.to_zarr(path, mode="w", zarr_format=2)  # version 3 has no strings yet
         else:
             raise InputError(f"`path` must end in .nc or .zarr, got {path.name!r}.")
     except ImportError as error:

@@ -16,7 +16,13 @@ from lazyrich.observables.features import cka, condensation, stable_rank, weight
 from lazyrich.observables.kernel_change import effective_rank
 from lazyrich.observables.laziness import linearisation_error
 from lazyrich.observables.mechanism import alignment, decompose
-from lazyrich.observables.sampled_kernel import change_with_interval, kernel_pair, sampled_trace
+from lazyrich.observables.sampled_kernel import (
+    block_squares,
+    change_interval,
+    resampled_sum,
+    rotation_interval,
+    sampled_trace,
+)
 from lazyrich.observables.speed import feature_speed
 from lazyrich.probe.capture import Layer
 from lazyrich.probe.history import Row
@@ -71,35 +77,31 @@ def _output(moment: Moment, reference: Reference) -> Row:
 
 
 def _kernel(moment: Moment, reference: Reference) -> Row:
-    random, seed = moment.random, moment.plan.seed
-    theta, theta_0 = (sum(k.kernels.values()) for k in (moment, reference))
-    assert isinstance(theta, Tensor)
-    assert isinstance(theta_0, Tensor)
-    pair = kernel_pair(theta, theta_0, random=random)
-    change, rotation = change_with_interval(pair, seed=seed)
-    trace, trace_0 = (sampled_trace(k, random=random) for k in (theta, theta_0))
-    row: Row = {
-        "ntk_change": change.value,
-        "ntk_change_low": change.low,
-        "ntk_change_high": change.high,
-        "kernel_distance": rotation.value,
-        "kernel_distance_low": rotation.low,
-        "kernel_distance_high": rotation.high,
-        "ntk_trace_ratio": trace / trace_0 if trace_0 else nan,
-        "target_alignment": _target_alignment(moment, reference, float(pair.now.sum()) ** 0.5),
-        "effective_rank": nan if random else effective_rank(theta),
+    start, random = reference.kernel, moment.random
+    assert start is not None  # kept for this observable
+    parts = [(moment.kernel, start.whole)]
+    parts += [(moment.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
+    squares = [block_squares(theta - theta_0, random=random) for theta, theta_0 in parts]
+    squares.append(block_squares(moment.kernel, random=random))
+    *changes, now = resampled_sum(torch.stack(squares), start.resamples)
+    change, ends = change_interval(torch.stack(changes), start.squares)
+    rotation, rotation_ends = rotation_interval(changes[0], start.squares[0], now)
+    trace = sampled_trace(moment.kernel, random=random)
+    by_layer = [dict(zip(start.layers, x.tolist(), strict=True)) for x in (change[1:], *ends[1:].T)]
+    return {
+        "ntk_change": float(change[0]),
+        "ntk_change_low": float(ends[0, 0]),
+        "ntk_change_high": float(ends[0, 1]),
+        "kernel_distance": float(rotation),
+        "kernel_distance_low": float(rotation_ends[0]),
+        "kernel_distance_high": float(rotation_ends[1]),
+        "ntk_trace_ratio": trace / start.trace if start.trace else nan,
+        "target_alignment": _target_alignment(moment, reference, float(now[0].clamp(min=0)) ** 0.5),
+        "effective_rank": nan if random else effective_rank(moment.kernel),
+        "layer_ntk_change": by_layer[0],
+        "layer_ntk_change_low": by_layer[1],
+        "layer_ntk_change_high": by_layer[2],
     }
-    layers = {}
-    for layer in moment.layers:
-        if layer.name in moment.kernels and layer.name in reference.kernels:
-            pair = kernel_pair(
-                moment.kernels[layer.name], reference.kernels[layer.name], random=random
-            )
-            layers[layer.name] = change_with_interval(pair, seed=seed)[0]
-    row["layer_ntk_change"] = {name: x.value for name, x in layers.items()}
-    row["layer_ntk_change_low"] = {name: x.low for name, x in layers.items()}
-    row["layer_ntk_change_high"] = {name: x.high for name, x in layers.items()}
-    return row
 
 
 def _target_alignment(moment: Moment, reference: Reference, size: float) -> float:
@@ -170,8 +172,6 @@ def _correlation(moment: Moment, layer: Layer, weight: Tensor) -> Ansatz:
     """By rows of gradients where these are fewer than neurons, else by their covariance."""
     first, second = moment.gradient_rows(layer)
     n, r, m = first.shape
-    if not weight.any():
-        return Ansatz(value=nan, stderr=nan, null=nan)
     if n * r <= m:
         return ansatz_from_rows(weight, first, second)
     covariances = [_covariances(rows) for rows in (first, second)]

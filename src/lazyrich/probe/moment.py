@@ -7,7 +7,7 @@ passes, one kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -18,6 +18,12 @@ from torch.optim import Optimizer
 
 from lazyrich.observables.kernel import Factor, kernel
 from lazyrich.observables.mechanism import LayerNorms, layer_norms
+from lazyrich.observables.sampled_kernel import (
+    block_squares,
+    resampled_sum,
+    resamples,
+    sampled_trace,
+)
 from lazyrich.probe.capture import Capture, Layer
 from lazyrich.probe.isolation import Batch
 from lazyrich.probe.jacobian import (
@@ -161,6 +167,11 @@ class Moment:
         }
 
     @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel of all parameters."""
+        return torch.stack(list(self.kernels.values())).sum(0)
+
+    @cached_property
     def norms(self) -> list[LayerNorms]:
         """Norms of weights, inputs and pre-activations of all layers."""
         return [
@@ -180,6 +191,25 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelStart:
+    """The first kernel.
+
+    Attributes:
+        whole: Θ_0.
+        layers: every layer's part of it.
+        squares: `‖Θ_0‖²` of the whole, then of the layers, in all samples and every resample.
+        trace: tr Θ_0.
+        resamples: how often the bootstrap draws each sample.
+    """
+
+    whole: Kernel
+    layers: dict[str, Kernel]
+    squares: Float[Tensor, "parts draws"]
+    trace: float
+    resamples: Float[Tensor, "draws n"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """The network at the first measurement, with which all later ones are compared.
 
@@ -187,7 +217,7 @@ class Reference:
         network: the model as a function of its parameters, at their first values θ_0.
         outputs: f_0.
         way: how far the loss asks the outputs to go, by its own quadratic model along −∂L/∂f.
-        kernels: the kernel's parts.
+        kernel: what later kernels are compared with; None if none will be.
         norms: of all layers.
         weights: W_0 of all layers.
         features: of all layers.
@@ -199,7 +229,7 @@ class Reference:
     network: Network
     outputs: Float[Tensor, "n k"]
     way: float
-    kernels: dict[str, Kernel]
+    kernel: KernelStart | None
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
     features: dict[str, Float[Tensor, "n p"]]
@@ -217,17 +247,36 @@ def reference_of(moment: Moment, *, kernel: bool) -> Reference:
     """
     seen = moment.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in moment.layers}
+    network = as_network(moment.plan.model, moment.plan.inputs)
     return Reference(
-        network=as_network(moment.plan.model, moment.plan.inputs),
+        network=replace(network, theta=_copies(network.theta), constants=_copies(network.constants)),
         outputs=moment.f,
         way=_way(moment),
-        kernels=moment.kernels if kernel else {},
+        kernel=_kernel_start(moment) if kernel else None,
         norms=moment.norms,
         weights={layer.name: layer.matrix for layer in moment.layers},
         features=moment.features,
         trusted=moment.trusted_names if kernel else None,
         asked=moment.asked,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
+    )
+
+
+def _copies(tensors: Parameters) -> Parameters:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _kernel_start(moment: Moment) -> KernelStart:
+    names = [layer.name for layer in moment.layers if layer.name in moment.kernels]
+    layers = {name: moment.kernels[name] for name in names}
+    counts = resamples(len(moment.f), seed=moment.plan.seed)
+    squares = [block_squares(k, random=moment.random) for k in (moment.kernel, *layers.values())]
+    return KernelStart(
+        whole=moment.kernel,
+        layers=layers,
+        squares=resampled_sum(torch.stack(squares), counts),
+        trace=sampled_trace(moment.kernel, random=moment.random),
+        resamples=counts,
     )
 
 

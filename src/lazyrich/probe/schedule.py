@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import index
 
 from lazyrich._errors import InputError
 
@@ -99,10 +98,6 @@ def log_spaced(first: int, last: int, count: int) -> At:
 
 
 def _whole(name: str, value: int, least: int) -> int:
-    try:
-        number = index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
+    if value != int(value) or value < least:
         raise InputError(f"`{name}` must be a whole number ≥ {least}, got {value!r}.")
-    return number
+    return int(value)
