@@ -93,7 +93,7 @@ def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             _interval(ax, history, name, colour)
             label = f"{SHORT[name]}  {VOCABULARY[name].symbol}"
             ax.plot(history.step, _positive(history[name]), color=colour, label=label)
-    ax.set_yscale("log")
+    _logarithmic(ax)
     return _finished(ax, "neural tangent kernel", "since the start")
 
 
@@ -106,7 +106,7 @@ def loss_curve(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """
     ax = axes(ax)
     ax.plot(history.step, _positive(history.loss), color=BLACK)
-    ax.set_yscale("log")
+    _logarithmic(ax)
     return _finished(ax, "loss on the probe batch", "loss")
 
 
@@ -129,7 +129,7 @@ def forecast_and_outcome(
         )
     _interval(ax, history, "ntk_change", BLUE)
     ax.plot(history.step, _positive(history.ntk_change), color=BLUE, label="measured")
-    ax.set_yscale("log")
+    _logarithmic(ax)
     return _finished(ax, "forecast against outcome", "change of the NTK  ‖ΔΘ‖/‖Θ₀‖")
 
 
@@ -138,6 +138,12 @@ def _interval(ax: Axes, history: xr.Dataset, name: str, colour: str) -> None:
     if low in history and high in history:
         below, above = _positive(history[low]), _positive(history[high])
         ax.fill_between(history.step, below, above, color=colour, alpha=0.2, lw=0)
+
+
+def _logarithmic(ax: Axes) -> None:
+    """A logarithmic axis, if there is anything that it can show."""
+    if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.get_lines()):
+        ax.set_yscale("log")
 
 
 def _positive(values: xr.DataArray) -> xr.DataArray:
