@@ -1,5 +1,6 @@
 """What a probe records, against brute force and against the exact theory."""
 
+import itertools
 import json
 import math
 
@@ -32,7 +33,7 @@ class TwoLayers(nn.Module):
 
 def mlp(*sizes):
     layers = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Tanh()]
     return nn.Sequential(*layers[:-1]).double()
 
@@ -56,7 +57,8 @@ def measured(model, x, y, change=moved, **options):
 def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
     """The contract between the columns: loss, ζ, NTK change and NFA, step by step."""
     n = torch.nn.functional.normalize(randn(3), dim=0)
-    a, y = randn(6), randn(6)
+    a = randn(6)
+    y = 3 * a + randn(6)
     x = torch.outer(a, n)
     model = TwoLayers(3, width, 0.7).double()
     with torch.no_grad():
@@ -97,7 +99,7 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
     np.testing.assert_allclose(history.nfa.sel(layer="w"), full.nfa, **exact)
     norms = 0.5 * np.log(line.uu / line.uu[0])
     np.testing.assert_allclose(history.rescaling_share.sel(layer="u"), norms, **exact)
-    assert line.ntk_change[-1] > 0.05
+    assert line.ntk_change[-1] > 0.01
 
 
 @pytest.mark.parametrize("name", ["mlp", "convolutions"])
@@ -249,7 +251,7 @@ def test_samples_are_spread_over_the_batch():
     model, x, y = mlp(4, 6, 1), randn(10, 4), randn(10, 1)
     probe = Probe(model, (x, y), samples=5)
     probe.measure(0)
-    loss = (model(x[::2]) - y[::2]).square().mean()
+    loss = (model(x[::2]).detach() - y[::2]).square().mean()
     assert float(probe.history.loss[0]) == pytest.approx(float(loss))
 
 

@@ -60,7 +60,7 @@ def scalars(row: Row) -> dict[str, float]:
         >>> scalars({"loss": 0.5, "nfa": {"0": 0.9}})
         {'lazyrich/loss': 0.5, 'lazyrich/nfa/0': 0.9}
     """
-    flat = {}
+    flat: dict[str, float] = {}
     for name, value in row.items():
         if isinstance(value, dict):
             flat |= {f"lazyrich/{name}/{layer}": x for layer, x in value.items()}
@@ -87,7 +87,7 @@ def as_sink(log: Any) -> Sink:  # noqa: ANN401 - checked here
 
         return write
     if callable(log):
-        return log  # type: ignore[no-any-return]
+        return log
     raise InputError(
         "`log` must be a callable (dict, step) or a writer with `add_scalar`, got "
         f"{type(log).__name__}. Pass `writer`, or `lambda values, step: ...`."

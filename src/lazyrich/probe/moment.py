@@ -249,7 +249,9 @@ def reference_of(moment: Moment, *, kernel: bool) -> Reference:
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in moment.layers}
     network = as_network(moment.plan.model, moment.plan.inputs)
     return Reference(
-        network=replace(network, theta=_copies(network.theta), constants=_copies(network.constants)),
+        network=replace(
+            network, theta=_copies(network.theta), constants=_copies(network.constants)
+        ),
         outputs=moment.f,
         way=_way(moment),
         kernel=_kernel_start(moment) if kernel else None,

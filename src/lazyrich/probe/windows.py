@@ -84,7 +84,7 @@ def windows(
     )
 
 
-def _time_of_share(parts: Curve, steps: Curve, share: float) -> float:
+def _time_of_share(parts: Float[np.ndarray, " intervals"], steps: Curve, share: float) -> float:
     """The step at which a share of all movement is done, linear between measurements."""
     done = np.concatenate([[0.0], np.cumsum(parts)])
     goal = share * done[-1]
