@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>lazyrich tour</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
-        padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
-img {{ max-width: 100%; height: auto; }}
-img.small {{ max-width: min(100%, 30rem); }}
-.table {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px solid #ddd; }}
-footer {{ color: #555; margin-top: 2rem; font-size: .85rem; }}
-</style>
-<h1>Is it lazy or rich? One data set, two networks, three roads</h1>
+from lazyrich.report.page import page, picture, table, write_whole
+
+TITLE = "Is it lazy or rich?"
+FIRST = """<h1>Is it lazy or rich?</h1>
+<h2>Act one: one data set, two networks, three roads</h2>
 <p>Body mass index against disease progression in 442 patients, learned by a two-layer linear
 network of width {width} in two parametrisations. Each was solved in closed form (gradient flow),
-by the exact recursion (gradient descent), and trained in PyTorch from the same weights.</p>
-<div class="table">{table}</div>
-{sections}
-<footer>{command} · seed {seed} · {versions} · {seconds} s</footer>
-</html>
-"""
+by the exact recursion (gradient descent), and trained in PyTorch from the same weights.</p>"""
+SECOND = """<h2>Act two: a ReLU network on digits, dialled lazy and rich</h2>
+<p>The same network, from the same weights, learned 1,797 digits twice. Before training,
+<code>lazyrich.dial</code> set its output scale and learning rate for a richness ρ; a probe watched
+the training and gave its verdict. The reports: <a href="lazy.html">lazy</a>,
+<a href="rich.html">rich</a>.</p>"""
 
 SECTIONS = {
     "comparison": (
@@ -56,49 +46,62 @@ SECTIONS = {
 
 
 def write_summary(folder: Path, numbers: dict[str, Any]) -> Path:
-    """Write `summary.html` beside the pictures that it embeds."""
-    sections = "\n".join(_section(folder, name) for name in SECTIONS)
-    page = PAGE.format(
-        width=f"{numbers['width']:,}",
-        table=_table(numbers["cases"]),
-        sections=sections,
-        command=numbers["command"],
-        seed=numbers["seed"],
-        versions=", ".join(f"{name} {version}" for name, version in numbers["versions"].items()),
-        seconds=numbers["seconds"],
-    )
-    target = folder / "summary.html"
-    target.write_text(page, encoding="utf-8")
-    return target
+    """Write `summary.html` beside the pictures that it embeds and the reports that it links."""
+    versions = ", ".join(f"{name} {version}" for name, version in numbers["versions"].items())
+    body = [
+        FIRST.format(width=f"{numbers['width']:,}"),
+        _table(SOLVED, numbers["cases"]),
+        *(_section(folder, name) for name in SECTIONS),
+        SECOND,
+        _table(MEASURED, numbers["measured"]),
+        _image(folder, "measured", "Change of the kernel and loss of both networks"),
+    ]
+    footer = f"{numbers['command']} · seed {numbers['seed']} · {versions} · {numbers['seconds']} s"
+    return write_whole(page(TITLE, "\n".join(body), footer), folder / "summary.html")
 
 
 def _section(folder: Path, name: str) -> str:
     title, text = map(escape, SECTIONS[name])
-    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    size = "small" if name == "deviation" else "wide"
-    image = f'<img class="{size}" alt="{title}" src="data:image/png;base64,{picture}">'
-    return f"<h2>{title}</h2><p>{text}</p>{image}"
+    css = "small" if name == "deviation" else ""
+    return f"<h2>{title}</h2><p>{text}</p>{_image(folder, name, title, css)}"
 
 
-def _table(cases: dict[str, Any]) -> str:
-    rows = {
-        "order parameter F": lambda case: f"{case['order_parameter']:.3g}",
-        "change of the kernel, predicted": lambda case: f"{case['predicted_ntk_change']:.3g}",
-        "change of the kernel, PyTorch": lambda case: f"{case['final_ntk_change']:.3g}",
-        "final alignment ζ, PyTorch": lambda case: f"{case['final_alignment']:.3g}",
-        "mechanisms": lambda case: ", ".join(m["name"] for m in case["mechanisms"]) or "none",
-        "recursion against PyTorch, relative": lambda case: (
-            f"{case['recursion_against_pytorch']:.1e}"
-        ),
-        "closed form against PyTorch ∝ step to the power": lambda case: (
-            f"{case['slope']:.3f} ± {case['slope_stderr']:.3f}"
-        ),
-    }
-    head = "".join(f"<th>{escape(name)}</th>" for name in cases)
-    body = "".join(
-        f"<tr><td>{escape(title)}</td>"
-        + "".join(f"<td>{escape(show(case))}</td>" for case in cases.values())
-        + "</tr>"
+def _image(folder: Path, name: str, alt: str, css: str = "") -> str:
+    return picture((folder / f"{name}.png").read_bytes(), "png", alt, css=css)
+
+
+SOLVED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "order parameter F": lambda case: f"{case['order_parameter']:.3g}",
+    "change of the kernel, predicted": lambda case: f"{case['predicted_ntk_change']:.3g}",
+    "change of the kernel, PyTorch": lambda case: f"{case['final_ntk_change']:.3g}",
+    "final alignment ζ, PyTorch": lambda case: f"{case['final_alignment']:.3g}",
+    "mechanisms": lambda case: ", ".join(m["name"] for m in case["mechanisms"]) or "none",
+    "recursion against PyTorch, relative": lambda case: f"{case['recursion_against_pytorch']:.1e}",
+    "closed form against PyTorch ∝ step to the power": lambda case: (
+        f"{case['slope']:.3f} ± {case['slope_stderr']:.3f}"
+    ),
+}
+MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "richness ρ, asked for": lambda run: f"{run['asked_richness']:g}",
+    "richness ρ, measured before training": lambda run: f"{run['richness']:.3g}",
+    "change of the kernel, forecast": lambda run: f"{run['predicted_ntk_change']:.3g}",
+    "change of the kernel, measured (95 %)": lambda run: "{:.3g} ({:.3g} to {:.3g})".format(
+        run["ntk_change"], *run["ntk_change_interval"]
+    ),
+    "verdict": lambda run: run["verdict"],
+    "mechanisms, layer by layer": lambda run: "; ".join(
+        ", ".join(names) or "none" for names in run["mechanisms"].values()
+    ),
+    "loss, first → last": lambda run: "{:.3g} → {:.3g}".format(*run["loss"]),
+    "training digits named right": lambda run: f"{run['accuracy']:.1%}",
+}
+
+
+def _table(
+    rows: dict[str, Callable[[dict[str, Any]], str]], columns: dict[str, dict[str, Any]]
+) -> str:
+    lines = [
+        [escape(title), *(escape(show(column)) for column in columns.values())]
         for title, show in rows.items()
-    )
-    return f"<table><tr><th></th>{head}</tr>{body}</table>"
+    ]
+    return table(("", *map(escape, columns)), lines)

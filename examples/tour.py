@@ -24,6 +24,7 @@ from rich.progress import Progress
 from scipy import stats
 from sklearn.datasets import load_diabetes
 from summary import write_summary
+from tour_measure import measure
 
 import lazyrich as lr
 from lazyrich import plot
@@ -237,7 +238,9 @@ def draw_diagram(chosen: list[Case], data: lr.LineData, target: Path) -> None:
     plot.save(made, target)
 
 
-def record(results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
+def record(
+    results: dict[str, dict[str, Any]], measured: dict[str, dict[str, Any]], seconds: float
+) -> dict[str, Any]:
     """The numbers of the tour, with what is needed to repeat it."""
     return {
         "command": "scripts/tour",
@@ -265,6 +268,7 @@ def record(results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]
             }
             for name, found in results.items()
         },
+        "measured": measured,
     }
 
 
@@ -297,18 +301,30 @@ def main() -> None:
             total = sum(STEPS // factor for factor in COARSENESS)
             task = progress.add_task(f"training: {case.name}", total=total)
             results[case.name] = solve(case, x, y, lambda task=task: progress.advance(task))
+
+        def bar(title: str, total: int) -> Callable[[], object]:
+            task = progress.add_task(title, total=total)
+            return lambda: progress.advance(task)
+
+        measured = measure(out, SEED, bar)
     with plot.style():
         draw_comparison(results, out / "comparison.png")
         draw_deviation(results, out / "deviation.png")
         draw_mechanisms(results, out / "mechanisms.png")
         draw_diagram(chosen, lr.LineData.from_samples(x, y), out / "diagram.png")
-    numbers = record(results, perf_counter() - started)
+    numbers = record(results, measured, perf_counter() - started)
     (out / "tour.json").write_text(json.dumps(numbers, indent=2))
     for name, found in numbers["cases"].items():
         print(
             f"{name}: recursion against PyTorch {found['recursion_against_pytorch']:.1e} relative "
             f"over {STEPS} steps; closed form against PyTorch shrinks with the step to the power "
             f"{found['slope']:.3f} ± {found['slope_stderr']:.3f}"
+        )
+    for name, run in numbers["measured"].items():
+        print(
+            f"dialled {name}: richness {run['richness']:.3g}, the kernel changed by "
+            f"{run['ntk_change']:.3g} (forecast {run['predicted_ntk_change']:.3g}): "
+            f"{run['verdict']}"
         )
     print(write_summary(out, numbers).resolve())
 

@@ -11,32 +11,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "PRESETS": "lazyrich.phases.presets",
+    "CentredOutput": "lazyrich.probe.centred",
     "ConvergenceError": "lazyrich._errors",
+    "GramState": "lazyrich.theory.gram",
     "InputError": "lazyrich._errors",
     "LazyRichError": "lazyrich._errors",
-    "MissingExtraError": "lazyrich._errors",
-    "GramState": "lazyrich.theory.gram",
     "LineData": "lazyrich.theory.data",
     "LineState": "lazyrich.theory.gram",
     "LinearNetwork": "lazyrich.theory.network",
+    "MissingExtraError": "lazyrich._errors",
     "MomentData": "lazyrich.theory.data",
-    "PRESETS": "lazyrich.phases.presets",
+    "NotFiniteError": "lazyrich._errors",
     "Power": "lazyrich.phases.scaling",
+    "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
+    "Thresholds": "lazyrich.probe.verdict",
+    "at": "lazyrich.probe.schedule",
+    "coordinate_check": "lazyrich.probe.coordinate",
     "descent": "lazyrich.theory.descent",
+    "dial": "lazyrich.probe.dial",
+    "every": "lazyrich.probe.schedule",
     "exponent_diagram": "lazyrich.phases.diagram",
     "fit_exponent": "lazyrich.phases.order",
     "fitted_phase": "lazyrich.phases.order",
     "flow": "lazyrich.theory.flow",
+    "forecast": "lazyrich.probe.forecast",
     "learning_time": "lazyrich.theory.flow",
+    "log_spaced": "lazyrich.probe.schedule",
     "mechanisms": "lazyrich.phases.mechanisms",
     "neurons": "lazyrich.theory.neurons",
+    "nfa": "lazyrich.probe.oneshot",
+    "ntk": "lazyrich.probe.oneshot",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
+    "richness": "lazyrich.probe.forecast",
 }
 
 __all__ = [
     "PRESETS",
+    "CentredOutput",
     "ConvergenceError",
     "GramState",
     "InputError",
@@ -46,28 +60,54 @@ __all__ = [
     "LinearNetwork",
     "MissingExtraError",
     "MomentData",
+    "NotFiniteError",
     "Power",
+    "Probe",
     "ScalingLaw",
+    "Thresholds",
     "__version__",
+    "at",
+    "coordinate_check",
     "descent",
+    "dial",
+    "every",
     "exponent_diagram",
     "fit_exponent",
     "fitted_phase",
     "flow",
+    "forecast",
     "learning_time",
+    "log_spaced",
     "mechanisms",
     "neurons",
+    "nfa",
+    "ntk",
     "order_parameters",
     "parameter_diagram",
+    "richness",
 ]
 
 if TYPE_CHECKING:
-    from lazyrich._errors import ConvergenceError, InputError, LazyRichError, MissingExtraError
+    from lazyrich._errors import (
+        ConvergenceError,
+        InputError,
+        LazyRichError,
+        MissingExtraError,
+        NotFiniteError,
+    )
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
     from lazyrich.phases.mechanisms import mechanisms
     from lazyrich.phases.order import fit_exponent, fitted_phase, order_parameters
     from lazyrich.phases.presets import PRESETS
     from lazyrich.phases.scaling import Power, ScalingLaw
+    from lazyrich.probe.centred import CentredOutput
+    from lazyrich.probe.coordinate import coordinate_check
+    from lazyrich.probe.dial import dial
+    from lazyrich.probe.forecast import forecast, richness
+    from lazyrich.probe.oneshot import nfa, ntk
+    from lazyrich.probe.probe import Probe
+    from lazyrich.probe.schedule import at, every, log_spaced
+    from lazyrich.probe.verdict import Thresholds
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
     from lazyrich.theory.flow import flow, learning_time
@@ -79,7 +119,14 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name not in _HOME:
         raise AttributeError(f"module 'lazyrich' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from lazyrich._errors import MissingExtraError
+
+        raise MissingExtraError("PyTorch", "torch") from error
 
 
 def __dir__() -> list[str]:

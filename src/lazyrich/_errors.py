@@ -2,6 +2,7 @@
 
     LazyRichError
     ├── InputError (also ValueError)     an argument is out of its range, or two do not fit together
+    │   └── NotFiniteError               a model or its output holds NaN or infinity
     ├── ConvergenceError                 a solver gave up; the message carries its own report
     └── MissingExtraError (also ImportError)  an optional dependency is not installed
 
@@ -17,6 +18,10 @@ class LazyRichError(Exception):
 
 class InputError(LazyRichError, ValueError):
     """An argument is out of its range, or two arguments do not fit together."""
+
+
+class NotFiniteError(InputError):
+    """A model, its output or its gradients hold NaN or infinity: nothing can be measured."""
 
 
 class ConvergenceError(LazyRichError):

@@ -10,6 +10,7 @@ from typer import Abort
 from typer.core import TyperGroup
 
 from lazyrich._errors import LazyRichError
+from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.solve import solve
@@ -47,7 +48,7 @@ def _sentence(error: Exception) -> str | None:
 
 
 app = typer.Typer(cls=_Group, add_completion=False, no_args_is_help=False, rich_markup_mode="rich")
-for command in (solve, phase, presets, diagram):
+for command in (solve, phase, presets, diagram, diagnose):
     app.command()(command)
 
 

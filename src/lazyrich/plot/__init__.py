@@ -4,8 +4,27 @@ Each function draws on Axes that it is given, or makes its own, and returns them
 """
 
 from lazyrich.plot.diagram import phase_diagram
+from lazyrich.plot.history import (
+    feature_ansatz,
+    forecast_and_outcome,
+    kernel_motion,
+    loss_curve,
+    mechanism_shares,
+)
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
 
-__all__ = ["figure", "mechanism_timeline", "phase_diagram", "save", "style", "trajectory"]
+__all__ = [
+    "feature_ansatz",
+    "figure",
+    "forecast_and_outcome",
+    "kernel_motion",
+    "loss_curve",
+    "mechanism_shares",
+    "mechanism_timeline",
+    "phase_diagram",
+    "save",
+    "style",
+    "trajectory",
+]

@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#6F7B81"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 
 _RC: Any = {

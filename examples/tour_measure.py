@@ -1,0 +1,120 @@
+"""The tour's second act: a network on digits, forecast, dialled lazy and rich, watched, diagnosed.
+
+The same ReLU network, from the same weights, learns scikit-learn's digits twice: `lazyrich.dial`
+sets its output scale and learning rate so that the richness ρ is 0.03, then 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lazyrich as lr
+from lazyrich import plot
+from lazyrich.probe.forecast import forecast
+from lazyrich.probe.probe import Probe
+from lazyrich.probe.schedule import every
+from lazyrich.study import Images, digits, mlp, training
+
+WIDTH = 128
+EPOCHS = 20
+BATCH = 64
+PER_CLASS = 10  # probe samples
+RICHNESS = {"lazy": 0.03, "rich": 10.0}
+LOSS: training.LossName = "mse"
+STEPS = EPOCHS * (1797 // BATCH)
+
+
+def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: Path) -> Probe:
+    """Dial, forecast, train under a probe's eyes, report."""
+    torch.manual_seed(seed)
+    network = mlp(images, WIDTH)
+    few = images.balanced(PER_CLASS, seed)
+    batch = few.x, training.targets(few, LOSS)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    model = lr.dial(network, optimizer, batch, LOSS, richness=RICHNESS[name]).model
+    optimizer.param_groups[0]["lr"] = training.learning_rate(forecast(model, batch, LOSS))
+    probe = Probe(model, batch, LOSS, samples=None, seed=seed)
+    probe.forecast(optimizer)
+    with probe.watch(optimizer, when=every(STEPS // 40)):
+        training.train(
+            model,
+            optimizer,
+            images,
+            loss=LOSS,
+            batch_size=BATCH,
+            epochs=EPOCHS,
+            seed=seed,
+            tick=tick,
+        )
+    probe.report(out / f"{name}.html")
+    return probe
+
+
+def accuracy(probe: Probe, images: Images) -> float:
+    """Share of the training digits that the network names right."""
+    with torch.no_grad():
+        guesses = probe.model(images.x).argmax(1)
+    return float((guesses == images.y).double().mean())
+
+
+def measured(name: str, probe: Probe, images: Images) -> dict[str, Any]:
+    """The numbers of one run."""
+    verdict, before = probe.verdict(), probe.forecasted
+    assert before is not None
+    return {
+        "asked_richness": RICHNESS[name],
+        "richness": before.richness,
+        "predicted_ntk_change": before.predicted_ntk_change,
+        "ntk_change": verdict.evidence["ntk_change"],
+        "ntk_change_interval": verdict.interval,
+        "kernel_distance": verdict.evidence["kernel_distance"],
+        "verdict": verdict.status,
+        "sentence": verdict.sentence,
+        "loss": probe.history.loss.values[[0, -1]].tolist(),
+        "accuracy": accuracy(probe, images),
+        "mechanisms": {
+            layer.name: [window.mechanism for window in layer.mechanisms]
+            for layer in verdict.layers
+        },
+        "overhead": probe.overhead,
+    }
+
+
+def draw(probes: dict[str, Probe], target: Path) -> None:
+    """Forecast and measured change of the kernel, and the loss, of both runs."""
+    made = plot.figure(1, 2, width=4.4, height=3.4)
+    kernel, loss = made.axes
+    histories = {name: probe.history.isel(step=slice(1, None)) for name, probe in probes.items()}
+    plot.trajectory(histories, "ntk_change", ax=kernel)
+    for line, probe in zip(kernel.get_lines(), probes.values(), strict=True):
+        assert probe.forecasted is not None
+        kernel.axhline(probe.forecasted.predicted_ntk_change, color=line.get_color(), ls="--")
+    kernel.set_title("change of the kernel; dashed: forecast")
+    plot.trajectory({name: probe.history for name, probe in probes.items()}, "loss", ax=loss)
+    for ax in made.axes:
+        ax.set_yscale("log")
+    plot.save(made, target)
+
+
+def measure(
+    out: Path, seed: int, progress: Callable[[str, int], Callable[[], object]]
+) -> dict[str, dict[str, Any]]:
+    """Both runs; writes `lazy.html`, `rich.html` and `measured.png` into the folder.
+
+    Args:
+        out: the folder.
+        seed: of weights, batches and probes.
+        progress: from a title and a number of steps to a function that is called after each.
+    """
+    images = digits()
+    probes = {
+        name: run(name, images, seed, progress(f"training: dialled {name}", STEPS), out)
+        for name in RICHNESS
+    }
+    with plot.style():
+        draw(probes, out / "measured.png")
+    return {name: measured(name, probe, images) for name, probe in probes.items()}

@@ -1,0 +1,101 @@
+"""Observables: pure functions of tensors that a probe has captured.
+
+Nothing here knows a module or a hook. Kernels keep the precision of their input; correlations,
+norms and differences are computed in float64, so that float32 networks lose nothing more.
+"""
+
+from lazyrich.observables.ansatz import (
+    agop,
+    ansatz_correlation,
+    correlation_with_error,
+    debiased_correlation,
+    haar_null,
+    nfm,
+    predicted_centred,
+    ptk,
+)
+from lazyrich.observables.ansatz_rows import Ansatz, ansatz_from_rows
+from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
+from lazyrich.observables.kernel import (
+    DenseFactor,
+    OuterFactor,
+    full_kernel,
+    kernel,
+    kernel_matvec,
+    traced_kernel,
+)
+from lazyrich.observables.kernel_change import (
+    effective_rank,
+    kernel_distance,
+    relative_change,
+    target_alignment,
+    trace_ratio,
+    velocity,
+)
+from lazyrich.observables.laziness import linearisation_error
+from lazyrich.observables.mechanism import (
+    LayerNorms,
+    Shares,
+    alignment,
+    decompose,
+    imbalance,
+    inter_layer_alignment,
+    layer_norms,
+)
+from lazyrich.observables.quadratic import quadratic_network_prediction
+from lazyrich.observables.sampled_kernel import (
+    block_squares,
+    change_interval,
+    resampled_sum,
+    resamples,
+    rotation_interval,
+    sampled_trace,
+)
+from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
+
+__all__ = [
+    "Ansatz",
+    "DenseFactor",
+    "LayerNorms",
+    "OuterFactor",
+    "Shares",
+    "agop",
+    "alignment",
+    "ansatz_correlation",
+    "ansatz_from_rows",
+    "backward_feature_cosine",
+    "block_squares",
+    "change_interval",
+    "cka",
+    "condensation",
+    "correlation_with_error",
+    "debiased_correlation",
+    "decompose",
+    "effective_rank",
+    "feature_speed",
+    "full_kernel",
+    "haar_null",
+    "imbalance",
+    "inter_layer_alignment",
+    "kernel",
+    "kernel_distance",
+    "kernel_matvec",
+    "layer_norms",
+    "linearisation_error",
+    "nfm",
+    "predicted_centred",
+    "ptk",
+    "quadratic_network_prediction",
+    "relative_change",
+    "resampled_sum",
+    "resamples",
+    "rotation_interval",
+    "sampled_trace",
+    "speed_from_angle",
+    "stable_rank",
+    "target_alignment",
+    "trace_ratio",
+    "traced_kernel",
+    "velocity",
+    "weight_movement",
+]

@@ -1,0 +1,180 @@
+"""The empirical neural tangent kernel from the factors of its Jacobian.
+
+A linear layer's part of the Jacobian is `∂f_ic/∂W = Σ_t g_ict h_itᵀ` over the positions t of
+sample i (pixels, tokens, repeated uses), so its kernel needs no Jacobian:
+`Θ_ic,jc' = Σ_ts (h_it·h_js)(g_ict·g_jsc')`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterFactor:
+    """Jacobian of one weight matrix, kept as its two factors.
+
+    Attributes:
+        inputs: `h`, (samples, positions, groups, inputs); a bias is one more input that is 1, a
+            learning rate η multiplies `h` by √η.
+        gradients: `g = ∂f_c/∂z`, (samples, outputs, positions, groups, neurons).
+    """
+
+    inputs: Float[Tensor, "n t groups d"]
+    gradients: Float[Tensor, "n k t groups m"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseFactor:
+    """Jacobian of parameters that have no factor form (norms, position vectors).
+
+    Attributes:
+        jacobian: `∂f_ic/∂θ_p`, times √η where a learning rate is wanted.
+    """
+
+    jacobian: Float[Tensor, "n k p"]
+
+
+Factor = OuterFactor | DenseFactor
+
+_DEFAULT_MEMORY = 2**30
+
+
+def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n k n k"]:
+    """One factor's part of the neural tangent kernel.
+
+    `Θ = J Jᵀ`; positions are paired or summed into per-sample gradients, whichever costs less.
+
+    Args:
+        factor: the factor of the Jacobian J.
+        memory: bytes that temporary arrays may take; the work is blocked to stay below.
+
+    Returns:
+        Θ, (samples, outputs, samples, outputs).
+
+    Example:
+        >>> h, g = torch.ones(2, 1, 1, 3), torch.ones(2, 1, 1, 1, 5)
+        >>> kernel(OuterFactor(inputs=h, gradients=g))[0, 0]
+        tensor([[15.],
+                [15.]])
+    """
+    if isinstance(factor, DenseFactor):
+        rows = factor.jacobian.flatten(0, 1)
+        n, k, _ = factor.jacobian.shape
+        return (rows @ rows.T).view(n, k, n, k)
+    n, k, t, groups, m = factor.gradients.shape
+    d = factor.inputs.shape[-1]
+    if groups == 1 and t == 1:
+        g = factor.gradients.reshape(n * k, m)
+        h = factor.inputs.reshape(n, d)
+        theta = (g @ g.T).view(n, k, n, k)
+        return theta.mul_((h @ h.T)[:, None, :, None])
+    pairs = n * n * t * t * (d + k * k * m)
+    sums = n * k * t * m * d + (n * k) ** 2 * m * d
+    if groups == 1 and pairs < sums:
+        return _kernel_by_pairs(factor, memory)
+    return _kernel_by_gradients(factor, memory)
+
+
+def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:
+    n, k, t, _, m = factor.gradients.shape
+    h = factor.inputs[:, :, 0].flatten(0, 1)  # (n t, d)
+    g = factor.gradients[:, :, :, 0]  # (n, k, t, m)
+    columns = g.reshape(n * k * t, m).T
+    theta = g.new_empty(n, k, n, k)
+    step = max(1, memory // (2 * k * t * n * k * t * g.element_size()))
+    for i in range(0, n, step):
+        block = g[i : i + step]
+        b = len(block)
+        gg = (block.reshape(b * k * t, m) @ columns).view(b, k, t, n, k, t)
+        hh = (h[i * t : (i + b) * t] @ h.T).view(b, 1, t, n, 1, t)
+        theta[i : i + b] = gg.mul_(hh).sum((2, 5))
+    return theta
+
+
+def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:
+    n, k, _, groups, m = factor.gradients.shape
+    d = factor.inputs.shape[-1]
+    h = factor.inputs.permute(0, 2, 1, 3)[:, None]  # (n, 1, groups, t, d)
+    g = factor.gradients.permute(0, 1, 3, 4, 2)  # (n, k, groups, m, t)
+    theta = g.new_zeros(n * k, n * k)
+    step = max(1, memory // (2 * n * k * groups * d * g.element_size()))
+    for j in range(0, m, step):  # a block of neurons at a time
+        rows = (g[:, :, :, j : j + step] @ h).reshape(n * k, -1)
+        theta.addmm_(rows, rows.T)
+    return theta.view(n, k, n, k)
+
+
+def full_kernel(
+    factors: Sequence[Factor], *, memory: int = _DEFAULT_MEMORY
+) -> Float[Tensor, "n k n k"]:
+    """Neural tangent kernel of all factors, `Θ = Σ_l Θ_l`.
+
+    Args:
+        factors: one factor a parameter block, at least one.
+        memory: bytes that temporary arrays may take.
+
+    Returns:
+        Θ, (samples, outputs, samples, outputs).
+    """
+    total = kernel(factors[0], memory=memory)
+    for factor in factors[1:]:
+        total += kernel(factor, memory=memory)
+    return total
+
+
+def traced_kernel(factor: Factor) -> Float[Tensor, "n n"]:
+    """One factor's kernel traced over the outputs, `Θ_ij = Σ_c Θ_ic,jc`.
+
+    Args:
+        factor: the factor of the Jacobian.
+
+    Returns:
+        (samples, samples): k² times smaller than the full kernel.
+    """
+    if isinstance(factor, DenseFactor):
+        rows = factor.jacobian.flatten(1)
+        return rows @ rows.T
+    h, g = factor.inputs, factor.gradients
+    n, k, t, groups, m = g.shape
+    d = h.shape[-1]
+    if groups == 1 and t * t * (d + k * m) < k * m * d:
+        hh = torch.einsum("itd,jsd->itjs", h[:, :, 0], h[:, :, 0])
+        gg = torch.einsum("iktm,jksm->itjs", g[:, :, :, 0], g[:, :, :, 0])
+        return (hh * gg).sum((1, 3))
+    theta = h.new_zeros(n, n)
+    for c in range(k):
+        rows = torch.einsum("itgm,itgd->igmd", g[:, c], h).flatten(1)
+        theta.addmm_(rows, rows.T)
+    return theta
+
+
+def kernel_matvec(factors: Sequence[Factor], vector: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Product of the kernel with a vector, without the kernel.
+
+    `Θv = J(Jᵀv)`, cost linear in samples × outputs.
+
+    Args:
+        factors: one factor a parameter block.
+        vector: v, (samples, outputs).
+
+    Returns:
+        Θv, (samples, outputs).
+    """
+    product = torch.zeros_like(vector)
+    for factor in factors:
+        if isinstance(factor, DenseFactor):
+            j = factor.jacobian.flatten(0, 1)
+            product += (j @ (j.T @ vector.flatten())).view_as(vector)
+            continue
+        h, g = factor.inputs, factor.gradients
+        pulled = torch.einsum("nk,nktgm->ntgm", vector, g)
+        step = torch.einsum("ntgm,ntgd->gmd", pulled, h)  # Jᵀv, shaped like W
+        moved = torch.einsum("gmd,ntgd->ntgm", step, h)
+        product += torch.einsum("nktgm,ntgm->nk", g, moved)
+    return product

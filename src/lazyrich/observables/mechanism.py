@@ -1,0 +1,171 @@
+"""Alignment, rescaling and gain: where a change of the output's size comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNorms:
+    """Norms of one layer over the probe batch, in the order in which layers act.
+
+    Attributes:
+        weight: `‖W‖_F`.
+        inputs: `‖h‖`, over all samples and positions.
+        preactivations: `‖z‖`, z the layer's output before its nonlinearity.
+    """
+
+    weight: float
+    inputs: float
+    preactivations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """Shares of `Δln‖f‖`; the sum of all entries is the change itself.
+
+    Attributes:
+        alignment: `Δln A_l`, one a layer.
+        rescaling: `Δln‖W_l‖_F`, one a layer.
+        gain: `Δln(‖h_{l+1}‖/‖z_l‖)`, one a layer; after the last layer it leads to the output.
+        input: `Δln‖h_1‖`, zero if the probe batch is the same.
+    """
+
+    alignment: Float[Tensor, " layers"]
+    rescaling: Float[Tensor, " layers"]
+    gain: Float[Tensor, " layers"]
+    input: float
+
+    @property
+    def total(self) -> float:
+        """The change of `ln‖f‖` that the shares add up to."""
+        return self.input + float((self.alignment + self.rescaling + self.gain).sum())
+
+
+@torch.no_grad()
+def layer_norms(
+    weight: Float[Tensor, "*w"], inputs: Float[Tensor, "*h"], preactivations: Float[Tensor, "*z"]
+) -> LayerNorms:
+    """Norms of one layer.
+
+    Args:
+        weight: W.
+        inputs: h, patches for a convolution.
+        preactivations: z.
+
+    Returns:
+        The three norms, in float64.
+    """
+    tensors = (weight, inputs, preactivations)
+    norms = (float(torch.linalg.vector_norm(x, dtype=torch.float64)) for x in tensors)
+    return LayerNorms(weight=next(norms), inputs=next(norms), preactivations=next(norms))
+
+
+def alignment(norms: LayerNorms) -> float:
+    """Alignment of a layer with its inputs, `A = ‖z‖ / (‖W‖_F ‖h‖)`.
+
+    Args:
+        norms: the layer's norms.
+
+    Returns:
+        Between 0 and 1 without a bias; NaN if a factor is zero.
+
+    Example:
+        >>> alignment(LayerNorms(weight=2.0, inputs=3.0, preactivations=6.0))
+        1.0
+    """
+    scale = norms.weight * norms.inputs
+    return norms.preactivations / scale if scale else float("nan")
+
+
+def decompose(
+    before: Sequence[LayerNorms], after: Sequence[LayerNorms], *, output: tuple[float, float]
+) -> Shares:
+    """Exact shares of every layer in the change of the output's size.
+
+    `Δln‖f‖ = Δln‖h_1‖ + Σ_l (Δln‖W_l‖ + Δln A_l + Δln(‖h_{l+1}‖/‖z_l‖))`, with `h_{L+1} = f`.
+
+    Args:
+        before: norms of all layers at the reference time, in forward order.
+        after: the same layers later.
+        output: `‖f‖` before and after.
+
+    Returns:
+        The shares; `Shares.total` equals `ln(output[1]/output[0])`.
+
+    Example:
+        >>> a = LayerNorms(weight=1.0, inputs=1.0, preactivations=0.5)
+        >>> b = LayerNorms(weight=2.0, inputs=1.0, preactivations=1.0)
+        >>> shares = decompose([a], [b], output=(0.5, 1.0))
+        >>> [round(float(s), 3) for s in (shares.rescaling, shares.alignment, shares.gain)]
+        [0.693, 0.0, 0.0]
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085, for two layers; derived here for any depth.
+    """
+    old, new = (_log_terms(norms, f) for norms, f in zip((before, after), output, strict=True))
+    return Shares(
+        rescaling=new[0] - old[0],
+        alignment=new[1] - old[1],
+        gain=new[2] - old[2],
+        input=float(new[3] - old[3]),
+    )
+
+
+def _log_terms(norms: Sequence[LayerNorms], output: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    table = [[layer.weight, layer.inputs, layer.preactivations] for layer in norms]
+    weight, inputs, preactivations = torch.tensor(table, dtype=torch.float64).log().T
+    last = torch.tensor([output], dtype=torch.float64).log()
+    gain = torch.cat([inputs[1:], last]) - preactivations
+    return weight, preactivations - weight - inputs, gain, inputs[0]
+
+
+@torch.no_grad()
+def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float:
+    """Alignment of two neighbouring layers, `ζ = ‖W₂W₁‖_F / (‖W₂‖_F ‖W₁‖_F)`.
+
+    Args:
+        upper: W₂, (outputs, hidden).
+        lower: W₁, (hidden, inputs).
+
+    Returns:
+        Between 0 and 1; NaN if a layer is zero.
+
+    Example:
+        >>> inter_layer_alignment(torch.ones(1, 4), torch.ones(4, 1))
+        1.0
+    """
+    a, b = upper.double(), lower.double()
+    return float((a @ b).norm() / (a.norm() * b.norm()))
+
+
+@torch.no_grad()
+def imbalance(
+    upper: Float[Tensor, "a b"],
+    lower: Float[Tensor, "b c"],
+    *,
+    lr_upper: float = 1.0,
+    lr_lower: float = 1.0,
+) -> float:
+    """Distance from balanced layers, `‖η₁W₂ᵀW₂ − η₂W₁W₁ᵀ‖_F`, conserved by flow in linear nets.
+
+    Args:
+        upper: W₂, (outputs, hidden).
+        lower: W₁, (hidden, inputs).
+        lr_upper: η₂, learning rate of the upper layer.
+        lr_lower: η₁, learning rate of the lower layer.
+
+    Returns:
+        A number ≥ 0.
+
+    Example:
+        >>> imbalance(torch.ones(1, 4), torch.ones(4, 1))
+        0.0
+    """
+    a, b = upper.double(), lower.double()
+    return float((lr_lower * a.T @ a - lr_upper * b @ b.T).norm())

@@ -1,0 +1,160 @@
+"""What a probe has measured, layer by layer, while a network trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from lazyrich.plot.mechanisms import COLOURS
+from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
+from lazyrich.quantities import VOCABULARY
+
+LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
+
+SHORT = {"ntk_change": "change", "kernel_distance": "rotation"}
+SHARES = (
+    ("alignment_share", "alignment  Δ ln A", BLUE, "-"),
+    ("rescaling_share", "rescaling  Δ ln‖W‖", VERMILION, "-"),
+    ("gain_share", "activation gain", GREY, "--"),
+)
+
+
+def mechanism_shares(
+    history: xr.Dataset,
+    layer: str,
+    *,
+    windows: tuple[tuple[str, float, float], ...] = (),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one layer's part in the change of ln‖f‖ since the start, mechanism by mechanism.
+
+    Args:
+        history: with dims `step` and `layer` and the variables `alignment_share`,
+            `rescaling_share` and, if measured, `gain_share`.
+        layer: its path.
+        windows: (mechanism, first step, last step) in which it acted, as bars.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    found = history.sel(layer=layer)
+    for name, label, colour, dashes in SHARES:
+        if name in found:
+            ax.plot(found.step, found[name], dashes, color=colour, label=label)
+    ax.axhline(0, color=BLACK, lw=0.5)
+    for level, (mechanism, start, stop) in enumerate(windows):
+        ax.plot(
+            [start, stop],
+            [0.03 + 0.05 * level] * 2,
+            transform=ax.get_xaxis_transform(),
+            color=COLOURS[mechanism],
+            lw=5,
+            solid_capstyle="butt",
+            alpha=0.5,
+        )
+    return _finished(ax, layer, "part in Δ ln‖f‖")
+
+
+def feature_ansatz(history: xr.Dataset, layer: str, *, ax: Axes | None = None) -> Axes:
+    """Draw one layer's NFA with its standard error and its null, and the centred NFA.
+
+    Args:
+        history: with dims `step` and `layer` and the variables `nfa` and, if measured, `stderr`,
+            `null` and `cnfa`.
+        layer: its path.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    found = history.sel(layer=layer)
+    if "stderr" in found:
+        low, high = found.nfa - found.stderr, found.nfa + found.stderr
+        ax.fill_between(found.step, low, high, color=BLUE, alpha=0.2, lw=0)
+    ax.plot(found.step, found.nfa, color=BLUE, label="NFA")
+    if "cnfa" in found:
+        ax.plot(found.step, found.cnfa, color=GREEN, label="centred NFA")
+    if "null" in found:
+        ax.plot(found.step, found.null, ":", color=BLACK, label="NFA by chance")
+    ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
+    return _finished(ax, layer, "correlation")
+
+
+def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw how far the NTK has moved since the start: in size, and in direction alone.
+
+    Args:
+        history: with the dim `step` and the variables `ntk_change` and, if measured,
+            `kernel_distance`, and their intervals `…_low`, `…_high`.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    for name, colour in (("ntk_change", BLUE), ("kernel_distance", PURPLE)):
+        if name in history:
+            _interval(ax, history, name, colour)
+            label = f"{SHORT[name]}  {VOCABULARY[name].symbol}"
+            ax.plot(history.step, _positive(history[name]), color=colour, label=label)
+    _logarithmic(ax)
+    return _finished(ax, "neural tangent kernel", "since the start")
+
+
+def loss_curve(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the loss on the probe's batch.
+
+    Args:
+        history: with the dim `step` and the variable `loss`.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    ax.plot(history.step, _positive(history.loss), color=BLACK)
+    _logarithmic(ax)
+    return _finished(ax, "loss on the probe batch", "loss")
+
+
+def forecast_and_outcome(
+    history: xr.Dataset, predicted: float, stderr: float = 0.0, *, ax: Axes | None = None
+) -> Axes:
+    """Draw the NTK change that was forecast beside the one that came.
+
+    Args:
+        history: with the dim `step` and the variable `ntk_change`.
+        predicted: the forecast change, ‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖.
+        stderr: its standard error.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    if np.isfinite(predicted) and predicted > 0:
+        ax.axhline(predicted, color=VERMILION, ls="--", label="forecast: one virtual step")
+        ax.axhspan(
+            max(predicted - stderr, LEAST), predicted + stderr, color=VERMILION, alpha=0.15, lw=0
+        )
+    _interval(ax, history, "ntk_change", BLUE)
+    ax.plot(history.step, _positive(history.ntk_change), color=BLUE, label="measured")
+    _logarithmic(ax)
+    return _finished(ax, "forecast against outcome", "change of the NTK  ‖ΔΘ‖/‖Θ₀‖")
+
+
+def _interval(ax: Axes, history: xr.Dataset, name: str, colour: str) -> None:
+    low, high = f"{name}_low", f"{name}_high"
+    if low in history and high in history:
+        below, above = _positive(history[low]), _positive(history[high])
+        ax.fill_between(history.step, below, above, color=colour, alpha=0.2, lw=0)
+
+
+def _logarithmic(ax: Axes) -> None:
+    """A logarithmic axis, if there is anything that it can show."""
+    if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.get_lines()):
+        ax.set_yscale("log")
+
+
+def _positive(values: xr.DataArray) -> xr.DataArray:
+    return values.where(values > LEAST * float(abs(values).max()))
+
+
+def _finished(ax: Axes, title: str, ylabel: str) -> Axes:
+    ax.set_title(title)
+    ax.set_xlabel("step")
+    ax.set_ylabel(ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()
+    return ax

@@ -1,0 +1,285 @@
+"""One forward pass seen from inside: inputs, pre-activations, weights and gradients of all layers.
+
+Hooks live only during that forward pass. The graph is kept, so that every observable draws its
+backward passes from the same capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lazyrich._errors import InputError
+from lazyrich.probe import layers
+from lazyrich.probe.isolation import (
+    Batch,
+    batch_size,
+    dense_gradient,
+    leaves_of,
+    run,
+    undisturbed,
+    unwrap,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        inputs: what it was given, detached; for a norm, already normalised.
+        outputs: what it returned, detached.
+        edge: where gradients on its output are read from the graph.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    edge: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A module and its calls in one forward pass; several calls are more positions.
+
+    Attributes:
+        name: the path in `named_modules()`.
+        module: the module, for its geometry; its tensors are not touched.
+        weight: the weight that acted, after parametrizations, detached; None for a norm without.
+        calls: at least one.
+    """
+
+    name: str
+    module: nn.Module
+    weight: Tensor | None
+    calls: tuple[Call, ...]
+
+    @property
+    def inputs(self) -> layers.Rows:
+        """`h`, one vector a sample, position and group (patches for a convolution)."""
+        rows = [layers.input_rows(self.module, call.inputs) for call in self.calls]
+        return torch.cat(rows, 1) if len(rows) > 1 else rows[0]
+
+    @property
+    def preactivations(self) -> layers.Rows:
+        """`z = W h + b`, in the layout of `inputs`."""
+        return self.rows([call.outputs for call in self.calls])
+
+    @property
+    def matrix(self) -> Float[Tensor, "m d"]:
+        """W; block diagonal over the groups of a grouped convolution."""
+        assert self.weight is not None  # linear layers have one
+        blocks = layers.weight_rows(self.module, self.weight)
+        return blocks[0] if len(blocks) == 1 else torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+
+    def rows(self, outputs: Sequence[Tensor]) -> layers.Rows:
+        """Tensors shaped like the calls' outputs, such as gradients, as rows."""
+        rows = [layers.output_rows(self.module, output) for output in outputs]
+        return torch.cat(rows, 1) if len(rows) > 1 else rows[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """What one forward pass left behind; holds the graph as long as it lives.
+
+    Attributes:
+        model: the plain module that ran.
+        batch: its input.
+        leaves: the copies of parameters and buffers that it ran on.
+        outputs: f, (samples, outputs), with its graph.
+        shape: of the outputs as the model gave them.
+        layers: linear layers and convolutions in forward order.
+        small: norms and embeddings, which have parameters but no weight matrix to study.
+        skipped: every other module with parameters, and why it is not among the layers.
+        readout: name of the layer whose pre-activation is the output itself, if any.
+    """
+
+    model: nn.Module
+    batch: Batch
+    leaves: dict[str, Tensor]
+    outputs: Float[Tensor, "n k"]
+    shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    small: tuple[Layer, ...]
+    skipped: dict[str, str]
+    readout: str | None
+
+    def gradients(self, direction: Float[Tensor, "n k"]) -> list[list[Tensor]]:
+        """Gradients of `Σ_c v_ic f_ic` at all outputs of all layers, by one backward pass.
+
+        Args:
+            direction: v, (samples, outputs).
+
+        Returns:
+            For each of `layers`, then `small`, one tensor a call, shaped like its output.
+        """
+        return self.backward(direction, ())[0]
+
+    def backward(
+        self, direction: Float[Tensor, "n k"], names: Sequence[str]
+    ) -> tuple[list[list[Tensor]], dict[str, Tensor]]:
+        """The same, with gradients of the named parameters, summed over samples."""
+        every = (*self.layers, *self.small)
+        calls = [(layer.name, call) for layer in every for call in layer.calls]
+        wanted = [call.edge for _, call in calls] + [self.leaves[name] for name in names]
+        if not wanted:
+            return [], {}
+        with torch.inference_mode(False):
+            found = torch.autograd.grad(
+                self.outputs, wanted, direction.clone(), retain_graph=True, allow_unused=True
+            )
+        like = [call.outputs for _, call in calls] + [self.leaves[name] for name in names]
+        labels = [name for name, _ in calls] + list(names)
+        at = map(dense_gradient, found, like, labels)
+        at_layers = [[next(at) for _ in layer.calls] for layer in every]
+        return at_layers, dict(zip(names, at, strict=True))
+
+    def exact_directions(self) -> Iterator[Float[Tensor, "n k"]]:
+        """One direction for each output: all of the Jacobian."""
+        for c in range(self.outputs.shape[1]):
+            direction = torch.zeros_like(self.outputs)
+            direction[:, c] = 1
+            yield direction
+
+    def probe_directions(self, count: int, *, seed: int) -> Iterator[Float[Tensor, "n k"]]:
+        """Random signs, independent for every sample and output: unbiased sketches."""
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            signs = torch.randint(0, 2, self.outputs.shape, generator=generator) * 2 - 1
+            yield signs.to(self.outputs)
+
+
+def capture(model: nn.Module, x: Batch) -> Capture:
+    """Run the model once and keep what its layers saw.
+
+    Measured in evaluation mode: dropout is off and BatchNorm uses its running statistics, whatever
+    mode the model is in. The model, its gradients, buffers, hooks and all random generators stay
+    as they are, also after an error.
+
+    Args:
+        model: any module; compiled and data-parallel wrappers are looked through.
+        x: a batch as the model takes it: a tensor, a sequence of arguments or a mapping of keyword
+            arguments; the first dimension counts samples.
+
+    Returns:
+        The capture. Nothing is dropped silently: see `Capture.skipped`.
+
+    Raises:
+        InputError: no parameters, an empty batch, NaN in data or weights, an output without a row
+            a sample or without a gradient, BatchNorm without running statistics.
+
+    Example:
+        >>> seen = capture(nn.Sequential(nn.Linear(3, 4), nn.Tanh()), torch.ones(2, 3))
+        >>> [(layer.name, tuple(layer.inputs.shape)) for layer in seen.layers]
+        [('0', (2, 1, 1, 3))]
+    """
+    model = unwrap(model)
+    samples = batch_size(x)
+    _refuse_coupling(model)
+    calls: dict[str, list[Call]] = {}
+    weights: dict[str, Tensor | None] = {}
+    returned: dict[int, tuple[str, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
+    with undisturbed(model):
+        leaves = leaves_of(model)
+        with _hooks(model, calls, weights, returned):
+            outputs, raw, shape = run(model, leaves, x, samples=samples)
+        found, skipped = _sort(model, calls, weights, samples)
+    if not outputs.requires_grad:
+        raise InputError(
+            "the model's output must have a gradient, got one that is cut off from all layers. "
+            "Does its forward run under `torch.no_grad()` or detach the result?"
+        )
+    readout = returned.get(id(raw))
+    return Capture(
+        model=model,
+        batch=x,
+        leaves=leaves,
+        outputs=outputs,
+        shape=shape,
+        layers=tuple(layer for layer in found if layers.is_linear(layer.module)),
+        small=tuple(layer for layer in found if not layers.is_linear(layer.module)),
+        skipped=skipped,
+        readout=readout[0] if readout else None,
+    )
+
+
+@contextmanager
+def _hooks(
+    model: nn.Module,
+    calls: dict[str, list[Call]],
+    weights: dict[str, Tensor | None],
+    returned: dict[int, tuple[str, Tensor]],
+) -> Iterator[None]:
+    def watch(name: str, module: nn.Module) -> Any:  # noqa: ANN401 - torch's hook type
+        def hook(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:  # noqa: ANN401
+            # below frozen layers nothing has a graph: begin one here
+            z = output if output.requires_grad else output.detach().requires_grad_()
+            weight = getattr(module, "weight", None)
+            h = (args[0] if args else next(iter(kwargs.values()))).detach()
+            if weight is None or not weight.requires_grad:
+                h = h.clone()  # autograd does not guard it against later in-place changes
+            edge = torch.autograd.graph.get_gradient_edge(z)
+            calls.setdefault(name, []).append(Call(inputs=h, outputs=z.detach(), edge=edge))
+            weights[name] = None if weight is None else weight.detach()
+            passed_on = z.clone()  # an in-place activation must not change z
+            returned[id(passed_on)] = (name, passed_on)
+            return passed_on
+
+        return module.register_forward_hook(hook, with_kwargs=True)
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if layers.is_captured(module):
+                stack.callback(watch(name, module).remove)
+        yield
+
+
+def _sort(
+    model: nn.Module,
+    calls: dict[str, list[Call]],
+    weights: dict[str, Tensor | None],
+    samples: int,
+) -> tuple[list[Layer], dict[str, str]]:
+    """Layers in forward order, and the reason for every module that is not among them."""
+    modules = dict(model.named_modules())
+    found, skipped = [], {}
+    for name, seen in calls.items():
+        module = modules[name]
+        reasons = (layers.misfit(module, call.inputs, samples) for call in seen)
+        reason = next((r for r in reasons if r), None)
+        if reason:
+            skipped[name] = reason
+            continue
+        if layers.is_norm(module):
+            seen = [replace(c, inputs=layers.normalised(module, c.inputs)) for c in seen]
+        found.append(Layer(name=name, module=module, weight=weights[name], calls=tuple(seen)))
+    for name, module in modules.items():
+        if name not in calls and next(module.parameters(recurse=False), None) is not None:
+            skipped[name] = _reason(module)
+    for layer in found:
+        if not layers.is_linear(layer.module):
+            skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
+    return found, skipped
+
+
+def _reason(module: nn.Module) -> str:
+    kind = type(module).__name__
+    if isinstance(module, nn.MultiheadAttention):
+        return "MultiheadAttention applies its weights without calling a module"
+    if layers.is_captured(module):
+        return "its forward was not called; its parameters, if used, are used by another module"
+    return f"{kind} is not a plain Linear or Conv1d/2d/3d"
+
+
+def _refuse_coupling(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise InputError(
+                f"`{name}` must keep running statistics, got track_running_stats=False: its output "
+                "for one sample depends on the others, so that no per-sample gradient exists."
+            )

@@ -1,0 +1,335 @@
+"""A coordinate check that concludes: which phase does a family of networks fall into with width?
+
+Trains the networks of a factory `width -> model` for a few steps, fits how activations, updates
+and the change of the NTK scale with width, and says what the exponents mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Shaped
+from scipy.stats import linregress, t
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from lazyrich._errors import InputError
+from lazyrich.probe.forecast import measured_richness, start_of_training
+from lazyrich.probe.losses import Loss, OutputLoss
+from lazyrich.probe.network import Network, Parameters, layer_outputs, untouched
+from lazyrich.probe.tangent import directions, how_many, kernel_change, root_of_ratio
+from lazyrich.quantities import VOCABULARY
+
+OptimizerFactory = Callable[[nn.Module, int], Optimizer]
+"""`(model, width) -> optimizer`, so that learning rates can follow the width."""
+
+THRESHOLD = 0.25  # half-way between the kernel phase's slowest exponent, −1/2, and 0
+
+_BY_LAYER = ("activation_size", "feature_update")
+_FITTED = ("output_size", "progress", "richness", "ntk_change")
+_OF_NETWORK = (*_FITTED, "loss_ratio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinateCheck:
+    """What the width does to training. `print` it.
+
+    Attributes:
+        phase: `"frozen"`, `"kernel"`, `"feature"`, `"unstable"` or `"cannot tell"`.
+        sentence: the phase with its reasons, in words.
+        data: `activation_size` and `feature_update` (width × seed × layer); `output_size`,
+            `progress`, `richness`, `ntk_change` and `loss_ratio` (width × seed); for all but the
+            last the fitted `*_exponent`, with its interval (`bound`: low, estimate, high).
+    """
+
+    phase: str
+    sentence: str
+    data: xr.Dataset
+
+    def __str__(self) -> str:
+        margin = max(len("whole network"), *(len(name) for name in self.data.layer.values))
+        lines = [self.sentence, f"{'':{margin}}   width exponents"]
+        for name in _FITTED:
+            lines.append(f"{'whole network':{margin}}   {name} {_interval(self.data, name)}")
+        for layer in self.data.layer.values:
+            row = self.data.sel(layer=layer)
+            words = ", ".join(f"{name} {_interval(row, name)}" for name in _BY_LAYER)
+            lines.append(f"{layer or '(model)':{margin}}   {words}")
+        return "\n".join(lines)
+
+
+def coordinate_check(
+    factory: Callable[[int], nn.Module],
+    batch: tuple[Any, Any] | list[Any],
+    loss: Loss = "mse",
+    *,
+    widths: Sequence[int],
+    optimizer: OptimizerFactory | float,
+    steps: int = 10,
+    seeds: int = 10,
+    confidence: float = 0.95,
+    threshold: float = THRESHOLD,
+    probes: int = 16,
+) -> CoordinateCheck:
+    """Fit the width exponents of a family of networks and say which phase they mean.
+
+    Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
+    covers the slope between the two largest widths. The output's
+    progress, in units of the way that it has to go, decides first: falling with width is frozen;
+    growing, or a loss that rises, is unstable. If it stays, the forecast ρ and the measured
+    relative change of the NTK decide: falling is the kernel (lazy) phase, not falling is feature
+    learning. If the two contradict each other (as they can at small widths, where the random part
+    of the change also falls), or their intervals cover the threshold, the answer is
+    `"cannot tell"`.
+
+    Args:
+        factory: makes the model of a given width, freshly initialised.
+        batch: `(inputs, targets)`, the same for every width; trained on full batch.
+        loss: as in `forecast`.
+        widths: at least 3 different widths; two decades are better than one.
+        optimizer: a factory `(model, width) -> optimizer`, or the learning rate of plain SGD.
+        steps: training steps before the second look; enough for the loss to move visibly.
+        seeds: random initialisations per width.
+        confidence: of the intervals.
+        threshold: exponents between −threshold and threshold count as zero.
+        probes: random output directions for the NTK.
+
+    Returns:
+        The phase, a sentence and the data.
+
+    Raises:
+        InputError: too few widths, seeds or steps; layers whose names change with width.
+
+    Example:
+        >>> def standard(width):
+        ...     return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        >>> x = torch.tensor([[1.0, 0.5], [-0.3, 1.0]])
+        >>> rates = lambda model, width: SGD(model.parameters(), lr=1 / width)
+        >>> widths = (32, 128, 512)
+        >>> check = coordinate_check(standard, (x, x[:, :1]), widths=widths, optimizer=rates)
+        >>> check.phase
+        'kernel'
+
+    Reference:
+        Coordinate checks: Yang et al., Tensor Programs V, arXiv:2203.03466; the phases: Xu &
+        Ziyin, arXiv:2401.07085.
+    """
+    if len(set(widths)) < 3 or min(widths) < 1:
+        raise InputError(
+            f"`widths` must hold at least 3 different positive widths to fit an exponent with an "
+            f"interval, got {tuple(widths)}."
+        )
+    if steps < 1 or seeds < 1:
+        raise InputError(f"`steps` and `seeds` must be ≥ 1, got {steps} and {seeds}.")
+    if not 0 < confidence < 1:
+        raise InputError(f"`confidence` must lie between 0 and 1, got {confidence:g}.")
+    make = optimizer if callable(optimizer) else _plain_sgd(float(optimizer))
+    runs = {
+        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, probes))
+        for width in sorted(set(widths))
+        for seed in range(seeds)
+    }
+    data = _with_exponents(_dataset(runs), confidence)
+    phase, sentence = _conclude(data, threshold)
+    data.attrs |= {"phase": phase, "sentence": sentence}
+    return CoordinateCheck(phase=phase, sentence=sentence, data=data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    layers: dict[str, tuple[float, float]]  # activation size, feature update
+    output_size: float
+    progress: float
+    richness: float
+    ntk_change: float
+    loss_ratio: float
+
+
+def _plain_sgd(rate: float) -> OptimizerFactory:
+    return lambda model, width: SGD(model.parameters(), lr=rate)
+
+
+def _run(
+    factory: Callable[[int], nn.Module],
+    make: OptimizerFactory,
+    batch: tuple[Any, Any] | list[Any],
+    loss: Loss,
+    setting: tuple[int, int, int, int],
+) -> _Run:
+    """One network: forecast, look, train, look again."""
+    width, seed, steps, probes = setting
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = factory(width)
+        optimizer = make(model, width)
+        start = start_of_training(model, batch, loss, optimizer, probes)
+        network, outputs = start.network, start.outputs
+        theta = {name: p.clone() for name, p in network.theta.items()}
+        number = how_many(outputs, probes, exact=False)
+        with untouched(network.module):
+            before = layer_outputs(network, theta)
+            richness = measured_richness(start, number, seed)[0]
+        moved = _train(network, optimizer, start.loss, steps, outputs)
+    end = {n: p.detach() for n, p in network.module.named_parameters() if n in theta}
+    with untouched(network.module):
+        after, final = layer_outputs(network, end), network(end)
+        es = directions(outputs, number, seed)
+        change = kernel_change(network, theta, end, _rates(network, optimizer), es)
+    layers = {
+        layer: (_rms(old), _rms([b - a for a, b in zip(old, after[layer], strict=True)]))
+        for layer, old in before.items()
+    }
+    return _Run(
+        layers=layers,
+        richness=richness,
+        output_size=_rms([outputs]),
+        progress=max(moved, (final - outputs).double().norm().item()) / start.way,
+        ntk_change=root_of_ratio(*change, exact=True)[0],
+        loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
+    )
+
+
+def _train(
+    network: Network, optimizer: Optimizer, loss: OutputLoss, steps: int, initial: Tensor
+) -> float:
+    """Full-batch steps in the model's own mode; the largest change of the output on the way."""
+    largest = 0.0
+    for _ in range(steps):
+        optimizer.zero_grad()
+        theta: Parameters = {
+            n: p for n, p in network.module.named_parameters() if n in network.theta
+        }
+        outputs = network(theta)
+        largest = max(largest, (outputs.detach() - initial).double().norm().item())
+        loss(outputs).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return largest
+
+
+def _rates(network: Network, optimizer: Optimizer) -> Parameters:
+    """The learning rate of each parameter's group; 0 for those that are not trained."""
+    rate = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+    return {
+        name: torch.as_tensor(rate.get(id(p), 0.0))
+        for name, p in network.module.named_parameters()
+        if name in network.theta
+    }
+
+
+def _rms(tensors: Sequence[Tensor]) -> float:
+    flat = torch.cat([x.detach().double().reshape(-1) for x in tensors])
+    return flat.square().mean().sqrt().item()
+
+
+def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
+    widths, seeds = sorted({w for w, _ in runs}), sorted({s for _, s in runs})
+    layers = list(next(iter(runs.values())).layers)
+    for (width, _), run in runs.items():
+        if list(run.layers) != layers:
+            raise InputError(
+                f"the layers must have the same names at every width, got {list(run.layers)} at "
+                f"width {width} and {layers} at width {widths[0]}. Let the width change sizes only."
+            )
+    grid = [[runs[w, s] for s in seeds] for w in widths]
+    by_layer = np.array([[[run.layers[layer] for layer in layers] for run in row] for row in grid])
+    whole = np.array(
+        [[[getattr(run, name) for name in _OF_NETWORK] for run in row] for row in grid]
+    )
+    data = {
+        name: (("width", "seed", "layer"), by_layer[..., i]) for i, name in enumerate(_BY_LAYER)
+    }
+    more = {name: (("width", "seed"), whole[..., i]) for i, name in enumerate(_OF_NETWORK)}
+    dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
+    for name in dataset.data_vars:
+        dataset[name].attrs = VOCABULARY[str(name)].attrs
+    return dataset
+
+
+def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
+    """Add slope and interval of ln q against ln width, over all widths and seeds."""
+    for name in (*_BY_LAYER, *_FITTED):
+        exponent = xr.apply_ufunc(
+            lambda q: _slope(data.width.values, q, confidence),
+            data[name],
+            input_core_dims=[["width", "seed"]],
+            output_core_dims=[["bound"]],
+            vectorize=True,
+        )
+        exponent.attrs = {"long_name": f"width exponent of the {name}", "units": "1"}
+        data[f"{name}_exponent"] = exponent
+    return data.assign_coords(bound=["low", "estimate", "high"])
+
+
+def _slope(
+    widths: Shaped[np.ndarray, "width"], q: Float[np.ndarray, "width seed"], confidence: float
+) -> Float[np.ndarray, "3"]:
+    """Least squares in logarithms: low, estimate, high.
+
+    The interval also covers the slope between the two largest widths: where the line is still
+    bent, the exponent is that uncertain.
+    """
+    x = np.log(np.broadcast_to(widths[:, None], q.shape))
+    good = np.isfinite(q) & (q > 0)
+    filled = np.flatnonzero(good.any(axis=1))
+    if len(filled) < 3:
+        return np.full(3, np.nan)
+    line = linregress(x[good], np.log(q[good]))
+    half = t.ppf((1 + confidence) / 2, good.sum() - 2) * line.stderr
+    last, top = (np.log(q[i][good[i]]).mean() for i in filled[-2:])
+    bent = (top - last) / (x[filled[-1], 0] - x[filled[-2], 0])
+    low, high = min(line.slope - half, bent), max(line.slope + half, bent)
+    return np.array([low, line.slope, high])
+
+
+def _conclude(data: xr.Dataset, threshold: float) -> tuple[str, str]:
+    rising = ~(data.loss_ratio.values <= 1)  # NaN counts
+    broken = data.width.values[rising.mean(axis=1) > 0.5]
+    if len(broken) and broken[0] == data.width.values[0]:
+        return "cannot tell", (
+            f"Cannot tell: training raises the loss at the smallest width {broken[0]} already. "
+            "Lower the learning rate."
+        )
+    if len(broken):
+        return "unstable", (
+            f"Unstable with growing width: training raises the loss from width {broken[0]} on, "
+            "but not below."
+        )
+    low, _, high = data.progress_exponent.values
+    moved = f"the progress of the output scales as width^{_interval(data, 'progress')}"
+    if data.output_size_exponent.values[0] > threshold:
+        moved += f" (the initial output itself as width^{_interval(data, 'output_size')})"
+    if low > threshold:
+        return "unstable", f"Unstable with growing width: {moved}."
+    if high < -threshold:
+        return "frozen", f"Frozen with growing width: {moved}, nothing is learned in the limit."
+    if not (low >= -threshold and high <= threshold):
+        return "cannot tell", f"Cannot tell: {moved}. Use more seeds or a wider range of widths."
+    trends = {_trend(data, name, threshold) for name in ("richness", "ntk_change")} - {"unclear"}
+    evidence = (
+        f"{moved}, the forecast ρ as width^{_interval(data, 'richness')}, the measured relative "
+        f"change of the NTK as width^{_interval(data, 'ntk_change')}"
+    )
+    if trends == {"falls"}:
+        return "kernel", f"Kernel (lazy) phase: {evidence}."
+    if trends == {"stays"}:
+        return "feature", f"Feature learning at any width: {evidence}."
+    return "cannot tell", (
+        f"Cannot tell kernel phase from feature learning: {evidence}. "
+        "Use more seeds, more steps or a wider range of widths."
+    )
+
+
+def _trend(data: xr.Dataset, name: str, threshold: float) -> str:
+    """Whether a quantity falls with width, does not, or cannot be told."""
+    low, _, high = data[f"{name}_exponent"].values
+    return "falls" if high < -threshold else "stays" if low > -threshold else "unclear"
+
+
+def _interval(data: xr.Dataset, name: str) -> str:
+    low, estimate, high = data[f"{name}_exponent"].values
+    return f"{estimate:.2f} ({low:.2f} to {high:.2f})"

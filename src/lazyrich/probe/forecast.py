@@ -1,0 +1,304 @@
+"""Forecast before the first step: how rich will this network's training be?
+
+    ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F
+
+the relative displacement of the tangent features that fitting the data will ask for. On the
+two-layer linear network with zero initial output ρ is the order parameter F of its phase diagram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import grad
+from torch.optim import Optimizer
+
+from lazyrich._errors import InputError
+from lazyrich.probe.losses import Loss, OutputLoss, output_loss, slope_and_curvature
+from lazyrich.probe.network import Network, as_network, untouched
+from lazyrich.probe.step import Step, gradient_step, next_step
+from lazyrich.probe.tangent import (
+    directions,
+    how_many,
+    kernel_change,
+    motion_by_layer,
+    root_of_ratio,
+    velocity_of_outputs,
+)
+
+LAZY_BELOW = 0.1
+RICH_FROM = 1.0
+NEGLIGIBLE_OUTPUT = 1e-4  # relative to the way that the outputs have to travel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerShare:
+    """One layer's part in the forecast.
+
+    Attributes:
+        motion: its share of ‖dJ̃/dt‖², hence of ρ²; the shares of all layers add up to 1.
+        kernel: its share of ‖J̃‖², the trace of the kernel; these add up to 1, too.
+    """
+
+    motion: float
+    kernel: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What training will do to the features, known before the first step. `print` it.
+
+    Attributes:
+        richness: ρ ≥ 0; ≪ 1 is lazy, ≳ 1 is rich.
+        stderr: its standard error over the random output directions; 0 if the norms are exact.
+        time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
+            learning rate 1).
+        layers: the share of every layer, by its path in `named_modules()`.
+        predicted_ntk_change: ‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖ after one virtual step to the fitted point.
+            It follows the directions that are learned first; training on to a small loss was
+            measured to change the NTK some 5 to 80 times as much.
+        ntk_change_stderr: its standard error; 0 if exact.
+        initial_loss: the loss before training.
+        notes: what else one has to know, in sentences.
+    """
+
+    richness: float
+    stderr: float
+    time_to_fit: float
+    layers: Mapping[str, LayerShare]
+    predicted_ntk_change: float
+    ntk_change_stderr: float
+    initial_loss: float
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.richness < LAZY_BELOW:
+            verdict = "lazy: the network will stay close to its linearisation"
+        elif self.richness < RICH_FROM:
+            verdict = "between lazy and rich: the features will move somewhat"
+        else:
+            verdict = "rich: the features will be learned"
+        lines = [
+            f"Richness ρ = {_with_error(self.richness, self.stderr)}, {verdict}.",
+            "The NTK changes by "
+            f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size in one "
+            "virtual step to the fitted point; directions that are learned later add to that.",
+            f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g}.",
+            f"{'share of':>{self._margin}}   motion   kernel",
+        ]
+        lines += [
+            f"{name or '(the model itself)':>{self._margin}}   {s.motion:6.1%}   {s.kernel:6.1%}"
+            for name, s in self.layers.items()
+        ]
+        return "\n".join([*lines, *self.notes])
+
+    @property
+    def _margin(self) -> int:
+        return max(8, *(len(name or "(the model itself)") for name in self.layers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network at the start of its training: everything that ρ is made of, except the norms.
+
+    Attributes:
+        network: the model on the batch.
+        loss: the loss as a function of the outputs.
+        step: velocity v and rates η.
+        outputs: f.
+        time_to_fit: τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩, in units of the step.
+        way: ‖τḟ‖, how far the outputs have to travel.
+    """
+
+    network: Network
+    loss: OutputLoss
+    step: Step
+    outputs: Tensor
+    time_to_fit: float
+    way: float
+
+
+def forecast(
+    model: nn.Module,
+    batch: tuple[Any, Any] | list[Any],
+    loss: Loss = "mse",
+    *,
+    optimizer: Optimizer | None = None,
+    exact: bool = False,
+    probes: int = 16,
+    seed: int = 0,
+) -> Forecast:
+    """Forecast how rich the training of a model will be, before its first step.
+
+    ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F, with the tangent features J̃ = J·diag(√η), moving along the
+    optimiser's own first step v, and the time to fit τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩ (r, H: first and
+    second derivative of the loss by the outputs; ḟ = Jv). A factor on the loss or on all learning
+    rates cancels; only ratios of learning rates matter. The model is left bitwise as it was.
+
+    Args:
+        model: any `torch.nn.Module`; measured in eval mode.
+        batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
+            dict of keyword arguments. The first dimension of the outputs counts the samples.
+        loss: `"mse"` (L = E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
+        optimizer: SGD, Adam or AdamW; None is gradient descent with equal learning rates.
+        exact: norms by a loop over all outputs instead of random directions.
+        probes: number of random output directions, ≥ 2; each costs some four gradients.
+        seed: of the random directions.
+
+    Returns:
+        The forecast.
+
+    Raises:
+        InputError: a batch, loss, model or optimiser that do not fit together; nothing to learn.
+
+    Example:
+        >>> import torch
+        >>> u = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+        >>> w = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+        >>> net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False)).double()
+        >>> net[0].weight.data, net[1].weight.data = w, u
+        >>> x = torch.ones(1, 1, dtype=torch.float64)
+        >>> forecast(net, (x, 3 * x)).richness  # F = B/(A ½(P + Q)) = 12/(4 · 1)
+        3.0
+
+    Reference:
+        The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
+    """
+    start = start_of_training(model, batch, loss, optimizer, probes)
+    with untouched(start.network.module):
+        number = how_many(start.outputs, probes, exact)
+        rho, error, layers = measured_richness(start, number, seed)
+        network, step, tau = start.network, start.step, start.time_to_fit
+        fitted = {name: p + tau * step.velocity[name] for name, p in network.theta.items()}
+        es = directions(start.outputs, number, seed + 1)
+        changes = kernel_change(network, network.theta, fitted, step.rates, es)
+        change, change_error = root_of_ratio(*changes, exact=number is None)
+        return Forecast(
+            richness=rho,
+            stderr=error,
+            time_to_fit=tau,
+            layers=layers,
+            predicted_ntk_change=change,
+            ntk_change_stderr=change_error,
+            initial_loss=start.loss(start.outputs).item(),
+            notes=(*network.notes, *step.notes, *_remarks(start, change)),
+        )
+
+
+def richness(
+    model: nn.Module,
+    batch: tuple[Any, Any] | list[Any],
+    loss: Loss = "mse",
+    *,
+    optimizer: Optimizer | None = None,
+    exact: bool = False,
+    probes: int = 16,
+    seed: int = 0,
+) -> float:
+    """The richness number ρ alone; see `forecast` for its meaning and the arguments.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 64), nn.Tanh(), nn.Linear(64, 1))
+        >>> x = torch.randn(8, 3)
+        >>> 0.01 < richness(net, (x, x[:, :1])) < 1
+        True
+    """
+    start = start_of_training(model, batch, loss, optimizer, probes)
+    with untouched(start.network.module):
+        return measured_richness(start, how_many(start.outputs, probes, exact), seed)[0]
+
+
+def start_of_training(
+    model: nn.Module,
+    batch: Any,  # noqa: ANN401 - checked here
+    loss: Loss,
+    optimizer: Optimizer | None,
+    probes: int,
+) -> Start:
+    """Check everything that the user gave, and take the first step's measures.
+
+    Raises:
+        InputError: see `forecast`.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InputError(
+            f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
+            "Pass the inputs and the targets of one batch."
+        )
+    if probes < 2:
+        raise InputError(f"`probes` must be ≥ 2 to have a standard error, got {probes}.")
+    network = as_network(model, batch[0])
+    with untouched(network.module):
+        outputs = network(network.theta)
+        if not outputs.isfinite().all():
+            raise InputError(
+                "the model's outputs must be finite, got NaN or infinity on finite inputs. "
+                "Look for a division by zero or weights that are too large."
+            )
+        return _start(network, output_loss(loss, outputs, batch[1]), optimizer)
+
+
+def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:
+    gradient = grad(lambda theta: loss(network(theta)))(network.theta)
+    if optimizer is None:
+        step = gradient_step(gradient)
+    else:
+        step = next_step(optimizer, network.module, network.theta, gradient)
+    outputs, f_dot = velocity_of_outputs(network, step.velocity)
+    slope, curvature = slope_and_curvature(loss, outputs, f_dot)
+    if slope == 0 or curvature == 0 or not isfinite(tau := -slope / curvature) or tau < 0:
+        raise InputError(
+            f"the first step must lead towards a minimum of the loss, got slope {slope:.3g} and "
+            f"curvature {curvature:.3g} of the loss along it. The data may be fitted already, the "
+            "loss may be linear in the outputs, or weight decay may outweigh the gradient."
+        )
+    way = tau * f_dot.double().norm().item()
+    return Start(network=network, loss=loss, step=step, outputs=outputs, time_to_fit=tau, way=way)
+
+
+def measured_richness(
+    start: Start, number: int | None, seed: int
+) -> tuple[float, float, dict[str, LayerShare]]:
+    """ρ, its standard error, and every layer's share.
+
+    Args:
+        start: the network at the start of its training; call this inside `untouched`.
+        number: of random output directions; None for exact norms.
+        seed: of the random directions.
+    """
+    es = directions(start.outputs, number, seed)
+    still, moving = motion_by_layer(start.network, start.step.velocity, start.step.rates, es)
+    b = [sum(column) for column in zip(*still.values(), strict=True)]
+    a = [sum(column) for column in zip(*moving.values(), strict=True)]
+    value, error = root_of_ratio(a, b, exact=number is None)
+    layers = {
+        layer: LayerShare(
+            motion=sum(moving[layer]) / sum(a) if sum(a) else 0.0,
+            kernel=sum(still[layer]) / sum(b),
+        )
+        for layer in still
+    }
+    return 4 * start.time_to_fit * value, 4 * start.time_to_fit * error, layers
+
+
+def _remarks(start: Start, change: float) -> tuple[str, ...]:
+    size = start.outputs.double().norm().item() / start.way
+    remarks = []
+    if size > NEGLIGIBLE_OUTPUT:
+        remarks.append(
+            f"The initial output is not zero ({size:.2g} of the way it has to go): "
+            "ρ counts the way from there."
+        )
+    if not isfinite(change):
+        remarks.append("The virtual step to the fitted point overflows: far on the rich side.")
+    return tuple(remarks)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.3g} ± {error:.1g}" if error else f"{value:.3g}"

@@ -1,0 +1,113 @@
+"""What was measured, as a table over steps and layers, and as scalars for a logger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lazyrich._errors import InputError, MissingExtraError
+from lazyrich.quantities import VOCABULARY
+
+Row = dict[str, float | dict[str, float]]
+"""One measurement: a number a quantity, or one for each layer."""
+
+Sink = Callable[[dict[str, float], int], object]
+"""Takes scalars and the step."""
+
+
+def as_dataset(
+    steps: Sequence[int], rows: Sequence[Row], layers: Sequence[str], attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """All measurements in one Dataset.
+
+    Args:
+        steps: when they were made.
+        rows: what they gave; a quantity that one of them lacks is NaN there.
+        layers: names of the layers, in forward order.
+        attrs: of the Dataset.
+
+    Returns:
+        Dims `step` and `layer`; every variable with the attributes of the vocabulary.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    nan = float("nan")
+    variables: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {}
+    for name in names:
+        values = [row.get(name, nan) for row in rows]
+        if any(isinstance(value, dict) for value in values):
+            table = [
+                [value.get(layer, nan) if isinstance(value, dict) else nan for layer in layers]
+                for value in values
+            ]
+            variables[name] = (("step", "layer"), np.array(table), VOCABULARY[name].attrs)
+        else:
+            variables[name] = (("step",), np.array(values), VOCABULARY[name].attrs)
+    return xr.Dataset(
+        variables,
+        coords={"step": np.asarray(steps, dtype=np.int64), "layer": np.asarray(layers, dtype=str)},
+        attrs=dict(attrs),
+    )
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """A measurement as flat scalars, `lazyrich/<quantity>` or `lazyrich/<quantity>/<layer>`.
+
+    Example:
+        >>> scalars({"loss": 0.5, "nfa": {"0": 0.9}})
+        {'lazyrich/loss': 0.5, 'lazyrich/nfa/0': 0.9}
+    """
+    flat: dict[str, float] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= {f"lazyrich/{name}/{layer}": x for layer, x in value.items()}
+        else:
+            flat[f"lazyrich/{name}"] = value
+    return flat
+
+
+def as_sink(log: Any) -> Sink:  # noqa: ANN401 - checked here
+    """A function of scalars and step from what the user gave.
+
+    Args:
+        log: a callable `(dict, step)`, or a writer with `add_scalar(name, value, step)` as
+            TensorBoard's.
+
+    Raises:
+        InputError: neither of them.
+    """
+    if hasattr(log, "add_scalar"):
+
+        def write(values: dict[str, float], step: int) -> None:
+            for name, value in values.items():
+                log.add_scalar(name, value, step)
+
+        return write
+    if callable(log):
+        return log
+    raise InputError(
+        "`log` must be a callable (dict, step) or a writer with `add_scalar`, got "
+        f"{type(log).__name__}. Pass `writer`, or `lambda values, step: ...`."
+    )
+
+
+def save(history: xr.Dataset, path: str | Path) -> None:
+    """Write a history to netCDF (`.nc`) or zarr (`.zarr`).
+
+    Raises:
+        InputError: another suffix.
+        MissingExtraError: the library for that format is not installed.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".nc":
+            history.to_netcdf(path)
+        elif path.suffix == ".zarr":
+            history.to_zarr(path, mode="w", zarr_format=2)  # version 3 has no strings yet
+        else:
+            raise InputError(f"`path` must end in .nc or .zarr, got {path.name!r}.")
+    except ImportError as error:
+        raise MissingExtraError("netCDF4" if path.suffix == ".nc" else "zarr", "store") from error

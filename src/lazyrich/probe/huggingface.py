@@ -1,0 +1,92 @@
+"""Watching a network that the Hugging Face Trainer trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazyrich._errors import MissingExtraError
+from lazyrich.probe.history import as_sink
+from lazyrich.probe.probe import Probe
+from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.stepwise import Stepwise
+
+try:
+    from transformers import (
+        TrainerCallback,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
+except ModuleNotFoundError as error:
+    raise MissingExtraError("Transformers", "huggingface") from error
+
+
+class ProbeCallback(TrainerCallback):
+    """Measures before the first step, after the last one, and in between on a schedule.
+
+    Where several processes train, the first one measures; a model whose parameters are spread over
+    processes (FSDP, DeepSpeed) cannot be watched.
+
+    Args:
+        probe: of the network that is trained or of a part of it. Inputs are a tensor, or a dict
+            of what the model takes (without labels, so that it returns its logits alone).
+        when: a function of the optimiser step.
+        log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
+            `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
+
+    Example:
+        >>> import torch
+        >>> from lazyrich.probe.probe import Probe
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
+        >>> callback = ProbeCallback(probe, when=every(100))  # Trainer(..., callbacks=[callback])
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        when: Schedule | None = None,
+        log: Any = None,  # noqa: ANN401 - a callable or a writer
+    ) -> None:
+        self._measure = Stepwise(probe, when or every(50))
+        self._sink = None if log is None else as_sink(log)
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **found: Any,  # noqa: ANN401 - the trainer's signature
+    ) -> None:
+        """Take the reference."""
+        self._look(state, found, now=True)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **found: Any,  # noqa: ANN401
+    ) -> None:
+        """Measure if the step is due."""
+        self._look(state, found, now=False)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **found: Any,  # noqa: ANN401
+    ) -> None:
+        """Measure the result."""
+        self._look(state, found, now=True)
+
+    def _look(self, state: TrainerState, found: dict[str, Any], *, now: bool) -> None:
+        if not state.is_world_process_zero:
+            return
+        wrapped = found.get("optimizer")
+        optimizer = getattr(wrapped, "optimizer", wrapped)  # Accelerate's wrapper
+        values = self._measure(state.global_step, optimizer, now=now)
+        if values and self._sink is not None:
+            self._sink(values, state.global_step)

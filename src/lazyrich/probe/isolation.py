@@ -1,0 +1,220 @@
+"""Running somebody else's model without leaving a trace in it.
+
+The forward pass works on copies of parameters and buffers, so that gradients, running statistics
+and in-place tricks never reach the model; mode flags and random generators are put back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lazyrich._errors import InputError, NotFiniteError
+
+Batch = Tensor | Sequence[Any] | Mapping[str, Any]
+Leaves = dict[str, Tensor]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile`, `DataParallel` and `DistributedDataParallel`.
+
+    Args:
+        model: the model as it is trained.
+
+    Returns:
+        The plain module; layer names are paths of its `named_modules()`.
+
+    Example:
+        >>> unwrap(nn.DataParallel(nn.Linear(2, 1)))
+        Linear(in_features=2, out_features=1, bias=True)
+    """
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def tensors_in(tree: object) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and mappings, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from tensors_in(value)
+    elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
+        for value in tree:
+            yield from tensors_in(value)
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: ANN401 - any nesting
+    """The same nesting with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tensors(change, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        values = [map_tensors(change, value) for value in tree]
+        named = getattr(type(tree), "_make", None)  # a namedtuple
+        return named(values) if named else type(tree)(values)
+    return tree
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; reads the tensor once if so."""
+    with torch.no_grad():
+        return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())  # a sum may overflow
+
+
+def batch_size(x: Batch) -> int:
+    """Number of samples, the first dimension of the first tensor of the batch.
+
+    Raises:
+        InputError: no tensor, no sample, or a NaN or infinite entry.
+    """
+    tensors = list(tensors_in(x))
+    if not tensors or tensors[0].ndim == 0:
+        raise InputError(
+            "`x` must hold a tensor whose first dimension counts samples, "
+            f"got {type(x).__name__}. Pass what you would pass to the model."
+        )
+    if len(tensors[0]) == 0:
+        raise InputError("`x` must hold at least one sample, got a batch of size 0.")
+    for tensor in tensors:
+        if tensor.is_floating_point() and not is_finite(tensor):
+            raise InputError(
+                "`x` must be finite, got NaN or infinity. Clean the probe batch before measuring."
+            )
+    return len(tensors[0])
+
+
+def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any nesting
+    """Some samples of a batch; tensors without a row a sample are shared by all."""
+
+    def pick(tensor: Tensor) -> Tensor:
+        own = tensor.ndim > 0 and len(tensor) == samples
+        return tensor[index.to(tensor.device)] if own else tensor
+
+    return map_tensors(pick, tree)
+
+
+def leaves_of(model: nn.Module) -> Leaves:
+    """Copies of all parameters and buffers, trainable ones as fresh leaves.
+
+    Raises:
+        InputError: the model has no parameters.
+        NotFiniteError: a parameter is NaN or infinite.
+    """
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise InputError(
+            "`model` must have parameters, got "
+            f"{type(model).__name__} without any. Is it the module that you train?"
+        )
+    leaves = {}
+    for name, parameter in parameters.items():
+        if not is_finite(parameter):
+            raise NotFiniteError(
+                f"the model's parameter `{name}` must be finite, got NaN or infinity. "
+                "The run has diverged; measure an earlier checkpoint."
+            )
+        leaves[name] = parameter.detach().clone().requires_grad_(parameter.requires_grad)
+    leaves.update({name: buffer.detach().clone() for name, buffer in model.named_buffers()})
+    return leaves
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, gradients on, eager execution; everything is put back on any exit.
+
+    Flags are set one by one, without `model.eval()`, whose overrides may do more than that.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - only put back
+    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    eager = getattr(torch.compiler, "set_stance", None)
+    try:
+        for module, _ in flags:
+            module.training = False
+        with (
+            torch.random.fork_rng(devices=sorted(devices)),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            eager("force_eager") if eager else nullcontext(),
+        ):
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def run(
+    model: nn.Module, leaves: Leaves, x: Batch, *, samples: int
+) -> tuple[Float[Tensor, "n k"], object, tuple[int, ...]]:
+    """Call the model on copies of its parameters.
+
+    Args:
+        model: the plain module.
+        leaves: what `leaves_of` returned.
+        x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
+        samples: n.
+
+    Returns:
+        The outputs, all dimensions but the first flattened, the raw result, and the outputs' own
+        shape.
+
+    Raises:
+        InputError: the output has no row a sample.
+        NotFiniteError: the output is NaN or infinite.
+    """
+    x = map_tensors(lambda tensor: tensor.detach().clone(), x)
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    if isinstance(x, Tensor):
+        args = (x,)
+    elif isinstance(x, Mapping):
+        kwargs = dict(x)
+    else:
+        args = tuple(x)
+    result = torch.func.functional_call(model, leaves, args, kwargs)
+    f = result
+    if not isinstance(f, Tensor):
+        logits = result.get("logits") if isinstance(result, Mapping) else None
+        f = logits if logits is not None else next(filter(_floating, tensors_in(result)), None)
+    if f is None or f.ndim == 0 or len(f) != samples:
+        shape = None if f is None else tuple(f.shape)
+        raise InputError(
+            f"the model's output must have one row for each of the {samples} samples, got shape "
+            f"{shape}. Batch-first models are measured; wrap others, and leave the loss out."
+        )
+    if not is_finite(f):
+        raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
+    return f.reshape(samples, -1), result, tuple(f.shape)
+
+
+def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
+    """A gradient as autograd gave it: zero if unused, dense if sparse, refused if not finite."""
+    if gradient is None:
+        return torch.zeros_like(like)
+    gradient = gradient.to_dense()
+    if not is_finite(gradient):
+        raise NotFiniteError(
+            f"gradients must be finite, got NaN or infinity at `{name}`. Is there a square root "
+            "or a logarithm of zero in the forward pass?"
+        )
+    return gradient
+
+
+def _floating(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()

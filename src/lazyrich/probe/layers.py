@@ -1,0 +1,176 @@
+"""Which modules have a weight matrix, and how their tensors become rows of vectors.
+
+A convolution is a linear layer on patches: `z = W h` at every position, group by group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+Rows = Float[Tensor, "n t groups d"]
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = (
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.GroupNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+
+
+def _plain(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether the module is of these kinds with their own forward, which fixes what it computes."""
+    return any(
+        isinstance(module, kind) and type(module).forward is cast(Any, kind).forward
+        for kind in kinds
+    )
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether the module computes `z = W h + b` row by row, so that it can be captured."""
+    return _plain(module, _LINEAR)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module is a norm, whose output is affine in its few parameters."""
+    return _plain(module, _NORMS)
+
+
+def is_embedding(module: nn.Module) -> bool:
+    """Whether the module looks vectors up: a linear layer on one-hot inputs."""
+    return _plain(module, (nn.Embedding,)) and not getattr(module, "scale_grad_by_freq", False)
+
+
+def is_captured(module: nn.Module) -> bool:
+    """Whether a capture watches the module: it has parameters and is of one of these kinds."""
+    known = is_linear(module) or is_norm(module) or is_embedding(module)
+    return known and next(module.parameters(), None) is not None
+
+
+def misfit(module: nn.Module, inputs: Tensor, samples: int) -> str | None:
+    """Why the module's call cannot be split into samples, or None if it can."""
+    dims = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
+    expected = next((n for kind, n in dims.items() if isinstance(module, kind)), None)
+    if expected is not None and inputs.ndim != expected:
+        return f"its input has {inputs.ndim} dimensions instead of {expected}"
+    if inputs.ndim < (1 if is_embedding(module) else 2) or len(inputs) != samples:
+        return (
+            f"its input of shape {tuple(inputs.shape)} does not begin with the batch's "
+            f"{samples} samples"
+        )
+    return None
+
+
+def weight_rows(module: nn.Module, weight: Tensor) -> Float[Tensor, "groups m d"]:
+    """The weight as one matrix a group."""
+    groups = module.groups if isinstance(module, Convolution) else 1
+    return weight.reshape(groups, len(weight) // groups, -1)
+
+
+def input_rows(module: nn.Module, inputs: Tensor) -> Rows:
+    """The inputs h as one vector a position and group; patches for a convolution."""
+    if isinstance(module, Convolution):
+        return _patches(module, inputs)
+    return inputs.reshape(len(inputs), -1, 1, inputs.shape[-1])
+
+
+def output_rows(module: nn.Module, outputs: Tensor) -> Rows:
+    """Pre-activations z, or gradients on them, in the layout of `input_rows`."""
+    if isinstance(module, Convolution):
+        n, m = outputs.shape[:2]
+        rows = outputs.flatten(2).transpose(1, 2)
+        return rows.reshape(n, -1, module.groups, m // module.groups)
+    return outputs.reshape(len(outputs), -1, 1, outputs.shape[-1])
+
+
+def _patches(module: Convolution, inputs: Tensor) -> Rows:
+    sizes = module.kernel_size
+    h = _padded(module, inputs)
+    for axis, (size, dilation, stride) in enumerate(
+        zip(sizes, module.dilation, module.stride, strict=True)
+    ):
+        # a new last axis holds the window along this spatial axis
+        h = h.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    n, channels = h.shape[:2]
+    spatial = len(sizes)
+    h = h.reshape(n, module.groups, channels // module.groups, *h.shape[2:])
+    # (n, groups, c, positions…, window…) → (n, positions…, groups, c, window…)
+    order = [0, *range(3, 3 + spatial), 1, 2, *range(3 + spatial, 3 + 2 * spatial)]
+    h = h.permute(order).flatten(1, spatial)
+    return h.flatten(3)
+
+
+def _padded(module: Convolution, inputs: Tensor) -> Tensor:
+    padding = module.padding
+    if padding == "valid":
+        return inputs
+    widths: list[int] = []  # last axis first, as torch wants it
+    axes = range(len(module.kernel_size))
+    for axis in reversed(axes):
+        if isinstance(padding, str):  # "same": the odd one goes to the right
+            total = module.dilation[axis] * (module.kernel_size[axis] - 1)
+            widths += [total // 2, total - total // 2]
+        else:
+            widths += [padding[axis]] * 2
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    return functional.pad(inputs, widths, mode=mode)
+
+
+def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> Rows:
+    """An embedding's inputs as one-hot rows over the tokens that occur.
+
+    Rows of the padding token are zero, because it does not learn.
+    """
+    occurring, index = torch.unique(tokens.reshape(len(tokens), -1), return_inverse=True)
+    rows = functional.one_hot(index, len(occurring)).to(module.weight.dtype)
+    if module.padding_idx is not None:
+        rows[..., occurring == module.padding_idx] = 0
+    return rows[:, :, None]
+
+
+def normalised(module: nn.Module, inputs: Tensor) -> Tensor:
+    """`x̂` of a norm `z = a x̂ + b`: the module run with a = 1, b = 0; wants evaluation mode."""
+    neutral = {"weight": 1.0, "bias": 0.0}
+    own = module.named_parameters(recurse=False)
+    values = {name: torch.full_like(p, neutral[name]) for name, p in own}
+    with torch.no_grad():
+        return cast(Tensor, torch.func.functional_call(module, values, (inputs,)))
+
+
+def norm_jacobian(
+    module: nn.Module, x_hat: Tensor, gradients: Float[Tensor, "n k *shape"]
+) -> dict[str, Float[Tensor, "n k p"]]:
+    """Per-sample gradients of a norm's own parameters.
+
+    `∂f/∂a = Σ g x̂` and `∂f/∂b = Σ g` over the positions.
+    """
+    own = dict(module.named_parameters(recurse=False))
+    shape = next(iter(own.values())).shape
+    trailing = isinstance(module, nn.LayerNorm | nn.RMSNorm)
+    collapse = _over_trailing(len(shape)) if trailing else _over_channels
+    terms = {"weight": gradients * x_hat[:, None], "bias": gradients}
+    return {name: collapse(terms[name]) for name in own}
+
+
+def _over_channels(terms: Tensor) -> Tensor:
+    return terms.flatten(3).sum(3) if terms.ndim > 3 else terms
+
+
+def _over_trailing(dims: int) -> Callable[[Tensor], Tensor]:
+    def collapse(terms: Tensor) -> Tensor:
+        n, k = terms.shape[:2]
+        return terms.flatten(-dims).reshape(n, k, -1, terms.shape[-dims:].numel()).sum(2)
+
+    return collapse

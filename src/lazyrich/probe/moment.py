@@ -1,0 +1,289 @@
+"""One look at the network during training, shared by all observables of that measurement.
+
+Its parts are made when an observable first asks for them: one forward pass, one set of backward
+passes, one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import grad
+from torch.optim import Optimizer
+
+from lazyrich.observables.kernel import Factor, kernel
+from lazyrich.observables.mechanism import LayerNorms, layer_norms
+from lazyrich.observables.sampled_kernel import (
+    block_squares,
+    resampled_sum,
+    resamples,
+    sampled_trace,
+)
+from lazyrich.probe.capture import Capture, Layer
+from lazyrich.probe.isolation import Batch
+from lazyrich.probe.jacobian import (
+    Sweep,
+    jacobian_factors,
+    learning_rates,
+    sweep,
+    trusted_parameters,
+)
+from lazyrich.probe.losses import OutputLoss, slope_and_curvature
+from lazyrich.probe.network import Network, Parameters, as_network, untouched
+from lazyrich.probe.step import gradient_step, next_step
+
+Kernel = Float[Tensor, "n s n s"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What stays the same in all measurements of a probe.
+
+    Attributes:
+        model: the module that trains.
+        inputs: the probe samples.
+        sketches: random output directions of every sample; all outputs if these are not more.
+        seed: of the directions and of the bootstrap.
+        lrs: learning rates inside the kernel, by parameter or module name; None for η = 1.
+        memory: bytes that the kernel, and temporary arrays, may each take.
+    """
+
+    model: nn.Module
+    inputs: Batch
+    sketches: int
+    seed: int
+    lrs: Mapping[str, float] | None
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """The network at one time.
+
+    Attributes:
+        plan: what is measured and how.
+        capture: one forward pass and its graph.
+        fixed_loss: the loss as a function of the outputs, in the model's own shape.
+        trusted: parameters known to have factors; None if that is still to be checked.
+        optimizer: whose next step gives the features their speed; None for gradient descent.
+    """
+
+    plan: Plan
+    capture: Capture
+    fixed_loss: OutputLoss
+    trusted: tuple[str, ...] | None = None
+    optimizer: Optimizer | None = None
+
+    @property
+    def f(self) -> Float[Tensor, "n k"]:
+        """The outputs, without their graph."""
+        return self.capture.outputs.detach()
+
+    def loss_of(self, outputs: Float[Tensor, "n k"]) -> Tensor:
+        """The loss of flattened outputs."""
+        return self.fixed_loss(outputs.view(self.capture.shape))
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Captured layers that learn, in forward order."""
+        return tuple(
+            layer
+            for layer in self.capture.layers
+            if any(p.requires_grad for p in layer.module.parameters())
+        )
+
+    @property
+    def random(self) -> bool:
+        """Whether gradients are taken along random directions and not for all outputs."""
+        return self.f.shape[1] > self.plan.sketches
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Gradients at all layers along the plan's output directions."""
+        if not self.random:
+            return sweep(self.capture)
+        signs = self.capture.probe_directions(self.plan.sketches, seed=self.plan.seed)
+        return sweep(self.capture, torch.stack(list(signs)))
+
+    def gradient_rows(self, layer: Layer) -> tuple[Float[Tensor, "n r m"], Float[Tensor, "n r m"]]:
+        """Two independent estimates of a layer's gradients, `K = GᵀG/n` each; one if K is exact."""
+        found = self.sweep.gradients[layer.name]
+        n, s = found[0].shape[:2]
+        g = (
+            layer.rows([g.flatten(0, 1) for g in found])
+            .flatten(2)
+            .view(n, s, -1, len(layer.matrix))
+        )
+        g = g.to(torch.promote_types(g.dtype, torch.float32))
+        if not self.random:
+            rows = g.flatten(1, 2)
+            return rows, rows
+        half = s // 2
+        first, second = g[:, :half], g[:, half : 2 * half]
+        return first.flatten(1, 2) / half**0.5, second.flatten(1, 2) / half**0.5
+
+    def next_step(self) -> tuple[Network, Parameters]:
+        """The network at its present parameters, and how they are going to move."""
+        network = as_network(self.plan.model, self.plan.inputs)
+        with untouched(network.module):
+            gradient = grad(lambda theta: self.fixed_loss(network(theta)))(network.theta)
+            if self.optimizer is None:
+                return network, gradient_step(gradient).velocity
+            step = next_step(self.optimizer, network.module, network.theta, gradient)
+        return network, step.velocity
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """Learning rates inside the kernel, by parameter."""
+        trainable = [name for name, leaf in self.capture.leaves.items() if leaf.requires_grad]
+        return learning_rates(trainable, self.plan.lrs)
+
+    @cached_property
+    def trusted_names(self) -> tuple[str, ...]:
+        """Parameters whose factors explain their gradients."""
+        return self.trusted if self.trusted is not None else tuple(trusted_parameters(self.capture))
+
+    @cached_property
+    def factors(self) -> dict[str, Factor]:
+        """Factors of the Jacobian along these directions, by layer or parameter."""
+        return jacobian_factors(
+            self.capture,
+            lrs=self.plan.lrs,
+            memory=self.plan.memory,
+            along=self.sweep,
+            trusted=self.trusted_names,
+        )
+
+    @cached_property
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernel's part from every layer or parameter."""
+        return {
+            name: kernel(factor, memory=self.plan.memory) for name, factor in self.factors.items()
+        }
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel of all parameters."""
+        return torch.stack(list(self.kernels.values())).sum(0)
+
+    @cached_property
+    def norms(self) -> list[LayerNorms]:
+        """Norms of weights, inputs and pre-activations of all layers."""
+        return [
+            layer_norms(layer.matrix, layer.inputs, layer.preactivations) for layer in self.layers
+        ]
+
+    @cached_property
+    def features(self) -> dict[str, Float[Tensor, "n p"]]:
+        """What every layer gives, one row a sample."""
+        return {layer.name: layer.preactivations.flatten(1) for layer in self.layers}
+
+    @cached_property
+    def asked(self) -> Float[Tensor, "n k"]:
+        """What the loss asks of an output that is zero, `−∂L/∂f` there: the targets up to scale."""
+        with torch.enable_grad():
+            return -grad(self.loss_of)(torch.zeros_like(self.f))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelStart:
+    """The first kernel.
+
+    Attributes:
+        whole: Θ_0.
+        layers: every layer's part of it.
+        squares: `‖Θ_0‖²` of the whole, then of the layers, in all samples and every resample.
+        trace: tr Θ_0.
+        resamples: how often the bootstrap draws each sample.
+    """
+
+    whole: Kernel
+    layers: dict[str, Kernel]
+    squares: Float[Tensor, "parts draws"]
+    trace: float
+    resamples: Float[Tensor, "draws n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The network at the first measurement, with which all later ones are compared.
+
+    Attributes:
+        network: the model as a function of its parameters, at their first values θ_0.
+        outputs: f_0.
+        way: how far the loss asks the outputs to go, by its own quadratic model along −∂L/∂f.
+        kernel: what later kernels are compared with; None if none will be.
+        norms: of all layers.
+        weights: W_0 of all layers.
+        features: of all layers.
+        trusted: see `Moment`.
+        asked: see `Moment`.
+        skipped: modules that are not among the layers, and why.
+    """
+
+    network: Network
+    outputs: Float[Tensor, "n k"]
+    way: float
+    kernel: KernelStart | None
+    norms: list[LayerNorms]
+    weights: dict[str, Float[Tensor, "m d"]]
+    features: dict[str, Float[Tensor, "n p"]]
+    trusted: tuple[str, ...] | None
+    asked: Float[Tensor, "n k"]
+    skipped: dict[str, str]
+
+
+def reference_of(moment: Moment, *, kernel: bool) -> Reference:
+    """Keep what later measurements compare with: copies, no graph.
+
+    Args:
+        moment: the first one.
+        kernel: whether kernels will be compared.
+    """
+    seen = moment.capture
+    frozen = {layer.name for layer in seen.layers} - {layer.name for layer in moment.layers}
+    network = as_network(moment.plan.model, moment.plan.inputs)
+    return Reference(
+        network=replace(
+            network, theta=_copies(network.theta), constants=_copies(network.constants)
+        ),
+        outputs=moment.f,
+        way=_way(moment),
+        kernel=_kernel_start(moment) if kernel else None,
+        norms=moment.norms,
+        weights={layer.name: layer.matrix for layer in moment.layers},
+        features=moment.features,
+        trusted=moment.trusted_names if kernel else None,
+        asked=moment.asked,
+        skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
+    )
+
+
+def _copies(tensors: Parameters) -> Parameters:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _kernel_start(moment: Moment) -> KernelStart:
+    names = [layer.name for layer in moment.layers if layer.name in moment.kernels]
+    layers = {name: moment.kernels[name] for name in names}
+    counts = resamples(len(moment.f), seed=moment.plan.seed)
+    squares = [block_squares(k, random=moment.random) for k in (moment.kernel, *layers.values())]
+    return KernelStart(
+        whole=moment.kernel,
+        layers=layers,
+        squares=resampled_sum(torch.stack(squares), counts),
+        trace=sampled_trace(moment.kernel, random=moment.random),
+        resamples=counts,
+    )
+
+
+def _way(moment: Moment) -> float:
+    with torch.enable_grad():
+        r = grad(moment.loss_of)(moment.f)
+        slope, curvature = slope_and_curvature(moment.loss_of, moment.f, r)
+    return abs(slope / curvature) * r.double().norm().item() if curvature else float("nan")

@@ -1,0 +1,325 @@
+"""The probe: watches somebody's network while it trains, and says what training did to it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import nn
+from torch.optim import Optimizer
+
+from lazyrich._errors import InputError, NotFiniteError
+from lazyrich.probe import measurement
+from lazyrich.probe.capture import capture
+from lazyrich.probe.forecast import Forecast, forecast
+from lazyrich.probe.history import Row, as_dataset, as_sink, save, scalars
+from lazyrich.probe.isolation import batch_size, take, unwrap
+from lazyrich.probe.losses import Loss, OutputLoss, output_loss
+from lazyrich.probe.moment import Moment, Plan, Reference, reference_of
+from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.verdict import Thresholds, Verdict, judge
+
+_DEFAULT_INTERVAL = 50
+
+
+class Probe:
+    """Three lines around a training loop: forecast, watch, verdict.
+
+    Nothing of the model is changed: measuring works on copies, in evaluation mode, and hooks live
+    only inside `watch`. The first measurement is the reference of all later ones.
+
+    Args:
+        model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
+        loss: `"mse"` (E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
+        observables: names of quantities (see `history`) to be measured; None for the default ones,
+            which leave out `feature_speed`, `stable_rank` and `condensation`.
+        thresholds: of the verdict.
+        samples: at most this many samples of the batch, evenly spread, are measured; None for all.
+        sketches: random output directions of every sample, at least 2; models with no more outputs
+            than that are measured exactly.
+        lrs: learning rates η inside the kernel, by parameter or module name, "" for all others;
+            None for the plain kernel.
+        memory: bytes that a layer's kernel, and temporary arrays, may each take.
+        seed: of directions and bootstrap; no global random state is used.
+
+    Raises:
+        InputError: a batch, loss or model that do not fit together, or an argument out of range.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(32, 3)
+        >>> model = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.003)
+        >>> probe = Probe(model, (x, x[:, :1]))
+        >>> with probe.watch(optimizer, when=every(20)):
+        ...     for _ in range(40):
+        ...         optimizer.zero_grad()
+        ...         (model(x) - x[:, :1]).square().mean().backward()
+        ...         optimizer.step()
+        >>> probe.history.step.values
+        array([ 0, 20, 40])
+        >>> probe.verdict().status
+        'lazy'
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: tuple[Any, Any] | list[Any],
+        loss: Loss = "mse",
+        *,
+        observables: Collection[str] | None = None,
+        thresholds: Thresholds | None = None,
+        samples: int | None = 32,
+        sketches: int = 2,
+        lrs: Mapping[str, float] | None = None,
+        memory: int = 2**30,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise InputError(
+                f"`batch` must be a pair (x, y), got a {type(batch).__name__}. "
+                "Pass inputs and targets of one batch."
+            )
+        if sketches < 2:
+            raise InputError(f"`sketches` must be ≥ 2, got {sketches}. Two allow for debiasing.")
+        if samples is not None and samples < 1:
+            raise InputError(f"`samples` must be ≥ 1 or None, got {samples}.")
+        self.model = model
+        self.batch = (batch[0], batch[1])
+        self.loss = loss
+        self.thresholds = thresholds or Thresholds()
+        self.forecasted: Forecast | None = None
+        self._observables = measurement.chosen(observables)
+        given = batch_size(batch[0])
+        kept = given if samples is None else min(samples, given)
+        index = (torch.arange(kept) * given) // kept
+        x, self._targets = (take(part, given, index) for part in batch)
+        self._samples = kept
+        self._plan = Plan(
+            model=model, inputs=x, sketches=sketches, seed=seed, lrs=lrs, memory=memory
+        )
+        self._fixed_loss: OutputLoss | None = None
+        self._reference: Reference | None = None
+        self._steps: list[int] = []
+        self._rows: list[Row] = []
+        self._measuring = self._elapsed = self._cost = 0.0
+        self._since: float | None = None
+
+    def forecast(self, optimizer: Optimizer | None = None) -> Forecast:
+        """Forecast how rich training will be, on the whole batch; see `lazyrich.forecast`.
+
+        Args:
+            optimizer: SGD, Adam or AdamW; None for gradient descent with equal learning rates.
+
+        Returns:
+            The forecast, also kept as `forecasted`.
+        """
+        self.forecasted = forecast(
+            self.model, self.batch, self.loss, optimizer=optimizer, seed=self._plan.seed
+        )
+        return self.forecasted
+
+    def measure(self, step: int, *, optimizer: Optimizer | None = None) -> None:
+        """Measure once; the first time takes the reference.
+
+        A network that has become NaN is recorded as such: its loss is NaN, nothing is raised.
+
+        Args:
+            step: optimiser steps made so far; that of the last measurement replaces it.
+            optimizer: for `feature_speed`; None for gradient descent.
+
+        Raises:
+            InputError: a step before the last one, or see `capture`.
+        """
+        if self._steps and step < self._steps[-1]:
+            raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
+        start = time.perf_counter()
+        with torch.no_grad():
+            row = self._row(optimizer)
+        if self._steps and step == self._steps[-1]:
+            self._steps.pop(), self._rows.pop()
+        self._steps.append(step)
+        self._rows.append(row)
+        now = time.perf_counter()
+        self._cost = now - start
+        self._measuring += self._cost
+        self._elapsed += now - (start if self._since is None else self._since)
+        self._since = now
+
+    def _row(self, optimizer: Optimizer | None) -> Row:
+        try:
+            seen = capture(self._plan.model, self._plan.inputs)
+            if self._fixed_loss is None:
+                outputs = seen.outputs.detach().view(seen.shape)
+                self._fixed_loss = output_loss(self.loss, outputs, self._targets)
+            known = self._reference
+            moment = Moment(
+                plan=self._plan,
+                capture=seen,
+                fixed_loss=self._fixed_loss,
+                trusted=known.trusted if known else None,
+                optimizer=optimizer,
+            )
+            if known is None:
+                kernel = any(observable.kernel for observable in self._observables)
+                self._reference = known = reference_of(moment, kernel=kernel)
+            row: Row = {}
+            for observable in self._observables:
+                row |= observable.measure(moment, known)
+        except NotFiniteError:
+            if self._reference is None:
+                raise
+            return {"loss": float("nan")}
+        return row
+
+    @contextmanager
+    def watch(
+        self,
+        optimizer: Optimizer,
+        when: Schedule | None = None,
+        budget: float | None = None,
+        log: Any = None,  # noqa: ANN401 - a callable or a writer
+    ) -> Iterator[Probe]:
+        """Measure at entry, while the optimiser steps, and at exit.
+
+        Args:
+            optimizer: whose steps are counted, across several `watch` too.
+            when: a schedule such as `every(50)` (the default), `log_spaced(1, 1000, 20)`, `at(7)`,
+                or any function of the step.
+            budget: share of wall time that measuring may take; steps that are due are then
+                measured only when it allows. Without `when` every step is due.
+            log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
+                `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
+
+        Yields:
+            The probe.
+
+        Raises:
+            InputError: the optimiser does not own a parameter of the model; a budget that is no
+                share; a log that is neither of both.
+        """
+        self._check(optimizer, budget)
+        if when is None:
+            when = every(1 if budget is not None else _DEFAULT_INTERVAL)
+        sink = as_sink(log) if log is not None else None
+        step = self._steps[-1] if self._steps else 0
+        self._since = time.perf_counter()
+
+        def measure() -> None:
+            self.measure(step, optimizer=optimizer)
+            if sink:
+                sink(scalars(self._rows[-1]), step)
+
+        def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
+            nonlocal step
+            step += 1
+            if when(step) and self._affordable(budget):
+                measure()
+
+        measure()
+        handle = optimizer.register_step_post_hook(hook)
+        usable = False
+        try:
+            yield self
+            usable = True
+        except KeyboardInterrupt:
+            usable = True
+            raise
+        finally:
+            handle.remove()
+            if usable and step != self._steps[-1]:
+                measure()
+
+    def _check(self, optimizer: Optimizer, budget: float | None) -> None:
+        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in owned for p in self.model.parameters() if p.requires_grad):
+            raise InputError(
+                "the optimiser must own parameters of the probed model, got one that owns none. "
+                "Build it from model.parameters() of this very model."
+            )
+        if budget is not None and not 0 < budget < 1:
+            raise InputError(f"`budget` must be a share between 0 and 1, got {budget}.")
+
+    def _affordable(self, budget: float | None) -> bool:
+        """Whether one more measurement, and the one at exit, fit into the budget."""
+        if budget is None or self._since is None:
+            return budget is None
+        elapsed = self._elapsed + time.perf_counter() - self._since
+        return self._measuring + 2 * self._cost <= budget * (elapsed + 2 * self._cost)
+
+    @property
+    def overhead(self) -> float:
+        """Share of wall time that went into measuring, within `watch` or between measurements."""
+        return self._measuring / self._elapsed if self._elapsed else 0.0
+
+    @property
+    def history(self) -> xr.Dataset:
+        """All measurements: dims `step` and `layer`, variables named as in the vocabulary.
+
+        Attributes: `setting` (JSON), `overhead`, `samples`, `skipped` and `notes` (one a line).
+
+        Raises:
+            InputError: nothing was measured yet.
+        """
+        reference = self._reference
+        if reference is None:
+            raise InputError(
+                "a history needs at least one measurement, got none. Train inside `watch`, or call "
+                "`measure`."
+            )
+        skipped = (f"{name or '(root)'}: {why}" for name, why in reference.skipped.items())
+        return as_dataset(
+            self._steps,
+            self._rows,
+            list(reference.weights),
+            {
+                "setting": json.dumps(self._setting(reference)),
+                "overhead": self.overhead,
+                "samples": self._samples,
+                "skipped": "\n".join(skipped),
+                "notes": "\n".join(reference.network.notes),
+            },
+        )
+
+    def _setting(self, reference: Reference) -> dict[str, Any]:
+        model = unwrap(self.model)
+        outputs = reference.outputs.shape[1]
+        exact = outputs <= self._plan.sketches
+        return {
+            "model": type(model).__name__,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "loss": self.loss
+            if isinstance(self.loss, str)
+            else getattr(self.loss, "__name__", type(self.loss).__name__),
+            "samples": self._samples,
+            "outputs": outputs,
+            "directions": "all outputs" if exact else f"{self._plan.sketches} random",
+            "mode": "evaluation: dropout off, running statistics",
+            "seed": self._plan.seed,
+            "torch": torch.__version__,
+        }
+
+    def verdict(self) -> Verdict:
+        """Lazy, rich, frozen, unstable or cannot tell, for the network and every layer.
+
+        Raises:
+            InputError: nothing was measured yet.
+        """
+        return judge(self.history, self.thresholds)
+
+    def save(self, path: str | Path) -> None:
+        """Write the history to netCDF (`.nc`) or zarr (`.zarr`); see `lazyrich.probe.history`."""
+        save(self.history, path)
+
+    def report(self, path: str | Path) -> None:
+        """Write a self-contained HTML page: verdict, mechanisms, kernel, forecast and outcome."""
+        import_module("lazyrich.report").write(self, path)

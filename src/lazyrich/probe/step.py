@@ -1,0 +1,128 @@
+"""The step that an optimiser would make next: its direction, and every parameter's rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from lazyrich._errors import InputError
+from lazyrich.probe.network import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The velocity v of the parameters, per step, and the rates η that multiply the gradient.
+
+    Attributes:
+        velocity: v, by parameter name.
+        rates: η, by parameter name; each broadcasts against its parameter.
+        notes: what a reader has to know, in sentences.
+    """
+
+    velocity: Parameters
+    rates: Parameters
+    notes: tuple[str, ...] = ()
+
+
+def gradient_step(gradient: Parameters) -> Step:
+    """Gradient descent with one rate for all parameters: η = 1, v = −∇L."""
+    return Step(
+        velocity={name: -g for name, g in gradient.items()},
+        rates={name: g.new_ones(()) for name, g in gradient.items()},
+    )
+
+
+def next_step(
+    optimizer: Optimizer, module: nn.Module, theta: Parameters, gradient: Parameters
+) -> Step:
+    """The step that `optimizer.step()` would make now, from these gradients.
+
+    SGD: v = −η(g + λθ), with its momentum buffer and Nesterov's factor; Adam and AdamW:
+    v = −η m̂/(√v̂ + ε), so that the rate of each parameter is η/(√v̂ + ε). On the first step
+    m̂ = g and √v̂ = |g|. Weight decay, `maximize`, `amsgrad` and parameter groups count.
+    Parameters that the optimiser does not own have rate 0.
+
+    Args:
+        optimizer: `torch.optim.SGD`, `Adam` or `AdamW`. It is only read.
+        module: the model, for the names of its parameters.
+        theta: the values of the trainable parameters.
+        gradient: the loss's gradient at these values.
+
+    Returns:
+        The step.
+
+    Raises:
+        InputError: an optimiser of another kind, one that owns none of the parameters, or one
+            whose learning rates are all 0.
+    """
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        raise InputError(
+            f"the optimiser must be torch.optim.SGD, Adam or AdamW, got "
+            f"{type(optimizer).__name__}. Pass the one inside a wrapper; for another kind pass SGD "
+            "or Adam with the same parameter groups, whichever its steps resemble: SGD if they "
+            "grow with the gradient, Adam if they do not."
+        )
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    parameters = {name: p for name, p in module.named_parameters() if name in theta}
+    owned = {name: p for name, p in parameters.items() if id(p) in groups}
+    if not owned:
+        raise InputError(
+            f"the optimiser must own the model's parameters, got one that owns none of the "
+            f"{len(parameters)} trainable tensors. Build it from model.parameters() of this very "
+            "model."
+        )
+    rule = _sgd if type(optimizer) is SGD else _adam
+    velocity = {name: torch.zeros_like(g) for name, g in gradient.items()}
+    rates = {name: torch.zeros_like(g) for name, g in gradient.items()}
+    for name, p in owned.items():
+        group = {"decoupled_weight_decay": type(optimizer) is AdamW, **groups[id(p)]}
+        g = -gradient[name] if group["maximize"] else gradient[name]
+        state = optimizer.state.get(p, {})
+        velocity[name], rates[name] = rule(g, theta[name], group, state)
+    if not any(eta.any() for eta in rates.values()):
+        raise InputError("at least one learning rate must be > 0, got 0 for every parameter.")
+    left_out = sorted(set(parameters) - set(owned))
+    note = f"The optimiser does not own {', '.join(left_out)}: counted as frozen."
+    return Step(velocity=velocity, rates=rates, notes=(note,) if left_out else ())
+
+
+def _sgd(
+    g: Tensor, theta: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    eta, mu = float(group["lr"]), group["momentum"]
+    g = g + group["weight_decay"] * theta
+    buffer = state.get("momentum_buffer")
+    direction, gain = g, 1.0
+    if mu:
+        # a first step takes the gradient whole; later ones damp it
+        gain = 1.0 if buffer is None else 1.0 - group["dampening"]
+        b = g if buffer is None else mu * buffer.to(g.dtype) + gain * g
+        direction = g + mu * b if group["nesterov"] else b
+        gain = 1.0 + mu * gain if group["nesterov"] else gain
+    return -eta * direction, torch.full_like(g, eta * gain)
+
+
+def _adam(
+    g: Tensor, theta: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    eta, (beta1, beta2) = float(group["lr"]), (float(b) for b in group["betas"])
+    decay = group["weight_decay"]
+    decoupled = group["decoupled_weight_decay"]
+    if decay and not decoupled:
+        g = g + decay * theta
+    t = float(state.get("step", 0)) + 1
+    m, s = (
+        state[key].to(g.dtype) if key in state else torch.zeros_like(g)
+        for key in ("exp_avg", "exp_avg_sq")
+    )
+    m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
+    if group["amsgrad"] and "max_exp_avg_sq" in state:
+        s = torch.maximum(s, state["max_exp_avg_sq"].to(g.dtype))
+    rates = eta / ((s / (1 - beta2**t)).sqrt() + group["eps"])
+    v = -rates * m / (1 - beta1**t)
+    return (v - eta * decay * theta if decay and decoupled else v), rates

@@ -1,0 +1,108 @@
+"""Norms of the tangent features J̃ = J·diag(√η), of their motion and of their kernel.
+
+Everything goes by output directions e: J̃ᵀe is one backward pass, its derivative along v one
+forward-mode pass over that. Unit vectors give exact norms, Rademacher vectors unbiased squares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod, sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import vjp
+
+from lazyrich.probe.network import Network, Parameters, derivative, layer_of
+
+
+def directions(outputs: Float[Tensor, "n *k"], probes: int | None, seed: int) -> Iterator[Tensor]:
+    """Output directions e: all unit vectors if `probes` is None, else Rademacher vectors.
+
+    Args:
+        outputs: a tensor of the outputs' shape, type and device.
+        probes: how many random directions.
+        seed: of a generator of their own; the global random state is not touched.
+    """
+    if probes is None:
+        for i in range(outputs.numel()):
+            e = torch.zeros_like(outputs).reshape(-1)
+            e[i] = 1
+            yield e.reshape(outputs.shape)
+        return
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(probes):
+        signs = torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1
+        yield signs.to(outputs)
+
+
+def how_many(outputs: Float[Tensor, "n *k"], probes: int, exact: bool) -> int | None:
+    """Number of random directions; None (all unit vectors) where these are not more."""
+    return None if exact or prod(outputs.shape) <= probes else probes
+
+
+def velocity_of_outputs(network: Network, v: Parameters) -> tuple[Tensor, Tensor]:
+    """The outputs f and their velocity ḟ = J v."""
+    outputs, motion = derivative(network, network.theta, v)
+    return outputs, motion
+
+
+def motion_by_layer(
+    network: Network, v: Parameters, rates: Parameters, es: Iterator[Tensor]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """‖J̃ᵀe‖² and ‖(dJ̃/dt)ᵀe‖² of every layer, one number for each direction e."""
+    still: dict[str, list[float]] = {}
+    moving: dict[str, list[float]] = {}
+    for e in es:
+        Jt_e, dJt_e = derivative(lambda theta, e=e: _pull_back(network, theta, e), network.theta, v)
+        for squares, features in ((still, Jt_e), (moving, dJt_e)):
+            sums: dict[str, float] = {}
+            for name, feature in features.items():
+                square = (rates[name].double() * feature.double().square()).sum().item()
+                sums[layer_of(name)] = sums.get(layer_of(name), 0.0) + square
+            for layer, total in sums.items():
+                squares.setdefault(layer, []).append(total)
+    return still, moving
+
+
+def kernel_change(
+    network: Network,
+    start: Parameters,
+    end: Parameters,
+    rates: Parameters,
+    es: Iterator[Tensor],
+) -> tuple[list[float], list[float]]:
+    """‖(Θ(end) − Θ(start))e‖² and ‖Θ(start)e‖² for each direction e; no kernel is ever formed."""
+    changes, sizes = [], []
+    for e in es:
+        before = _kernel_times(network, start, rates, e).double()
+        after = _kernel_times(network, end, rates, e).double()
+        changes.append((after - before).square().sum().item())
+        sizes.append(before.square().sum().item())
+    return changes, sizes
+
+
+def root_of_ratio(
+    over: Sequence[float], under: Sequence[float], exact: bool
+) -> tuple[float, float]:
+    """√(Σa/Σb) of paired samples, with its standard error by the delta method (0 if exact)."""
+    s, total = len(over), sum(under)
+    ratio = sum(over) / total
+    if exact or ratio == 0:
+        return sqrt(ratio), 0.0
+    scatter = sum((a - ratio * b) ** 2 for a, b in zip(over, under, strict=True)) / (s - 1)
+    return sqrt(ratio), sqrt(scatter / s) / (total / s) / (2 * sqrt(ratio))
+
+
+def _pull_back(network: Network, theta: Parameters, e: Tensor) -> Parameters:
+    """Jᵀe."""
+    Jt_e: Parameters = vjp(network, theta)[1](e)[0]
+    return Jt_e
+
+
+def _kernel_times(network: Network, theta: Parameters, rates: Parameters, e: Tensor) -> Tensor:
+    """Θe = J diag(η) Jᵀe."""
+    along = {name: rates[name] * g for name, g in _pull_back(network, theta, e).items()}
+    product: Tensor = derivative(network, theta, along)[1]
+    return product

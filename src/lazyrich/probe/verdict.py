@@ -1,0 +1,280 @@
+"""Lazy, rich, frozen, unstable, or cannot tell: a history put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import isfinite, nan
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from lazyrich._errors import InputError
+from lazyrich.probe.windows import Window, windows
+from lazyrich.quantities import VOCABULARY
+
+Status = Literal["lazy", "rich", "frozen", "unstable", "cannot tell"]
+
+_FEW_SAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Where one status ends and the next begins; every number may be changed.
+
+    Attributes:
+        rich_from: relative change of the NTK, ‖ΔΘ‖/‖Θ₀‖, from which training is rich. On the
+            solvable two-layer network 0.1 belongs to the order parameter F = 0.92, the edge of
+            its feature-learning phase.
+        turned_from: kernel distance, 1 − cos(Θ₀, Θ), from which the kernel is said to have turned
+            and not only grown or shrunk. It names the kind of richness and decides nothing.
+        frozen_below: change of the output, in units of the way that the loss asked for, below
+            which nothing was learned (and nothing counts as lazy).
+        unstable_above: ratio of the last to the first loss above which training is unstable.
+        alignment: total rise or fall of a layer's alignment A from which it aligns or disaligns.
+        rescaling: total variation of ln‖W‖ from which a layer rescales.
+
+    Raises:
+        InputError: a threshold that is not a positive number.
+    """
+
+    rich_from: float = 0.1
+    turned_from: float = 0.05
+    frozen_below: float = 0.05
+    unstable_above: float = 2.0
+    alignment: float = 0.1
+    rescaling: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, int | float) and 0 < value < float("inf")):
+                raise InputError(f"`{field.name}` must be a positive number, got {value!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerVerdict:
+    """What one layer did.
+
+    Attributes:
+        name: its path in `named_modules()`.
+        status: of its own part of the NTK.
+        sentence: the same in words.
+        alignment: Δln A, its share in the change of ln‖f‖ by alignment with its inputs.
+        rescaling: Δln‖W‖, its share by growth of its weight.
+        nfa: correlation of WᵀW with the average gradient outer product; NaN for the readout.
+        cnfa: the same for W − W₀.
+        mechanisms: those that acted, and when.
+        evidence: the numbers behind the status.
+    """
+
+    name: str
+    status: Status
+    sentence: str
+    alignment: float
+    rescaling: float
+    nfa: float
+    cnfa: float
+    mechanisms: tuple[Window, ...]
+    evidence: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What training did to the features. `print` it.
+
+    Attributes:
+        status: of the network.
+        sentence: the same in words.
+        evidence: the numbers behind the status.
+        interval: 95 % bootstrap interval over the probe samples of the NTK's relative change.
+        layers: one verdict a layer, in forward order.
+        thresholds: that were used.
+        notes: what else one has to know, in sentences.
+    """
+
+    status: Status
+    sentence: str
+    evidence: Mapping[str, float]
+    interval: tuple[float, float]
+    layers: tuple[LayerVerdict, ...]
+    thresholds: Thresholds
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.status.capitalize()}. {self.sentence}"]
+        margin = max((len(layer.name) for layer in self.layers), default=0)
+        lines += [f"  {layer.name:<{margin}}  {layer.sentence}" for layer in self.layers]
+        return "\n".join([*lines, *self.notes])
+
+    def table(self) -> xr.Dataset:
+        """The layers as a table: dim `layer`; status, shares, nfa, cnfa and NTK change."""
+        columns = {
+            "status": [layer.status for layer in self.layers],
+            "alignment_share": [layer.alignment for layer in self.layers],
+            "rescaling_share": [layer.rescaling for layer in self.layers],
+            "nfa": [layer.nfa for layer in self.layers],
+            "cnfa": [layer.cnfa for layer in self.layers],
+            "layer_ntk_change": [layer.evidence["layer_ntk_change"] for layer in self.layers],
+            "mechanisms": [
+                ", ".join(window.mechanism for window in layer.mechanisms) for layer in self.layers
+            ],
+        }
+        attrs = {name: VOCABULARY[name].attrs for name in columns if name in VOCABULARY}
+        return xr.Dataset(
+            {name: ("layer", values, attrs.get(name, {})) for name, values in columns.items()},
+            coords={"layer": [layer.name for layer in self.layers]},
+        )
+
+
+def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
+    """Judge a history, fresh or loaded from a file.
+
+    Unstable: the loss is NaN or grew by more than `unstable_above`. Frozen: the output hardly
+    moved and the kernel stayed. Rich or lazy: the bootstrap interval of ‖ΔΘ‖/‖Θ₀‖ lies on one
+    side of `rich_from`; if it holds the threshold, nobody can tell from these samples.
+
+    Args:
+        history: of a probe, with at least the variables `loss` and `ntk_change`.
+        thresholds: None for the default ones.
+
+    Returns:
+        The verdict at the last step measured.
+    """
+    limits = thresholds or Thresholds()
+    evidence = _evidence(history)
+    low, high = evidence["ntk_change_low"], evidence["ntk_change_high"]
+    status, sentence = _network(evidence, limits, measured=history.sizes["step"])
+    layers = tuple(_layer(history, i, status, limits) for i in range(history.sizes["layer"]))
+    return Verdict(
+        status=status,
+        sentence=sentence,
+        evidence=evidence,
+        interval=(low, high),
+        layers=layers,
+        thresholds=limits,
+        notes=_notes(history),
+    )
+
+
+def _last(history: xr.Dataset, name: str) -> float:
+    """The last value that is a number."""
+    if name not in history:
+        return nan
+    values = history[name].values
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else nan
+
+
+def _evidence(history: xr.Dataset) -> dict[str, float]:
+    names = (
+        "ntk_change",
+        "ntk_change_low",
+        "ntk_change_high",
+        "kernel_distance",
+        "ntk_trace_ratio",
+        "linearisation_error",
+        "output_change",
+    )
+    evidence = {name: _last(history, name) for name in names}
+    loss = history["loss"].values if "loss" in history else np.array([nan])
+    finite = loss[0] != 0
+    evidence["loss_ratio"] = float(loss[-1] / loss[0]) if finite else nan
+    evidence["diverged"] = float(not np.isfinite(loss).all())
+    return evidence
+
+
+def _network(
+    evidence: Mapping[str, float], limits: Thresholds, *, measured: int
+) -> tuple[Status, str]:
+    change, low, high = (evidence[f"ntk_change{end}"] for end in ("", "_low", "_high"))
+    ratio = evidence["loss_ratio"]
+    if measured and evidence["diverged"]:
+        return "unstable", "The loss is no longer a finite number: training diverged."
+    if ratio > limits.unstable_above:
+        return "unstable", (
+            f"The loss grew to {ratio:.3g} times its first value. Lower the learning rate; or, if "
+            "these samples are not trained on, the network is overfitting."
+        )
+    if measured < 2:
+        return "cannot tell", "Only one measurement was made: measure again after training."
+    if not isfinite(change):
+        return "cannot tell", "The kernel was not measured, or was zero at the start."
+    spread = f"the tangent kernel changed by {change:.2g} of its size ({low:.2g} to {high:.2g})"
+    if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
+        return "frozen", (
+            f"The output moved {evidence['output_change']:.2g} of the way that the loss asks for: "
+            "it trained too little, or too slowly, to say more."
+        )
+    if low >= limits.rich_from:
+        turned = evidence["kernel_distance"] >= limits.turned_from
+        kind = "and turned: features were learned" if turned else "mostly in size, not direction"
+        return "rich", f"In training {spread}, {kind}."
+    if high < limits.rich_from:
+        return "lazy", (
+            f"In training {spread}: the network acts like its linearisation, features stayed."
+        )
+    return "cannot tell", (
+        f"In training {spread}, which holds the threshold {limits.rich_from:g}. Measure on more "
+        "samples."
+    )
+
+
+def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds) -> LayerVerdict:
+    one = history.isel(layer=index)
+    names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
+    change, low, high = (_last(one, name) for name in names)
+    moved = _last(one, "weight_movement")
+    found: tuple[Window, ...] = ()
+    if "layer_alignment" in one:
+        found = windows(
+            one.step.values.astype(float),
+            one.layer_alignment.values,
+            one.rescaling_share.values,
+            alignment_threshold=limits.alignment,
+            rescaling_threshold=limits.rescaling,
+        )
+    status: Status = "cannot tell"
+    if network in ("unstable", "frozen") or moved == 0:
+        status = network if network in ("unstable", "frozen") else "frozen"
+    elif low >= limits.rich_from:
+        status = "rich"
+    elif high < limits.rich_from:
+        status = "lazy"
+    return LayerVerdict(
+        name=str(one.layer.item()),
+        status=status,
+        sentence=_layer_sentence(status, change, low, high, found),
+        alignment=_last(one, "alignment_share"),
+        rescaling=_last(one, "rescaling_share"),
+        nfa=_last(one, "nfa"),
+        cnfa=_last(one, "cnfa"),
+        mechanisms=found,
+        evidence={
+            "layer_ntk_change": change,
+            "layer_ntk_change_low": low,
+            "layer_ntk_change_high": high,
+            "weight_movement": moved,
+        },
+    )
+
+
+def _layer_sentence(
+    status: Status, change: float, low: float, high: float, found: tuple[Window, ...]
+) -> str:
+    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in found)
+    ending = f"; {acted}" if acted else "; no mechanism acted"
+    if not isfinite(change):
+        return f"{status}{ending}."
+    return (
+        f"{status}: its tangent features changed by {change:.2g} ({low:.2g} to {high:.2g}){ending}."
+    )
+
+
+def _notes(history: xr.Dataset) -> tuple[str, ...]:
+    samples = int(history.attrs.get("samples", _FEW_SAMPLES))
+    notes = [note for note in str(history.attrs.get("notes", "")).splitlines() if note]
+    if samples < _FEW_SAMPLES:
+        notes.append(f"Measured on {samples} samples: the interval is rough.")
+    return tuple(notes)

@@ -1,0 +1,242 @@
+"""What stands in the report, from the verdict to the forecast; each section is HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+from math import isfinite, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from lazyrich import plot
+from lazyrich.plot.history import SHARES
+from lazyrich.plot.mechanisms import COLOURS
+from lazyrich.plot.style import BLACK, BLUE, GREEN
+from lazyrich.quantities import VOCABULARY
+from lazyrich.report.page import drawing, table
+from lazyrich.report.setting import network_name
+from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+
+if TYPE_CHECKING:
+    from lazyrich.probe.forecast import Forecast
+    from lazyrich.probe.probe import Probe
+    from lazyrich.probe.verdict import LayerVerdict, Verdict
+
+MOST_PICTURES = 24  # of layers; the table has them all
+SMALL, LARGE = (3.6, 2.4), (4.4, 2.9)  # inches
+CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
+
+
+def opening(verdict: Verdict, probe: Probe) -> str:
+    """The verdict in words, and the numbers that one asks for first."""
+    history, before = probe.history, probe.forecasted
+    facts = [
+        ("forecast of the richness ρ", _rho(before), "lazy below 0.1, rich from 1"),
+        ("change of the NTK", number(_last(history, "ntk_change")), _interval(verdict)),
+        ("rotation of the NTK", number(_last(history, "kernel_distance")), "0: none, 1: all"),
+        ("loss on the probe batch", _ends(history, "loss"), "first → last"),
+    ]
+    return f"""<p class="kicker">lazyrich · how {escape(network_name(probe))} learned</p>
+<h1>{chip(verdict.status)}</h1>
+<p class="lead">{escape(verdict.sentence)}</p>
+{tiles(facts)}
+{items(verdict.notes)}"""
+
+
+def evidence(verdict: Verdict) -> str:
+    """The numbers behind the verdict, beside their thresholds."""
+    limits = verdict.thresholds
+    bounds = {
+        "ntk_change": f"rich from {limits.rich_from:g}",
+        "kernel_distance": f"turned from {limits.turned_from:g}",
+        "output_change": f"frozen below {limits.frozen_below:g}",
+        "loss_ratio": f"unstable above {limits.unstable_above:g}",
+    }
+    rows = [
+        [
+            escape(VOCABULARY[name].meaning),
+            escape(VOCABULARY[name].symbol),
+            number(value),
+            bounds.get(name, NOTHING),
+        ]
+        for name, value in verdict.evidence.items()
+        if name in VOCABULARY and not name.endswith(("_low", "_high")) and isfinite(value)
+    ]
+    found = table(("quantity", "symbol", "at the end", "threshold"), rows)
+    return f"<h2>The numbers behind it</h2>{found}"
+
+
+def layers(verdict: Verdict) -> str:
+    """A row for each layer."""
+    head = (
+        *("layer", "verdict", "NTK change", "mechanisms, and when"),
+        *("alignment<br>Δ ln A", "rescaling<br>Δ ln‖W‖", "NFA", "C-NFA"),
+    )
+    return f"<h2>Layer by layer</h2>{table(head, [_row(layer) for layer in verdict.layers])}"
+
+
+def _row(layer: LayerVerdict) -> list[str]:
+    windows = "<br>".join(
+        f'<span class="when"><i style="background:{COLOURS[w.mechanism]}"></i>'
+        f"{w.mechanism}, step {w.start:.0f} to {w.stop:.0f}</span>"
+        for w in layer.mechanisms
+    )
+    return [
+        f"<code>{escape(layer.name or '(the model)')}</code>",
+        chip(layer.status),
+        _with_interval(
+            *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
+        ),
+        windows or NOTHING,
+        number(layer.alignment),
+        number(layer.rescaling),
+        number(layer.nfa),
+        number(layer.cnfa),
+    ]
+
+
+def mechanisms(verdict: Verdict, history: xr.Dataset) -> str:
+    """The mechanisms' shares of every layer over time."""
+    if "alignment_share" not in history:
+        return ""
+    acting = {layer.name: layer.mechanisms for layer in verdict.layers}
+
+    def draw(layer: str, ax: Axes) -> None:
+        windows = tuple((w.mechanism, w.start, w.stop) for w in acting.get(layer, ()))
+        plot.mechanism_shares(history, layer, windows=windows, ax=ax)
+
+    present = [entry for entry in SHARES if entry[0] in history]
+    return f"""<h2>Which mechanism acted, and when</h2>
+<p>The change of ln‖output‖ since the start is the sum of these parts over all layers, exactly:
+a layer aligns its weight with its inputs, or rescales it; what follows a layer adds its gain. Bars
+at the bottom mark the steps in which a mechanism did the middle 80 % of its work.</p>
+{legend([(label, colour, CSS_LINES[line]) for _, label, colour, line in present])}
+{_grid(history, [name for name, *_ in present], draw)}"""
+
+
+def features(history: xr.Dataset) -> str:
+    """The neural feature ansatz of every layer over time."""
+    if "nfa" not in history:
+        return ""
+    lines = [("NFA ± standard error", BLUE, "solid"), ("centred NFA", GREEN, "solid")]
+    return f"""<h2>What the layers' weights see</h2>
+<p>The neural feature ansatz (NFA) is the correlation of a layer's WᵀW with the average gradient
+outer product: near 1, the weights look where the output is sensitive. Only what is above the dotted
+line says anything: that much comes by chance. The centred NFA asks the same of the weights'
+change since the start.</p>
+{legend([*lines, ("NFA by chance (null)", BLACK, "dotted")])}
+{_grid(history, ["nfa"], lambda layer, ax: plot.feature_ansatz(history, layer, ax=ax))}"""
+
+
+def kernel(history: xr.Dataset) -> str:
+    """The kernel's motion beside the loss."""
+    pictures: list[tuple[str, Callable[[Axes], object]]] = []
+    if "ntk_change" in history:
+        pictures.append(
+            (
+                "The neural tangent kernel stands still in lazy training.",
+                lambda ax: plot.kernel_motion(history, ax=ax),
+            )
+        )
+    if "loss" in history:
+        pictures.append(("What was learned meanwhile.", lambda ax: plot.loss_curve(history, ax=ax)))
+    if not pictures:
+        return ""
+    drawn = "".join(_figure(draw, LARGE, caption, caption) for caption, draw in pictures)
+    return f'<h2>The kernel</h2><div class="grid">{drawn}</div>'
+
+
+def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> str:
+    """What was forecast, beside what came."""
+    if before is None:
+        return (
+            "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
+        )
+    rows = [
+        ["regime", escape(_regime(before.richness)), chip(verdict.status)],
+        ["richness ρ", _rho(before), NOTHING],
+        [
+            "change of the NTK",
+            f"{_with_error(before.predicted_ntk_change, before.ntk_change_stderr)} "
+            "(one virtual step)",
+            number(_last(history, "ntk_change")),
+        ],
+    ]
+    picture = ""
+    if "ntk_change" in history:
+        picture = _figure(
+            lambda ax: plot.forecast_and_outcome(
+                history, before.predicted_ntk_change, before.ntk_change_stderr, ax=ax
+            ),
+            LARGE,
+            "The virtual step follows the directions that are learned first; later ones add to it.",
+            "Forecast and measured change of the NTK over the steps",
+        )
+    return f"""<h2>Forecast against outcome</h2>
+<div class="grid"><div>{table(("", "forecast", "outcome"), rows)}{items(before.notes)}</div>
+{picture}</div>"""
+
+
+def _grid(history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]) -> str:
+    """A picture for each layer that has numbers, all on one scale."""
+    known = history[list(names)].to_array().notnull().any(("variable", "step"))
+    shown = [str(name) for name in history.layer.values[known.values]]
+    made = [plot.figure(width=SMALL[0], height=SMALL[1]) for _ in shown[:MOST_PICTURES]]
+    for layer, figure in zip(shown, made, strict=False):
+        draw(layer, figure.axes[0])
+        figure.axes[0].legend().remove()
+    limits = np.array([figure.axes[0].get_ylim() for figure in made])
+    parts = []
+    for layer, figure in zip(shown, made, strict=False):
+        figure.axes[0].set_ylim(limits[:, 0].min(), limits[:, 1].max())
+        parts.append(f"<figure>{drawing(figure, f'Layer {layer} over the steps')}</figure>")
+    left = len(shown) - len(made)
+    more = f"<p class='quiet'>{left} more layers are in the table alone.</p>" if left else ""
+    return f'<div class="grid small">{"".join(parts)}</div>{more}'
+
+
+def _figure(draw: Callable[[Axes], object], size: tuple[float, float], below: str, alt: str) -> str:
+    made = plot.figure(width=size[0], height=size[1])
+    draw(made.axes[0])
+    return f"<figure>{drawing(made, alt)}<figcaption>{escape(below)}</figcaption></figure>"
+
+
+def _last(history: xr.Dataset, name: str) -> float:
+    """The last finite value."""
+    values = history[name].values if name in history else np.array([])
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else nan
+
+
+def _ends(history: xr.Dataset, name: str) -> str:
+    if name not in history:
+        return NOTHING
+    return f"{number(float(history[name][0]), 2)} → {number(float(history[name][-1]), 2)}"
+
+
+def _interval(verdict: Verdict) -> str:
+    low, high = verdict.interval
+    if not (isfinite(low) and isfinite(high)):
+        return "of its size, since the start"
+    return f"95 % interval {low:.3g} to {high:.3g}"
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    if not (isfinite(low) and isfinite(high)):
+        return number(value)
+    return f'{number(value)} <span class="when quiet">({low:.2g} to {high:.2g})</span>'
+
+
+def _rho(before: Forecast | None) -> str:
+    return NOTHING if before is None else _with_error(before.richness, before.stderr)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{number(value)} ± {error:.1g}" if error else number(value)
+
+
+def _regime(richness: float) -> str:
+    return "lazy" if richness < 0.1 else "rich" if richness >= 1 else "between lazy and rich"

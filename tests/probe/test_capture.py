@@ -1,0 +1,234 @@
+"""What a capture holds, and what it says about the rest."""
+
+import pytest
+import torch
+from torch import nn
+
+from lazyrich import InputError
+from lazyrich.probe import capture, jacobian_factors
+
+from .models import Named, Residual, Transformer, cases, randn
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_obey_the_layers_equation(name):
+    """z = W h + b at every position, for every captured layer, convolutions included."""
+    model, x = CASES[name]
+    for layer in capture(model, x).layers:
+        groups, m, d = (w := layer.matrix).shape[0], *w.shape
+        h, z = layer.inputs.flatten(2), layer.preactivations.flatten(2)
+        expected = h @ layer.matrix.T
+        if layer.module.bias is not None:
+            expected = expected + layer.module.bias
+        torch.testing.assert_close(z, expected)
+        assert (groups, m, d) == (z.shape[2], z.shape[2], h.shape[2])
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even")
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("mode", ["zeros", "replicate"])
+def test_same_padding(size, dilation, mode):
+    conv = nn.Conv1d(2, 3, size, padding="same", dilation=dilation, padding_mode=mode).double()
+    (layer,) = capture(conv, randn(2, 2, 9)).layers
+    z = layer.inputs.flatten(2) @ layer.matrix.T + conv.bias
+    torch.testing.assert_close(layer.preactivations.flatten(2), z)
+
+
+def test_layers_are_named_in_forward_order():
+    seen = capture(*CASES["hand-written attention"])
+    names = ["attention.qkv", "attention.out", "mlp.1", "mlp.3", "head"]
+    assert [layer.name for layer in seen.layers] == names
+    assert [layer.name for layer in seen.small] == ["embed", "norm", "mlp.0"]
+    assert seen.readout is None  # the output is one of a dict's values
+
+
+def test_every_module_with_parameters_is_captured_or_explained():
+    for name, (model, x) in CASES.items():
+        seen = capture(model, x)
+        owners = {
+            n for n, m in model.named_modules() if next(m.parameters(False), None) is not None
+        }
+        captured = {layer.name for layer in seen.layers}
+        # parametrized weights belong to a helper module inside the layer
+        helpers = {n for n in owners if ".parametrizations" in n}
+        assert owners - helpers <= captured | set(seen.skipped), name
+        assert all(seen.skipped.values()), name
+        assert not captured & set(seen.skipped), name
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "reason"),
+    [
+        ("transformer", "attention", "MultiheadAttention applies its weights without calling"),
+        ("transformer", "attention.out_proj", "its forward was not called"),
+        ("transformer", "", "Transformer is not a plain Linear"),
+        ("transformer", "norm", "no weight matrix"),
+        ("transposed", "0", "ConvTranspose1d is not a plain Linear"),
+    ],
+)
+def test_reasons(name, module, reason):
+    assert reason in capture(*CASES[name]).skipped[module]
+
+
+def test_layers_with_another_layout_are_skipped_with_their_shape():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.b(torch.tanh(self.a(x.flatten(0, 1))).view(len(x), -1, 4).mean(1))
+
+    seen = capture(Flat().double(), randn(4, 5, 3))
+    assert [layer.name for layer in seen.layers] == ["b"]
+    assert "(20, 3) does not begin with the batch's 4 samples" in seen.skipped["a"]
+
+
+def test_a_subclass_with_its_own_forward_is_no_linear_layer():
+    class Scaled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    seen = capture(nn.Sequential(Scaled(3, 4), nn.Linear(4, 2)).double(), randn(4, 3))
+    assert [layer.name for layer in seen.layers] == ["1"]
+    assert "Scaled is not a plain Linear" in seen.skipped["0"]
+
+
+def test_in_place_activations_leave_the_preactivation():
+    model = nn.Sequential(nn.Linear(3, 50), nn.ReLU(inplace=True), nn.Linear(50, 1)).double()
+    x = randn(4, 3)
+    first, second = capture(model, x).layers
+    assert (first.preactivations < 0).any()
+    assert (second.inputs >= 0).all()
+
+
+def test_gradients_of_several_directions_share_one_forward_pass():
+    model, x = Residual().double(), randn(3, 2, 5, 5)
+    runs = []
+    model.register_forward_hook(lambda *_: runs.append(1))
+    seen = capture(model, x)
+    total = [torch.zeros_like(call.outputs) for layer in seen.layers for call in layer.calls]
+    for direction in seen.exact_directions():
+        found = seen.gradients(direction)[: len(seen.layers)]
+        total = [t + g for t, (g,) in zip(total, found, strict=True)]
+    summed = seen.gradients(torch.ones_like(seen.outputs))[: len(seen.layers)]
+    for t, (g,) in zip(total, summed, strict=True):
+        torch.testing.assert_close(t, g)
+    assert len(runs) == 1
+
+
+def test_probe_directions_are_independent_signs_and_reproducible():
+    seen = capture(nn.Linear(3, 50).double(), randn(40, 3))
+    first, second = seen.probe_directions(2, seed=1)
+    assert torch.equal(first.abs(), torch.ones_like(first))
+    assert abs(float((first * second).mean())) < 0.1
+    assert torch.equal(first, next(seen.probe_directions(1, seed=1)))
+
+
+BAD = {
+    "no parameters": (lambda: nn.ReLU(), lambda: randn(2, 3), "must have parameters, got ReLU"),
+    "empty batch": (lambda: nn.Linear(3, 2), lambda: randn(0, 3), "got a batch of size 0"),
+    "no tensor": (lambda: nn.Linear(3, 2), lambda: {}, "must hold a tensor whose first"),
+    "nan data": (lambda: nn.Linear(3, 2), lambda: randn(2, 3) / 0 * 0, "`x` must be finite"),
+    "scalar output": (
+        lambda: nn.Sequential(nn.Linear(3, 2), Mean()),
+        lambda: randn(4, 3),
+        "one row for each of the 4 samples",
+    ),
+    "detached output": (
+        lambda: nn.Sequential(nn.Linear(3, 2), Detach()),
+        lambda: randn(4, 3),
+        "must have a gradient, got one that is cut off",
+    ),
+    "infinite output": (
+        lambda: nn.Sequential(nn.Linear(3, 2), Overflow()),
+        lambda: randn(4, 3),
+        "output must be finite",
+    ),
+    "batch statistics": (
+        lambda: nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False)),
+        lambda: randn(4, 3),
+        "`1` must keep running statistics",
+    ),
+}
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean()
+
+
+class Detach(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+class Overflow(nn.Module):
+    def forward(self, x):
+        return (1e3 + x.abs()).exp()
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(case):
+    model, x, message = BAD[case]
+    with pytest.raises(InputError, match=message):
+        capture(model().double(), x())
+
+
+def test_nan_weights_are_named():
+    model = Named().double()
+    model.frozen.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"parameter `frozen.weight` must be finite"):
+        capture(model, {"values": randn(4, 3), "scale": randn(4, 1)})
+
+
+def test_samples_that_see_each_other_are_refused():
+    class Coupled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.b(torch.tanh(self.a(x - x.mean(0))))
+
+    class Mixing(Coupled):
+        def forward(self, x):
+            h = torch.tanh(self.a(x))
+            return self.b(h - h.mean(0))
+
+    jacobian_factors(capture(Coupled().double(), randn(4, 3)), memory=2**30)  # data only: harmless
+    with pytest.raises(InputError, match="must not depend on the others"):
+        jacobian_factors(capture(Mixing().double(), randn(4, 3)), memory=2**30)
+
+
+def test_refusals_of_the_jacobian():
+    model, x = nn.Linear(3, 2).double(), randn(4, 3)
+    seen = capture(model, x)
+    with pytest.raises(
+        InputError, match="must cover every trainable parameter, got none for `bias"
+    ):
+        jacobian_factors(seen, lrs={"weight": 1.0}, memory=2**30)
+    with pytest.raises(InputError, match=r"must be ≥ 0 and finite, got -1.0 for `weight`"):
+        jacobian_factors(seen, lrs={"weight": -1.0, "": 1.0}, memory=2**30)
+    with pytest.raises(InputError, match=r"must name trainable .* got \['head'\]"):
+        jacobian_factors(seen, lrs={"head": 1.0, "": 1.0}, memory=2**30)
+    with pytest.raises(InputError, match="must have a trainable parameter, got only frozen"):
+        jacobian_factors(capture(model.requires_grad_(False), x), memory=2**30)
+    transformer = Transformer(nn.MultiheadAttention(6, 2, batch_first=True)).double()
+    seen = capture(transformer, torch.randint(0, 7, (3, 5)))
+    with pytest.raises(InputError, match="per-sample gradients of 5 parameters"):
+        jacobian_factors(seen, memory=1000)
+
+
+class Root(nn.Module):
+    def forward(self, x):
+        return (x - x).sqrt()
+
+
+def test_infinite_gradients_are_refused():
+    seen = capture(nn.Sequential(nn.Linear(3, 2), Root()).double(), randn(4, 3))
+    with pytest.raises(InputError, match="gradients must be finite, got NaN or infinity at `0`"):
+        seen.gradients(torch.ones_like(seen.outputs))

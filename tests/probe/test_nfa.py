@@ -1,0 +1,221 @@
+"""The ansatz of real layers against explicit input Jacobians, and the table that people get."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import lazyrich
+from lazyrich import InputError
+from lazyrich.observables import agop, ansatz_correlation, predicted_centred, ptk
+from lazyrich.probe import capture
+
+from .models import Attention, Residual, Transformer, randn
+
+
+def mlp(width=16, outputs=3):
+    hidden = nn.Linear(5, width), nn.Tanh(), nn.Linear(width, width), nn.ReLU()
+    return nn.Sequential(*hidden, nn.Linear(width, outputs)).double()
+
+
+def exact_ptk(seen, layer):
+    g = [layer.rows(seen.gradients(v)[seen.layers.index(layer)]) for v in seen.exact_directions()]
+    return ptk(torch.stack(g, 1).flatten(-2), len(seen.outputs))
+
+
+def correlate(a, b, kind="cosine"):
+    if kind == "pearson":
+        a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+def test_agop_of_an_mlp_is_the_input_jacobians():
+    model, x = mlp(), randn(9, 5)
+    seen = capture(model, x)
+    for layer, start in zip(seen.layers, (0, 2, 4), strict=True):
+        h = layer.inputs.flatten(1)
+        j = torch.func.vmap(torch.func.jacrev(model[start:]))(h)  # (n, c, d)
+        expected = torch.einsum("nci,ncj->ij", j, j) / 9
+        found = agop(layer.matrix, exact_ptk(seen, layer))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_agop_of_a_convolution_is_that_of_its_patches(groups):
+    conv = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=groups).double()
+    rest = nn.Sequential(nn.Tanh(), nn.Flatten(), nn.Linear(36, 2)).double()
+    x = randn(3, 2, 5, 5)
+    seen = capture(nn.Sequential(conv, rest), x)
+    layer = seen.layers[0]
+    patches = layer.inputs.flatten(2)  # (n, positions, d)
+
+    def from_patches(p):
+        return rest((p @ layer.matrix.T + conv.bias).transpose(0, 1).reshape(1, 4, 3, 3))[0]
+
+    j = torch.func.vmap(torch.func.jacrev(from_patches))(patches)
+    expected = torch.einsum("ncti,nctj->ij", j, j) / 3
+    found = agop(layer.matrix, exact_ptk(seen, layer))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_agop_of_each_heads_query_key_and_value():
+    attention, x = Attention(width=6, heads=2).double(), randn(3, 4, 6)
+    model = nn.Sequential(attention, nn.Flatten(), nn.Linear(24, 2)).double()
+    seen = capture(model, x)
+    layer = seen.layers[0]
+    covariance, weight = exact_ptk(seen, layer), layer.matrix
+
+    for part in range(3):
+        for head in range(2):
+            rows = slice(6 * part + 3 * head, 6 * part + 3 * head + 3)
+
+            def path(own, x, rows=rows):
+                """Only this head's path sees `own`, the others see x."""
+                z = attention.qkv(x)
+                mine = attention.qkv(own)
+                mask = torch.zeros(18).double()
+                mask[rows] = 1
+                return model[2](attention.mix(z * (1 - mask) + mine * mask).flatten(1))
+
+            expected = 0
+            for sample in x:
+                j = torch.func.jacrev(lambda own, s=sample: path(own[None], s[None])[0])(sample)
+                expected = expected + torch.einsum("cti,ctj->ij", j, j) / 3
+            found = agop(weight[rows], covariance[rows, rows])
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("correlation", ["cosine", "pearson"])
+def test_table_is_exact_on_request(correlation):
+    model = mlp()
+    start = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    x = randn(30, 5)
+    seen = capture(model, x)
+    tables = [
+        lazyrich.nfa(model, x, reference, exact=True, correlation=correlation)
+        for reference in (start, start.state_dict(), nn.DataParallel(start).state_dict())
+    ]
+    assert all(table.equals(tables[0]) for table in tables)
+    table = tables[0]
+    assert list(table.layer.values) == ["0", "2"]
+    for layer, first in zip(seen.layers, (start[0], start[2]), strict=False):
+        k, w, row = exact_ptk(seen, layer), layer.matrix, table.sel(layer=layer.name)
+        moved = w - first.weight.detach()
+        assert float(row.nfa) == pytest.approx(correlate(w.T @ w, agop(w, k), correlation))
+        centred = correlate(moved.T @ moved, agop(moved, k), correlation)
+        assert float(row.cnfa) == pytest.approx(centred)
+        assert 0 < float(row.null) <= 1
+        assert float(row.stderr) > 0
+
+
+def test_power_one_half():
+    model, x = mlp(), randn(30, 5)
+    layer = (seen := capture(model, x)).layers[0]
+    row = lazyrich.nfa(model, x, exact=True, power=0.5).sel(layer="0")
+    expected = ansatz_correlation(layer.matrix, exact_ptk(seen, layer), power=0.5)
+    assert float(row.nfa) == pytest.approx(expected, rel=1e-12)
+    assert 0 < float(row.stderr) < 0.2
+
+
+def test_probes_agree_with_the_exact_table_within_their_error():
+    model, x = mlp(width=20, outputs=30), randn(400, 5)
+    start = mlp(width=20, outputs=30)
+    exact = lazyrich.nfa(model, x, start, exact=True)
+    found = [lazyrich.nfa(model, x, start, seed=seed) for seed in range(20)]
+    for name in ("nfa", "cnfa", "null"):
+        values = torch.stack([torch.tensor(table[name].values) for table in found])
+        mean, error = values.mean(0), values.std(0) / 20**0.5
+        assert ((mean - torch.tensor(exact[name].values)).abs() < 3.5 * error + 1e-4).all(), name
+    for table in found:  # the stated error covers probes and samples, so it is larger still
+        assert (abs(table.nfa - exact.nfa) < 4 * table.stderr).all()
+
+
+def test_one_step_from_the_start_shows_the_predicted_alignment():
+    """The identity at t = 0: ρ(ẆᵀẆ, ẆᵀKẆ), with K measured again after a tiny step."""
+    model, x, y = mlp(), randn(20, 5), randn(20, 3)
+    seen = capture(model, x)
+    predictions = {}
+    for index, layer in enumerate(seen.layers[:-1]):
+        g = torch.stack([seen.gradients(v)[index][0] for v in seen.exact_directions()], 1)
+        h = layer.inputs.flatten(2)
+        predictions[layer.name] = predicted_centred(h, g[:, :, None], y - seen.outputs.detach())
+    start = copy.deepcopy(model)
+    (model(x) - y).square().mean().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 1e-5 * parameter.grad
+    table = lazyrich.nfa(model, x, start, exact=True)
+    for name, prediction in predictions.items():
+        assert float(table.cnfa.sel(layer=name)) == pytest.approx(prediction, abs=1e-4)
+
+
+def test_probes_cost_no_global_randomness_and_are_reproducible():
+    model, x = mlp(), randn(30, 5)
+    assert lazyrich.nfa(model, x).equals(lazyrich.nfa(model, x))
+    assert not lazyrich.nfa(model, x).equals(lazyrich.nfa(model, x, seed=1))
+
+
+def test_float32_agrees_with_float64():
+    model, x = mlp(), randn(60, 5)
+    start = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1e-2 * torch.randn_like(parameter)
+    double = lazyrich.nfa(model, x, start, exact=True)
+    single = lazyrich.nfa(model.float(), x.float(), start.float(), exact=True)
+    assert abs(double.nfa - single.nfa).max() < 1e-6
+    assert abs(double.cnfa - single.cnfa).max() < 1e-4  # weights themselves are rounded
+
+
+def test_half_precision():
+    model, x = mlp(), randn(60, 5)
+    half = lazyrich.nfa(copy.deepcopy(model).bfloat16(), x.bfloat16(), exact=True)
+    assert abs(half.nfa - lazyrich.nfa(model, x, exact=True).nfa).max() < 0.02
+
+
+def test_layers_used_twice_and_convolutions_have_a_row():
+    table = lazyrich.nfa(Residual().double(), randn(6, 2, 5, 5))
+    assert list(table.layer.values) == ["stem", "body"]
+    assert table.nfa.notnull().all()
+    reasons = "\n".join(table.attrs["skipped"])
+    assert "head: the readout" in reasons
+    assert "bn: a norm" in reasons
+    mha = Transformer(nn.MultiheadAttention(6, 2, batch_first=True)).double()
+    reasons = lazyrich.nfa(mha, torch.randint(0, 7, (6, 5))).attrs["skipped"]
+    assert any(r.startswith("attention: MultiheadAttention") for r in reasons)
+
+
+def test_without_movement_or_reference_the_centred_column_is_nan():
+    model, x = mlp(), randn(30, 5)
+    assert lazyrich.nfa(model, x).cnfa.isnull().all()
+    assert lazyrich.nfa(model, x, model).cnfa.isnull().all()
+    assert lazyrich.nfa(model, x[:1]).stderr.isnull().all()  # one sample has no spread
+
+
+def test_attributes_come_from_the_vocabulary():
+    table = lazyrich.nfa(mlp(), randn(30, 5))
+    for name in ("nfa", "cnfa", "null", "stderr"):
+        assert {"long_name", "units", "references"} <= set(table[name].attrs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"power": 0.5}, "`power` must be 1 with random probes, got 0.5"),
+        ({"power": 2.0}, r"`power` must be in \(0, 1\], got 2.0"),
+        ({"reference": {}}, "must hold the initial weight of `0`, got none"),
+        ({"reference": mlp(8)}, r"must have the model's shapes, got \(8, 5\) for `0`"),
+    ],
+)
+def test_refusals(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        lazyrich.nfa(mlp(), randn(30, 5), **kwargs)
+
+
+def test_a_model_of_one_layer_has_no_ansatz():
+    with pytest.raises(InputError, match="must have a linear layer below its readout, got Linear"):
+        lazyrich.nfa(nn.Linear(3, 2), torch.randn(4, 3))

@@ -1,0 +1,74 @@
+"""The report in a real browser: no error, no request, no overflow on a phone."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+
+import pytest
+
+from lazyrich import report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--hide-scrollbars --enable-logging=stderr"
+).split()
+PHONE = 390
+
+# The phone is an iframe: headless windows have a least width of their own.
+PROBE = """<!doctype html><meta charset="utf-8">
+<iframe id="phone" style="width:{width}px;height:800px;border:0" src="{page}"></iframe>
+<pre id="found"></pre>
+<script>
+const frame = document.getElementById("phone");
+frame.addEventListener("load", () => {{
+  const page = frame.contentDocument, root = page.documentElement;
+  const images = [...page.images];
+  document.getElementById("found").textContent = JSON.stringify({{
+    width: root.clientWidth,
+    needed: root.scrollWidth,
+    images: images.length,
+    drawn: images.filter((image) => image.complete && image.naturalWidth > 0).length,
+    requests: frame.contentWindow.performance.getEntriesByType("resource")
+      .map((entry) => entry.name).filter((name) => !name.startsWith("data:")),
+    tables: [...page.querySelectorAll(".table")].every((box) =>
+      getComputedStyle(box).overflowX === "auto" && box.clientWidth <= root.clientWidth),
+    title: page.title,
+  }});
+}});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_the_report_on_a_phone(probe, tmp_path):
+    written = report.write(probe, tmp_path / "report.html")
+    outer = tmp_path / "outer.html"
+    outer.write_text(PROBE.format(width=PHONE, page=written.name), encoding="utf-8")
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            *FLAGS,
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+            outer.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert match, done.stdout[-500:]
+    found = json.loads(unescape(match[1]))
+    assert found["width"] == found["needed"] == PHONE
+    assert found["images"] == found["drawn"] == 6
+    assert found["requests"] == []
+    assert found["tables"]
+    assert found["title"].startswith(probe.verdict().status)

@@ -1,0 +1,136 @@
+import base64
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from torch import nn
+
+from lazyrich import InputError, report
+from lazyrich.probe.probe import Probe
+from lazyrich.report import page as shell
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Checked(HTMLParser):
+    """Collects what a page would load, and checks that every element is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.loaded += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(probe, tmp_path_factory):
+    return report.write(probe, tmp_path_factory.mktemp("report") / "report.html").read_text("utf-8")
+
+
+def test_the_page_is_whole_and_loads_nothing(written):
+    checked = Checked()
+    checked.feed(written)
+    assert not checked.open
+    assert all(source.startswith("data:") for source in checked.loaded)
+    assert "<script" not in written
+    assert "@import" not in written
+
+
+def test_the_pictures_load_nothing_either(written):
+    drawings = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", written)
+    assert len(drawings) == 6  # shares of two layers, ansatz of one, kernel, loss, forecast
+    for encoded in drawings:
+        drawing = base64.b64decode(encoded).decode()
+        assert "</svg>" in drawing
+        assert not re.findall(r'href="(?!#)[^"]*"', drawing)
+
+
+def test_it_says_what_the_probe_says(written, probe):
+    verdict, text = probe.verdict(), unescape(written)
+    assert verdict.sentence in text
+    assert f"<dd>{probe.forecasted.richness:.3g}" in text
+    assert f"<dd>{verdict.evidence['ntk_change']:.3g}<" in text
+    assert probe.forecasted.notes
+    for layer in verdict.layers:
+        assert f"<code>{layer.name}</code>" in text
+        assert f"{layer.rescaling:.3g}" in text
+        for window in layer.mechanisms:
+            assert f"{window.mechanism}, step {window.start:.0f} to {window.stop:.0f}" in text
+    assert any(layer.mechanisms for layer in verdict.layers)
+
+
+def test_the_setting_names_versions_thresholds_and_what_was_skipped(written, probe):
+    assert f"torch {torch.__version__}" in written
+    assert f"rich from {probe.thresholds.rich_from:g}" in written
+    assert f"{100 * probe.overhead:.3g} % of the time" in written
+    assert "2: all its parameters are frozen" in written
+
+
+def test_names_are_escaped(tmp_path):
+    model = nn.Sequential()
+    model.add_module("<b>&", nn.Linear(2, 1))
+    probe = Probe(model, (torch.ones(4, 2), torch.zeros(4, 1)))
+    probe.measure(0)
+    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>" not in text
+
+
+def test_a_run_that_became_nan_is_reported(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    probe = Probe(model, (torch.ones(4, 2), torch.zeros(4, 1)))
+    probe.measure(0)
+    with torch.no_grad():
+        model[0].weight.fill_(float("nan"))
+    probe.measure(1)
+    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    assert '<span class="chip unstable">' in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_only_some_observables(tmp_path):
+    probe = Probe(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)), observables=["loss"])
+    probe.measure(0)
+    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    assert '<span class="chip cannot-tell">' in text
+    assert "None was made before training" in text
+
+
+def test_the_probe_writes_it_too(probe, tmp_path):
+    probe.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text("utf-8").endswith("</html>\n")
+
+
+def test_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "report.html"
+    target.write_text("before")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        shell.write_whole("after", target)
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):
+    with pytest.raises(InputError, match=r"the folder .*missing' does not exist"):
+        report.write(probe, tmp_path / "missing" / "report.html")
+    with pytest.raises(InputError, match="is a folder"):
+        report.write(probe, tmp_path)
+
+
+def test_a_probe_that_has_not_measured_is_refused(tmp_path):
+    probe = Probe(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)))
+    with pytest.raises(InputError, match="at least one measurement"):
+        report.write(probe, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
