@@ -15,7 +15,7 @@ from lazyrich import InputError, Probe
 from lazyrich.observables import linearisation_error, stable_rank
 from lazyrich.quantities import VOCABULARY
 
-from .models import Residual, brute_kernel, randn
+from .models import Residual, brute_kernel, cases, randn
 
 
 class TwoLayers(nn.Module):
@@ -155,6 +155,28 @@ def test_random_directions_estimate_the_same_without_bias():
     error = np.std(found, ddof=1) / len(found) ** 0.5
     assert error < 0.1 * exact
     assert abs(np.mean(found) - exact) < 4 * error
+
+
+@pytest.mark.parametrize("name", [name for name in cases() if name != "named"])
+def test_awkward_networks(name):
+    model, x = cases()[name]
+    probe = Probe(model, (x, torch.zeros(1)), lambda f, _: (f - 1).square().mean())
+    probe.measure(0)
+    moved(model, 0.01)
+    probe.measure(1)
+    row = probe.history.isel(step=1)
+    numbers = ["loss", "ntk_change", "linearisation_error", "target_alignment", "output_change"]
+    assert all(float(row[number]) > 0 for number in numbers)
+    if row.sizes["layer"]:
+        shares = row.alignment_share + row.rescaling_share + row.gain_share
+        assert float(shares.sum() + row.input_share - row.log_output) == pytest.approx(0, abs=1e-6)
+        assert (row.weight_movement > 0).all()
+
+
+def test_several_outputs_leave_the_loss_open():
+    model, x = cases()["named"]
+    with pytest.raises(InputError, match="must return one floating-point tensor, got 2"):
+        Probe(model, (x, torch.zeros(1)), lambda f, _: f.mean()).measure(0)
 
 
 def test_shares_add_up_to_the_change_of_the_output():
