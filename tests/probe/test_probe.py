@@ -288,6 +288,18 @@ def test_saved_and_loaded(tmp_path, suffix):
     assert loaded.attrs["setting"] == probe.history.attrs["setting"]
 
 
+@pytest.mark.parametrize(("suffix", "library"), [("nc", "netCDF4"), ("zarr", "zarr")])
+def test_a_missing_library_is_named(tmp_path, monkeypatch, suffix, library):
+    def fail(*_, **__):
+        raise ImportError
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    monkeypatch.setattr(xr.Dataset, "to_zarr", fail)
+    probe = measured(mlp(4, 6, 3), randn(5, 4), randn(5, 3), observables=["loss"])
+    with pytest.raises(lazyrich.MissingExtraError, match=rf"needs {library}.*lazyrich\[store\]"):
+        probe.save(tmp_path / f"h.{suffix}")
+
+
 def test_forecast_is_kept():
     model, x, y = mlp(4, 6, 1), randn(10, 4), randn(10, 1)
     probe = Probe(model, (x, y), samples=5)
