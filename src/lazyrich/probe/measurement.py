@@ -26,8 +26,9 @@ from lazyrich.observables.sampled_kernel import (
 from lazyrich.observables.speed import feature_speed
 from lazyrich.probe.capture import Layer
 from lazyrich.probe.history import Row
+from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.moment import Moment, Reference
-from lazyrich.probe.network import derivative, layer_outputs, untouched
+from lazyrich.probe.network import derivative, layer_outputs
 
 _GROUPS = 10  # of samples, for the standard error where rows are many
 
@@ -97,7 +98,7 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
         "kernel_distance_high": float(rotation_ends[1]),
         "ntk_trace_ratio": trace / start.trace if start.trace else nan,
         "target_alignment": _target_alignment(moment, reference, float(now[0].clamp(min=0)) ** 0.5),
-        "effective_rank": nan if random else effective_rank(moment.kernel),
+        **({} if random else {"effective_rank": effective_rank(moment.kernel)}),
         "layer_ntk_change": by_layer[0],
         "layer_ntk_change_low": by_layer[1],
         "layer_ntk_change_high": by_layer[2],
@@ -125,7 +126,7 @@ def _linearisation(moment: Moment, reference: Reference) -> Row:
         name: moment.capture.leaves[name].detach().to(start.dtype) - start
         for name, start in network.theta.items()
     }
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         start, tangent = derivative(network, network.theta, moved)
     f = moment.f.view(start.shape)
     return {"linearisation_error": linearisation_error(f, reference.outputs.view_as(f), tangent)}
@@ -133,6 +134,8 @@ def _linearisation(moment: Moment, reference: Reference) -> Row:
 
 def _mechanism(moment: Moment, reference: Reference) -> Row:
     names = [layer.name for layer in moment.layers]
+    if not names:
+        return {}
     if len(moment.norms) != len(reference.norms):
         raise InputError("the same layers must act in every measurement, got other ones.")
     sizes = float(reference.outputs.double().norm()), float(moment.f.double().norm())
@@ -215,7 +218,7 @@ def _condensation(moment: Moment, _: Reference) -> Row:
 def _speed(moment: Moment, _: Reference) -> Row:
     """All layers' ż under the next step of all parameters, by one forward-mode pass."""
     network, velocity = moment.next_step()
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         z, z_dot = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
     names = [layer.name for layer in moment.layers if layer.name in z]
     return {
