@@ -127,8 +127,8 @@ def nfa(
     else:
         sketches = _sketches(seen, layers, seed)
         rows = [
-            _probed_row(layer, start, *pair, correlation)
-            for layer, start, pair in zip(layers, initial, sketches, strict=True)
+            _probed_row(layer, start, first, second, correlation)
+            for layer, start, (first, second) in zip(layers, initial, sketches, strict=True)
         ]
     return _table(seen, [layer.name for layer in layers], rows, correlation)
 
