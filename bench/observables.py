@@ -72,9 +72,8 @@ def _case(
 CASES = dict(
     (
         _case("NTK, MLP, 10 outputs", lambda: networks.mlp(10), 40, 784, torch_func=100),
-        _case("NTK, MLP, 10 outputs", lambda: networks.mlp(10), 100, 784, torch_func=100),
-        _case("NTK, MLP, 100 outputs", lambda: networks.mlp(100), 8, 784, torch_func=100),
-        _case("NTK, ResNet-8", networks.resnet, 20, 3, 32, 32),
+        _case("NTK, MLP, 100 outputs", lambda: networks.mlp(100), 4, 784, torch_func=100),
+        _case("NTK, ResNet-8", networks.resnet, 10, 3, 32, 32),
         _case("NTK, transformer", networks.Transformer, 40, 16, 48),
         _case("NFA, MLP, 10 outputs", lambda: networks.mlp(10), 1000, 784, perturbations=5),
         _case("NFA, MLP, 100 outputs", lambda: networks.mlp(100), 1000, 784, perturbations=15),
@@ -87,7 +86,7 @@ for _name, _found in CASES.items():
         _found.goals["nngeometry"] = 4
 
 
-def compare(case: Case) -> list[Row]:
+def compare(case: Case, rounds: int) -> list[Row]:
     """Time all routes of a case in turn, and say how far their results are apart."""
     model, x = case.build()
     results, refused = {}, {}
@@ -98,7 +97,7 @@ def compare(case: Case) -> list[Row]:
             refused[name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     models = {name: copy.deepcopy(model) for name in results}
     seconds = interleaved(
-        {name: lambda name=name: case.routes[name](models[name], x) for name in results}
+        {name: lambda name=name: case.routes[name](models[name], x) for name in results}, rounds
     )
     first = next(iter(seconds))
     rows = []
@@ -174,6 +173,7 @@ def main() -> None:
     """Run everything, print the tables, record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--peak", nargs=2, metavar=("CASE", "ROUTE"), help=argparse.SUPPRESS)
@@ -189,31 +189,33 @@ def main() -> None:
         for name, case in CASES.items():
             if options.only in name:
                 print(f"{threads} threads: {name} …", file=sys.stderr, flush=True)
-                part += compare(case)
+                part += compare(case, options.rounds)
         rows += [entry | {"threads": threads} for entry in part]
-        text += f"{_heading(threads)}\n\n{markdown(part)}\n"
+        text += f"{_heading(threads, options.rounds)}\n\n{markdown(part)}\n"
+        if options.record:
+            _record(options.record, rows, text, options.rounds)
     print(text)
-    if options.record is None:
-        return
+
+
+def _record(target: Path, rows: list[Row], text: str, rounds: int) -> None:
     setting = {
         "command": "python bench/observables.py " + " ".join(sys.argv[1:]),
-        "rounds": ROUNDS,
+        "rounds": rounds,
         "load": os.getloadavg(),
+        "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "versions": {name: version(name) for name in ("torch", "nngeometry", "numpy")}
         | {"lazyrich": lazyrich.__version__, "python": platform.python_version()},
     }
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    options.record.with_suffix(".json").write_text(
-        json.dumps(setting | {"rows": rows}, indent=2) + "\n"
-    )
-    options.record.with_suffix(".md").write_text(text)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_suffix(".json").write_text(json.dumps(setting | {"rows": rows}, indent=2) + "\n")
+    target.with_suffix(".md").write_text(text)
 
 
-def _heading(threads: int) -> str:
+def _heading(threads: int, rounds: int) -> str:
     versions = f"torch {torch.__version__}, nngeometry {version('nngeometry')}"
     cores = f"{threads} thread" + "s" * (threads > 1)
-    return f"**{cores}** of {os.cpu_count()}, {versions}, float32, {ROUNDS} rounds in turn"
+    return f"**{cores}** of {os.cpu_count()}, {versions}, float32, {rounds} rounds in turn"
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ def timed(work: Callable[[], Any], *, repeat: int = 1) -> list[float]:
     return rounds
 
 
-def interleaved(routes: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+def interleaved(
+    routes: Mapping[str, Callable[[], Any]], count: int = ROUNDS
+) -> dict[str, list[float]]:
     """The same for routes that take turns, so that their ratio outlives a change of the load."""
     for work in routes.values():
         work()
     rounds: dict[str, list[float]] = {name: [] for name in routes}
-    for _ in range(ROUNDS):
+    for _ in range(count):
         for name, work in routes.items():
             start = perf_counter()
             work()
