@@ -147,14 +147,15 @@ def test_quadratic_network_limit():
     assert wide == pytest.approx(correlate(s_y @ s_y, s_y @ s @ s_y, "cosine"), abs=1e-6)
 
 
-@pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("labels", ["random", "quadratic", "linear"])
 def test_quadratic_network_prediction_matches_simulation(labels, decay):
-    d = k = 128
-    n, draws = 256, 4
+    """All cells of the table of alpha data sets, at its size."""
+    d = k = 256
+    n, draws = 512, 5
     spectrum = (1 + torch.arange(d).double()) ** -decay
-    x = randn(n, d, seed=int(decay) + 10) * spectrum.sqrt()
-    z = x / spectrum.sqrt()
+    z = randn(n, d, seed=round(2 * decay) + 10)
+    x = z * spectrum.sqrt()
     y = {
         "random": randn(n, seed=4).sign(),
         "quadratic": z[:, 0] * z[:, 1] + z[:, 1] * z[:, 2],

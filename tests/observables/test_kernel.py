@@ -20,7 +20,9 @@ from lazyrich.observables import (
 
 SHAPES = {  # n, k, positions, groups, m, d
     "dense": (4, 3, 1, 1, 5, 6),
-    "pairs are cheap": (3, 2, 2, 1, 9, 8),
+    "pairs are cheap": (3, 1, 2, 1, 20, 30),
+    "blocks, dense": (60, 5, 1, 1, 3, 2),
+    "blocks, positions": (60, 5, 3, 1, 3, 2),
     "gradients are cheap": (3, 2, 30, 1, 2, 3),
     "groups": (3, 2, 4, 2, 3, 5),
 }
@@ -49,6 +51,11 @@ def brute(factor):
 def test_outer_kernel_is_the_jacobians_gram(shape, memory):
     f = factor(shape)
     torch.testing.assert_close(kernel(f, memory=memory), brute(f), rtol=1e-12, atol=1e-12)
+
+
+def test_dense_factor_of_many_rows():
+    f = DenseFactor(jacobian=torch.randn(100, 3, 7, dtype=torch.float64))
+    torch.testing.assert_close(kernel(f), brute(f), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -15,6 +15,7 @@ from lazyrich.observables.ansatz import (
     ptk,
 )
 from lazyrich.observables.ansatz_rows import Ansatz, ansatz_from_rows
+from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches, sketch
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel import (
     DenseFactor,
@@ -59,10 +60,12 @@ __all__ = [
     "LayerNorms",
     "OuterFactor",
     "Shares",
+    "Sketch",
     "agop",
     "alignment",
     "ansatz_correlation",
     "ansatz_from_rows",
+    "ansatz_from_sketches",
     "backward_feature_cosine",
     "block_squares",
     "change_interval",
@@ -91,6 +94,7 @@ __all__ = [
     "resamples",
     "rotation_interval",
     "sampled_trace",
+    "sketch",
     "speed_from_angle",
     "stable_rank",
     "target_alignment",

@@ -43,6 +43,8 @@ class DenseFactor:
 Factor = OuterFactor | DenseFactor
 
 _DEFAULT_MEMORY = 2**30
+_ELEMENT = 128  # multiplications in the time in which one entry goes through memory
+_BLOCK = 128  # rows: smaller products waste more time than symmetry saves
 
 
 def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n k n k"]:
@@ -64,17 +66,19 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
                 [15.]])
     """
     if isinstance(factor, DenseFactor):
-        rows = factor.jacobian.flatten(0, 1)
         n, k, _ = factor.jacobian.shape
-        return (rows @ rows.T).view(n, k, n, k)
+        theta = factor.jacobian.new_zeros(n * k, n * k)
+        _add_gram(theta, factor.jacobian.flatten(0, 1))
+        return theta.view(n, k, n, k)
     n, k, t, groups, m = factor.gradients.shape
     d = factor.inputs.shape[-1]
     if groups == 1 and t == 1:
         g = factor.gradients.reshape(n * k, m)
         h = factor.inputs.reshape(n, d)
-        theta = (g @ g.T).view(n, k, n, k)
-        return theta.mul_((h @ h.T)[:, None, :, None])
-    pairs = n * n * t * t * (d + k * k * m)
+        theta = g.new_zeros(n * k, n * k)
+        _add_gram(theta, g)
+        return theta.view(n, k, n, k).mul_((h @ h.T)[:, None, :, None])
+    pairs = n * n * t * t * (d + k * k * (m + _ELEMENT))
     sums = n * k * t * m * d + (n * k) ** 2 * m * d
     if groups == 1 and pairs < sums:
         return _kernel_by_pairs(factor, memory)
@@ -98,16 +102,26 @@ def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k
 
 
 def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:
-    n, k, _, groups, m = factor.gradients.shape
+    n, k, t, groups, m = factor.gradients.shape
     d = factor.inputs.shape[-1]
-    h = factor.inputs.permute(0, 2, 1, 3)[:, None]  # (n, 1, groups, t, d)
-    g = factor.gradients.permute(0, 1, 3, 4, 2)  # (n, k, groups, m, t)
+    h = factor.inputs.transpose(1, 2)  # (n, groups, t, d)
+    g = factor.gradients.permute(0, 3, 1, 4, 2)  # (n, groups, k, m, t)
     theta = g.new_zeros(n * k, n * k)
     step = max(1, memory // (2 * n * k * groups * d * g.element_size()))
     for j in range(0, m, step):  # a block of neurons at a time
-        rows = (g[:, :, :, j : j + step] @ h).reshape(n * k, -1)
-        theta.addmm_(rows, rows.T)
+        block = g[:, :, :, j : j + step].reshape(n, groups, -1, t)
+        rows = (block @ h).view(n, groups, k, -1).transpose(1, 2).reshape(n * k, -1)
+        _add_gram(theta, rows)
     return theta.view(n, k, n, k)
+
+
+def _add_gram(theta: Float[Tensor, "r r"], rows: Float[Tensor, "r p"]) -> None:
+    """`θ += J Jᵀ`, of which one triangle of blocks is multiplied."""
+    for i in range(0, len(rows), step := max(_BLOCK, -(-len(rows) // 8))):
+        end = i + step
+        strip = rows[i:end] @ rows[i:].T
+        theta[i:end, i:] += strip
+        theta[end:, i:end] += strip[:, step:].T
 
 
 def full_kernel(

@@ -171,7 +171,7 @@ def trusted_parameters(capture: Capture) -> list[str]:
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):
             continue
         total = sum(_summed(use, found[use.layer.name]) for use in shared)
-        exact = truth[name].double().flatten()
+        exact = _wide(truth[name]).flatten()
         tolerance = _TOLERANCE.get(truth[name].dtype, _HALF_TOLERANCE)
         if (total - exact).norm() <= tolerance * exact.norm():
             trusted.append(name)
@@ -196,24 +196,24 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
     if layers.is_linear(module):
         g = use.layer.rows(gradients)
         if use.role == "bias":
-            return g.sum((0, 1)).flatten().double()
+            return _wide(g.sum((0, 1)).flatten())
         h = use.layer.inputs
         step = g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)
-        return step.flatten().double()
+        return _wide(step.flatten())
     if isinstance(module, nn.Embedding):
-        total = torch.zeros_like(module.weight, dtype=torch.float64)
+        total = _wide(torch.zeros_like(module.weight))
         for call, g in zip(calls, gradients, strict=True):
             kept = call.inputs.flatten() != (
                 -1 if module.padding_idx is None else module.padding_idx
             )
             tokens, rows = call.inputs.flatten()[kept], g.flatten(0, -2)[kept]
-            total.index_add_(0, tokens, rows.double())
+            total.index_add_(0, tokens, _wide(rows))
         return total.flatten()
     parts = (
         layers.norm_jacobian(module, call.inputs, g[:, None])[use.role]
         for call, g in zip(calls, gradients, strict=True)
     )
-    return torch.stack([part.sum((0, 1)).double() for part in parts]).sum(0)
+    return torch.stack([_wide(part.sum((0, 1))) for part in parts]).sum(0)
 
 
 def _outer_factors(

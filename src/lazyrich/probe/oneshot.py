@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 import xarray as xr
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.observables import ansatz
+from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches, sketch
 from lazyrich.observables.kernel import full_kernel
 from lazyrich.probe.capture import Capture, Layer, capture
 from lazyrich.probe.isolation import Batch, unwrap
@@ -116,33 +117,47 @@ def nfa(
             f"`model` must have a linear layer below its readout, got {type(seen.model).__name__} "
             f"with none. Skipped: {seen.skipped}"
         )
-    initial = {layer.name: _initial(reference, layer) for layer in layers}
-    rows = []
-    for layer, covariances in zip(layers, _covariances(seen, layers, exact, seed), strict=True):
-        rows.append(_row(layer, initial[layer.name], covariances, power, correlation))
+    initial = [_initial(reference, layer) for layer in layers]
+    if exact:
+        covariances = _covariances(seen, layers)
+        rows = [
+            _exact_row(layer, start, k, power, correlation)
+            for layer, start, k in zip(layers, initial, covariances, strict=True)
+        ]
+    else:
+        sketches = _sketches(seen, layers, seed)
+        rows = [
+            _probed_row(layer, start, first, second, correlation)
+            for layer, start, (first, second) in zip(layers, initial, sketches, strict=True)
+        ]
     return _table(seen, [layer.name for layer in layers], rows, correlation)
 
 
-def _covariances(
-    seen: Capture, layers: list[Layer], exact: bool, seed: int
-) -> list[list[Float[Tensor, "groups m m"]]]:
-    """For each layer K of every group of samples, once if exact, else for each of two probes."""
+def _sketches(seen: Capture, layers: list[Layer], seed: int) -> list[list[Sketch]]:
+    """For each layer what two independent probes say of K."""
+    sketches: list[list[Sketch]] = [[] for _ in layers]
+    for direction in seen.probe_directions(2, seed=seed):
+        for pair, rows in zip(sketches, _rows(seen, layers, direction), strict=True):
+            pair.append(sketch(rows))
+    return sketches
+
+
+def _rows(seen: Capture, layers: list[Layer], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
+    names = {layer.name for layer in layers}
+    found = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
+    return [layer.rows(g).flatten(2) for layer, g in found if layer.name in names]
+
+
+def _covariances(seen: Capture, layers: list[Layer]) -> list[Float[Tensor, "groups m m"]]:
+    """For each layer K of every group of samples, from one backward pass an output."""
     n = len(seen.outputs)
     parts = torch.arange(n).tensor_split(min(n, _GROUPS))
-    directions: Iterable[Tensor]
-    directions = seen.exact_directions() if exact else seen.probe_directions(2, seed=seed)
-    names = {layer.name for layer in layers}
-    sketches: list[list[Tensor]] = [[] for _ in layers]
-    for a, direction in enumerate(directions):
-        found = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
-        kept = [layer.rows(g).flatten(2) for layer, g in found if layer.name in names]
-        for sketch, g in zip(sketches, kept, strict=True):
-            grams = _grams(g * (len(parts) / n) ** 0.5, [len(part) for part in parts])
-            if exact and a > 0:
-                sketch[0] += grams
-            else:
-                sketch.append(grams)
-    return sketches
+    totals: list[Tensor] = []
+    for direction in seen.exact_directions():
+        scaled = direction * (len(parts) / n) ** 0.5
+        grams = [_grams(g, [len(p) for p in parts]) for g in _rows(seen, layers, scaled)]
+        totals = [t.add_(k) for t, k in zip(totals, grams, strict=True)] if totals else grams
+    return totals
 
 
 def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:
@@ -154,33 +169,41 @@ def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor,
     return grams
 
 
-def _row(
+def _probed_row(
     layer: Layer,
     initial: Tensor | None,
-    covariances: list[Tensor],
+    first: Sketch,
+    second: Sketch,
+    correlation: ansatz.Correlation,
+) -> dict[str, float]:
+    found = ansatz_from_sketches(layer.matrix, first, second, correlation=correlation)
+    centred = torch.nan
+    if initial is not None:
+        moved = layer.matrix.double() - _matrix(layer, initial)
+        centred = ansatz_from_sketches(moved, first, second, correlation=correlation).value
+    return {"nfa": found.value, "cnfa": centred, "null": found.null, "stderr": found.stderr}
+
+
+def _exact_row(
+    layer: Layer,
+    initial: Tensor | None,
+    covariances: Tensor,
     power: float,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
-    first, second = covariances[0], covariances[-1]
-    weight = layer.matrix.double()
-    moved = None if initial is None else weight - _matrix(layer, initial)
-    nan = float("nan")
+    weight, k = layer.matrix.double(), covariances.mean(0)
+    null = centred = torch.nan
     if power == 1:
-        value, error = ansatz.correlation_with_error(weight, first, second, correlation=correlation)
-        centred = nan
-        if moved is not None:
-            centred, _ = ansatz.correlation_with_error(
-                moved, first, second, correlation=correlation
-            )
-        null = ansatz.haar_null(weight, first.mean(0), second.mean(0), correlation=correlation)
-        return {"nfa": value, "cnfa": centred, "null": null, "stderr": error}
-    value, error = _jackknife(weight, first, power, correlation)
-    centred = nan
-    if moved is not None:
-        centred = ansatz.ansatz_correlation(
-            moved, first.mean(0), power=power, correlation=correlation
+        value, error = ansatz.correlation_with_error(
+            weight, covariances, covariances, correlation=correlation
         )
-    return {"nfa": value, "cnfa": centred, "null": nan, "stderr": error}
+        null = ansatz.haar_null(weight, k, correlation=correlation)
+    else:
+        value, error = _jackknife(weight, covariances, power, correlation)
+    if initial is not None:
+        moved = weight - _matrix(layer, initial)
+        centred = ansatz.ansatz_correlation(moved, k, power=power, correlation=correlation)
+    return {"nfa": value, "cnfa": centred, "null": null, "stderr": error}
 
 
 def _jackknife(

@@ -1,0 +1,103 @@
+"""Sketches of K against the ansatz of the full matrices, and their stated error."""
+
+import math
+
+import pytest
+import torch
+
+from lazyrich.observables import (
+    agop,
+    ansatz_correlation,
+    ansatz_from_sketches,
+    debiased_correlation,
+    haar_null,
+    nfm,
+    ptk,
+    sketch,
+)
+
+torch.set_num_threads(1)
+KINDS = ["cosine", "pearson"]
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("correlation", KINDS)
+@pytest.mark.parametrize(("k", "d"), [(5, 8), (8, 5), (1, 4), (300, 7)])
+def test_sketches_give_the_correlation_and_null_of_their_covariances(k, d, correlation):
+    w, g1, g2 = randn(k, d) + 0.3, randn(20, 3, k, seed=1), randn(20, 3, k, seed=2)
+    k1, k2 = ptk(g1, 20), ptk(g2, 20)
+    found = ansatz_from_sketches(w, sketch(g1), sketch(g2), correlation=correlation)
+    value = debiased_correlation(w, k1, k2, correlation=correlation)
+    assert found.value == pytest.approx(value, abs=1e-12)
+    null = value if k == 1 else haar_null(w, k1, k2, correlation=correlation)
+    assert found.null == pytest.approx(null, abs=1e-12)
+
+
+@pytest.mark.parametrize("correlation", KINDS)
+def test_one_exact_sketch_is_the_matrices_correlation(correlation):
+    w, g = randn(6, 9) + 0.3, randn(20, 1, 6, seed=1)
+    f, agop_ = nfm(w), agop(w, ptk(g, 20))
+    if correlation == "pearson":
+        f, agop_ = f - f.mean(), agop_ - agop_.mean()
+    expected = float((f * agop_).sum() / (f.norm() * agop_.norm()))
+    found = ansatz_from_sketches(w, sketch(g), sketch(g), correlation=correlation)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("correlation", KINDS)
+def test_error_is_the_derivative_with_respect_to_the_samples_weights(correlation):
+    """All samples are among the rows here, so that the influence can be taken by autograd."""
+    n, w = 30, randn(5, 7) + 0.3
+    g1, g2 = randn(n, 2, 5, seed=1), randn(n, 2, 5, seed=2)
+    weights = torch.ones(n, dtype=torch.float64, requires_grad=True)
+    grams = [torch.einsum("a,ark,arl->kl", weights, g, g) / n for g in (g1, g2)]
+    f, (a, b) = nfm(w), (agop(w, k) for k in grams)
+    if correlation == "pearson":
+        f, a, b = f - f.mean(), a - a.mean(), b - b.mean()
+    rho = (f * (a + b) / 2).sum() / (f.norm() * (a * b).sum().sqrt())
+    influence = n * torch.autograd.grad(rho, weights)[0]
+    expected = (influence.square().sum() / (n * (n - 1))).sqrt()
+    found = ansatz_from_sketches(w, sketch(g1), sketch(g2), correlation=correlation)
+    assert found.stderr == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_error_from_some_samples_is_the_spread_over_batches():
+    n, trials, w = 400, 200, randn(5, 7) * torch.tensor([3.0, 1, 1, 1, 0.3]).double()[:, None]
+    scale = torch.tensor([0.5, 2.0, 1.0, 3.0, 1.0]).double()
+    spread, errors = [], []
+    for trial in range(trials):
+        g = sketch(randn(n, 1, 5, seed=trial) * scale)
+        assert len(g.rows) < n
+        found = ansatz_from_sketches(w, g, g)
+        spread.append(found.value)
+        errors.append(found.stderr)
+    assert sum(errors) / trials == pytest.approx(float(torch.tensor(spread).std()), rel=0.15)
+
+
+def test_float32_and_half_precision():
+    w, g = randn(5, 8), randn(40, 1, 5, seed=1)
+    exact = ansatz_from_sketches(w, sketch(g), sketch(g))
+    single = ansatz_from_sketches(w.float(), sketch(g.float()), sketch(g.float()))
+    assert single.value == pytest.approx(exact.value, abs=1e-6)
+    assert single.stderr == pytest.approx(exact.stderr, rel=1e-4)
+    assert sketch(g.bfloat16()).covariance.dtype == torch.float32
+
+
+def test_tiny_movement_does_not_underflow_and_none_is_nan():
+    w, g = randn(5, 8), sketch(randn(40, 1, 5, seed=1).float())
+    value = ansatz_from_sketches(w, g, g).value
+    assert ansatz_from_sketches(w * 1e-30, g, g).value == pytest.approx(value, abs=1e-6)
+    nothing = ansatz_from_sketches(w * 0, g, g)
+    assert math.isnan(nothing.value)
+    assert math.isnan(nothing.stderr)
+    assert math.isnan(nothing.null)
+
+
+def test_one_sample_has_no_error():
+    w, g = randn(5, 8), randn(1, 1, 5)
+    found = ansatz_from_sketches(w, sketch(g), sketch(g))
+    assert math.isnan(found.stderr)
+    assert found.value == pytest.approx(ansatz_correlation(w, ptk(g, 1)))
