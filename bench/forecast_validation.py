@@ -29,7 +29,8 @@ from torch.func import grad, jvp
 
 import lazyrich
 from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.network import as_network, untouched
+from lazyrich.probe.isolation import undisturbed
+from lazyrich.probe.network import as_network
 from lazyrich.probe.tangent import directions, kernel_change, root_of_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +124,7 @@ def sharpness(model: nn.Module, x: Tensor, y: Tensor, loss: str) -> float:
     slope = grad(lambda theta: loss_of(loss, net(theta), y))
     v = {k: torch.randn(p.shape, generator=generator) for k, p in net.theta.items()}
     size = 1.0
-    with untouched(net.module):
+    with undisturbed(net.module, twice=True):
         for _ in range(15):
             norm = math.sqrt(sum(t.square().sum().item() for t in v.values()))
             v = jvp(slope, (net.theta,), ({k: t / norm for k, t in v.items()},))[1]
@@ -170,7 +171,7 @@ def run(family: str, loss: str, scale: float, seed: int) -> dict[str, Any]:
     start = {k: t.clone() for k, t in net.theta.items()}
     outcome = train(model, x, y, loss)
     end = {k: t.detach().clone() for k, t in net.theta.items()}
-    with untouched(net.module):
+    with undisturbed(net.module, twice=True):
         ones = {k: t.new_ones(()) for k, t in start.items()}
         es = directions(net(start), PROBES, seed + 7)
         change, error = root_of_ratio(*kernel_change(net, start, end, ones, es), exact=False)

@@ -16,7 +16,7 @@ from torch.optim import SGD, Adam, AdamW
 from lazyrich import CentredOutput, ConvergenceError, InputError, dial, forecast, richness
 from lazyrich.probe.feature_speed import own_speeds
 from lazyrich.probe.forecast import start_of_training
-from lazyrich.probe.network import untouched
+from lazyrich.probe.isolation import undisturbed
 
 F64 = torch.float64
 
@@ -181,7 +181,7 @@ def test_equal_speed_in_all_layers(kind, options):
     centred = forecast(CentredOutput(model), data, optimizer=optimizer)
     result = dial(model, optimizer, data, richness=1.0, equal_speed=True)
     start = start_of_training(result.model, data, "mse", optimizer, 2)
-    with untouched(result.model):
+    with undisturbed(result.model, twice=True):
         speeds = own_speeds(start.network, start.step)
     assert list(speeds) == ["network.0", "network.2", "network.4"]
     assert max(speeds.values()) == pytest.approx(min(speeds.values()), rel=1e-6)
@@ -198,7 +198,7 @@ def test_equal_speed_in_all_layers(kind, options):
 def test_own_speed_equals_a_finite_difference():
     model, data = net(), batch()
     start = start_of_training(model, data, "mse", None, 2)
-    with untouched(model):
+    with undisturbed(model, twice=True):
         speeds = own_speeds(start.network, start.step)
     h = torch.tanh(model[0](data[0]))
     z, v = model[2](h), start.step.velocity

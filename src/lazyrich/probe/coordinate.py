@@ -20,8 +20,9 @@ from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.probe.forecast import measured_richness, start_of_training
+from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.losses import Loss, OutputLoss
-from lazyrich.probe.network import Network, Parameters, layer_outputs, untouched
+from lazyrich.probe.network import Network, Parameters, layer_outputs
 from lazyrich.probe.tangent import directions, how_many, kernel_change, root_of_ratio
 from lazyrich.quantities import VOCABULARY
 
@@ -171,12 +172,12 @@ def _run(
         network, outputs = start.network, start.outputs
         theta = {name: p.clone() for name, p in network.theta.items()}
         number = how_many(outputs, probes, exact=False)
-        with untouched(network.module):
+        with undisturbed(network.module, twice=True):
             before = layer_outputs(network, theta)
             richness = measured_richness(start, number, seed)[0]
         moved = _train(network, optimizer, start.loss, steps, outputs)
     end = {n: p.detach() for n, p in network.module.named_parameters() if n in theta}
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         after, final = layer_outputs(network, end), network(end)
         es = directions(outputs, number, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)

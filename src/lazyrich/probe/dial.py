@@ -15,8 +15,9 @@ from lazyrich._errors import ConvergenceError, InputError
 from lazyrich.probe.centred import CentredOutput
 from lazyrich.probe.feature_speed import own_speeds
 from lazyrich.probe.forecast import Start, measured_richness, start_of_training
+from lazyrich.probe.isolation import undisturbed, unwrap
 from lazyrich.probe.losses import Loss
-from lazyrich.probe.network import DROPOUT, layer_of, untouched, unwrap
+from lazyrich.probe.network import DROPOUT, layer_of
 from lazyrich.probe.tangent import how_many
 
 TOLERANCE = 0.1
@@ -182,7 +183,7 @@ class _Ruler:
 
     def richness(self) -> float:
         start = self.start()
-        with untouched(self.centred):
+        with undisturbed(self.centred, twice=True):
             number = how_many(start.outputs, self.probes, self.exact)
             rho: float = measured_richness(start, number, self.seed)[0]
         if rho == 0:
@@ -220,7 +221,7 @@ def _search(measure: _Ruler, target: float) -> float:
 def _balance(measure: _Ruler, tau: float) -> tuple[str, ...]:
     """Give all layers the same own feature speed, and the network its time to fit back."""
     start = measure.start()
-    with untouched(measure.centred):
+    with undisturbed(measure.centred, twice=True):
         speeds = own_speeds(start.network, start.step)
     mean = exp(sum(log(s) for s in speeds.values()) / max(len(speeds), 1))
     layer_of_tensor = _layers_of_tensors(measure.centred)

@@ -18,7 +18,7 @@ def own_speeds(network: Network, step: Step) -> dict[str, float]:
     """The relative feature speed s_l of every layer, by its own update alone, per step.
 
     Args:
-        network: the model on a batch; call this inside `untouched`.
+        network: the model on a batch; call this inside `undisturbed`.
         step: the velocity of its parameters.
 
     Returns:

@@ -18,8 +18,9 @@ from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
+from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.losses import Loss, OutputLoss, output_loss, slope_and_curvature
-from lazyrich.probe.network import Network, as_network, untouched
+from lazyrich.probe.network import Network, as_network
 from lazyrich.probe.step import Step, gradient_step, next_step
 from lazyrich.probe.tangent import (
     directions,
@@ -169,7 +170,7 @@ def forecast(
         The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
     start = start_of_training(model, batch, loss, optimizer, probes)
-    with untouched(start.network.module):
+    with undisturbed(start.network.module, twice=True):
         number = how_many(start.outputs, probes, exact)
         rho, error, layers = measured_richness(start, number, seed)
         network, step, tau = start.network, start.step, start.time_to_fit
@@ -210,7 +211,7 @@ def richness(
         True
     """
     start = start_of_training(model, batch, loss, optimizer, probes)
-    with untouched(start.network.module):
+    with undisturbed(start.network.module, twice=True):
         return measured_richness(start, how_many(start.outputs, probes, exact), seed)[0]
 
 
@@ -234,7 +235,7 @@ def start_of_training(
     if probes < 2:
         raise InputError(f"`probes` must be ≥ 2 to have a standard error, got {probes}.")
     network = as_network(model, batch[0])
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         outputs = network(network.theta)
         if not outputs.isfinite().all():
             raise InputError(
@@ -268,7 +269,7 @@ def measured_richness(
     """ρ, its standard error, and every layer's share.
 
     Args:
-        start: the network at the start of its training; call this inside `untouched`.
+        start: the network at the start of its training; call this inside `undisturbed`.
         number: of random output directions; None for exact norms.
         seed: of the random directions.
     """

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lazyrich._errors import InputError, NotFiniteError
 
@@ -107,6 +108,20 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
     return map_tensors(pick, tree)
 
 
+def refuse_nan(parameters: Mapping[str, Tensor]) -> None:
+    """Refuse parameters that are NaN or infinite.
+
+    Raises:
+        NotFiniteError: with the name of the first one.
+    """
+    for name, parameter in parameters.items():
+        if not is_finite(parameter):
+            raise NotFiniteError(
+                f"the model's parameter `{name}` must be finite, got NaN or infinity. "
+                "The run has diverged: measure an earlier checkpoint, or initialise again."
+            )
+
+
 def leaves_of(model: nn.Module) -> Leaves:
     """Copies of all parameters and buffers, trainable ones as fresh leaves.
 
@@ -120,43 +135,96 @@ def leaves_of(model: nn.Module) -> Leaves:
             "`model` must have parameters, got "
             f"{type(model).__name__} without any. Is it the module that you train?"
         )
-    leaves = {}
-    for name, parameter in parameters.items():
-        if not is_finite(parameter):
-            raise NotFiniteError(
-                f"the model's parameter `{name}` must be finite, got NaN or infinity. "
-                "The run has diverged; measure an earlier checkpoint."
-            )
-        leaves[name] = parameter.detach().clone().requires_grad_(parameter.requires_grad)
+    refuse_nan(parameters)
+    leaves = {
+        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
+        for name, parameter in parameters.items()
+    }
     leaves.update({name: buffer.detach().clone() for name, buffer in model.named_buffers()})
     return leaves
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[None]:
     """Evaluation mode, gradients on, eager execution; everything is put back on any exit.
 
     Flags are set one by one, without `model.eval()`, whose overrides may do more than that.
+
+    Args:
+        model: the plain module.
+        twice: whether second derivatives are wanted, which fused kernels do not have: attention
+            then takes its plain formula and recurrent layers their plain kernels.
     """
     flags = [(module, module.training) for module in model.modules()]
+    compiled = [(m, m._compiled_call_impl) for m, _ in flags if m._compiled_call_impl is not None]
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - only put back
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     eager = getattr(torch.compiler, "set_stance", None)
     try:
         for module, _ in flags:
             module.training = False
+        for module, _ in compiled:
+            module._compiled_call_impl = None
         with (
             torch.random.fork_rng(devices=sorted(devices)),
             torch.inference_mode(False),
             torch.enable_grad(),
             eager("force_eager") if eager else nullcontext(),
+            _plain_kernels(model) if twice else nullcontext(),
         ):
             yield
     finally:
+        for module, call in compiled:
+            module._compiled_call_impl = call
         for module, training in flags:
             module.training = training
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
+
+
+@contextmanager
+def _plain_kernels(model: nn.Module) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        fast = torch.backends.mha.get_fastpath_enabled()
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        if any(isinstance(m, nn.RNNBase) for m in model.modules()):
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+            torch._C._set_mkldnn_enabled(False)  # `mkldnn.flags` would also touch TF32, and warn
+        yield
+
+
+def arguments(x: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of the forward pass: a tensor, a sequence or a mapping."""
+    if isinstance(x, Mapping):
+        return (), dict(x)
+    if isinstance(x, Tensor):
+        return (x,), {}
+    return tuple(x), {}
+
+
+def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN401
+    """The one tensor in what a model returned (`logits`, if a mapping has them).
+
+    Args:
+        outputs: whatever a model returns.
+        first: whether the first of several will do, as where no loss is computed from it.
+
+    Raises:
+        InputError: there is not exactly one floating-point tensor.
+    """
+    if isinstance(outputs, Mapping) and outputs.get("logits") is not None:
+        outputs = outputs["logits"]
+    tensors = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
+    if len(tensors) != 1 and not (first and tensors):
+        raise InputError(
+            f"the model must return one floating-point tensor, got {len(tensors)} in a "
+            f"{type(outputs).__name__}. Wrap the model so that it returns the tensor that the "
+            "loss is computed from."
+        )
+    return tensors[0]
 
 
 def run(
@@ -179,24 +247,14 @@ def run(
         NotFiniteError: the output is NaN or infinite.
     """
     x = map_tensors(lambda tensor: tensor.detach().clone(), x)
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    if isinstance(x, Tensor):
-        args = (x,)
-    elif isinstance(x, Mapping):
-        kwargs = dict(x)
-    else:
-        args = tuple(x)
+    args, kwargs = arguments(x)
     result = torch.func.functional_call(model, leaves, args, kwargs)
-    f = result
-    if not isinstance(f, Tensor):
-        logits = result.get("logits") if isinstance(result, Mapping) else None
-        f = logits if logits is not None else next(filter(_floating, tensors_in(result)), None)
-    if f is None or f.ndim == 0 or len(f) != samples:
-        shape = None if f is None else tuple(f.shape)
+    f = single_output(result, first=True)
+    if f.ndim == 0 or len(f) != samples:
         raise InputError(
             f"the model's output must have one row for each of the {samples} samples, got shape "
-            f"{shape}. Batch-first models are measured; wrap others, and leave the loss out."
+            f"{tuple(f.shape)}. Batch-first models are measured; wrap others, and leave the loss "
+            "out."
         )
     if not is_finite(f):
         raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
@@ -214,7 +272,3 @@ def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:
             "or a logarithm of zero in the forward pass?"
         )
     return gradient
-
-
-def _floating(tensor: Tensor) -> bool:
-    return tensor.is_floating_point()

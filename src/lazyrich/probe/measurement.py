@@ -26,8 +26,9 @@ from lazyrich.observables.sampled_kernel import (
 from lazyrich.observables.speed import feature_speed
 from lazyrich.probe.capture import Layer
 from lazyrich.probe.history import Row
+from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.moment import Moment, Reference
-from lazyrich.probe.network import derivative, layer_outputs, untouched
+from lazyrich.probe.network import derivative, layer_outputs
 
 _GROUPS = 10  # of samples, for the standard error where rows are many
 
@@ -125,7 +126,7 @@ def _linearisation(moment: Moment, reference: Reference) -> Row:
         name: moment.capture.leaves[name].detach().to(start.dtype) - start
         for name, start in network.theta.items()
     }
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         start, tangent = derivative(network, network.theta, moved)
     f = moment.f.view(start.shape)
     return {"linearisation_error": linearisation_error(f, reference.outputs.view_as(f), tangent)}
@@ -215,7 +216,7 @@ def _condensation(moment: Moment, _: Reference) -> Row:
 def _speed(moment: Moment, _: Reference) -> Row:
     """All layers' ż under the next step of all parameters, by one forward-mode pass."""
     network, velocity = moment.next_step()
-    with untouched(network.module):
+    with undisturbed(network.module, twice=True):
         z, z_dot = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
     names = [layer.name for layer in moment.layers if layer.name in z]
     return {

@@ -25,7 +25,7 @@ from lazyrich.observables.sampled_kernel import (
     sampled_trace,
 )
 from lazyrich.probe.capture import Capture, Layer
-from lazyrich.probe.isolation import Batch
+from lazyrich.probe.isolation import Batch, undisturbed
 from lazyrich.probe.jacobian import (
     Sweep,
     jacobian_factors,
@@ -34,7 +34,7 @@ from lazyrich.probe.jacobian import (
     trusted_parameters,
 )
 from lazyrich.probe.losses import OutputLoss, slope_and_curvature
-from lazyrich.probe.network import Network, Parameters, as_network, untouched
+from lazyrich.probe.network import Network, Parameters, as_network
 from lazyrich.probe.step import gradient_step, next_step
 
 Kernel = Float[Tensor, "n s n s"]
@@ -130,7 +130,7 @@ class Moment:
     def next_step(self) -> tuple[Network, Parameters]:
         """The network at its present parameters, and how they are going to move."""
         network = as_network(self.plan.model, self.plan.inputs)
-        with untouched(network.module):
+        with undisturbed(network.module, twice=True):
             gradient = grad(lambda theta: self.fixed_loss(network(theta)))(network.theta)
             if self.optimizer is None:
                 return network, gradient_step(gradient).velocity

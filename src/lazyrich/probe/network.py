@@ -5,8 +5,8 @@ Importing this module needs the extra `lazyrich[torch]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,10 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from lazyrich._errors import InputError
+from lazyrich.probe.isolation import (
+    arguments,
+    batch_size,
+    map_tensors,
+    refuse_nan,
+    single_output,
+    unwrap,
+)
 
 Parameters = dict[str, Tensor]
 """Tensors by the names of `named_parameters()`."""
@@ -64,40 +71,6 @@ def layer_of(parameter: str) -> str:
     return path if found else parameter.rpartition(".")[0]
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside the wrappers of `torch.compile`, `DataParallel` and its distributed kin."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
-        else:
-            return model
-
-
-def single_output(outputs: Any) -> Tensor:  # noqa: ANN401 - whatever a model returns
-    """The one tensor in what a model returned (`logits`, if a mapping has them).
-
-    Raises:
-        InputError: there is not exactly one floating-point tensor.
-    """
-    if isinstance(outputs, Mapping) and "logits" in outputs:
-        outputs = outputs["logits"]
-    tensors = [
-        leaf
-        for leaf in tree_leaves(dict(outputs) if isinstance(outputs, Mapping) else outputs)
-        if isinstance(leaf, Tensor) and leaf.is_floating_point()
-    ]
-    if len(tensors) != 1:
-        raise InputError(
-            f"the model must return one floating-point tensor, got {len(tensors)} in a "
-            f"{type(outputs).__name__}. Wrap the model so that it returns the tensor that the "
-            "loss is computed from."
-        )
-    output: Tensor = tensors[0]
-    return output
-
-
 def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tensor, tuple or dict
     """Look at a model as a function of its trainable parameters on given inputs.
 
@@ -118,9 +91,9 @@ def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tens
             f"the model must have trainable parameters, got {len(parameters)} parameters and none "
             "that requires a gradient. Set requires_grad on what will be trained."
         )
-    _refuse_bad_inputs(inputs)
-    _refuse_bad_weights(parameters)
-    args, kwargs = _arguments(tree_map(_widen, inputs))
+    batch_size(inputs)  # refuses bad batches
+    refuse_nan(parameters)
+    args, kwargs = arguments(map_tensors(_widen, inputs))
     fixed = {name: p.detach() for name, p in parameters.items() if not p.requires_grad}
     buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
     return Network(
@@ -170,73 +143,8 @@ def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, 
     return value, slope
 
 
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Measure in eval mode, by operations that have derivatives of second order; then restore.
-
-    Restores train/eval flags and the random state, also after an exception. Attention takes its
-    plain formula and recurrent layers their plain kernels, since the fused ones cannot be
-    differentiated twice.
-    """
-    modes = {m: m.training for m in module.modules()}
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if any(isinstance(m, nn.RNNBase) for m in modes):
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
-            torch._C._set_mkldnn_enabled(False)  # `mkldnn.flags` would also touch TF32, and warn
-        calls = {m: m._compiled_call_impl for m in modes if m._compiled_call_impl is not None}
-        try:
-            module.eval()
-            torch.backends.mha.set_fastpath_enabled(False)
-            for m in calls:
-                m._compiled_call_impl = None
-            yield
-        finally:
-            for m, call in calls.items():
-                m._compiled_call_impl = call
-            torch.backends.mha.set_fastpath_enabled(fast)
-            for m, mode in modes.items():
-                m.training = mode
-
-
-def _widen(leaf: Any) -> Any:  # noqa: ANN401 - a leaf of the inputs
-    half = isinstance(leaf, Tensor) and leaf.dtype in _HALF
-    return leaf.float() if half else leaf
-
-
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ANN401
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, tuple | list):
-        return tuple(inputs), {}
-    return (inputs,), {}
-
-
-def _refuse_bad_inputs(inputs: Any) -> None:  # noqa: ANN401
-    leaves = tree_leaves(dict(inputs) if isinstance(inputs, Mapping) else inputs)
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    if not tensors or any(t.numel() == 0 for t in tensors):
-        shapes = [tuple(t.shape) for t in tensors]
-        raise InputError(
-            f"the batch must hold at least one sample, got inputs of shapes {shapes}. "
-            "Pass (inputs, targets) with a tensor, or a tuple or dict of tensors, as inputs."
-        )
-    if not all(t.isfinite().all() for t in tensors):
-        raise InputError("the inputs must be finite, got NaN or infinity. Clean the batch.")
-
-
-def _refuse_bad_weights(parameters: Mapping[str, Tensor]) -> None:
-    for name, p in parameters.items():
-        if not p.detach().isfinite().all():
-            raise InputError(
-                f"the weights must be finite, got NaN or infinity in {name!r}. "
-                "Measure before the run diverges, or initialise again."
-            )
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in _HALF else tensor
 
 
 def _notes(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> tuple[str, ...]:
