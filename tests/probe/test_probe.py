@@ -15,7 +15,7 @@ from lazyrich import InputError, Probe
 from lazyrich.observables import linearisation_error, stable_rank
 from lazyrich.quantities import VOCABULARY
 
-from .models import Residual, brute_kernel, randn
+from .models import Residual, brute_kernel, cases, randn
 
 
 class TwoLayers(nn.Module):
@@ -157,6 +157,28 @@ def test_random_directions_estimate_the_same_without_bias():
     assert abs(np.mean(found) - exact) < 4 * error
 
 
+@pytest.mark.parametrize("name", [name for name in cases() if name != "named"])
+def test_awkward_networks(name):
+    model, x = cases()[name]
+    probe = Probe(model, (x, torch.zeros(1)), lambda f, _: (f - 1).square().mean())
+    probe.measure(0)
+    moved(model, 0.01)
+    probe.measure(1)
+    row = probe.history.isel(step=1)
+    numbers = ["loss", "ntk_change", "linearisation_error", "target_alignment", "output_change"]
+    assert all(float(row[number]) > 0 for number in numbers)
+    if row.sizes["layer"]:
+        shares = row.alignment_share + row.rescaling_share + row.gain_share
+        assert float(shares.sum() + row.input_share - row.log_output) == pytest.approx(0, abs=1e-6)
+        assert (row.weight_movement > 0).all()
+
+
+def test_several_outputs_leave_the_loss_open():
+    model, x = cases()["named"]
+    with pytest.raises(InputError, match="must return one floating-point tensor, got 2"):
+        Probe(model, (x, torch.zeros(1)), lambda f, _: f.mean()).measure(0)
+
+
 def test_shares_add_up_to_the_change_of_the_output():
     model, x, y = mlp(4, 6, 5, 3), randn(5, 4), randn(5, 3)
     start = model(x).detach().norm()
@@ -264,6 +286,18 @@ def test_saved_and_loaded(tmp_path, suffix):
     loaded = open_(path)
     xr.testing.assert_identical(loaded.drop_attrs(), probe.history.drop_attrs())
     assert loaded.attrs["setting"] == probe.history.attrs["setting"]
+
+
+@pytest.mark.parametrize(("suffix", "library"), [("nc", "netCDF4"), ("zarr", "zarr")])
+def test_a_missing_library_is_named(tmp_path, monkeypatch, suffix, library):
+    def fail(*_, **__):
+        raise ImportError
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
+    monkeypatch.setattr(xr.Dataset, "to_zarr", fail)
+    probe = measured(mlp(4, 6, 3), randn(5, 4), randn(5, 3), observables=["loss"])
+    with pytest.raises(lazyrich.MissingExtraError, match=rf"needs {library}.*lazyrich\[store\]"):
+        probe.save(tmp_path / f"h.{suffix}")
 
 
 def test_forecast_is_kept():

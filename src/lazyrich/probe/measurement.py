@@ -98,7 +98,7 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
         "kernel_distance_high": float(rotation_ends[1]),
         "ntk_trace_ratio": trace / start.trace if start.trace else nan,
         "target_alignment": _target_alignment(moment, reference, float(now[0].clamp(min=0)) ** 0.5),
-        "effective_rank": nan if random else effective_rank(moment.kernel),
+        **({} if random else {"effective_rank": effective_rank(moment.kernel)}),
         "layer_ntk_change": by_layer[0],
         "layer_ntk_change_low": by_layer[1],
         "layer_ntk_change_high": by_layer[2],
@@ -134,6 +134,8 @@ def _linearisation(moment: Moment, reference: Reference) -> Row:
 
 def _mechanism(moment: Moment, reference: Reference) -> Row:
     names = [layer.name for layer in moment.layers]
+    if not names:
+        return {}
     if len(moment.norms) != len(reference.norms):
         raise InputError("the same layers must act in every measurement, got other ones.")
     sizes = float(reference.outputs.double().norm()), float(moment.f.double().norm())

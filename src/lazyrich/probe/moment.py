@@ -34,7 +34,7 @@ from lazyrich.probe.jacobian import (
     trusted_parameters,
 )
 from lazyrich.probe.losses import OutputLoss, slope_and_curvature
-from lazyrich.probe.network import Network, Parameters, as_network
+from lazyrich.probe.network import Network, Parameters, as_network, layer_of
 from lazyrich.probe.step import gradient_step, next_step
 
 Kernel = Float[Tensor, "n s n s"]
@@ -161,10 +161,14 @@ class Moment:
 
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
-        """The kernel's part from every layer or parameter."""
-        return {
-            name: kernel(factor, memory=self.plan.memory) for name, factor in self.factors.items()
-        }
+        """The kernel's part from every layer that owns parameters."""
+        modules = dict(self.capture.model.named_modules())
+        parts: dict[str, Kernel] = {}
+        for name, factor in self.factors.items():
+            layer = name if name in modules else layer_of(name)
+            part = kernel(factor, memory=self.plan.memory)
+            parts[layer] = parts[layer] + part if layer in parts else part
+        return parts
 
     @cached_property
     def kernel(self) -> Kernel:

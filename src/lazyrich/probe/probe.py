@@ -44,7 +44,7 @@ class Probe:
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
         sketches: random output directions of every sample, at least 2; models with no more outputs
-            than that are measured exactly.
+            than that are measured exactly, and only they have an `effective_rank`.
         lrs: learning rates η inside the kernel, by parameter or module name, "" for all others;
             None for the plain kernel.
         memory: bytes that a layer's kernel, and temporary arrays, may each take.
