@@ -1,4 +1,4 @@
-"""Claim: watching every 50 steps costs < 10 % of training time, < 2 % with `budget=0.02`.
+"""Goal: watching every 50 steps costs < 10 % of training time, < 2 % with `budget=0.02`.
 
 Network 784-512-512-512-10 (ReLU), cross-entropy, SGD, float32, one thread, random data; default
 observables. Each line: one run of `steps` steps, after a short one that loads everything. Overhead
@@ -97,7 +97,7 @@ def main() -> None:
             flush=True,
         )
     record = {
-        "claim": (__doc__ or "").splitlines()[0].removeprefix("Claim: "),
+        "goal": (__doc__ or "").splitlines()[0].removeprefix("Goal: "),
         "rows": rows,
         "threads": 1,
         "torch": torch.__version__,

@@ -13,6 +13,8 @@ from torch import nn
 import lazyrich
 from lazyrich import InputError, Probe
 from lazyrich.observables import linearisation_error, stable_rank
+from lazyrich.probe import capture
+from lazyrich.probe.moment import Moment, Plan
 from lazyrich.quantities import VOCABULARY
 
 from .models import Residual, brute_kernel, cases, randn
@@ -340,3 +342,13 @@ def test_a_model_that_is_nan_from_the_start_is_refused():
         model[0].bias[0] = math.nan
     with pytest.raises(lazyrich.NotFiniteError, match=r"`0\.bias` must be finite"):
         Probe(model, (randn(5, 4), randn(5, 3))).measure(0)
+
+
+def test_both_estimates_of_the_gradients_average_their_directions():
+    model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
+    plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
+    moment = Moment(plan=plan, capture=capture(model, x), fixed_loss=lambda f: (f - y).sum())
+    layer = moment.layers[0]
+    g = moment.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
+    for rows, part in zip(moment.gradient_rows(layer), (g[:, :2], g[:, 2:]), strict=True):
+        torch.testing.assert_close(rows.mT @ rows, part.mT @ part / 2)
