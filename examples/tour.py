@@ -3,7 +3,8 @@
 Body mass index against disease progression (442 patients, scikit-learn's diabetes set) is data on
 a line. A two-layer linear network of width 1,000 learns it in two parametrisations, one in the
 kernel phase and one that learns features. Each is solved three ways: gradient flow in closed form,
-gradient descent by the exact recursion, and a PyTorch network trained by full-batch SGD.
+gradient descent by the exact recursion, and a PyTorch network trained by full-batch SGD. The second
+act, a network on digits, is in `tour_measure.py`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,6 @@ import torch
 
 import lazyrich as lr
 from lazyrich import plot
-from lazyrich.probe.forecast import forecast
-from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import every
 from lazyrich.study import Images, digits, mlp, training
 
 WIDTH = 128
@@ -28,7 +25,7 @@ LOSS: training.LossName = "mse"
 STEPS = EPOCHS * (1797 // BATCH)
 
 
-def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: Path) -> Probe:
+def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: Path) -> lr.Probe:
     """Dial, forecast, train under a probe's eyes, report."""
     torch.manual_seed(seed)
     network = mlp(images, WIDTH)
@@ -36,10 +33,10 @@ def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: P
     batch = few.x, training.targets(few, LOSS)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     model = lr.dial(network, optimizer, batch, LOSS, richness=RICHNESS[name]).model
-    optimizer.param_groups[0]["lr"] = training.learning_rate(forecast(model, batch, LOSS))
-    probe = Probe(model, batch, LOSS, samples=None, seed=seed)
+    optimizer.param_groups[0]["lr"] = training.learning_rate(lr.forecast(model, batch, LOSS))
+    probe = lr.Probe(model, batch, LOSS, samples=None, seed=seed)
     probe.forecast(optimizer)
-    with probe.watch(optimizer, when=every(STEPS // 40)):
+    with probe.watch(optimizer, when=lr.every(STEPS // 40)):
         training.train(
             model,
             optimizer,
@@ -54,14 +51,14 @@ def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: P
     return probe
 
 
-def accuracy(probe: Probe, images: Images) -> float:
+def accuracy(probe: lr.Probe, images: Images) -> float:
     """Share of the training digits that the network names right."""
     with torch.no_grad():
         guesses = probe.model(images.x).argmax(1)
     return float((guesses == images.y).double().mean())
 
 
-def measured(name: str, probe: Probe, images: Images) -> dict[str, Any]:
+def measured(name: str, probe: lr.Probe, images: Images) -> dict[str, Any]:
     """The numbers of one run."""
     verdict, before = probe.verdict(), probe.forecasted
     assert before is not None
@@ -84,7 +81,7 @@ def measured(name: str, probe: Probe, images: Images) -> dict[str, Any]:
     }
 
 
-def draw(probes: dict[str, Probe], target: Path) -> None:
+def draw(probes: dict[str, lr.Probe], target: Path) -> None:
     """Forecast and measured change of the kernel, and the loss, of both runs."""
     made = plot.figure(1, 2, width=4.4, height=3.4)
     kernel, loss = made.axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -67,6 +68,8 @@ def diagnose(
         **{"model": model, "width": width},
         **{"init_scale": init_scale, "output_scale": output_scale},
     }
+    if lr is not None and not 0 < lr < inf:
+        raise InputError(f"--lr must be a positive number, got {lr}")
     if html is not None:
         from lazyrich.report.page import check_target
 

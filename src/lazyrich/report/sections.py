@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lazyrich.probe.verdict import LayerVerdict, Verdict
 
 MOST_PICTURES = 24  # of layers; the table has them all
-SMALL, LARGE = (3.6, 2.4), (4.4, 2.9)  # inches
+SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -176,8 +176,18 @@ def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> 
             "Forecast and measured change of the NTK over the steps",
         )
     return f"""<h2>Forecast against outcome</h2>
-<div class="grid"><div>{table(("", "forecast", "outcome"), rows)}{items(before.notes)}</div>
-{picture}</div>"""
+<div class="grid"><div>{table(("", "forecast", "outcome"), rows)}{_shares(verdict, before)}</div>
+{picture}</div>{items(before.notes)}"""
+
+
+def _shares(verdict: Verdict, before: Forecast) -> str:
+    """Each layer's forecast share of the motion, beside what its kernel did."""
+    came = {layer.name: layer.evidence["layer_ntk_change"] for layer in verdict.layers}
+    rows = [
+        [f"<code>{escape(name)}</code>", f"{share.motion:.0%}", number(came.get(name))]
+        for name, share in before.layers.items()
+    ]
+    return "<p></p>" + table(("layer", "share of ρ²", "change of its NTK"), rows)
 
 
 def _grid(history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]) -> str:
@@ -227,7 +237,7 @@ def _interval(verdict: Verdict) -> str:
 def _with_interval(value: float, low: float, high: float) -> str:
     if not (isfinite(low) and isfinite(high)):
         return number(value)
-    return f'{number(value)} <span class="when quiet">({low:.2g} to {high:.2g})</span>'
+    return f'{number(value)} <span class="when quiet">({low:.3g} to {high:.3g})</span>'
 
 
 def _rho(before: Forecast | None) -> str:

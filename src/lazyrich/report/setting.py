@@ -12,7 +12,7 @@ from torch import Tensor
 
 import lazyrich
 from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.network import unwrap
+from lazyrich.probe.isolation import unwrap
 from lazyrich.report.page import table
 from lazyrich.report.words import items
 

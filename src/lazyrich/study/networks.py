@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from lazyrich._errors import InputError
 from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.network import as_network, untouched
+from lazyrich.probe.isolation import undisturbed
+from lazyrich.probe.network import as_network
 from lazyrich.study.datasets import Images
 
 HEADS = 4
@@ -79,7 +80,7 @@ def as_taken_by(network: nn.Module, images: Images) -> Images:
     for form in (images, replace(images, x=images.x.flatten(1))):
         seen = as_network(network, form.x[:2])
         try:
-            with untouched(seen.module):
+            with undisturbed(seen.module):
                 shape = tuple(seen(seen.theta).shape)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             came.append(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")

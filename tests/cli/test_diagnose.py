@@ -1,0 +1,183 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lazyrich.cli import app
+from lazyrich.study import datasets
+
+QUICK = ["--samples", "128", "--epochs", "3"]
+KEYS = {"verdict", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
+LAYER_KEYS = {"name", "verdict", "alignment", "rescaling", "nfa", "cnfa"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, ["diagnose", *map(str, arguments)])
+
+
+def found(*arguments):
+    done = call(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def factories(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("factories")
+    (folder / "my_networks.py").write_text(
+        """
+import torch
+from torch import nn
+
+def vectors():
+    return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
+
+def images():
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 10))
+
+def five():
+    return nn.Linear(64, 5)
+
+def broken():
+    raise RuntimeError("no weights")
+
+def number():
+    return 3
+
+value = 3
+"""
+    )
+    return folder
+
+
+def test_output_scale_decides_between_lazy_and_rich():
+    lazy, rich = (
+        found("--width", 32, "--output-scale", scale, "--samples", 192, "--epochs", 4)
+        for scale in (1000, 0.1)
+    )
+    assert (lazy["verdict"], rich["verdict"]) == ("lazy", "rich")
+    assert lazy["richness"] < 0.1 < 1 < rich["richness"]
+    assert lazy["ntk_change"] < 0.1 < rich["ntk_change"]
+    assert lazy["kernel_distance"] < rich["kernel_distance"]
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "transformer"])
+def test_every_built_in_network(model):
+    result = found("--model", model, "--width", 8, "--samples", 128, "--epochs", 1)
+    assert set(result) >= KEYS
+    assert len(result["layers"]) >= 3
+    for layer in result["layers"]:
+        assert set(layer) >= LAYER_KEYS
+        assert layer["verdict"] in ("lazy", "rich", "frozen", "unstable", "cannot tell")
+    assert 0 < result["overhead"] < 1
+    assert result["loss"][1] < result["loss"][0]
+
+
+def test_the_seed_decides_the_numbers():
+    same = [found("--width", 8, *QUICK, "--seed", seed) for seed in (0, 0, 1)]
+    for result in same:
+        result.pop("overhead")
+    assert same[0] == same[1] != same[2]
+
+
+def test_init_scale_and_mse_reach_the_network():
+    one, three = (found("--width", 8, "--init-scale", s, "--loss", "mse", *QUICK) for s in (1, 3))
+    # α = 1 and three layers: the tangent features of larger weights have less far to go
+    assert three["richness"] < one["richness"]
+
+
+def test_a_table_in_words():
+    done = call("--width", 8, *QUICK)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("RICH. ")
+    assert "richness ρ = " in done.stdout
+    assert "network.1" in done.stdout
+    assert "training" in done.stderr
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("lazy", 3), ("rich", 0)])
+def test_a_gate_for_automatic_checks(verdict, code):
+    done = call("--width", 32, "--output-scale", 1000, *QUICK, "--json", "--fail-if", verdict)
+    assert done.exit_code == code
+    assert json.loads(done.stdout)["verdict"] == "lazy"
+
+
+def test_training_that_diverges_is_a_verdict():
+    result = found("--width", 8, "--lr", 1e4, "--loss", "mse", *QUICK)
+    assert result["verdict"] == "unstable"
+
+
+def test_the_report_is_written(tmp_path):
+    target = tmp_path / "report.html"
+    assert call("--width", 8, *QUICK, "--html", target).exit_code == 0
+    assert target.read_text("utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("factory", ["vectors", "images"])
+def test_your_own_network(factory, factories, monkeypatch):
+    monkeypatch.chdir(factories)
+    result = found(f"my_networks:{factory}", *QUICK)
+    assert [layer["name"] for layer in result["layers"]] == [
+        "0",
+        {"vectors": "2", "images": "3"}[factory],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["my_networks"], "MODULE:FUNCTION, got 'my_networks'"),
+        (["no_such_module:f"], "cannot import 'no_such_module': ModuleNotFoundError"),
+        (["my_networks:nothing"], "the module 'my_networks' has no function 'nothing'"),
+        (["my_networks:value"], "has no function 'value'"),
+        (["my_networks:broken"], "my_networks:broken() failed with RuntimeError: no weights"),
+        (["my_networks:number"], "must return a torch.nn.Module, got int"),
+        (["my_networks:five"], "to outputs (2, 10)"),
+        (["my_networks:vectors", "--width", "8"], "--width is for the built-in networks"),
+        (["--width", "0"], "--width must be at least 1, got 0"),
+        (["--output-scale", "0"], "output scale must be a positive number"),
+        (["--init-scale", "-1"], "`init_scale` must be a positive number"),
+        (["--model", "transformer", "--width", "6"], "multiple of 4"),
+        (["--samples", "2000"], "1 to 1797 for digits, got 2000"),
+        (["--lr", "-1"], "--lr must be a positive number, got -1.0"),
+        (["--data", "mnist", "--data-dir", "nowhere"], "mnist needs the file train-images"),
+        (["--html", "nowhere/report.html"], "the folder 'nowhere' does not exist"),
+        (["--data", "cifar"], "cifar"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_two(arguments, message, factories, monkeypatch):
+    monkeypatch.chdir(factories)
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("lazyrich: ")
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
+
+
+@pytest.mark.skipif(
+    not (datasets.DEBIAN / "fashion-mnist").is_dir(), reason="Fashion-MNIST is not installed"
+)
+def test_fashion_mnist():
+    result = found("--data", "fashion-mnist", "--width", 16, "--samples", 256, "--epochs", 2)
+    assert result["loss"][1] < result["loss"][0]
+
+
+def test_help_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, lazyrich.cli\n"
+        "try: lazyrich.cli.app(['diagnose', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'matplotlib', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "--fail-if" in done.stdout
