@@ -1,58 +1,33 @@
 """How fast the exact part is, beside what it replaces, in one run on one machine.
 
-scripts/bench                    print the table
-scripts/bench --record FILE      also write it as JSON and Markdown (FILE.json, FILE.md)
+    scripts/bench exact                    print the table
+    scripts/bench exact --record FILE      also write it as JSON and Markdown (FILE.json, FILE.md)
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
+from timing import ROUNDS, Row, markdown, row, timed
 
 import lazyrich as lr
 from lazyrich.phases.setting import Setting
 
-ROUNDS = 5
 WIDTH = 10_000
 DATA = lr.LineData(mean_aa=1.3, mean_ay=0.8, mean_yy=2.0)
 NETWORK = lr.LinearNetwork(output_scale=0.01, lr_u=0.05, lr_w=0.05)
-Row = dict[str, Any]
-
-
-def timed(work: Callable[[], Any], *, repeat: int = 1) -> list[float]:
-    """Seconds per call in each of some rounds, after one to warm up."""
-    work()
-    rounds = []
-    for _ in range(ROUNDS):
-        start = perf_counter()
-        for _ in range(repeat):
-            work()
-        rounds.append((perf_counter() - start) / repeat)
-    return rounds
-
-
-def row(what: str, seconds: list[float], *, goal: str = "", note: str = "") -> Row:
-    """One line of the table: median, fastest and slowest round."""
-    return {
-        "what": what,
-        "median": statistics.median(seconds),
-        "min": min(seconds),
-        "max": max(seconds),
-        "goal": goal,
-        "note": note,
-    }
 
 
 def sample(width: int = WIDTH) -> lr.LineState:
@@ -108,22 +83,38 @@ def pytorch_step() -> Row:
         torch.nn.functional.mse_loss(0.01 * model(x), y).backward()
         optimizer.step()
 
-    note = f"{torch.get_num_threads()} threads, float32"
-    return row(f"PyTorch, one step at width {WIDTH:,}", timed(step, repeat=100), note=note)
+    what = f"PyTorch, one step at width {WIDTH:,}, 100 samples"
+    return row(what, timed(step, repeat=100), note="1 thread, float32")
+
+
+def numpy_step() -> Row:
+    """One step of the weights themselves, from the moments of the data, in NumPy."""
+    rng = np.random.default_rng(0)
+    layers = {"u": rng.standard_normal(WIDTH), "w": rng.standard_normal(WIDTH)}
+
+    def step() -> None:
+        u, w = layers["u"], layers["w"]
+        h = 2e-6 * 0.01 * (0.01 * (u @ w) * 1.3 - 0.8)
+        layers["u"], layers["w"] = u - h * w, w - h * u
+
+    what = f"NumPy, one step of the weights at width {WIDTH:,}, from moments"
+    return row(what, timed(step, repeat=1000))
 
 
 def recursion() -> list[Row]:
     """The descent recursion, a step and a million of them."""
     state = sample()
     million = timed(lambda: lr.descent(state, NETWORK, DATA, steps=10**6, every=10**6))
-    torch_step = pytorch_step()
     each = [seconds / 1e6 for seconds in million]
-    ratio = torch_step["median"] / statistics.median(each)
+    others = [pytorch_step(), numpy_step()]
+    for other, goal in zip(others, ("≥ 1e5 ×", ""), strict=True):
+        ratio = other["median"] / statistics.median(each)
+        other["goal"] = goal
+        other["note"] = f"{other['note']}; {ratio:.2g} × the recursion".removeprefix("; ")
     return [
         row("recursion, 10^6 steps", million, goal="< 0.1 s"),
         row("recursion, one of 10^6 steps", each),
-        torch_step
-        | {"note": torch_step["note"] + f"; {ratio:.2g} × the recursion", "goal": "≥ 1e5 ×"},
+        *others,
     ]
 
 
@@ -176,29 +167,12 @@ def start_up() -> list[Row]:
     ]
 
 
-def human(seconds: float) -> str:
-    """Seconds in a readable unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def markdown(rows: list[Row]) -> str:
-    """The table."""
-    lines = ["| what | median | min – max | goal | note |", "|---|---|---|---|---|"]
-    for entry in rows:
-        spread = f"{human(entry['min'])} – {human(entry['max'])}"
-        cells = (entry["what"], human(entry["median"]), spread, entry["goal"], entry["note"])
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     """Run everything, print the table, record it if asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
     target: Path | None = parser.parse_args().record
+    torch.set_num_threads(1)  # two threads are slower at this size
     rows: list[Row] = []
     for part in (closed_form, recursion, diagrams, widths, start_up):
         print(f"{part.__name__} …", file=sys.stderr, flush=True)
@@ -208,9 +182,10 @@ def main() -> None:
     if target is None:
         return
     setting = {
-        "command": "scripts/bench --record " + str(target),
+        "command": "scripts/bench exact --record " + str(target),
         "rounds": ROUNDS,
-        "cores": torch.get_num_threads(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "versions": {
             "lazyrich": lr.__version__,
