@@ -1,7 +1,7 @@
 """How fast the exact part is, beside what it replaces, in one run on one machine.
 
-    scripts/bench exact                    print the table
-    scripts/bench exact --record FILE      also write it as JSON and Markdown (FILE.json, FILE.md)
+scripts/bench exact                    print the table
+scripts/bench exact --record FILE      also write it as JSON and Markdown (FILE.json, FILE.md)
 """
 
 from __future__ import annotations
