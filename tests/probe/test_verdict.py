@@ -77,7 +77,7 @@ def test_thresholds_decide():
     assert judge(seen, Thresholds(rich_from=0.7)).status == "lazy"
     assert judge(seen, Thresholds(rich_from=0.45)).status == "cannot tell"
     assert judge(seen, Thresholds(turned_from=0.3)).sentence.endswith("not direction.")
-    with pytest.raises(InputError, match="`rich_from` must be a positive number, got -1.0"):
+    with pytest.raises(InputError, match=r"`rich_from` must be a positive number, got -1\.0"):
         Thresholds(rich_from=-1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Thresholds().rich_from = 2
