@@ -71,4 +71,4 @@ def test_plot_and_text(tmp_path, show):
     lines = done.stdout.splitlines()
     shares = [float(line.split("%")[0]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    assert any(line.startswith("boundary F = 1: ") for line in lines)
+    assert any(line.startswith("boundary ΔΘ/Θ = 0.118: ") for line in lines)
