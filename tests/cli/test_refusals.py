@@ -70,7 +70,7 @@ BAD = [
     ((*NTK, "a"), "--widths takes numbers, got 'a'"),
     ((*NTK, ""), "--widths takes numbers, got ''"),
     ((*NTK, "1.5"), "`width` must be a whole number"),
-    ((*NTK, "0"), "`width` must be between 1 and"),
+    ((*NTK, "0"), "`width` must be finite and ≥ 1"),
     ((*NTK, "10", "--seed", -1), "'--seed'"),
     ((*NTK, "10", "--moments", 1, 3, 1), "no data have"),
     (("presets", "--widths", ""), "--widths takes numbers"),

@@ -93,21 +93,21 @@ def parameter_diagram(
     )
     values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
     values = _titled(values.transpose(y_name, x_name, ...), "")
-    limit = limit.transpose(y_name, x_name)
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
         return _side(_limit_of_change(order(point)).values, level)
 
     never = np.isinf(values.time_constant) & np.isinf(values.learning_time)
-    immobile = (never & (values.order_parameter == 0)).values  # F is 0/0, no limit
+    immobile = never & (values.order_parameter == 0)  # F is 0/0, no limit
+    grid = limit.where(~immobile).transpose(y_name, x_name).values
     found = [
         boundaries(
             f"ΔΘ/Θ = {level:.3g}",
             partial(field, level),
             x_values,
             y_values,
-            np.where(immobile, np.nan, _side(limit.values, level)),
+            _side(grid, level),
         )
         for level in levels
     ]

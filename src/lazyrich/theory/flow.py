@@ -125,7 +125,12 @@ def require_pair(state: LineState | GramState, data: LineData | MomentData) -> N
 def line_arguments(
     state: LineState, network: LinearNetwork, data: LineData
 ) -> tuple[xr.DataArray, ...]:
-    """The fields of a `LineProblem`, labelled."""
+    """The fields of a `LineProblem`, labelled; refuses what is not on a line."""
+    if not (isinstance(state, LineState) and isinstance(data, LineData)):
+        raise InputError(
+            f"the closed form needs a LineState and LineData, "
+            f"got {type(state).__name__} and {type(data).__name__}"
+        )
     return (
         *(state.uu, state.uw, state.ww, state.sine_squared),
         *(network.output_scale, network.lr_u, network.lr_w),
