@@ -179,7 +179,7 @@ def _status(solution: xr.Dataset) -> str:
     failed = [status for status in each if status != "ok"]
     if not failed or len(each) == 1:
         return str(each[0])
-    return f"{len(failed)} of {len(each)} {failed[0].split(' at ')[0]}"
+    return f"{len(failed)} of {len(each)} {failed[0].partition(':')[0].partition(' at step')[0]}"
 
 
 def _draw(solution: xr.Dataset, target: Path) -> None:
