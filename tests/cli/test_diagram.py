@@ -68,7 +68,9 @@ def test_plot_and_text(tmp_path, show):
     assert done.exit_code == 0
     assert target.read_bytes().startswith(b"%PDF")
     assert [path.name for path in tmp_path.iterdir()] == ["d.pdf"]
+    assert done.stderr == f"lazyrich: wrote {target}\n"
     lines = done.stdout.splitlines()
+    assert any("rescaling" in line for line in lines) == (show == "mechanism")
     shares = [float(line.split("%")[0]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=0.2)
-    assert any(line.startswith("boundary F = 1: ") for line in lines)
+    assert any(line.startswith("boundary ΔΘ/Θ = 0.118: ") for line in lines)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lazyrich import LinearNetwork, LineData, LineState, descent, flow
-from tests.cli.run import answer, run
+from tests.cli.run import answer, refusal, run
 
 GRAM = ("--gram", 1, -0.4, 2)
 MOMENTS = ("--moments", 1.5, -1, 2)
@@ -126,3 +126,26 @@ def test_table_and_plot(tmp_path):
     assert target.read_bytes().startswith(b"\x89PNG")
     hot = ("--width", 9, "--draws", 5, "--lr", 3, 3, "--steps", 40)
     assert run("solve", *hot, *MOMENTS, "--plot", target).exit_code == 0
+
+
+def test_width_may_be_written_as_a_power():
+    rest = ("--init-std", "1e-5", "1e-5", "--moments", 1, 1, 1, "--times", 1)
+    assert answer("solve", "--width", "1e10", *rest) == answer("solve", "--width", 10**10, *rest)
+    assert "`width` must be a whole number" in refusal("solve", "--width", 1.5, *rest)
+
+
+def test_infinite_times_are_left_out_of_the_picture(tmp_path):
+    target = tmp_path / "a.png"
+    done = run(
+        "solve", "--gram", 1, 0, 1, "--moments", 1, 1, 1, "--times", "0,1,inf", "--plot", target
+    )
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [
+        "lazyrich: the picture leaves out the infinite times",
+        f"lazyrich: wrote {target}",
+    ]
+
+
+@pytest.mark.parametrize("command", ["solve", "phase"])
+def test_help_shows_the_moments(command):
+    assert "E[a²], E[ay]" in " ".join(run(command, "--help").stdout.split())

@@ -18,8 +18,15 @@ from lazyrich._errors import ConvergenceError
 from lazyrich.phases.boundary import boundaries
 from lazyrich.phases.setting import Setting
 
+
+def change_of(f):
+    """The kernel's change from zero output."""
+    return np.sqrt(1 + f**2 / 4) - 1
+
+
 SCALES = np.geomspace(1e-3, 10, 24)
 GRID = np.linspace(-2, 1, 31)
+LEVELS = {"ΔΘ/Θ = 0.118": change_of(1), "ΔΘ/Θ = 4.1": change_of(10)}
 
 
 def region_names(diagram):
@@ -29,7 +36,7 @@ def region_names(diagram):
 def order_at(x, y, xs, ys, **fixed):
     at = {x: xr.DataArray(xs, dims="p"), y: xr.DataArray(ys, dims="p")}
     setting = Setting.of(**fixed, **at)
-    return order_parameters(setting.state, setting.network, setting.data).order_parameter.values
+    return order_parameters(setting.state, setting.network, setting.data)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,7 @@ def order_at(x, y, xs, ys, **fixed):
         (("width", np.geomspace(1, 1e6, 20)), ("output_scale", SCALES), {"init_std": 0.3}),
         (("lr_u", SCALES), ("lr_w", SCALES), {"width": 1}),
         (("mean_ay", np.linspace(-3, 3, 25)), ("init_std_u", SCALES), {"mean_yy": 10, "width": 9}),
-        (("init_alignment", np.linspace(-1, 1, 21)), ("init_std", SCALES), {"width": 4}),
+        (("init_alignment", np.linspace(-0.99, 1, 21)), ("init_std", SCALES), {"width": 4}),
     ],
     ids=lambda part: part[0] if isinstance(part, tuple) else "",
 )
@@ -47,9 +54,8 @@ def test_every_boundary_point_is_a_root(x, y, fixed):
     diagram = parameter_diagram(x, y, **fixed)
     assert diagram.boundaries
     for curve in diagram.boundaries:
-        level = float(curve.name.removeprefix("F = "))
-        f = order_at(x[0], y[0], curve.x, curve.y, **fixed)
-        assert np.abs(np.log(f / level)).max() <= 1e-12
+        order = order_at(x[0], y[0], curve.x, curve.y, **fixed)
+        assert np.abs(np.log(order.ntk_change / LEVELS[curve.name])).max() <= 1e-12
 
 
 def test_boundary_is_the_analytic_curve():
@@ -57,23 +63,59 @@ def test_boundary_is_the_analytic_curve():
     diagram = parameter_diagram(("output_scale", SCALES), ("init_std", SCALES), width=100)
     for curve, level in zip(diagram.boundaries, (1, 10), strict=True):
         np.testing.assert_allclose(curve.x, 2 / (level * 100 * curve.y**2), rtol=1e-12)
-    coarse, fine = (
-        parameter_diagram(("output_scale", g), ("init_std", g), width=100, levels=(3, 4))
-        for g in (np.geomspace(0.01, 1, 5), np.geomspace(0.01, 1, 50))
-    )
-    for one in (*coarse.boundaries, *fine.boundaries):
-        level = float(one.name.removeprefix("F = "))
-        np.testing.assert_allclose(one.x * one.y**2, 2 / (100 * level), rtol=1e-12)
+    for grid in (np.geomspace(0.01, 1, 5), np.geomspace(0.01, 1, 50)):
+        levels = (change_of(3), change_of(4))
+        made = parameter_diagram(
+            ("output_scale", grid), ("init_std", grid), width=100, levels=levels
+        )
+        for one, level in zip(made.boundaries, (3, 4), strict=True):
+            np.testing.assert_allclose(one.x * one.y**2, 2 / (100 * level), rtol=1e-12)
 
 
 def test_regions_are_the_sides_of_the_levels():
     diagram = parameter_diagram(("output_scale", SCALES), ("init_std", SCALES), levels=(2, 5))
-    f, names = diagram.values.order_parameter.values, np.array(region_names(diagram))
+    f, names = diagram.values.ntk_change.values, np.array(region_names(diagram))
     expected = np.where(
         f < 2, "kernel", np.where(f < 5, "feature_critical", "feature_vanishing_init")
     )
     assert (names[diagram.values.region.values] == expected).all()
     assert diagram.values.region.dims == ("init_std", "output_scale")
+
+
+def test_an_output_that_is_too_large_is_not_the_kernel_phase():
+    """F = 0.2, but the kernel has to lose more than half of its size with the output."""
+    diagram = parameter_diagram(
+        ("output_scale", [9.0, 10.0]), ("init_alignment", [0.89, 0.9]), width=1
+    )
+    corner = diagram.values.isel(output_scale=-1, init_alignment=-1)
+    assert corner.order_parameter.item() == pytest.approx(0.2)
+    assert corner.ntk_change.item() == pytest.approx(1 - np.sqrt(0.2), rel=1e-12)
+    assert region_names(diagram)[int(corner.region)] == "feature_critical"
+
+
+@pytest.mark.parametrize("mean_ay", [-1, 1])
+def test_saddles_count_as_their_neighbours(mean_ay):
+    """Opposite layers end at zero, which changes the kernel by 1: no boundary runs round them."""
+    ends = np.array([-1.0, -1 + 1e-9, 0, 1 - 1e-9, 1.0])
+    diagram = parameter_diagram(
+        ("init_alignment", ends), ("init_std", SCALES), width=4, mean_ay=mean_ay
+    )
+    region = diagram.values.region
+    for edge, near in ((0, 1), (4, 3)):
+        assert (region.isel(init_alignment=edge) == region.isel(init_alignment=near)).all()
+    assert len(np.unique(region)) == 3
+    for curve in diagram.boundaries:
+        inside = abs(curve.x) < 1
+        order = order_at(
+            "init_alignment", "init_std", curve.x[inside], curve.y[inside], width=4, mean_ay=mean_ay
+        )
+        assert np.abs(np.log(order.ntk_change / LEVELS[curve.name])).max() <= 1e-6
+
+
+@pytest.mark.parametrize("levels", [(0, 1), (2, 1), (1, 1)])
+def test_bad_levels(levels):
+    with pytest.raises(InputError, match=r"`levels` must be two increasing values > 0, got \("):
+        parameter_diagram(("lr_u", [1, 2]), ("lr_w", [1, 2]), levels=levels)
 
 
 def test_zero_and_infinite_order_parameters_are_ordinary_points():
@@ -84,13 +126,13 @@ def test_zero_and_infinite_order_parameters_are_ordinary_points():
     f = diagram.values.order_parameter
     assert (f.sel(mean_ay=0) == 0).all()
     assert np.isinf(f.sel(init_std=0).where(f.mean_ay != 0, drop=True)).all()
-    assert [curve.name for curve in diagram.boundaries].count("F = 10") == 2
+    assert [curve.name for curve in diagram.boundaries].count("ΔΘ/Θ = 4.1") == 2
     through_zero = parameter_diagram(
         ("output_scale", np.linspace(-1, 1, 5)), ("init_std", [0.1, 0.5, 1.0]), width=4
     )
     for curve in through_zero.boundaries:
-        level = float(curve.name.removeprefix("F = "))
-        np.testing.assert_allclose(abs(curve.x) * curve.y**2, 2 / (4 * level), rtol=1e-12)
+        f = 2 * np.sqrt((1 + LEVELS[curve.name]) ** 2 - 1)
+        np.testing.assert_allclose(abs(curve.x) * curve.y**2, 2 / (4 * f), rtol=1e-12)
     nothing = parameter_diagram(
         ("output_scale", [0.0, 1.0]), ("mean_aa", [0.0, 1.0]), mean_ay=0, width=5
     )

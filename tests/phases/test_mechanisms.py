@@ -8,10 +8,12 @@ import xarray as xr
 
 from lazyrich import (
     PRESETS,
+    GramState,
     InputError,
     LinearNetwork,
     LineData,
     LineState,
+    MomentData,
     descent,
     flow,
     learning_time,
@@ -129,6 +131,37 @@ def test_sign_change_is_counted_and_timed():
     assert np.isnan(same.first_sign_change)
 
 
+def given(zeta, times=None):
+    """A trajectory of unit layers with this ζ."""
+    times = np.arange(len(zeta), dtype=float) if times is None else times
+    zeta = xr.DataArray(np.asarray(zeta, dtype=float), dims="time", coords={"time": times})
+    one = xr.ones_like(zeta)
+    return xr.Dataset({"alignment": zeta, "uu": one, "ww": one})
+
+
+@pytest.mark.parametrize(
+    ("zeta", "count", "first"),
+    [
+        ([1e-200, -1e-200, 1e-200], 2, 0.0),  # the product underflows
+        ([-0.5, -0.1, 0.0, 0.0, 0.5], 1, 3.0),
+        ([0.0, 0.5, 0.0, 0.5], 0, np.nan),
+        ([0.0, -0.5, 0.5], 1, 1.0),
+    ],
+)
+def test_signs_are_compared_not_multiplied(zeta, count, first):
+    found = mechanisms(given(zeta))
+    assert found.sign_changes.item() == count
+    np.testing.assert_equal(found.first_sign_change.item(), first)
+
+
+def test_coarse_records_do_not_hide_a_zero_crossing():
+    found = mechanisms(given([-0.5, 0.5]))
+    assert found.change.values.tolist() == [0.5, 0.5, 0.0]
+    path = flow(LineState(uu=1.0, uw=-0.5, ww=1.0), NET, DATA, [0, inf])
+    fine = mechanisms(resolved(LineState(uu=1.0, uw=-0.5, ww=1.0)))
+    np.testing.assert_allclose(mechanisms(path).change[:2], fine.change[:2], rtol=1e-9)
+
+
 def test_zero_layers_do_not_make_nan_changes():
     grows = mechanisms(flow(LineState(uu=0.0, uw=0.0, ww=1.0), NET, DATA, np.linspace(0, 9, 50)))
     assert grows.change.sel(mechanism="rescaling").item() == inf
@@ -166,3 +199,12 @@ def test_refusals():
     for times in (1.0, [1.0]):
         with pytest.raises(InputError, match="at least two values of `time` or `step`"):
             mechanisms(flow(state, NET, DATA, times))
+    with pytest.raises(InputError, match="values of `time` must increase along a trajectory"):
+        mechanisms(flow(state, NET, DATA, [0, 2, 1]))
+    for wrong in (3.0, xr.Dataset({"uu": 1.0}), {"alignment": 1}):
+        with pytest.raises(InputError, match="read off a Dataset from `flow` or `descent`, got a"):
+            mechanisms(wrong)
+    data = MomentData(sigma_xx=np.eye(2), sigma_yx=np.ones((1, 2)), mean_yy=3.0)
+    gram = GramState.sample(5, outputs=1, inputs=2, init_std_u=1, init_std_w=1, rng=0)
+    with pytest.raises(InputError, match=r"need a solution on a line.* from a GramState"):
+        mechanisms(descent(gram, NET, data, steps=3))

@@ -241,3 +241,26 @@ def test_line_kernel_keeps_its_digits_at_every_scale(size, lopsided):
             )
         for name, exact in (("uu", a), ("uw", b), ("ww", c)):
             assert found[name].values[-1] == pytest.approx(float(exact), rel=1e-11, abs=0), name
+
+
+def test_counts_may_be_written_as_floats():
+    state = LineState(uu=1.0, uw=0.1, ww=1.0)
+    net = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+    data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+    path = descent(state, net, data, steps=1e2, every=5e1)
+    assert path.step.values.tolist() == [0, 50, 100]
+    assert path.step.dtype == np.int64
+
+
+def test_excess_loss_of_a_trained_network_is_not_negative():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        state = GramState.sample(3, outputs=2, inputs=3, init_std_u=1, init_std_w=1, rng=rng)
+        best = state.blocks.uw.values
+        root = rng.normal(size=(3, 1))  # two directions are not seen
+        xx = root @ root.T
+        target = best @ xx
+        data = MomentData(sigma_xx=xx, sigma_yx=target, mean_yy=float((best * target).sum()) + 1)
+        net = LinearNetwork(output_scale=1.0, lr_u=0.0, lr_w=0.0)
+        found = descent(state, net, data, steps=0)
+        assert 0 <= found.excess_loss.item() <= 1e-12

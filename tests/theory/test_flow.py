@@ -180,3 +180,21 @@ def test_line_data_from_samples_is_general_data(rng):
     np.testing.assert_allclose(full.loss, line.loss, rtol=1e-9)
     np.testing.assert_allclose(full.ntk, line.ntk, rtol=1e-9)
     np.testing.assert_allclose(full.ntk_change, line.ntk_change, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_saddle_has_a_status_per_run(side):
+    """Balanced layers that are exactly opposed to the data never learn; their neighbours do."""
+    zeta = xr.DataArray([-1.0, -1 + 1e-15, 0.0, 1.0], dims="run") * side
+    net = LinearNetwork(output_scale=0.5, lr_u=4.0, lr_w=1.0)
+    data = LineData(mean_aa=1.0, mean_ay=side, mean_yy=1.0)
+    found = flow(LineState(uu=4.0, uw=2 * zeta, ww=1.0), net, data, [0.0, 1.0, np.inf])
+    assert found.status.dims == ("run",)
+    assert found.status[0].item().startswith("stays at a saddle: the layers are zero, or")
+    assert (found.status[1:] == "ok").all()
+    stuck = found.isel(run=0)
+    assert (stuck.uu[-1], stuck.uw[-1], stuck.ww[-1]) == (0, 0, 0)
+    np.testing.assert_array_equal(stuck.alignment, -side)
+    np.testing.assert_allclose(found.output[1:, -1], side, rtol=1e-12)
+    zero = flow(LineState(uu=0.0, uw=0.0, ww=0.0), net, data, 1.0)
+    assert (zero.status.item() == found.status[0], zero.alignment) == (True, 0)

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from lazyrich import (
+    PRESETS,
     GramState,
     InputError,
     LinearNetwork,
@@ -15,6 +16,7 @@ from lazyrich import (
     flow,
     learning_time,
     neurons,
+    order_parameters,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -118,7 +120,7 @@ REFUSED = {
     ),
     r"`width` must be a whole number, got 2.5": lambda: LineState.sample(2.5, **SAMPLE),
     r"`width` must be between 1 and 9": lambda: LineState.sample(0, **SAMPLE),
-    r"`draws` must be ≥ 1, got 0": lambda: LineState.sample(5, **SAMPLE, draws=0),
+    r"`draws` must be a whole number ≥ 1, got 0": lambda: LineState.sample(5, **SAMPLE, draws=0),
     r"a LineState needs LineData and a GramState needs MomentData, got LineState with Mo": lambda: (
         flow(STATE, NETWORK, MOMENTS, 1.0)
     ),
@@ -137,14 +139,33 @@ REFUSED = {
         DATA,
         1.0,
     ),
+    r"`draws` must be a whole number ≥ 1, got 2.5": lambda: LineState.sample(
+        5, **SAMPLE, draws=2.5
+    ),
+    r"`steps` must be a whole number ≥ 0, got 1.5": lambda: descent(
+        STATE, NETWORK, DATA, steps=1.5
+    ),
+    r"`steps` must be a whole number ≥ 0, got inf": lambda: descent(
+        STATE, NETWORK, DATA, steps=INF
+    ),
+    r"`batches` must hold at least one batch": lambda: descent(
+        STATE, NETWORK, DATA, steps=1, batches=[]
+    ),
+    r"closed form needs a LineState and LineData, got GramState and MomentData": lambda: (
+        learning_time(GramState.sample(5, outputs=1, inputs=2, **SAMPLE), NETWORK, MOMENTS, 0.5)
+    ),
+    r"closed form needs a LineState and LineData, got GramState and LineData": lambda: (
+        order_parameters(GramState.sample(5, outputs=1, inputs=2, **SAMPLE), NETWORK, DATA)
+    ),
+    r"`width` must be finite and ≥ 1, got 0.5": lambda: PRESETS["ntk"].network(0.5),
     r"`remaining` must be between 0 \(excluded\) and 1": lambda: learning_time(
         STATE, NETWORK, DATA, 0.0
     ),
-    r"`steps` must be ≥ 0 and `every` ≥ 1, got -1 and 1": lambda: descent(
-        STATE, NETWORK, DATA, steps=-1
+    r"`steps` must be a whole number ≥ 0, got -1": lambda: descent(STATE, NETWORK, DATA, steps=-1),
+    r"`every` must be a whole number ≥ 1, got 0": lambda: descent(
+        STATE, NETWORK, DATA, steps=3, every=0
     ),
-    r"`every` ≥ 1, got 3 and 0": lambda: descent(STATE, NETWORK, DATA, steps=3, every=0),
-    r"`momentum` must be between 0 and 1, got 1.0": lambda: descent(
+    r"`momentum` must be between 0 and 1 \(excluded\), got 1": lambda: descent(
         STATE, NETWORK, DATA, steps=1, momentum=1.0
     ),
     r"`weight_decay_w` must be finite and ≥ 0": lambda: descent(

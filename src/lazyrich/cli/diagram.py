@@ -50,7 +50,7 @@ def diagram(
     if json:
         print_json(_plain(made))
     else:
-        typer.echo(_summary(made))
+        typer.echo(_summary(made, show))
 
 
 def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
@@ -59,7 +59,14 @@ def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
 
     axes = parse.axis(x, "--x"), parse.axis(y, "--y")
     given = parse.setting(fix)
-    if not all(name.endswith(SUFFIX) for name in [axes[0][0], axes[1][0], *given]):
+    names = [axes[0][0], axes[1][0], *given]
+    of_exponents = [name.endswith(SUFFIX) for name in names]
+    if any(of_exponents) and not all(of_exponents):
+        raise InputError(
+            f"a diagram is of parameters or of exponents (NAME{SUFFIX}), "
+            f"not of both: got {', '.join(names)}"
+        )
+    if not any(of_exponents):
         if fixed_rates:
             raise InputError("--fixed-rates is for diagrams of exponents")
         fixed: dict[str, Any] = {name: parse.number(text, "--set") for name, text in given.items()}
@@ -84,13 +91,13 @@ def _plain(made: PhaseDiagram) -> dict[str, Any]:
     }
 
 
-def _summary(made: PhaseDiagram) -> str:
-    """The share of each region, and the boundaries."""
-    region = made.values.region
+def _summary(made: PhaseDiagram, show: str) -> str:
+    """The share of each named area (of the regions, if `show` has no names), and the boundaries."""
+    area = made.values[show if "flag_values" in made.values[show].attrs else "region"]
     lines = [
-        f"{float((region == code).mean()):7.1%}  {name.replace('_', ' ')}"
-        for code, name in enumerate(region.attrs["flag_meanings"].split())
-        if bool((region == code).any())
+        f"{float((area == code).mean()):7.1%}  {name.replace('_', ' ')}"
+        for code, name in enumerate(area.attrs["flag_meanings"].split())
+        if bool((area == code).any())
     ]
     lines += [f"boundary {curve.name}: {curve.x.size} roots" for curve in made.boundaries]
     return "\n".join(lines)
@@ -102,4 +109,4 @@ def _draw(made: PhaseDiagram, show: str, target: Path) -> None:
     with plot.style():
         figure = plot.figure(width=5.5, height=4.4)
         plot.phase_diagram(made, show=show, ax=figure.axes[0])
-        plot.save(figure, target)
+        typer.echo(f"lazyrich: wrote {plot.save(figure, target)}", err=True)

@@ -18,7 +18,9 @@ MOST = 10**12  # networks drawn
 TABLE_WIDTHS = "1e2,1e4,1e6,1e8"
 
 Widths = Annotated[str | None, Option(help="Widths such as 1e2,1e4,1e8: adds medians over draws.")]
-Moments = Annotated[Three, Option(help="E[a²], E[ay], E[y²] of the data.", metavar="EAA EAY EYY")]
+Moments = Annotated[
+    Three, Option(help=r"E\[a²], E\[ay], E\[y²] of the data.", metavar="EAA EAY EYY")
+]
 Draws = Annotated[int, Option(help="Networks drawn at each width.", min=1, max=MOST)]
 Seed = Annotated[int, Option(help="Seed of the draws.", min=0)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]

@@ -30,7 +30,7 @@ def solve(
     gram: Annotated[
         Three | None, Option(help="‖u‖², u·w, ‖w‖² at the start.", metavar="UU UW WW")
     ] = None,
-    width: Annotated[int | None, Option(help="Hidden width, for a Gaussian start.")] = None,
+    width: Annotated[float | None, Option(help="Hidden width, for a Gaussian start.")] = None,
     init_std: Annotated[
         Two, Option(help="Standard deviations of the two layers.", metavar="SU SW")
     ] = (1.0, 1.0),
@@ -43,7 +43,7 @@ def solve(
         Two, Option(help="Learning rates (step sizes) of the two layers.", metavar="LU LW")
     ] = (1.0, 1.0),
     moments: Annotated[
-        Three | None, Option(help="E[a²], E[ay], E[y²].", metavar="EAA EAY EYY")
+        Three | None, Option(help=r"E\[a²], E\[ay], E\[y²].", metavar="EAA EAY EYY")
     ] = None,
     csv: Annotated[Path | None, Option(help="Data file with a header, for --moments.")] = None,
     x: Annotated[str | None, Option(help="Column of the input.")] = None,
@@ -88,7 +88,7 @@ def solve(
 
 
 def _state(
-    gram: Three | None, width: int | None, init_std: Two, seed: int, draws: int | None
+    gram: Three | None, width: float | None, init_std: Two, seed: int, draws: int | None
 ) -> LineState:
     from lazyrich.theory.gram import LineState
 
@@ -179,14 +179,19 @@ def _status(solution: xr.Dataset) -> str:
     failed = [status for status in each if status != "ok"]
     if not failed or len(each) == 1:
         return str(each[0])
-    return f"{len(failed)} of {len(each)} {failed[0].split(' at ')[0]}"
+    return f"{len(failed)} of {len(each)} {failed[0].partition(':')[0].partition(' at step')[0]}"
 
 
 def _draw(solution: xr.Dataset, target: Path) -> None:
+    import numpy as np
+
     from lazyrich import plot
 
+    if "time" in solution.dims and not np.isfinite(solution.time).all():
+        typer.echo("lazyrich: the picture leaves out the infinite times", err=True)
+        solution = solution.isel(time=np.isfinite(solution.time.values))
     with plot.style():
         made = plot.figure(2, 2, width=4.0, height=2.8)
         for quantity, ax in zip(("output", "loss", "alignment", "ntk"), made.axes, strict=True):
             plot.trajectory({"": solution}, quantity, ax=ax)
-        plot.save(made, target)
+        typer.echo(f"lazyrich: wrote {plot.save(made, target)}", err=True)

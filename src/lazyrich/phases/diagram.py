@@ -22,7 +22,8 @@ from lazyrich.theory.exact import Array
 from lazyrich.theory.flow import flow, learning_time
 from lazyrich.theory.labels import ParameterLike
 
-KERNEL_BELOW, VANISHING_ABOVE = 1.0, 10.0  # values of F that bound the feature-learning region
+# kernel changes that bound the feature-learning region: those of F = 1 and F = 10 from zero output
+KERNEL_BELOW, VANISHING_ABOVE = (float(np.sqrt(1 + f**2 / 4)) - 1 for f in (1, 10))
 PROGRESS = 33  # states along each trajectory in the mechanism map
 _RESIDUALS = (1e-9, 1.0)
 
@@ -50,29 +51,32 @@ def parameter_diagram(
 ) -> PhaseDiagram:
     """Map the phases of a typical network of finite width over two of its parameters.
 
-    Regions are named by the order parameter F (the kernel changes by the factor √(1 + F²/4)
-    from zero output): `kernel` below the first level, `feature_critical` up to the second,
-    `feature_vanishing_init` above it.
+    Regions are named by the relative change of the kernel at t = ∞: `kernel` below the first
+    level, `feature_critical` up to the second, `feature_vanishing_init` above it. From zero output
+    the change is √(1 + F²/4) − 1, so that the default levels are the curves F = 1 and F = 10.
+    A network that ends at a saddle, which its neighbours leave, is counted as they are.
 
     Args:
         x: name and increasing values of the horizontal parameter, see `Setting`; `lr` and
             `init_std` stand for both layers.
         y: the same for the vertical one.
-        levels: the two values of F.
+        levels: the two changes of the kernel, increasing; 0.118 and 4.1 if not given.
         fixed: the other parameters.
 
     Raises:
-        InputError: if a name is unknown or used twice, or an axis does not increase.
+        InputError: if a name is unknown or used twice, or an axis or the levels do not increase.
 
     Example:
         >>> scales = np.geomspace(1e-3, 10, 16)
         >>> diagram = parameter_diagram(("output_scale", scales), ("init_std", scales), width=100)
         >>> [boundary.name for boundary in diagram.boundaries]
-        ['F = 1', 'F = 10']
+        ['ΔΘ/Θ = 0.118', 'ΔΘ/Θ = 4.1']
 
     References:
         Xu & Ziyin, arXiv:2401.07085.
     """
+    if not 0 < levels[0] < levels[1]:
+        raise InputError(f"`levels` must be two increasing values > 0, got {levels}")
     axes = _checked_axes(x, y, fixed)
     (x_name, x_values), (y_name, y_values) = axes.items()
 
@@ -81,8 +85,9 @@ def parameter_diagram(
         return order_parameters(setting.state, setting.network, setting.data)
 
     values = order(axes)
+    limit = _limit_of_change(values)
     values["region"] = _flags(
-        sum((values.order_parameter >= level).astype(int) for level in levels),
+        (limit >= levels[0]).astype(int) + (limit >= levels[1]),
         ["kernel", "feature_critical", "feature_vanishing_init"],
         "phase of the typical network",
     )
@@ -91,17 +96,18 @@ def parameter_diagram(
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
-        return _side(order(point).order_parameter.values, level)
+        return _side(_limit_of_change(order(point)).values, level)
 
-    f = values.order_parameter.values
-    immobile = (f == 0) & np.isinf(values.time_constant.values)  # F is 0/0, no limit
+    never = np.isinf(values.time_constant) & np.isinf(values.learning_time)
+    immobile = never & (values.order_parameter == 0)  # F is 0/0, no limit
+    grid = limit.where(~immobile).transpose(y_name, x_name).values
     found = [
         boundaries(
-            f"F = {level:g}",
+            f"ΔΘ/Θ = {level:.3g}",
             partial(field, level),
             x_values,
             y_values,
-            np.where(immobile, np.nan, _side(f, level)),
+            _side(grid, level),
         )
         for level in levels
     ]
@@ -219,9 +225,18 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
     return _flags((acts * codes).sum("mechanism"), names, "mechanisms that act during training")
 
 
-def _side(f: Array, level: float) -> Array:
-    """`(F − level)/(F + level)`: zero on the boundary, −1 at F = 0 and 1 at F = ∞."""
-    side: Array = 1 - 2 / (1 + f / level)
+def _limit_of_change(order: xr.Dataset) -> xr.DataArray:
+    """The kernel's change at t = ∞, continuous in all parameters.
+
+    At a saddle (`PQ = 0`) it is the limit of the neighbours, `|D/(A(P + Q)) − 1| = |½F − 1|`.
+    """
+    saddle = np.isinf(order.learning_time) & np.isfinite(order.time_constant)
+    return xr.where(saddle, abs(0.5 * order.order_parameter - 1), order.ntk_change)
+
+
+def _side(change: Array, level: float) -> Array:
+    """`(change − level)/(change + level)`: zero on the boundary, −1 at 0 and 1 at infinity."""
+    side: Array = 1 - 2 / (1 + change / level)
     return side
 
 

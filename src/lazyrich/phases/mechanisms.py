@@ -20,6 +20,7 @@ from enum import StrEnum
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.quantities import XU2025
@@ -57,7 +58,7 @@ def mechanisms(
         the number of `sign_changes` of ζ and the time of the first.
 
     Raises:
-        InputError: if there is no time dimension or fewer than two times.
+        InputError: if it is no solution on a line, has fewer than two times, or times decrease.
 
     Example:
         >>> from lazyrich import LinearNetwork, LineData, LineState, flow
@@ -74,17 +75,17 @@ def mechanisms(
         Xu & Ziyin, arXiv:2401.07085.
     """
     dim = _time_dim(trajectory)
+    times = _checked_times(trajectory, dim)
     zeta = trajectory.alignment
     with np.errstate(divide="ignore", invalid="ignore"):
         log_zeta, log_norms = np.log(abs(zeta)), _log_norms(trajectory)
         log_alignment = log_zeta - log_zeta.isel({dim: 0}, drop=True)
         log_rescaling = log_norms - log_norms.isel({dim: 0}, drop=True)
         log_output = log_alignment + log_rescaling
-        crossed = (zeta.shift({dim: 1}) * zeta < 0).isel({dim: slice(1, None)}).astype(float)
+    crossed = apply(_crossings, zeta, input_core_dims=[(dim,)], output_core_dims=[("interval",)])
     moved = activity(trajectory)
     change = moved.sum(dim)
     acts = acting(change, alignment_threshold, rescaling_threshold)
-    times = trajectory.t if "t" in trajectory.coords else trajectory[dim].astype(float)
     result = xr.Dataset(
         {
             "log_output": log_output,
@@ -95,8 +96,10 @@ def mechanisms(
             "start": _time_of_share(moved, times, dim, WINDOW_SHARE).where(acts),
             "stop": _time_of_share(moved, times, dim, 1 - WINDOW_SHARE).where(acts),
             "alignment_share": _share(log_alignment, log_output, dim),
-            "sign_changes": crossed.sum(dim).astype(int),
-            "first_sign_change": _time_of_share(crossed, times, dim, 0.0),
+            "sign_changes": crossed.sum("interval").astype(int),
+            "first_sign_change": apply(
+                _time_of_first, crossed, times, input_core_dims=[("interval",), (dim,)]
+            ),
         },
         attrs={
             "references": XU2025,
@@ -110,14 +113,23 @@ def mechanisms(
 
 
 def activity(trajectory: xr.Dataset) -> xr.DataArray:
-    """How much each mechanism moves between records: dims `mechanism` and time (one fewer)."""
+    """How much each mechanism moves between records: dims `mechanism` and time (one fewer).
+
+    Where ζ changes its sign, |ζ| has fallen to zero and risen again.
+    """
     dim = _time_dim(trajectory)
-    rise = abs(trajectory.alignment).diff(dim)
+    later = {dim: slice(1, None)}
+    before, after = (
+        x.isel(later) for x in (trajectory.alignment.shift({dim: 1}), trajectory.alignment)
+    )
+    turns = np.sign(before) * np.sign(after) < 0
+    rise = xr.where(turns, abs(after), (abs(after) - abs(before)).clip(min=0))
+    fall = xr.where(turns, abs(before), (abs(before) - abs(after)).clip(min=0))
     with np.errstate(invalid="ignore"):
         log_norms = abs(_log_norms(trajectory).diff(dim))
         variation = xr.apply_ufunc(np.nan_to_num, log_norms)  # a layer that starts at zero
     names = xr.DataArray([str(name) for name in Mechanism], dims="mechanism", name="mechanism")
-    return xr.concat((rise.clip(min=0), (-rise).clip(min=0), variation), names)
+    return xr.concat((rise, fall, variation), names)
 
 
 def acting(
@@ -129,10 +141,44 @@ def acting(
 
 
 def _time_dim(trajectory: xr.Dataset) -> str:
+    if not isinstance(trajectory, xr.Dataset) or {"alignment", "uu", "ww"} - set(trajectory):
+        raise InputError(
+            f"mechanisms are read off a Dataset from `flow` or `descent`, got a "
+            f"{type(trajectory).__name__} without `alignment`, `uu` and `ww`"
+        )
+    if {"k", "m"} & set(trajectory.dims):
+        raise InputError(
+            "mechanisms need a solution on a line, from a LineState: this one is from a GramState"
+        )
     dim = next((name for name in ("time", "step") if name in trajectory.dims), None)
     if dim is None or trajectory.sizes[dim] < 2:
         raise InputError("a trajectory needs at least two values of `time` or `step`")
     return dim
+
+
+def _checked_times(trajectory: xr.Dataset, dim: str) -> xr.DataArray:
+    times = trajectory.t if "t" in trajectory.coords else trajectory[dim].astype(float)
+    backwards = times.isel({dim: slice(1, None)}).values < times.isel({dim: slice(-1)}).values
+    if backwards.any():
+        raise InputError(f"the values of `{dim}` must increase along a trajectory")
+    return times
+
+
+def _crossings(zeta: Array) -> NDArray[np.bool_]:
+    """The intervals at whose end ζ has for the first time the opposite sign."""
+    sign = np.sign(zeta)
+    last = np.maximum.accumulate(np.where(sign != 0, np.arange(sign.shape[-1]), 0), axis=-1)
+    sign = np.take_along_axis(sign, last, -1)  # at a zero that of the record before
+    turns: NDArray[np.bool_] = sign[..., 1:] * sign[..., :-1] < 0
+    return turns
+
+
+def _time_of_first(crossed: NDArray[np.bool_], times: Array) -> Array:
+    """The time at the start of the first interval that is crossed, NaN if none is."""
+    at = np.broadcast_to(times[..., :-1], np.broadcast_shapes(times[..., :-1].shape, crossed.shape))
+    first = np.argmax(crossed, axis=-1)[..., None]
+    time = np.take_along_axis(at, np.broadcast_to(first, (*at.shape[:-1], 1)), -1)[..., 0]
+    return np.where(crossed.any(-1), time, np.nan)
 
 
 def _log_norms(trajectory: xr.Dataset) -> xr.DataArray:

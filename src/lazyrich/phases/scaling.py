@@ -22,10 +22,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.theory.gram import LineState
-from lazyrich.theory.labels import ParameterLike, labelled
+from lazyrich.theory.labels import ParameterLike, labelled, require_range
 from lazyrich.theory.network import LinearNetwork
 from lazyrich.theory.wishart import SeedLike
 
@@ -205,14 +206,14 @@ class ScalingLaw:
 
     def network(self, width: ParameterLike) -> LinearNetwork:
         """The member of the family at `width` (a number or an axis), without its weights."""
-        d = labelled("width", width)
+        d = _checked_width(width)
         return LinearNetwork(
             output_scale=self.output_scale.at(d), lr_u=self.lr_u.at(d), lr_w=self.lr_w.at(d)
         )
 
     def sample(self, width: ParameterLike, *, draws: int | None = None, rng: SeedLike) -> LineState:
         """Initial states of the member at `width`; arguments as in `LineState.sample`."""
-        d = labelled("width", width)
+        d = _checked_width(width)
         return LineState.sample(
             width,
             init_std_u=self.init_var_u.at(d) ** 0.5,
@@ -224,6 +225,12 @@ class ScalingLaw:
     def named_exponents(self) -> dict[str, Fraction]:
         """The exponents by name, as in the command line's `--json`."""
         return {f"{name}_exponent": value for name, value in self.exponents._asdict().items()}
+
+
+def _checked_width(width: ParameterLike) -> xr.DataArray:
+    d = labelled("width", width)
+    require_range("width", d, 1, np.inf)
+    return d
 
 
 def _fraction(value: ExponentLike) -> Fraction:

@@ -30,7 +30,7 @@ from lazyrich.theory.data import LineData, MomentData
 from lazyrich.theory.exact import Array, Scaled
 from lazyrich.theory.flow import line_arguments, require_pair
 from lazyrich.theory.gram import GramState, LineState
-from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply, dataset
+from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply, dataset, require_whole
 from lazyrich.theory.line import LineProblem, natural_units
 from lazyrich.theory.network import LinearNetwork
 from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
@@ -43,8 +43,8 @@ def descent(
     network: LinearNetwork,
     data: LineData | MomentData,
     *,
-    steps: int,
-    every: int = 1,
+    steps: float,
+    every: float = 1,
     momentum: ParameterLike = 0.0,
     weight_decay_u: ParameterLike = 0.0,
     weight_decay_w: ParameterLike = 0.0,
@@ -57,7 +57,7 @@ def descent(
         state: a `LineState` for `LineData`, a `GramState` for `MomentData`.
         network: output scale γ and step sizes η_u, η_w.
         data: second moments of the data; the loss is reported on these.
-        steps: number of steps, ≥ 0.
+        steps: number of steps, a whole number ≥ 0.
         every: record each so many steps (and the last one).
         momentum: μ of heavy-ball momentum, in [0, 1).
         weight_decay_u: λ_u ≥ 0 of the second layer.
@@ -87,8 +87,9 @@ def descent(
     require_pair(state, data)
     for batch in batches or ():
         require_pair(state, batch)
-    if steps < 0 or every < 1:
-        raise InputError(f"`steps` must be ≥ 0 and `every` ≥ 1, got {steps} and {every}")
+    if batches is not None and len(batches) == 0:
+        raise InputError("`batches` must hold at least one batch; None is full batch")
+    steps, every = require_whole("steps", steps, 0), require_whole("every", every, 1)
     rule = _Rule(momentum=momentum, weight_decay_u=weight_decay_u, weight_decay_w=weight_decay_w)
     recorded = np.unique(np.append(np.arange(0, steps + 1, every), steps))
     if isinstance(state, LineState):
@@ -119,9 +120,14 @@ def descent(
 class _Rule(Labelled):
     """What a step does beside following the gradient."""
 
-    momentum: Parameter = Parameter(low=0, high=float(np.nextafter(1.0, 0.0)))
+    momentum: Parameter = Parameter(low=0)
     weight_decay_u: Parameter = Parameter(low=0)
     weight_decay_w: Parameter = Parameter(low=0)
+
+    def __post_init__(self) -> None:
+        largest = float(self.momentum.max())
+        if largest >= 1:
+            raise InputError(f"`momentum` must be between 0 and 1 (excluded), got {largest:g}")
 
 
 def _descend_on_line(

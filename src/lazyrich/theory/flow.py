@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.optimize import OptimizeResult
 
@@ -19,10 +20,11 @@ from lazyrich.theory.data import LineData, MomentData
 from lazyrich.theory.exact import Array
 from lazyrich.theory.gram import GramState, LineState
 from lazyrich.theory.labels import ParameterLike, apply, dataset, labelled
-from lazyrich.theory.line import LineProblem, propagate, solve, time_to_reach
+from lazyrich.theory.line import LineProblem, propagate, solve, stays_at_saddle, time_to_reach
 from lazyrich.theory.network import LinearNetwork
 from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
 
+SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed to the data"
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
 AT_REST = 1e-13  # stop when Φ can change by no more than this
 SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
@@ -47,7 +49,8 @@ def flow(
         propagator: also return `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
 
     Returns:
-        A Dataset of every quantity over the axes of all arguments, and a `status`.
+        A Dataset of every quantity over the axes of all arguments, and a `status` per run: "ok",
+        "stays at a saddle: …" or "stopped at t = …".
 
     Raises:
         InputError: if state and data do not fit together, axes disagree, or a time is negative.
@@ -125,7 +128,12 @@ def require_pair(state: LineState | GramState, data: LineData | MomentData) -> N
 def line_arguments(
     state: LineState, network: LinearNetwork, data: LineData
 ) -> tuple[xr.DataArray, ...]:
-    """The fields of a `LineProblem`, labelled."""
+    """The fields of a `LineProblem`, labelled; refuses what is not on a line."""
+    if not (isinstance(state, LineState) and isinstance(data, LineData)):
+        raise InputError(
+            f"the closed form needs a LineState and LineData, "
+            f"got {type(state).__name__} and {type(data).__name__}"
+        )
     return (
         *(state.uu, state.uw, state.ww, state.sine_squared),
         *(network.output_scale, network.lr_u, network.lr_w),
@@ -136,17 +144,23 @@ def line_arguments(
 def _flow_on_line(
     state: LineState, network: LinearNetwork, data: LineData, time: xr.DataArray, propagator: bool
 ) -> xr.Dataset:
-    def evaluate(*arrays: Array) -> tuple[Array, ...]:
+    def evaluate(saddle: NDArray[np.bool_], *arrays: Array) -> tuple[Array, ...]:
         *fields, noise, when = arrays
         problem = LineProblem(*fields)
         uu, uw, ww, remaining, ntk_change = solve(problem, when)
         with np.errstate(over="ignore"):
-            return line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
+            found = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
+        gone = saddle & (found.alignment == 0)  # both layers, with their directions opposed
+        return found._replace(alignment=np.where(gone, np.sign(problem.uw), found.alignment))
 
     arguments = line_arguments(state, network, data)
     names = LineReadout._fields
-    found = apply(evaluate, *arguments, data.noise, time, output_core_dims=[()] * len(names))
-    result = dataset({**dict(zip(names, found, strict=True)), "status": xr.DataArray("ok")})
+    saddle = apply(lambda *arrays: stays_at_saddle(LineProblem(*arrays)), *arguments)
+    found = apply(
+        evaluate, saddle, *arguments, data.noise, time, output_core_dims=[()] * len(names)
+    )
+    texts = np.where(saddle, SADDLE, "ok") if saddle.any() else np.full(saddle.shape, "ok")
+    result = dataset({**dict(zip(names, found, strict=True)), "status": saddle.copy(data=texts)})
     if propagator:
         result["propagator"] = apply(
             lambda *arrays: propagate(LineProblem(*arrays[:-1]), arrays[-1]),

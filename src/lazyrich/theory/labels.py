@@ -62,6 +62,18 @@ def require_range(name: str, array: xr.DataArray, low: float, high: float) -> No
     raise InputError(f"`{name}` must be {bounds}, got {values[index]}{where}")
 
 
+def require_whole(name: str, value: float, low: int) -> int:
+    """The whole number `value`, which may be written as 1e3, at least `low`."""
+    try:
+        number = int(value)
+        refused = number != value or number < low
+    except (TypeError, ValueError, OverflowError):
+        refused = True
+    if refused:
+        raise InputError(f"`{name}` must be a whole number ≥ {low}, got {value!r}")
+    return number
+
+
 def apply(function: Callable[..., Any], *arrays: xr.DataArray, **options: Any) -> Any:  # noqa: ANN401
     """`xarray.apply_ufunc` that refuses axes of one name and different values."""
     try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazyrich.theory.exact import Array, Scaled, difference_of_products
 
@@ -98,6 +99,17 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
         rate=Scaled.of(4.0) * gamma * gamma * power * one,
         one=one,
     )
+
+
+def stays_at_saddle(problem: LineProblem) -> NDArray[np.bool_]:
+    """Whether the flow ends at `u = w = 0` although the data ask for more.
+
+    The mode that the data make grow is exactly zero: P if `B > 0`, Q if `B < 0`.
+    """
+    units = natural_units(problem)
+    growing = np.where(units.drive > 0, units.p, units.q)
+    found: NDArray[np.bool_] = (units.drive != 0) & (growing == 0) & (units.rate.mantissa != 0)
+    return found
 
 
 def riccati_coefficients(units: NaturalUnits) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.theory.labels import ParameterLike, labelled, require_range
+from lazyrich.theory.labels import ParameterLike, labelled, require_range, require_whole
 
 LARGEST_WIDTH = 2**53  # above it float64 skips integers
 
@@ -32,8 +32,7 @@ def bartlett_factor(
         factor with dims (draw, *dims of `width`, row, col), without `draw` if `draws` is None.
     """
     widths = _checked_width(width)
-    if draws is not None and draws < 1:
-        raise InputError(f"`draws` must be ≥ 1, got {draws}")
+    draws = None if draws is None else require_whole("draws", draws, 1)
     generator = np.random.default_rng(rng)
     lead_dims = (() if draws is None else ("draw",)) + tuple(map(str, widths.dims))
     lead_shape = (() if draws is None else (draws,)) + widths.shape
