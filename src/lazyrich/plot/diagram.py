@@ -72,11 +72,14 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
     for curve in diagram.boundaries:
         ax.plot(curve.x, curve.y, color=BLACK, lw=1.2)
         place = len(curve.x) // 6  # away from the names of the regions
+        at_right = np.mean(values[x].values < curve.x[place]) > 1 - EDGE
         ax.annotate(
             curve.name,
             (curve.x[place], curve.y[place]),
             textcoords="offset points",
-            xytext=(5, 5),
+            xytext=(-5, -5) if at_right else (5, 5),
+            ha="right" if at_right else "left",
+            va="top" if at_right else "bottom",
             fontsize="small",
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
         )
