@@ -89,15 +89,19 @@ def test_phase_diagram_on_log_axes(ax, diagram, show):
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), diagram.boundaries[0].x)
     names = [text.get_text() for text in ax.texts]
     assert {"ΔΘ/Θ = 0.118", "ΔΘ/Θ = 4.1"} <= set(names)
-    if show == "region":
+    if show == "region":  # the band between the lines has no room for its name: a legend
+        names += [text.get_text() for text in ax.get_legend().get_texts()]
         assert any("kernel" in name for name in names)
         assert any("feature learning" in name for name in names)
     if show == "order_parameter":
         assert len(ax.figure.axes) == 2  # with a colour bar
 
 
-def test_labels_lie_inside(ax, diagram):
+def test_labels_lie_inside(ax):
+    scales = np.geomspace(1e-2, 1, 24)
+    diagram = parameter_diagram(("output_scale", scales), ("init_std", scales), width=100)
     drawn(plot.phase_diagram(diagram, ax=ax))
+    assert ax.get_legend() is None
     for text in ax.texts:
         x, y = text.get_transform().transform(text.get_position())
         if text.get_text().startswith("ΔΘ/Θ"):
@@ -183,3 +187,47 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "d.png").mkdir()
     with pytest.raises(InputError, match=r"d\.png' is a folder, not a picture file"):
         check_target(tmp_path / "d.png")
+
+
+def test_one_solution_needs_no_label(ax):
+    path = flow(STATE, NET, DATA, np.linspace(0, 10, 60))
+    drawn(plot.trajectory(path, "ntk", ax=ax))
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), path.ntk)
+    assert ax.get_legend() is None
+
+
+def test_infinite_values_of_a_run_are_masked(ax):
+    hot = LinearNetwork(output_scale=1.0, lr_u=3.0, lr_w=3.0)
+    path = descent(LineState(uu=1.0, uw=0.1, ww=1.0), hot, DATA, steps=30)
+    assert np.isinf(path.ntk).any()
+    drawn(plot.trajectory(path, "ntk", ax=ax))
+    assert not np.isinf(ax.lines[0].get_ydata()).any()
+
+
+def test_wrong_quantities_are_refused(ax, diagram):
+    path = flow(STATE, NET, DATA, [0.0, 1.0])
+    with pytest.raises(InputError, match="no quantity 'foo'; choose from output, loss"):
+        plot.trajectory(path, "foo", ax=ax)
+    with pytest.raises(InputError, match="no quantity 'status'; choose from"):
+        plot.trajectory(path, "status", ax=ax)
+    with pytest.raises(InputError, match="no quantity 'foo'; choose from order_parameter"):
+        plot.phase_diagram(diagram, show="foo", ax=ax)
+    many = flow(LineState(uu=[1.0, 2.0], uw=0.0, ww=1.0), NET, DATA, [0.0, 1.0])
+    with pytest.raises(InputError, match="'ntk' must have the dim `time` or `step` alone, got"):
+        plot.trajectory(many, "ntk", ax=ax)
+    with pytest.raises(InputError, match="'ntk' must have the dim `time` or `step` alone"):
+        plot.trajectory(flow(STATE, NET, DATA, 1.0), "ntk", ax=ax)
+
+
+@pytest.mark.parametrize("show", ["region", "mechanism"])
+def test_every_area_is_named(ax, show):
+    scales = np.geomspace(0.01, 10, 24)
+    made = parameter_diagram(
+        ("output_scale", scales), ("init_alignment", np.linspace(-1, 1, 25)), width=100
+    )
+    drawn(plot.phase_diagram(made, show=show, ax=ax))
+    area = made.values[show]
+    legend = ax.get_legend()
+    named = [text.get_text() for text in (legend.get_texts() if legend else ax.texts)]
+    named = [name for name in named if not name.startswith("ΔΘ")]
+    assert len(named) == len(np.unique(area))

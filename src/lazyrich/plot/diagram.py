@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 from scipy import ndimage
 
+from lazyrich._errors import InputError
 from lazyrich.phases.diagram import PhaseDiagram
 from lazyrich.plot.style import BLACK, axes
 from lazyrich.theory.exact import Array
@@ -31,8 +35,9 @@ MECHANISM_COLOURS = {
     "disalignment+rescaling": "#EFA873",
     "alignment+disalignment+rescaling": "#C9BBA3",
 }
-LABEL_ROOM = 0.04  # of the picture's side: areas without this room on all sides stay unnamed
+LABEL_ROOM = 0.1  # of the picture's side that a name needs on all sides of it
 NAMED_INSIDE = 4
+WRAP = 40  # characters beside a colour bar
 EDGE = 0.25  # names nearer to a side than this are set away from it
 
 
@@ -43,7 +48,13 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
         diagram: from `parameter_diagram` or `exponent_diagram`.
         show: `region` or `mechanism` for named areas, or an order parameter for a heat map.
         ax: where to draw.
+
+    Raises:
+        InputError: if there is nothing of that name to show.
     """
+    if show not in diagram.values.data_vars:
+        choice = ", ".join(map(str, diagram.values.data_vars))
+        raise InputError(f"there is no quantity {show!r}; choose from {choice}")
     ax = axes(ax)
     values = diagram.values[show]
     y, x = (str(dim) for dim in values.dims)
@@ -57,15 +68,18 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
             cmap="cividis",
             rasterized=True,
         )
-        ax.figure.colorbar(mesh, ax=ax, label=values.attrs["long_name"])
+        ax.figure.colorbar(mesh, ax=ax, label=fill(values.attrs["long_name"], WRAP))
     for curve in diagram.boundaries:
         ax.plot(curve.x, curve.y, color=BLACK, lw=1.2)
         place = len(curve.x) // 6  # away from the names of the regions
+        at_right = np.mean(values[x].values < curve.x[place]) > 1 - EDGE
         ax.annotate(
             curve.name,
             (curve.x[place], curve.y[place]),
             textcoords="offset points",
-            xytext=(5, 5),
+            xytext=(-5, -5) if at_right else (5, 5),
+            ha="right" if at_right else "left",
+            va="top" if at_right else "bottom",
             fontsize="small",
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
         )
@@ -78,7 +92,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
 
 
 def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
-    """Shade flagged areas and name them: inside if they are few, else in a legend."""
+    """Shade flagged areas and name them: inside if all have room for it, else in a legend."""
     palette = REGION_COLOURS | MECHANISM_COLOURS
     names = values.attrs["flag_meanings"].split()
     present = [int(code) for code in np.unique(values)]
@@ -90,19 +104,16 @@ def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
         vmax=len(names) - 0.5,
         rasterized=True,
     )
-    if len(present) > NAMED_INSIDE:
+    places = {code: _deepest(values.values == code) for code in present}
+    if len(present) > NAMED_INSIDE or None in places.values():
         patches = [
             Patch(color=palette[names[code]], label=_spelled(names[code])) for code in present
         ]
         ax.legend(handles=patches, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return
-    for code in present:
-        inside = np.pad(values.values == code, 1)
-        depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
-        if depth.max() < LABEL_ROOM * min(depth.shape):
-            continue
-        row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-        position = column / (depth.shape[1] - 1)
+    for code, place in places.items():
+        row, column = place or (0, 0)
+        position = column / (values.sizes[x] - 1)
         ax.text(
             *(float(values[x][column]), float(values[y][row])),
             _spelled(names[code]),
@@ -110,6 +121,15 @@ def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
             ha="left" if position < EDGE else "right" if position > 1 - EDGE else "center",
             va="center",
         )
+
+
+def _deepest(area: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """The point of an area farthest from its edges; None if that leaves no room for a name."""
+    depth = ndimage.distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
+    if depth.max() < LABEL_ROOM * min(depth.shape):
+        return None
+    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return int(row), int(column)
 
 
 def _spelled(name: str) -> str:

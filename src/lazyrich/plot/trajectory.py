@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from lazyrich._errors import InputError
 from lazyrich.plot.style import BLACK, CYCLE, axes
 from lazyrich.quantities import VOCABULARY
 
@@ -16,7 +17,7 @@ POINTS = 25  # markers a curve
 
 
 def trajectory(
-    solutions: Mapping[str, xr.Dataset],
+    solutions: Mapping[str, xr.Dataset] | xr.Dataset,
     quantity: str,
     *,
     points: Mapping[str, xr.Dataset] | None = None,
@@ -25,17 +26,21 @@ def trajectory(
     """Draw one quantity of several solutions over time.
 
     Args:
-        solutions: label → Dataset with the dim `time` or `step`, drawn as lines; a dim `draw`
-            becomes the median with its 5–95 % band.
+        solutions: label → Dataset with the dim `time` or `step`, or one Dataset, drawn as lines;
+            a dim `draw` becomes the median with its 5–95 % band. Infinite values are left out.
         quantity: the variable's name.
         points: label → Dataset, drawn as markers.
         ax: where to draw.
+
+    Raises:
+        InputError: if there is no such quantity, or it has further dims.
     """
+    solutions = {"": solutions} if isinstance(solutions, xr.Dataset) else solutions
     ax = axes(ax)
     for label, solution, colour in zip(solutions, solutions.values(), cycle(CYCLE), strict=False):
-        _draw_line(ax, solution[quantity], label, colour)
+        _draw_line(ax, _checked(solution, quantity, {"draw"}), label, colour)
     for label, measured in (points or {}).items():
-        values = measured[quantity]
+        values = _checked(measured, quantity, set())
         time = values[_time_dim(values)]
         shown = np.unique(np.linspace(0, time.size - 1, POINTS).astype(int))
         ax.plot(
@@ -55,8 +60,25 @@ def _draw_line(ax: Axes, values: xr.DataArray, label: str, colour: str) -> None:
     if "draw" in values.dims:
         with np.errstate(invalid="ignore"):  # between two diverged runs
             low, values, high = (values.quantile(q, "draw") for q in (0.05, 0.5, 0.95))
-        ax.fill_between(time, low, high, color=colour, alpha=0.2, lw=0)
-    ax.plot(time, values, color=colour, label=label or None)
+        whole = np.isfinite(low) & np.isfinite(high)
+        ax.fill_between(time, low.where(whole), high.where(whole), color=colour, alpha=0.2, lw=0)
+    ax.plot(time, values.where(np.isfinite(values)), color=colour, label=label or None)
+
+
+def _checked(solution: xr.Dataset, quantity: str, repeats: set[str]) -> xr.DataArray:
+    """The finite values of a quantity over time and, at most, `repeats`."""
+    drawable = [name for name in map(str, solution.data_vars) if name in VOCABULARY]
+    if quantity not in drawable:
+        raise InputError(f"there is no quantity {quantity!r}; choose from {', '.join(drawable)}")
+    values = solution[quantity]
+    time = _time_dim(values)
+    extra = set(map(str, values.dims)) - {time} - repeats
+    if extra or time not in values.dims:
+        raise InputError(
+            f"{quantity!r} must have the dim `time` or `step` alone, got {tuple(values.dims)}; "
+            f"choose one value of the others with .isel or .sel"
+        )
+    return values
 
 
 def _time_dim(values: xr.DataArray) -> str:
