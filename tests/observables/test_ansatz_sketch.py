@@ -9,6 +9,7 @@ from lazyrich.observables import (
     agop,
     ansatz_correlation,
     ansatz_from_sketches,
+    correlation_with_error,
     debiased_correlation,
     haar_null,
     nfm,
@@ -25,7 +26,7 @@ def randn(*shape, seed=0):
 
 
 @pytest.mark.parametrize("correlation", KINDS)
-@pytest.mark.parametrize(("k", "d"), [(5, 8), (8, 5), (1, 4), (300, 7)])
+@pytest.mark.parametrize(("k", "d"), [(5, 8), (8, 5), (1, 4), (60, 7), (300, 7)])
 def test_sketches_give_the_correlation_and_null_of_their_covariances(k, d, correlation):
     w, g1, g2 = randn(k, d) + 0.3, randn(20, 3, k, seed=1), randn(20, 3, k, seed=2)
     k1, k2 = ptk(g1, 20), ptk(g2, 20)
@@ -101,3 +102,19 @@ def test_one_sample_has_no_error():
     found = ansatz_from_sketches(w, sketch(g), sketch(g))
     assert math.isnan(found.stderr)
     assert found.value == pytest.approx(ansatz_correlation(w, ptk(g, 1)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_few_rows_give_the_error_of_groups_of_one_sample(exact):
+    n, r, m, d = 5, 2, 16, 7
+    weight, first = randn(m, d), randn(n, r, m, seed=1)
+    second = first if exact else randn(n, r, m, seed=2)
+    k1 = first.mT @ first
+    k2 = k1 if exact else second.mT @ second
+    value, error = correlation_with_error(weight, k1, k2)
+    sketches = [sketch(first)] * 2 if exact else [sketch(first), sketch(second)]
+    assert sketches[0].covariance is None
+    found = ansatz_from_sketches(weight, *sketches)
+    assert found.value == pytest.approx(value, rel=1e-10)
+    assert found.stderr == pytest.approx(error, rel=1e-10)
+    assert found.null == pytest.approx(haar_null(weight, k1.mean(0), k2.mean(0)), rel=1e-10)

@@ -4,11 +4,8 @@ import pytest
 import torch
 
 from lazyrich.observables import (
-    ansatz_from_rows,
     block_squares,
     change_interval,
-    correlation_with_error,
-    haar_null,
     resampled_sum,
     resamples,
     rotation_interval,
@@ -78,22 +75,3 @@ def test_rotation_keeps_small_angles():
     value, _ = rotation_interval(*sums)
     a, b = theta / theta.norm(), turned / turned.norm()
     assert float(value) == pytest.approx(float(0.5 * (a - b).square().sum()), rel=0.2)
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_the_ansatz_from_rows_is_that_from_covariances(exact):
-    n, r, m, d = 5, 2, 16, 7
-    weight, first = randn(m, d), randn(n, r, m)
-    second = first if exact else randn(n, r, m)
-    k1 = first.mT @ first
-    k2 = k1 if exact else second.mT @ second
-    value, error = correlation_with_error(weight, k1, k2)
-    found = ansatz_from_rows(weight, first, second)
-    assert found.value == pytest.approx(value, rel=1e-10)
-    assert found.stderr == pytest.approx(error, rel=1e-10)
-    assert found.null == pytest.approx(haar_null(weight, k1.mean(0), k2.mean(0)), rel=1e-10)
-
-
-def test_the_ansatz_of_a_weight_that_has_not_moved_is_nan():
-    found = ansatz_from_rows(torch.zeros(4, 3), torch.ones(5, 2, 4), torch.ones(5, 2, 4))
-    assert found.value != found.value

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+import lazyrich
 from lazyrich import InputError
 from lazyrich.probe import capture, jacobian_factors
+from lazyrich.probe.centred import CentredOutput
 
 from .models import Named, Residual, Transformer, cases, randn
 
@@ -42,7 +44,46 @@ def test_layers_are_named_in_forward_order():
     names = ["attention.qkv", "attention.out", "mlp.1", "mlp.3", "head"]
     assert [layer.name for layer in seen.layers] == names
     assert [layer.name for layer in seen.small] == ["embed", "norm", "mlp.0"]
-    assert seen.readout is None  # the output is one of a dict's values
+    assert seen.readout == "head"  # the output is one of a dict's values
+
+
+class After(nn.Module):
+    """A chain of layers, and what a function makes of its output."""
+
+    def __init__(self, after, outputs=3):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, outputs)).double()
+        self.after = after
+
+    def forward(self, x):
+        return self.after(self.body(x))
+
+
+@pytest.mark.parametrize(
+    ("after", "readout"),
+    [
+        (lambda z: z, "body.2"),
+        (lambda z: {"logits": z}, "body.2"),
+        (lambda z: 3 * (z - torch.arange(3)) / 7, "body.2"),
+        (lambda z: z * torch.tensor([1.0, 1.0, 2.0]), None),
+        (lambda z: z - z.mean(1, keepdim=True), None),
+        (torch.tanh, None),
+        (lambda z: z.flip(1), None),
+        (lambda z: z.sum(1), None),
+    ],
+)
+def test_the_readout_is_the_output_up_to_a_factor_and_a_shift(after, readout):
+    assert capture(After(after), randn(6, 4)).readout == readout
+
+
+def test_a_centred_networks_readout_is_the_networks():
+    model = CentredOutput(After(lambda z: z), scale=0.1)
+    assert capture(model, randn(6, 4)).readout == "network.body.2"
+    probe = lazyrich.Probe(model, (randn(6, 4), randn(6, 3)), observables=["nfa"])
+    probe.measure(0)
+    nfa = probe.history.nfa.isel(step=0)
+    assert list(nfa.layer.values) == ["network.body.0", "network.body.2"]
+    assert nfa.notnull().values.tolist() == [True, False]
 
 
 def test_every_module_with_parameters_is_captured_or_explained():

@@ -1,5 +1,6 @@
 """What a probe records, against brute force and against the exact theory."""
 
+import copy
 import itertools
 import json
 import math
@@ -238,6 +239,67 @@ def test_other_observables_on_request():
     assert float(row.feature_speed[-1]) == pytest.approx(float(z_dot.norm() / z.norm()))
 
 
+def test_kernel_velocity_is_counted_from_the_last_other_step():
+    model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
+    probe, kernels = Probe(model, (x, y), observables=["ntk_velocity"], sketches=3), []
+    for step in (0, 0, 4, 6, 6):
+        with torch.no_grad():
+            model[0].weight.mul_(1.1)
+        probe.measure(step)
+        kernels.append(brute_kernel(model, x))
+    found = probe.history.ntk_velocity
+    assert math.isnan(found[0])
+    pairs = [(kernels[1], kernels[2], 4), (kernels[2], kernels[4], 2)]
+    for value, (a, b, elapsed) in zip(found[1:], pairs, strict=True):
+        assert float(value) == pytest.approx(float((b - a).norm() / a.norm()) / elapsed)
+
+
+def test_neighbouring_layers_where_shapes_allow():
+    model, x, y = Residual().double(), randn(5, 2, 5, 5), randn(5, 3)
+    Probe(model, (x, y), observables=["imbalance"]).measure(0)
+    model, x, y = mlp(4, 6, 7, 3), randn(5, 4), randn(5, 3)
+    rates = {"0": 0.5, "": 2.0}
+    probe = Probe(model, (x, y), observables=["inter_layer_alignment", "imbalance"], lrs=rates)
+    probe.measure(0)
+    row = probe.history.isel(step=0)
+    a, b, c = (model[i].weight.detach() for i in (0, 2, 4))
+    zeta = [(v @ u).norm() / (v.norm() * u.norm()) for u, v in ((a, b), (b, c))]
+    np.testing.assert_allclose(row.inter_layer_alignment, [*zeta, math.nan])
+    off = [(0.5 * b.T @ b - 2 * a @ a.T).norm(), (2 * c.T @ c - 2 * b @ b.T).norm()]
+    np.testing.assert_allclose(row.imbalance, [*off, math.nan])
+
+
+def test_backward_feature_angle_by_its_identity():
+    """In a chain `−⟨b, ż⟩ = Σ_{k≤l} ‖∇_k L‖²` (arXiv:2311.18718)."""
+    model, x, y = mlp(4, 6, 7, 3), randn(5, 4), randn(5, 3)
+    names = ["backward_feature_cosine", "feature_speed"]
+    probe = Probe(model, (x, y), observables=names)
+    probe.measure(0)
+    row = probe.history.isel(step=0)
+    z, h = [], x
+    for module in model:
+        h = module(h)
+        if isinstance(module, nn.Linear):
+            z.append(h)
+    loss = (h - y).square().sum() / 5
+    backward = torch.autograd.grad(loss, z, retain_graph=True)
+    squares = [g.square().sum() for g in torch.autograd.grad(loss, list(model.parameters()))]
+    for i, (one, b) in enumerate(zip(z, backward, strict=True)):
+        expected = sum(squares[: 2 * i + 2]) / (b.norm() * one.norm() * float(row.feature_speed[i]))
+        assert float(row.backward_feature_cosine[i]) == pytest.approx(float(expected.detach()))
+
+
+def test_shares_of_the_kernel():
+    model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
+    whole, start = brute_kernel(model, x).norm(), copy.deepcopy(model)
+    shares = measured(model, x, y, sketches=3).history.layer_ntk_share
+    assert (shares > 0).all()
+    assert (shares <= 1).all()
+    assert float(shares[0, 0]) == float(shares[1, 0])  # of the start
+    only = lazyrich.ntk(start, x, lrs={"0": 1.0, "": 0.0})
+    assert float(shares[0, 0]) == pytest.approx(float(only.norm() / whole))
+
+
 def test_nothing_has_moved_at_the_reference():
     model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
     probe = Probe(model, (x, y))
@@ -350,5 +412,5 @@ def test_both_estimates_of_the_gradients_average_their_directions():
     moment = Moment(plan=plan, capture=capture(model, x), fixed_loss=lambda f: (f - y).sum())
     layer = moment.layers[0]
     g = moment.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
-    for rows, part in zip(moment.gradient_rows(layer), (g[:, :2], g[:, 2:]), strict=True):
-        torch.testing.assert_close(rows.mT @ rows, part.mT @ part / 2)
+    for found, part in zip(moment.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
+        torch.testing.assert_close(found.rows.mT @ found.rows, part.mT @ part / 2)

@@ -72,6 +72,30 @@ def test_status_of_a_layer(last, status):
     assert layer.sentence.startswith(status)
 
 
+@pytest.mark.parametrize(
+    ("network", "share", "status"),
+    [
+        (change(0.03, 0.02, 0.04), 0.05, "lazy"),  # it changed, but carries little
+        (change(0.03, 0.02, 0.04), 0.9, "rich"),  # others cancel it
+        (change(0.03, 0.02, 0.04), 0.4, "cannot tell"),
+        (change(0.5, 0.4, 0.6), 0.2, "lazy"),
+        (change(0.5, 0.4, 0.6), 0.9, "rich"),
+    ],
+)
+def test_a_layer_is_weighed_by_its_share_of_the_kernel(network, share, status):
+    seen = history(network | {"layer_ntk_share": {"0": share}})
+    (layer,) = judge(seen).layers
+    assert layer.status == status
+    assert f"{share:.0%} of the kernel" in layer.sentence
+
+
+def test_a_rich_networks_layers_share_the_threshold():
+    seen = history(change(0.5, 0.4, 0.6) | {"layer_ntk_share": {"0": 0.3}})
+    three = seen.isel(layer=[0, 0, 0])
+    assert [layer.status for layer in judge(seen).layers] == ["cannot tell"]
+    assert [layer.status for layer in judge(three).layers] == ["rich"] * 3
+
+
 def test_thresholds_decide():
     seen = history(change(0.5, 0.4, 0.6))
     assert judge(seen, Thresholds(rich_from=0.7)).status == "lazy"

@@ -14,8 +14,7 @@ from lazyrich.observables.ansatz import (
     predicted_centred,
     ptk,
 )
-from lazyrich.observables.ansatz_rows import Ansatz, ansatz_from_rows
-from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches, sketch
+from lazyrich.observables.ansatz_sketch import Ansatz, Sketch, ansatz_from_sketches, sketch
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel import (
     DenseFactor,
@@ -64,7 +63,6 @@ __all__ = [
     "agop",
     "alignment",
     "ansatz_correlation",
-    "ansatz_from_rows",
     "ansatz_from_sketches",
     "backward_feature_cosine",
     "block_squares",

@@ -7,6 +7,7 @@ Definitions follow Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
 
 from __future__ import annotations
 
+from math import nan, sqrt
 from typing import Literal
 
 import torch
@@ -213,33 +214,29 @@ def haar_null(
     if k == 1:  # Q = ±1 changes nothing
         return debiased_correlation(weight, first, k2.to(first.dtype), correlation=correlation)
     b, u = (w @ w.T).double(), w.double().sum(1)
-    trace, trace_sq, square = (
-        (k1.trace() + k2.trace()) / 2,
-        k1.trace() * k2.trace(),
-        (k1 * k2).sum(),
-    )
     if correlation == "cosine":
         u = torch.zeros_like(u)  # no mean is taken off
+    t1, t2 = float(k1.trace()), float(k2.trace())
     return null_from_traces(
         neurons=k,
-        mean_trace=trace,
-        traces=trace_sq,
-        product=square,
-        b_square=b.square().sum(),
-        b_trace=b.trace(),
-        mean_square=(u @ u) ** 2 / w.shape[1] ** 2,
+        mean_trace=(t1 + t2) / 2,
+        traces=t1 * t2,
+        product=float((k1 * k2).sum()),
+        b_square=float(b.square().sum()),
+        b_trace=float(b.trace()),
+        mean_square=float(u @ u) ** 2 / w.shape[1] ** 2,
     )
 
 
 def null_from_traces(
     *,
     neurons: int,
-    mean_trace: Tensor,
-    traces: Tensor,
-    product: Tensor,
-    b_square: Tensor,
-    b_trace: Tensor,
-    mean_square: Tensor | float = 0.0,
+    mean_trace: float,
+    traces: float,
+    product: float,
+    b_square: float,
+    b_trace: float,
+    mean_square: float = 0.0,
 ) -> float:
     """The Haar null from the few numbers that it depends on.
 
@@ -257,14 +254,15 @@ def null_from_traces(
     """
     k = neurons
     if k == 1:
-        return float("nan")
+        return nan
     # E[(QKQᵀ)_ij (QKQᵀ)_kl] = a δ_ij δ_kl + b (δ_ik δ_jl + δ_il δ_jk)
     a_ = ((k + 1) * traces - 2 * product) / (k * (k - 1) * (k + 2))
     b_ = (k * product - traces) / (k * (k - 1) * (k + 2))
     n = (b_square - mean_square) * mean_trace / k
     f = b_square - mean_square
     g = (a_ + b_) * b_square + b_ * b_trace**2
-    return _ratio(n, f, g - mean_square * (a_ + 2 * b_))  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
+    scale = f * (g - mean_square * (a_ + 2 * b_))  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
+    return n / sqrt(scale) if scale > 0 else nan
 
 
 @torch.no_grad()

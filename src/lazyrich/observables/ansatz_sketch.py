@@ -1,23 +1,41 @@
 """The neural feature ansatz from two sketches of K, in few k×k products.
 
 With `X_i = BK_i`, `B = WWᵀ`: `⟨F,G⟩ = tr(BX)`, `‖G‖² = tr(X₁X₂)`; traces of products are sums over
-entries. The standard error needs gradients of some samples only. Cheaper than `ansatz_rows` where
-rows are more than neurons.
+entries. The standard error needs gradients of some samples only. Where all rows of gradients are
+no more than neurons, K is not formed: with the rows of G, `K = GᵀG/n`, both are means over samples,
+`⟨F,G⟩ = ‖GB‖²/n`, `‖G‖² = ‖G₁BG₂ᵀ‖²/n²`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan, sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.observables.ansatz import Correlation, Covariance, Weight, null_from_traces
-from lazyrich.observables.ansatz_rows import Ansatz
+from lazyrich.observables.norms import norm
 
 _SOME = 64  # samples for a standard error, which is then itself known to about 10 %
+_TINY = 1e-12  # norms whose square float32 does not hold well
 _BLOCK = 128  # neurons: smaller products waste more time than symmetry saves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ansatz:
+    """Correlation of `WᵀW` and `WᵀKW`.
+
+    Attributes:
+        value: between −1 and 1 up to noise; NaN if a matrix vanishes.
+        stderr: its standard error over samples and probes; NaN with one sample.
+        null: what it would be if K had no preferred directions.
+    """
+
+    value: float
+    stderr: float
+    null: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +43,27 @@ class Sketch:
     """What one random probe a sample says of K.
 
     Attributes:
-        covariance: `K = (1/n) Σ g gᵀ` over all samples.
+        covariance: `K = (1/n) Σ g gᵀ` over all samples; None where the rows are all there is.
         rows: g of some samples, (samples, rows of a sample, neurons).
         samples: n.
     """
 
-    covariance: Covariance
+    covariance: Covariance | None
     rows: Float[Tensor, "s r k"]
     samples: int
+
+    def form(self, vectors: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
+        """`Σ_r yᵀKy` for every sample."""
+        if self.covariance is not None:
+            return _dots(vectors @ self.covariance, vectors)
+        products = vectors @ self.rows.flatten(0, 1).T  # Gy
+        return _dots(products, products) / self.samples
+
+    def trace(self) -> Float[Tensor, ""]:
+        """The trace of K."""
+        if self.covariance is not None:
+            return self.covariance.diagonal().sum(dtype=torch.float64)
+        return _dots(self.rows, self.rows).mean()
 
 
 @torch.no_grad()
@@ -45,8 +76,10 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
     Returns:
         A sketch, whose K is unbiased over the probes v.
     """
-    n = len(gradients)
+    n, r, k = gradients.shape
     g = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
+    if n * r <= k:
+        return Sketch(covariance=None, rows=g, samples=n)
     some = torch.linspace(0, n - 1, min(n, _SOME), dtype=torch.float64).round().long()
     return Sketch(covariance=_gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
 
@@ -64,44 +97,76 @@ def ansatz_from_sketches(
     Args:
         weight: W or `W − W_0`.
         first: the sketch with K₁. Matrices are multiplied in its precision, summed in float64.
-        second: the sketch with K₂, from independent probes on the same samples.
+        second: the sketch with K₂, from independent probes on the same samples; the same one if K
+            is exact.
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:
         Value, error (NaN with one sample) and null.
     """
-    w = (weight / torch.linalg.vector_norm(weight, dtype=torch.float64)).to(first.rows.dtype)
-    b, u = _gram(w.T), w.sum(1)
-    k1, k2 = first.covariance, second.covariance
-    x1, x2 = b @ k1, b @ k2
-    # uᵀKu, the entry sum of G; what Pearson takes off
-    s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
-    uu, d2 = _sum(u, u), w.shape[1] ** 2 if correlation == "pearson" else torch.inf
-    f = _sum(b, b) - uu**2 / d2
-    n = (_sum(b, x1) + _sum(b, x2) - uu * (s1 + s2) / d2) / 2
-    d = _sum(x1, x2.T) - s1 * s2 / d2
-    moved = torch.zeros(len(first.rows), dtype=torch.float64, device=w.device)
-    for here, k, s in ((first, k2, s2), (second, k1, s1)):
-        y, entries = here.rows @ b, (here.rows @ u).double().square().sum(1)
-        moved += (_dots(y, y) - uu * entries / d2) / (2 * n)
-        moved -= (_dots(y @ k, y) - s * entries / d2) / (2 * d)
-    value = float(n / (f * d).sqrt()) if f * d > 0 else torch.nan
-    spread = moved.var() if len(moved) > 1 else torch.tensor(torch.nan)
-    trace1, trace2 = k1.double().trace(), k2.double().trace()
+    size = torch.linalg.vector_norm(weight)
+    w = (weight / size if size < _TINY else weight).to(first.rows.dtype)
+    b = _gram(w.T)
+    trace = b.diagonal().sum()
+    b /= trace  # the scale of W is of no interest, and B² must not underflow
+    u = w.sum(1) / (trace * w.shape[1]).sqrt() if correlation == "pearson" else None
+    sides = [_by_sample(b, u, first, second)]
+    sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
+    n_, d_ = ((one + other) / 2 for one, other in zip(*sides, strict=True))
+    n, d = _means(b, u, first, second) or (n_.mean(), d_.mean())
+    b_square, mean_square = norm(b) ** 2, norm(u) ** 4 if u is not None else 0.0
+    scale = (b_square - mean_square) * float(d)
+    value = float(n) / sqrt(scale) if scale > 0 else nan
+    spread = float((n_ / n - d_ / d).var()) if len(n_) > 1 else nan
+    traces = float(first.trace()), float(second.trace())
     null = null_from_traces(
         neurons=len(w),
-        mean_trace=(trace1 + trace2) / 2,
-        traces=trace1 * trace2,
-        product=_sum(k1, k2),
-        b_square=_sum(b, b),
-        b_trace=b.double().trace(),
-        mean_square=uu**2 / d2,
+        mean_trace=(traces[0] + traces[1]) / 2,
+        traces=traces[0] * traces[1],
+        product=float(_product(first, second)),
+        b_square=b_square,
+        b_trace=1.0,
+        mean_square=mean_square,
     )
     return Ansatz(
         value=value,
-        stderr=abs(value) * float((spread / first.samples).sqrt()),
+        stderr=abs(value) * sqrt(spread / first.samples),
         null=value if len(w) == 1 else null,
     )
+
+
+def _by_sample(
+    b: Covariance, u: Float[Tensor, " k"] | None, here: Sketch, other: Sketch
+) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
+    """`N_α` and `D_α` of the samples in the rows of one sketch; `u = W·1/√d`, None for cosine."""
+    y = here.rows @ b
+    n, d = _dots(y, y), other.form(y)
+    if u is None:
+        return n, d
+    entries = (here.rows @ u).double().square().sum(1)  # uᵀKu is the entry sum of G
+    return n - _sum(u, u) * entries, d - other.form(u[None, None])[0] * entries
+
+
+def _means(
+    b: Covariance, u: Float[Tensor, " k"] | None, first: Sketch, second: Sketch
+) -> tuple[Tensor, Tensor] | None:
+    """N and D over all samples, also those without rows; None if the rows are all there is."""
+    k1, k2 = first.covariance, second.covariance
+    if k1 is None or k2 is None:
+        return None
+    x1, x2 = b @ k1, b @ k2
+    n, d = (_sum(b, x1) + _sum(b, x2)) / 2, _sum(x1, x2.T)
+    if u is None:
+        return n, d
+    s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
+    return n - _sum(u, u) * (s1 + s2) / 2, d - s1 * s2
+
+
+def _product(first: Sketch, second: Sketch) -> Tensor:
+    """`tr(K₁K₂)`."""
+    if first.covariance is not None and second.covariance is not None:
+        return _sum(first.covariance, second.covariance)
+    return second.form(first.rows).mean()
 
 
 def _gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lazyrich.observables.norms import norm as frobenius
 
 
 @torch.no_grad()
@@ -36,8 +39,8 @@ def weight_movement(
         return float(moved / torch.linalg.matrix_norm(w0, ord=2))
     wide = torch.promote_types(weight.dtype, torch.float32)  # a difference loses no more than W has
     w, w0 = weight.to(wide), reference.to(wide)
-    moved = torch.linalg.vector_norm(w - w0, dtype=torch.float64)
-    return float(moved / torch.linalg.vector_norm(w0, dtype=torch.float64))
+    moved, size = frobenius(w - w0), frobenius(w0)
+    return moved / size if size else (inf if moved else nan)
 
 
 @torch.no_grad()

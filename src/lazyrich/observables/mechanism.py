@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.observables.norms import norm
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNorms:
@@ -59,11 +61,9 @@ def layer_norms(
         preactivations: z.
 
     Returns:
-        The three norms, in float64.
+        The three norms.
     """
-    tensors = (weight, inputs, preactivations)
-    norms = (float(torch.linalg.vector_norm(x, dtype=torch.float64)) for x in tensors)
-    return LayerNorms(weight=next(norms), inputs=next(norms), preactivations=next(norms))
+    return LayerNorms(weight=norm(weight), inputs=norm(inputs), preactivations=norm(preactivations))
 
 
 def alignment(norms: LayerNorms) -> float:

@@ -96,7 +96,8 @@ class Capture:
         layers: linear layers and convolutions in forward order.
         small: norms and embeddings, which have parameters but no weight matrix to study.
         skipped: every other module with parameters, and why it is not among the layers.
-        readout: name of the layer whose pre-activation is the output itself, if any.
+        readout: name of the last linear layer whose pre-activation is the output itself up to a
+            constant factor and shift, if any.
     """
 
     model: nn.Module
@@ -183,28 +184,27 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     _refuse_coupling(model)
     calls: dict[str, list[Call]] = {}
     weights: dict[str, Tensor | None] = {}
-    returned: dict[int, tuple[str, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
     with undisturbed(model):
         leaves = leaves_of(model)
-        with _hooks(model, calls, weights, returned):
-            outputs, raw, shape = run(model, leaves, x, samples=samples)
+        with _hooks(model, calls, weights):
+            outputs, _, shape = run(model, leaves, x, samples=samples)
         found, skipped = _sort(model, calls, weights, samples)
     if not outputs.requires_grad:
         raise InputError(
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
-    readout = returned.get(id(raw))
+    linear = tuple(layer for layer in found if layers.is_linear(layer.module))
     return Capture(
         model=model,
         batch=x,
         leaves=leaves,
         outputs=outputs,
         shape=shape,
-        layers=tuple(layer for layer in found if layers.is_linear(layer.module)),
+        layers=linear,
         small=tuple(layer for layer in found if not layers.is_linear(layer.module)),
         skipped=skipped,
-        readout=readout[0] if readout else None,
+        readout=_readout(outputs, linear),
     )
 
 
@@ -213,7 +213,6 @@ def _hooks(
     model: nn.Module,
     calls: dict[str, list[Call]],
     weights: dict[str, Tensor | None],
-    returned: dict[int, tuple[str, Tensor]],
 ) -> Iterator[None]:
     def watch(name: str, module: nn.Module) -> Any:  # noqa: ANN401 - torch's hook type
         def hook(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:  # noqa: ANN401
@@ -226,9 +225,7 @@ def _hooks(
             edge = torch.autograd.graph.get_gradient_edge(z)
             calls.setdefault(name, []).append(Call(inputs=h, outputs=z.detach(), edge=edge))
             weights[name] = None if weight is None else weight.detach()
-            passed_on = z.clone()  # an in-place activation must not change z
-            returned[id(passed_on)] = (name, passed_on)
-            return passed_on
+            return z.clone()  # an in-place activation must not change z
 
         return module.register_forward_hook(hook, with_kwargs=True)
 
@@ -265,6 +262,29 @@ def _sort(
         if not layers.is_linear(layer.module):
             skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
     return found, skipped
+
+
+def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | None:
+    """The last layer with `∂f/∂z = c·1`: gradients along any direction are that direction."""
+    size = outputs.numel()
+    found = [x for x in linear if len(x.calls) == 1 and x.calls[0].outputs.numel() == size]
+    if not found:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(outputs.shape, generator=generator).to(outputs)
+    edges = [layer.calls[0].edge for layer in found]
+    with torch.inference_mode(False):
+        gradients = torch.autograd.grad(
+            outputs, edges, v.clone(), retain_graph=True, allow_unused=True
+        )
+    tolerance = 16 * torch.finfo(outputs.dtype).eps
+    for layer, gradient in zip(reversed(found), reversed(gradients), strict=True):
+        if gradient is None or not gradient.any():
+            continue
+        ratio = gradient.reshape(v.shape) / v
+        if (ratio - ratio[0, 0]).abs().max() <= tolerance * ratio[0, 0].abs():
+            return layer.name
+    return None
 
 
 def _reason(module: nn.Module) -> str:

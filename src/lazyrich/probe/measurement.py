@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, nan
 
 import torch
 from torch import Tensor
+from torch.func import grad
 
 from lazyrich._errors import InputError
-from lazyrich.observables.ansatz import correlation_with_error, haar_null
-from lazyrich.observables.ansatz_rows import Ansatz, ansatz_from_rows
+from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel_change import effective_rank
 from lazyrich.observables.laziness import linearisation_error
-from lazyrich.observables.mechanism import alignment, decompose
+from lazyrich.observables.mechanism import (
+    alignment,
+    decompose,
+    imbalance,
+    inter_layer_alignment,
+)
+from lazyrich.observables.norms import norm
 from lazyrich.observables.sampled_kernel import (
     block_squares,
     change_interval,
@@ -23,14 +30,11 @@ from lazyrich.observables.sampled_kernel import (
     rotation_interval,
     sampled_trace,
 )
-from lazyrich.observables.speed import feature_speed
-from lazyrich.probe.capture import Layer
+from lazyrich.observables.speed import backward_feature_cosine, feature_speed
 from lazyrich.probe.history import Row
 from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.moment import Moment, Reference
-from lazyrich.probe.network import derivative, layer_outputs
-
-_GROUPS = 10  # of samples, for the standard error where rows are many
+from lazyrich.probe.network import derivative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,11 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
     change, ends = change_interval(torch.stack(changes), start.squares)
     rotation, rotation_ends = rotation_interval(changes[0], start.squares[0], now)
     trace = sampled_trace(moment.kernel, random=random)
-    by_layer = [dict(zip(start.layers, x.tolist(), strict=True)) for x in (change[1:], *ends[1:].T)]
+    sizes = start.squares[:, 0].clamp(min=0).sqrt()
+    shares = (sizes[1:] / sizes[0]).clamp(max=1)
+    by_layer = [
+        dict(zip(start.layers, x.tolist(), strict=True)) for x in (change[1:], *ends[1:].T, shares)
+    ]
     return {
         "ntk_change": float(change[0]),
         "ntk_change_low": float(ends[0, 0]),
@@ -102,6 +110,7 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
         "layer_ntk_change": by_layer[0],
         "layer_ntk_change_low": by_layer[1],
         "layer_ntk_change_high": by_layer[2],
+        "layer_ntk_share": by_layer[3],
     }
 
 
@@ -111,13 +120,9 @@ def _target_alignment(moment: Moment, reference: Reference, size: float) -> floa
     trainable = [name for name, leaf in moment.capture.leaves.items() if leaf.requires_grad]
     gradients = moment.capture.backward(y, trainable)[1]
     rates = moment.rates
-    along = sum(rates[name] * _norm(g) ** 2 for name, g in gradients.items())
-    scale = size * _norm(y) ** 2
+    along = sum(rates[name] * norm(g) ** 2 for name, g in gradients.items())
+    scale = size * norm(y) ** 2
     return along / scale if scale and scale < inf else nan
-
-
-def _norm(x: Tensor) -> float:
-    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
 def _linearisation(moment: Moment, reference: Reference) -> Row:
@@ -160,37 +165,14 @@ def _ansatz(moment: Moment, reference: Reference) -> Row:
     for layer in moment.layers:
         if layer.name == moment.capture.readout:
             continue  # K = 1, its correlation is 1 by construction
-        weight = layer.matrix
-        plain = _correlation(moment, layer, weight)
+        weight, sketches = layer.matrix, moment.sketches(layer)
         moved = weight - reference.weights[layer.name].to(weight)
-        centred = _correlation(moment, layer, moved)
+        plain, centred = (ansatz_from_sketches(w, *sketches) for w in (weight, moved))
         for name, value in zip(
             names, (plain.value, plain.stderr, plain.null, centred.value), strict=True
         ):
             row[name][layer.name] = value
     return dict(row)
-
-
-def _correlation(moment: Moment, layer: Layer, weight: Tensor) -> Ansatz:
-    """By rows of gradients where these are fewer than neurons, else by their covariance."""
-    first, second = moment.gradient_rows(layer)
-    n, r, m = first.shape
-    if n * r <= m:
-        return ansatz_from_rows(weight, first, second)
-    covariances = [_covariances(rows) for rows in (first, second)]
-    if second is first:
-        covariances[1] = covariances[0]
-    value, error = correlation_with_error(weight, *covariances)
-    null = haar_null(weight, *(k.mean(0) for k in covariances))
-    return Ansatz(value=value, stderr=error, null=null)
-
-
-def _covariances(rows: Tensor) -> Tensor:
-    """K of groups of samples whose mean is K of all."""
-    n = len(rows)
-    groups = min(n, _GROUPS)
-    parts = [part.flatten(0, 1) for part in rows.tensor_split(groups)]
-    return torch.stack([part.T @ part for part in parts]) * (groups / n)
 
 
 def _movement(moment: Moment, reference: Reference) -> Row:
@@ -216,18 +198,55 @@ def _condensation(moment: Moment, _: Reference) -> Row:
 
 
 def _speed(moment: Moment, _: Reference) -> Row:
-    """All layers' ż under the next step of all parameters, by one forward-mode pass."""
-    network, velocity = moment.next_step()
-    with undisturbed(network.module, twice=True):
-        z, z_dot = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
-    names = [layer.name for layer in moment.layers if layer.name in z]
+    return {"feature_speed": {name: feature_speed(*both) for name, both in moment.motion.items()}}
+
+
+def _angle(moment: Moment, _: Reference) -> Row:
+    """`b = ∂L/∂z` by one more backward pass."""
+    with torch.enable_grad():
+        slope = grad(moment.loss_of)(moment.f)
+    at_layers = zip(moment.capture.layers, moment.capture.gradients(slope), strict=False)
+    backward = {layer.name: torch.cat([b.flatten() for b in calls]) for layer, calls in at_layers}
     return {
-        "feature_speed": {
-            name: feature_speed(
-                *(torch.cat([t.flatten() for t in tree[name]]) for tree in (z, z_dot))
-            )
-            for name in names
+        "backward_feature_cosine": {
+            name: backward_feature_cosine(backward[name], z_dot)
+            for name, (_z, z_dot) in moment.motion.items()
         }
+    }
+
+
+def _velocity(moment: Moment, _: Reference) -> Row:
+    earlier, random = moment.earlier, moment.random
+    if earlier is None:
+        return {"ntk_velocity": nan}
+    moved, size = (
+        float(block_squares(theta, random=random).sum().clamp(min=0).sqrt())
+        for theta in (moment.kernel - earlier.kernel, earlier.kernel)
+    )
+    return {"ntk_velocity": moved / (size * (moment.step - earlier.step)) if size else nan}
+
+
+def _neighbours(moment: Moment, _: Reference) -> Row:
+    """Of every layer with the next one, where their shapes allow."""
+    pairs = [
+        (lower, upper)
+        for lower, upper in pairwise(moment.layers)
+        if upper.matrix.shape[1] == lower.matrix.shape[0]
+    ]
+    rates = moment.rates
+    return {
+        "inter_layer_alignment": {
+            lower.name: inter_layer_alignment(upper.matrix, lower.matrix) for lower, upper in pairs
+        },
+        "imbalance": {
+            lower.name: imbalance(
+                upper.matrix,
+                lower.matrix,
+                lr_upper=rates.get(f"{upper.name}.weight", 1.0),
+                lr_lower=rates.get(f"{lower.name}.weight", 1.0),
+            )
+            for lower, upper in pairs
+        },
     }
 
 
@@ -241,6 +260,7 @@ OBSERVABLES = (
             "target_alignment",
             "effective_rank",
             "layer_ntk_change",
+            "layer_ntk_share",
         ),
         measure=_kernel,
         kernel=True,
@@ -261,6 +281,9 @@ OBSERVABLES = (
     Observable(names=("weight_movement",), measure=_movement),
     Observable(names=("cka",), measure=_similarity),
     Observable(names=("feature_speed",), measure=_speed, default=False),
+    Observable(names=("backward_feature_cosine",), measure=_angle, default=False),
+    Observable(names=("ntk_velocity",), measure=_velocity, default=False, kernel=True),
+    Observable(names=("inter_layer_alignment", "imbalance"), measure=_neighbours, default=False),
     Observable(names=("stable_rank",), measure=_stable_rank, default=False),
     Observable(names=("condensation",), measure=_condensation, default=False),
 )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.optim import Optimizer
 
+from lazyrich.observables.ansatz_sketch import Sketch, sketch
 from lazyrich.observables.kernel import Factor, kernel
 from lazyrich.observables.mechanism import LayerNorms, layer_norms
 from lazyrich.observables.sampled_kernel import (
@@ -34,7 +35,14 @@ from lazyrich.probe.jacobian import (
     trusted_parameters,
 )
 from lazyrich.probe.losses import OutputLoss, slope_and_curvature
-from lazyrich.probe.network import Network, Parameters, as_network, layer_of
+from lazyrich.probe.network import (
+    Network,
+    Parameters,
+    as_network,
+    derivative,
+    layer_of,
+    layer_outputs,
+)
 from lazyrich.probe.step import gradient_step, next_step
 
 Kernel = Float[Tensor, "n s n s"]
@@ -62,6 +70,19 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The kernel of the measurement before.
+
+    Attributes:
+        step: when it was made.
+        kernel: Θ.
+    """
+
+    step: int
+    kernel: Kernel
+
+
+@dataclass(frozen=True, kw_only=True)
 class Moment:
     """The network at one time.
 
@@ -71,6 +92,8 @@ class Moment:
         fixed_loss: the loss as a function of the outputs, in the model's own shape.
         trusted: parameters known to have factors; None if that is still to be checked.
         optimizer: whose next step gives the features their speed; None for gradient descent.
+        step: optimiser steps made so far.
+        earlier: the last kernel of an earlier step, if one was kept.
     """
 
     plan: Plan
@@ -78,6 +101,8 @@ class Moment:
     fixed_loss: OutputLoss
     trusted: tuple[str, ...] | None = None
     optimizer: Optimizer | None = None
+    step: int = 0
+    earlier: Earlier | None = None
 
     @property
     def f(self) -> Float[Tensor, "n k"]:
@@ -110,22 +135,19 @@ class Moment:
         signs = self.capture.probe_directions(self.plan.sketches, seed=self.plan.seed)
         return sweep(self.capture, torch.stack(list(signs)))
 
-    def gradient_rows(self, layer: Layer) -> tuple[Float[Tensor, "n r m"], Float[Tensor, "n r m"]]:
-        """Two independent estimates of a layer's gradients, `K = GᵀG/n` each; one if K is exact."""
+    def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
+        """Two independent estimates of a layer's K; the same one twice if it is exact."""
         found = self.sweep.gradients[layer.name]
         n, s = found[0].shape[:2]
-        g = (
-            layer.rows([g.flatten(0, 1) for g in found])
-            .flatten(2)
-            .view(n, s, -1, len(layer.matrix))
-        )
-        g = g.to(torch.promote_types(g.dtype, torch.float32))
+        g = layer.rows([g.flatten(0, 1) for g in found]).view(n, s, -1, len(layer.matrix))
         if not self.random:
-            rows = g.flatten(1, 2)
-            return rows, rows
+            exact = sketch(g.flatten(1, 2))
+            return exact, exact
         half = s // 2
-        first, second = g[:, :half], g[:, half : 2 * half]
-        return first.flatten(1, 2) / half**0.5, second.flatten(1, 2) / half**0.5
+        first, second = (
+            sketch(part.flatten(1, 2) / half**0.5) for part in (g[:, :half], g[:, half : 2 * half])
+        )
+        return first, second
 
     def next_step(self) -> tuple[Network, Parameters]:
         """The network at its present parameters, and how they are going to move."""
@@ -136,6 +158,22 @@ class Moment:
                 return network, gradient_step(gradient).velocity
             step = next_step(self.optimizer, network.module, network.theta, gradient)
         return network, step.velocity
+
+    @cached_property
+    def motion(self) -> dict[str, tuple[Float[Tensor, " p"], Float[Tensor, " p"]]]:
+        """Every layer's z, and its ż under the next step of all parameters, in one pass."""
+        network, velocity = self.next_step()
+        with undisturbed(network.module, twice=True):
+            both = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
+        z, z_dot = (
+            {name: torch.cat([x.flatten() for x in calls]) for name, calls in tree.items()}
+            for tree in both
+        )
+        return {
+            layer.name: (z[layer.name], z_dot[layer.name])
+            for layer in self.layers
+            if layer.name in z
+        }
 
     @cached_property
     def rates(self) -> dict[str, float]:

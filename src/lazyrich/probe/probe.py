@@ -22,7 +22,7 @@ from lazyrich.probe.forecast import Forecast, forecast
 from lazyrich.probe.history import Row, as_dataset, as_sink, save, scalars
 from lazyrich.probe.isolation import batch_size, take, unwrap
 from lazyrich.probe.losses import Loss, OutputLoss, output_loss
-from lazyrich.probe.moment import Moment, Plan, Reference, reference_of
+from lazyrich.probe.moment import Earlier, Moment, Plan, Reference, reference_of
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 
@@ -40,7 +40,8 @@ class Probe:
         batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
         loss: `"mse"` (E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
-            which leave out `feature_speed`, `stable_rank` and `condensation`.
+            which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
+            `inter_layer_alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
         sketches: random output directions of every sample, at least 2; models with no more outputs
@@ -109,6 +110,7 @@ class Probe:
         )
         self._fixed_loss: OutputLoss | None = None
         self._reference: Reference | None = None
+        self._kernels: list[Earlier] = []  # the last two
         self._steps: list[int] = []
         self._rows: list[Row] = []
         self._measuring = self._elapsed = self._cost = 0.0
@@ -144,7 +146,7 @@ class Probe:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         start = time.perf_counter()
         with torch.no_grad():
-            row = self._row(optimizer)
+            row = self._row(step, optimizer)
         if self._steps and step == self._steps[-1]:
             self._steps.pop(), self._rows.pop()
         self._steps.append(step)
@@ -155,7 +157,9 @@ class Probe:
         self._elapsed += now - (start if self._since is None else self._since)
         self._since = now
 
-    def _row(self, optimizer: Optimizer | None) -> Row:
+    def _row(self, step: int, optimizer: Optimizer | None) -> Row:
+        kernel = any(observable.kernel for observable in self._observables)
+        before = [one for one in self._kernels if one.step < step]
         try:
             seen = capture(self._plan.model, self._plan.inputs)
             if self._fixed_loss is None:
@@ -168,13 +172,16 @@ class Probe:
                 fixed_loss=self._fixed_loss,
                 trusted=known.trusted if known else None,
                 optimizer=optimizer,
+                step=step,
+                earlier=before[-1] if before else None,
             )
             if known is None:
-                kernel = any(observable.kernel for observable in self._observables)
                 self._reference = known = reference_of(moment, kernel=kernel)
             row: Row = {}
             for observable in self._observables:
                 row |= observable.measure(moment, known)
+            if kernel:
+                self._kernels = [*before[-1:], Earlier(step=step, kernel=moment.kernel)]
         except NotFiniteError:
             if self._reference is None:
                 raise

@@ -59,7 +59,8 @@ class LayerVerdict:
 
     Attributes:
         name: its path in `named_modules()`.
-        status: of its own part of the NTK.
+        status: of its own part of the NTK; rich only if that part changed, and by enough of the
+            whole: `rich_from` divided by the number of layers, undivided in a lazy network.
         sentence: the same in words.
         alignment: Δln A, its share in the change of ln‖f‖ by alignment with its inputs.
         rescaling: Δln‖W‖, its share by growth of its weight.
@@ -235,17 +236,22 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
             alignment_threshold=limits.alignment,
             rescaling_threshold=limits.rescaling,
         )
+    share = _last(one, "layer_ntk_share")
+    if not isfinite(share):
+        share = 1.0
+    # what a layer has to bring to the whole; some layer of a rich network does
+    needed = limits.rich_from / (1 if network == "lazy" else history.sizes["layer"])
     status: Status = "cannot tell"
     if network in ("unstable", "frozen") or moved == 0:
         status = network if network in ("unstable", "frozen") else "frozen"
-    elif low >= limits.rich_from:
-        status = "rich"
-    elif high < limits.rich_from:
+    elif high < limits.rich_from or share * high < needed:
         status = "lazy"
+    elif low >= limits.rich_from and share * low >= needed:
+        status = "rich"
     return LayerVerdict(
         name=str(one.layer.item()),
         status=status,
-        sentence=_layer_sentence(status, change, low, high, found),
+        sentence=_layer_sentence(status, share, (change, low, high), found),
         alignment=_last(one, "alignment_share"),
         rescaling=_last(one, "rescaling_share"),
         nfa=_last(one, "nfa"),
@@ -255,20 +261,23 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
             "layer_ntk_change": change,
             "layer_ntk_change_low": low,
             "layer_ntk_change_high": high,
+            "layer_ntk_share": share,
             "weight_movement": moved,
         },
     )
 
 
 def _layer_sentence(
-    status: Status, change: float, low: float, high: float, found: tuple[Window, ...]
+    status: Status, share: float, changes: tuple[float, float, float], found: tuple[Window, ...]
 ) -> str:
+    change, low, high = changes
     acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in found)
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
         return f"{status}{ending}."
     return (
-        f"{status}: its tangent features changed by {change:.2g} ({low:.2g} to {high:.2g}){ending}."
+        f"{status}: its tangent features, {share:.0%} of the kernel, changed by {change:.2g} "
+        f"({low:.2g} to {high:.2g}){ending}."
     )
 
 

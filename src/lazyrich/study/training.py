@@ -25,7 +25,7 @@ def learning_rate(before: Forecast) -> float:
     η = τ / (10 √(1 + ρ²/4)): a tenth of the time to fit, divided by the growth of the kernel that
     the richness ρ means on the two-layer linear network. Measured on digits with an MLP, a CNN and
     a transformer, output scales 0.001 to 1000: stable with MSE throughout, with cross-entropy
-    up to ρ of some thousands.
+    up to ρ ≈ 200 (transformer), a few hundred (CNN), 2,000 (MLP).
 
     Args:
         before: a forecast without an optimiser, so that τ is a learning rate.
