@@ -69,6 +69,7 @@ def test_status_of_a_layer(last, status):
     (layer,) = judge(history(change(0.5, 0.4, 0.6) | last)).layers
     assert layer.name == "0"
     assert layer.status == status
+    assert "of the kernel" not in layer.sentence  # a share that was not measured is not named
     assert layer.sentence.startswith(status)
 
 

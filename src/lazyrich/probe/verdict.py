@@ -237,16 +237,15 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
             rescaling_threshold=limits.rescaling,
         )
     share = _last(one, "layer_ntk_share")
-    if not isfinite(share):
-        share = 1.0
+    weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
     needed = limits.rich_from / (1 if network == "lazy" else history.sizes["layer"])
     status: Status = "cannot tell"
     if network in ("unstable", "frozen") or moved == 0:
         status = network if network in ("unstable", "frozen") else "frozen"
-    elif high < limits.rich_from or share * high < needed:
+    elif high < limits.rich_from or weight * high < needed:
         status = "lazy"
-    elif low >= limits.rich_from and share * low >= needed:
+    elif low >= limits.rich_from and weight * low >= needed:
         status = "rich"
     return LayerVerdict(
         name=str(one.layer.item()),
@@ -275,8 +274,9 @@ def _layer_sentence(
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
         return f"{status}{ending}."
+    part = f", {share:.0%} of the kernel," if isfinite(share) else ""
     return (
-        f"{status}: its tangent features, {share:.0%} of the kernel, changed by {change:.2g} "
+        f"{status}: its tangent features{part} changed by {change:.2g} "
         f"({low:.2g} to {high:.2g}){ending}."
     )
 
