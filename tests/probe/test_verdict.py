@@ -123,11 +123,16 @@ def test_few_samples_and_the_probes_notes_are_said():
     assert "Measured on 3 samples" in str(few)
 
 
-def test_windows_agree_with_those_of_the_theory():
-    """One definition: `lazyrich.mechanisms` of the exact trajectory gives the same windows."""
-    state = lazyrich.LineState(uu=1e-3, uw=-2e-4, ww=1e-3)
-    network = lazyrich.LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
-    data = lazyrich.LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+@pytest.mark.parametrize(
+    ("norms", "mean_ay", "acting"),
+    [((1e-3, 2e-4, 1e-3), 1.0, "alignment"), ((4.0, 4.4, 5.0), 0.5, "disalignment")],
+)
+def test_windows_agree_with_those_of_the_theory(norms, mean_ay, acting):
+    """One definition, while ζ keeps its sign: norms of activations have none."""
+    uu, uw, ww = norms
+    state = lazyrich.LineState(uu=uu, uw=uw, ww=ww)
+    network = lazyrich.LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.04)
+    data = lazyrich.LineData(mean_aa=1.0, mean_ay=mean_ay, mean_yy=1.0)
     trajectory = lazyrich.flow(state, network, data, np.linspace(0, 60, 121))
     exact = lazyrich.mechanisms(trajectory)
     log_norms = 0.5 * np.log((trajectory.uu * trajectory.ww).values)
@@ -139,7 +144,7 @@ def test_windows_agree_with_those_of_the_theory():
         rescaling_threshold=0.1,
     )
     assert [w.mechanism for w in found] == list(exact.mechanism[exact.acts].values)
-    assert len(found) == 3
+    assert [w.mechanism for w in found] == [acting, "rescaling"]
     for window in found:
         one = exact.sel(mechanism=window.mechanism)
         assert window.start == pytest.approx(float(one.start), rel=1e-12)
