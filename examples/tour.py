@@ -229,13 +229,13 @@ def draw_diagram(chosen: list[Case], data: lr.LineData, target: Path) -> None:
         width=WIDTH,
         **moments,
     )
-    made = plot.figure(1, 2, height=4.2)
+    made = plot.figure(1, 2, width=6.2, height=4.2)
     for ax, show in zip(made.axes, ("region", "mechanism"), strict=True):
         plot.phase_diagram(diagram, show=show, ax=ax)
         for case, marker in zip(chosen, "os", strict=True):
             at = case.network.output_scale.item(), case.init_std
-            ax.plot(*at, marker, ms=8, mfc="white", mec="black", mew=1.5, label=case.name)
-        ax.legend(loc="upper left", frameon=True)
+            ax.plot(*at, marker, ms=8, mfc="white", mec="black", mew=1.5)
+            ax.annotate(case.name, at, textcoords="offset points", xytext=(9, 0), va="center")
     plot.save(made, target)
 
 

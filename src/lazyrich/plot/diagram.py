@@ -71,17 +71,14 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
         ax.figure.colorbar(mesh, ax=ax, label=fill(values.attrs["long_name"], WRAP))
     for curve in diagram.boundaries:
         ax.plot(curve.x, curve.y, color=BLACK, lw=1.2)
-        place = len(curve.x) // 6  # away from the names of the regions
-        at_right = np.mean(values[x].values < curve.x[place]) > 1 - EDGE
+        place = len(curve.x) // 5  # away from the names of the regions
         ax.annotate(
             curve.name,
             (curve.x[place], curve.y[place]),
-            textcoords="offset points",
-            xytext=(-5, -5) if at_right else (5, 5),
-            ha="right" if at_right else "left",
-            va="top" if at_right else "bottom",
+            ha="center",
+            va="center",
             fontsize="small",
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.9},
         )
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         if _is_geometric(values[name].values):
