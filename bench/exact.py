@@ -7,7 +7,6 @@ scripts/bench exact --record FILE      also write it as JSON and Markdown (FILE.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
-from timing import ROUNDS, Row, markdown, row, timed
+from timing import ROUNDS, Row, markdown, row, timed, write_record
 
 import lazyrich as lr
 from lazyrich.phases.setting import Setting
@@ -177,8 +176,7 @@ def main() -> None:
     for part in (closed_form, recursion, diagrams, widths, start_up):
         print(f"{part.__name__} …", file=sys.stderr, flush=True)
         rows += part()
-    table = markdown(rows)
-    print(table)
+    print(markdown(rows))
     if target is None:
         return
     setting = {
@@ -194,9 +192,7 @@ def main() -> None:
             "torch": torch.__version__,
         },
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.with_suffix(".json").write_text(json.dumps(setting | {"rows": rows}, indent=2) + "\n")
-    target.with_suffix(".md").write_text(table)
+    write_record(target, setting, rows)
 
 
 if __name__ == "__main__":

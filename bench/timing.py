@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -68,3 +70,11 @@ def markdown(rows: list[Row]) -> str:
         cells = (entry["what"], human(entry["median"]), spread, entry["goal"], entry["note"])
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def write_record(target: Path, setting: Mapping[str, Any], rows: list[Row]) -> None:
+    """Write the run beside its setting as JSON, and its table as Markdown."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    record = {**setting, "rows": rows}
+    target.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    target.with_suffix(".md").write_text(markdown(rows))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import platform
 import statistics
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import Row, interleaved, markdown, row
+from timing import Row, interleaved, markdown, row, write_record
 from torch import Tensor, nn
 
 import lazyrich
@@ -119,8 +118,7 @@ def main() -> None:
         # a budget needs time to save
         steps = 500 if name == "every 50" else 128_000 // batch
         rows += compare(batch, steps, name)
-    table = markdown(rows)
-    print(table)
+    print(markdown(rows))
     if target is None:
         return
     setting = {
@@ -137,9 +135,7 @@ def main() -> None:
             "torch": torch.__version__,
         },
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.with_suffix(".json").write_text(json.dumps(setting | {"rows": rows}, indent=2) + "\n")
-    target.with_suffix(".md").write_text(table)
+    write_record(target, setting, rows)
 
 
 if __name__ == "__main__":
