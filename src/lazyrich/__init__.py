@@ -43,6 +43,7 @@ _HOME = {
     "neurons": "lazyrich.theory.neurons",
     "nfa": "lazyrich.probe.oneshot",
     "ntk": "lazyrich.probe.oneshot",
+    "optim": "lazyrich.optim",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
     "richness": "lazyrich.probe.forecast",
@@ -82,12 +83,14 @@ __all__ = [
     "neurons",
     "nfa",
     "ntk",
+    "optim",
     "order_parameters",
     "parameter_diagram",
     "richness",
 ]
 
 if TYPE_CHECKING:
+    from lazyrich import optim
     from lazyrich._errors import (
         ConvergenceError,
         InputError,
@@ -120,7 +123,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name not in _HOME:
         raise AttributeError(f"module 'lazyrich' has no attribute {name!r}")
     try:
-        return getattr(import_module(_HOME[name]), name)
+        home = import_module(_HOME[name])
+        return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
