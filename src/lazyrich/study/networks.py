@@ -51,19 +51,20 @@ def as_taken_by(network: nn.Module, data: DataSet) -> DataSet:
         >>> as_taken_by(nn.Linear(64, 10), digits()).inputs
         (64,)
     """
+    vectors = replace(data, train=_flat(data.train), test=_flat(data.test))
     came = []
-    for form in (lambda x: x, lambda x: x.flatten(1)):
-        came.append(_outcome(network, form(data.train.x[:2])))
+    for form in (data, vectors):
+        came.append(_outcome(network, form.train.x[:2]))
         if came[-1] == f"outputs of shape {(2, data.outputs)}":
-            return replace(data, train=_changed(data.train, form), test=_changed(data.test, form))
+            return form
     raise InputError(
         f"the network must map two samples {(2, *data.inputs)}, or their numbers as vectors, "
         f"to outputs {(2, data.outputs)}. As they are: {came[0]}. As vectors: {came[1]}."
     )
 
 
-def _changed(samples: Samples, form: Callable[[Tensor], Tensor]) -> Samples:
-    return replace(samples, x=form(samples.x))
+def _flat(samples: Samples) -> Samples:
+    return replace(samples, x=samples.x.flatten(1))
 
 
 def _outcome(network: nn.Module, x: Tensor) -> str:

@@ -23,7 +23,7 @@ from lazyrich.phases.presets import PRESETS
 from lazyrich.probe.centred import CentredOutput
 from lazyrich.probe.isolation import single_output
 from lazyrich.study.attention import Place
-from lazyrich.study.width_rule import BASE_WIDTH, WidthRule, weight_layers, width_rule
+from lazyrich.study.width_rule import BASE_WIDTH, Layer, WidthRule, weight_layers, width_rule
 
 DEFAULT = "default"
 PARAMETRISATIONS: tuple[str, ...] = (DEFAULT, *PRESETS)
@@ -162,7 +162,7 @@ def parametrise(
     )
 
 
-def _one_each(init_scale: float | Sequence[float], layers: Mapping[str, nn.Module]) -> list[float]:
+def _one_each(init_scale: float | Sequence[float], layers: Mapping[str, Layer]) -> list[float]:
     """The factor of every weight matrix."""
     if isinstance(init_scale, Sequence):
         scales = [float(scale) for scale in init_scale]
@@ -207,13 +207,12 @@ def _draw(network: nn.Module, rule: WidthRule, seed: int) -> None:
     """Gaussian weight matrices, biases 0, places with their factor; norms stay as they began."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for path, std in rule.init_std.items():
-            layer = network.get_submodule(path)
-            weight = layer.weight
+        for path, layer in weight_layers(network).items():
+            weight, bias = layer.weight, getattr(layer, "bias", None)
             drawn = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-            weight.copy_(std * drawn)
-            if getattr(layer, "bias", None) is not None:
-                layer.bias.zero_()
+            weight.copy_(rule.init_std[path] * drawn)
+            if bias is not None:
+                bias.zero_()
         for module in network.modules():
             if isinstance(module, Place):
                 module.shift.mul_(rule.place_scale)

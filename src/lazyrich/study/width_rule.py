@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from lazyrich.phases.scaling import ScalingLaw
 from lazyrich.probe.layers import is_embedding, is_linear, is_norm
 from lazyrich.study.attention import Place
 from lazyrich.study.fully_connected import Erf, Quadratic
+
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Embedding
 
 BASE_WIDTH = 100  # where both learning rates of every preset are the same, 0.05
 ELEMENTWISE = (
@@ -117,7 +120,7 @@ def width_rule(network: nn.Module, law: ScalingLaw) -> WidthRule:
     )
 
 
-def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
+def weight_layers(network: nn.Module) -> dict[str, Layer]:
     """The linear, convolutional and embedding layers by their path, in the order of the modules.
 
     Example:
@@ -125,24 +128,20 @@ def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
         ['0', '2']
     """
     return {
-        path: module
+        path: cast(Layer, module)
         for path, module in network.named_modules()
         if is_linear(module) or is_embedding(module)
     }
 
 
-def fan_in(layer: nn.Module) -> int:
+def fan_in(layer: Layer) -> int:
     """How many inputs a neuron of the layer reads: of a patch, or one token of an embedding.
 
     Example:
         >>> [fan_in(nn.Linear(5, 3)), fan_in(nn.Conv2d(4, 8, 3)), fan_in(nn.Embedding(9, 3))]
         [5, 36, 1]
     """
-    if is_embedding(layer):
-        return 1
-    weight = layer.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight[0].numel()
+    return 1 if isinstance(layer, nn.Embedding) else layer.weight[0].numel()
 
 
 def squared_gain(activation: nn.Module) -> float:
@@ -174,7 +173,7 @@ def _squared_gains(network: nn.Module) -> dict[str, float]:
     return gains
 
 
-def _require_covered(network: nn.Module, layers: dict[str, nn.Module]) -> None:
+def _require_covered(network: nn.Module, layers: dict[str, Layer]) -> None:
     """Refuse what the rule says nothing about."""
     if len(layers) < 2:
         raise InputError(
