@@ -26,6 +26,7 @@ _HOME = {
     "Power": "lazyrich.phases.scaling",
     "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
+    "StoreError": "lazyrich._errors",
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.coordinate",
@@ -65,6 +66,7 @@ __all__ = [
     "Power",
     "Probe",
     "ScalingLaw",
+    "StoreError",
     "Thresholds",
     "__version__",
     "at",
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
         LazyRichError,
         MissingExtraError,
         NotFiniteError,
+        StoreError,
     )
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
     from lazyrich.phases.mechanisms import mechanisms

@@ -4,6 +4,7 @@
     ├── InputError (also ValueError)     an argument is out of its range, or two do not fit together
     │   └── NotFiniteError               a model or its output holds NaN or infinity
     ├── ConvergenceError                 a solver gave up; the message carries its own report
+    ├── StoreError                       a store of results is in use, damaged, full or changed
     └── MissingExtraError (also ImportError)  an optional dependency is not installed
 
 A run that diverges is not an error: it is a *status* of the result.
@@ -26,6 +27,10 @@ class NotFiniteError(InputError):
 
 class ConvergenceError(LazyRichError):
     """A numerical solver stopped before it reached its tolerance."""
+
+
+class StoreError(LazyRichError):
+    """A store of results is in use, damaged, full or of another study; the rest is unharmed."""
 
 
 class MissingExtraError(LazyRichError, ImportError):
