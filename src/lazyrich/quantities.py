@@ -434,6 +434,42 @@ _ALL = (
         low=0.0,
         source=DERIVED,
     ),
+    Quantity(
+        name="test_loss",
+        symbol="L_test",
+        meaning="loss of the test samples",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="train_accuracy",
+        symbol="acc",
+        meaning="share of training samples in the right class",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="test_accuracy",
+        symbol="acc_test",
+        meaning="share of test samples in the right class",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="learning_rate",
+        symbol="η",
+        meaning="base learning rate, which the factors of all parameters multiply",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(name="multiplier", symbol="γ", meaning="factor on the network's output"),
+    Quantity(name="lr_u", symbol="η_u", meaning="learning rate of the second layer", low=0.0),
+    Quantity(name="lr_w", symbol="η_w", meaning="learning rate of the first layer", low=0.0),
+    Quantity(name="mean_aa", symbol="E[a²]", meaning="mean square of the inputs", low=0.0),
+    Quantity(name="mean_ay", symbol="E[ay]", meaning="mean product of inputs and targets"),
+    Quantity(name="mean_yy", symbol="E[y²]", meaning="mean square of the targets", low=0.0),
 )
 
 VOCABULARY: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}
