@@ -22,8 +22,8 @@ class Recipe:
         weight_decay: λ ≥ 0, added to the gradient as λθ.
         batch_size: samples a step; None is the full batch.
         steps: how many at most, ≥ 1.
-        stop_loss: stop when the training loss is this or less. With the full batch it is looked at
-            before every step; else it is the loss of all training samples, before every epoch.
+        stop_loss: stop when the loss of all training samples is this or less; looked at before
+            every step with the full batch, before every epoch with smaller ones, and at the end.
         schedule: `"constant"`, or `"cosine"`: step t of T has η (1 + cos(πt/T))/2.
         augment: each image of a batch shifted by up to 4 pixels each way and mirrored at random.
 
@@ -68,6 +68,11 @@ class Recipe:
                 f"`momentum` must be 0 for Adam, which has its own, got {self.momentum}. Leave it "
                 "out."
             )
+
+    @property
+    def batch_is_all(self) -> bool:
+        """Whether each step takes all samples as they are."""
+        return self.batch_size is None and not self.augment
 
     def lr_share(self, step: int) -> float:
         """The share of the learning rate that the schedule gives to a step, counted from 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Task:
 
     def limit(self, first: float) -> float:
         """The loss above which a run has diverged, from its first loss."""
-        return DIVERGED * max(first, self.zero)
+        return DIVERGED * max(first, self.zero) if isfinite(first) else 0.0
 
 
 def task_of(model: nn.Module, data: DataSet, loss: LossName) -> Task:
@@ -118,23 +118,15 @@ def accuracy(model: nn.Module, samples: Samples) -> float:
 
 
 def drawn(task: Task, recipe: Recipe, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets of every step of a recipe."""
-    for x, rows in drawn_inputs(task.x, recipe, seed):
-        yield x, task.y if rows is None else task.y[rows]
-
-
-def drawn_inputs(
-    x: Tensor, recipe: Recipe, seed: int
-) -> Iterator[tuple[Tensor, Int[Tensor, "b"] | None]]:
-    """Inputs of every step, and their rows (None: all), augmented if the recipe says so."""
-    generator = stream(seed, 1)
+    """Inputs, augmented if the recipe says so, and targets of every step."""
+    generator, x, y = stream(seed, 1), task.x, task.y
     if recipe.batch_size is None:
-        chosen: Iterator[Tensor | None] = (None for _ in range(recipe.steps))
+        chosen: Iterator[tuple[Tensor, Tensor]] = ((x, y) for _ in range(recipe.steps))
     else:
-        chosen = batches(len(x), recipe.batch_size, recipe.steps, seed)
-    for rows in chosen:
-        some = x if rows is None else x[rows]
-        yield (shifted_and_mirrored(some, generator) if recipe.augment else some), rows
+        rows_of_steps = batches(len(x), recipe.batch_size, recipe.steps, seed)
+        chosen = ((x[rows], y[rows]) for rows in rows_of_steps)
+    for some, theirs in chosen:
+        yield shifted_and_mirrored(some, generator) if recipe.augment else some, theirs
 
 
 def batches(samples: int, size: int, steps: int, seed: int) -> Iterator[Int[Tensor, "batch"]]:

@@ -117,22 +117,21 @@ def _descend(
         now = value.item()
         limit = task.limit(now) if step == 0 else limit
         if not now <= limit:
-            return ended(recipe, step, now, limit)
+            break
         if stop is not None and step % epoch == 0:
-            whole = now if recipe.batch_size is None else mean_loss(model, task)
-            if whole <= stop:
+            now = now if recipe.batch_is_all else mean_loss(model, task)
+            if now <= stop:
                 break
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        window.see_if_due(step + 1)
+        if window.due(step + 1):
+            window.see(step + 1)
     else:
-        step += 1
-    outcome = ended(recipe, step, mean_loss(model, task), limit)
-    if outcome.status != "diverged":
-        window.see(step)
-    return outcome
+        step, now = step + 1, mean_loss(model, task)
+    window.see(step)
+    return ended(recipe, step, now, limit)
 
 
 def optimizer_of(
@@ -193,14 +192,9 @@ class Window:
         """Whether the schedule names the step."""
         return self._observe is not None and self._when is not None and self._when(step)
 
-    def see_if_due(self, step: int) -> None:
-        """Show the model if the schedule names the step and the network is finite."""
-        if self.due(step) and self._finite():
-            self.see(step)
-
     def see(self, step: int) -> None:
         """Show the model, in evaluation mode; modes and random state are put back."""
-        if self._observe is not None and step != self._last:
+        if self._observe is not None and step != self._last and self._finite():
             self._last = step
             with undisturbed(self._model):
                 self._observe(step)
