@@ -5,6 +5,7 @@
     │   └── NotFiniteError               a model or its output holds NaN or infinity
     ├── ConvergenceError                 a solver gave up; the message carries its own report
     ├── StoreError                       a store of results is in use, damaged, full or changed
+    ├── WorkerError                      the workers cannot run a study
     └── MissingExtraError (also ImportError)  an optional dependency is not installed
 
 A run that diverges is not an error: it is a *status* of the result.
@@ -31,6 +32,10 @@ class ConvergenceError(LazyRichError):
 
 class StoreError(LazyRichError):
     """A store of results is in use, damaged, full or of another study; the rest is unharmed."""
+
+
+class WorkerError(LazyRichError):
+    """The workers cannot run a study: they do not start, are lost, or have not its experiment."""
 
 
 class MissingExtraError(LazyRichError, ImportError):
