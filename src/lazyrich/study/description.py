@@ -112,11 +112,14 @@ class Study:
         return {name: kind for name, (kind, _) in settings_of(self.experiment).items()}
 
     @cached_property
-    def filled(self) -> dict[str, Plain]:
-        """Value of every field that has one without axes and seeds: base and defaults."""
+    def defaults(self) -> dict[str, Plain]:
+        """The defaults of the experiment, which belong to the content of every point."""
         found = settings_of(self.experiment).items()
-        defaults = {name: value for name, (_, value) in found if value is not Required}
-        return defaults | dict(self.base)
+        return {name: value for name, (_, value) in found if value is not Required}
+
+    @property
+    def _filled(self) -> dict[str, Plain]:
+        return {**self.defaults, **self.base}
 
     @cached_property
     def _settings(self) -> dict[str, tuple[Setting, ...]]:
@@ -126,7 +129,7 @@ class Study:
     def _grid(self) -> Grid:
         return Grid(
             experiment=self.experiment,
-            base={name: value for name, value in self.filled.items() if name != "seed"},
+            base={name: value for name, value in self._filled.items() if name != "seed"},
             axes=self._settings,
             seeds=self.seeds,
             extra=tuple(_chosen(e, self._settings, self._kinds, self.seeds) for e in self.extra),
@@ -135,9 +138,9 @@ class Study:
     def _check(self) -> None:
         check_apart(self._settings)
         for axis, found in self._settings.items():
-            check_distinct(axis, found, self.filled)
+            check_distinct(axis, found, self._filled)
         always = {name for found in self._settings.values() for name in _common(found)}
-        missing = sorted(self._kinds.keys() - self.filled.keys() - always - {"seed"})
+        missing = sorted(self._kinds.keys() - self._filled.keys() - always - {"seed"})
         if missing:
             raise InputError(
                 f"`base` must set {', '.join(missing)}, which have no default, got "
