@@ -47,6 +47,7 @@ _HOME = {
     "optim": "lazyrich.optim",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
+    "quadratic_network_prediction": "lazyrich.theory.early_ansatz",
     "richness": "lazyrich.probe.forecast",
 }
 
@@ -88,6 +89,7 @@ __all__ = [
     "optim",
     "order_parameters",
     "parameter_diagram",
+    "quadratic_network_prediction",
     "richness",
 ]
 
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from lazyrich.probe.verdict import Thresholds
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
+    from lazyrich.theory.early_ansatz import quadratic_network_prediction
     from lazyrich.theory.flow import flow, learning_time
     from lazyrich.theory.gram import GramState, LineState
     from lazyrich.theory.network import LinearNetwork

@@ -14,7 +14,6 @@ from lazyrich.observables import (
     nfm,
     predicted_centred,
     ptk,
-    quadratic_network_prediction,
 )
 
 torch.set_num_threads(1)
@@ -137,39 +136,6 @@ def test_prediction_is_the_gradient_steps_correlation():
         labelled.T @ gram @ labelled, labelled.T @ gram @ gram @ labelled, "cosine"
     )
     assert predicted_centred(h, g, r) == pytest.approx(expected, abs=1e-13)
-
-
-def test_quadratic_network_limit():
-    one = torch.eye(16).double()
-    assert quadratic_network_prediction(one, one, width=16) == pytest.approx(5 / 28**0.5)
-    s, s_y = nfm(randn(30, 16)) / 30, torch.diag(randn(16, seed=1))
-    wide = quadratic_network_prediction(s, s_y, width=10**9)
-    assert wide == pytest.approx(correlate(s_y @ s_y, s_y @ s @ s_y, "cosine"), abs=1e-6)
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 1.5, 2.0])
-@pytest.mark.parametrize("labels", ["random", "quadratic", "linear"])
-def test_quadratic_network_prediction_matches_simulation(labels, decay):
-    """All cells of the table of alpha data sets, at its size."""
-    d = k = 256
-    n, draws = 512, 5
-    spectrum = (1 + torch.arange(d).double()) ** -decay
-    z = randn(n, d, seed=round(2 * decay) + 10)
-    x = z * spectrum.sqrt()
-    y = {
-        "random": randn(n, seed=4).sign(),
-        "quadratic": z[:, 0] * z[:, 1] + z[:, 1] * z[:, 2],
-        "linear": z[:, 0],
-    }[labels]
-    s, s_y = x.T @ x / n, (x * y[:, None]).T @ x / n
-    predicted = quadratic_network_prediction(s, s_y, width=k)
-    simulated = []
-    for draw in range(draws):
-        w = randn(k, d, seed=100 + draw) / d**0.5
-        a = randn(k, seed=200 + draw).sign()
-        g = 2 * a * (x @ w.T)  # ∂f/∂(w_i·x)
-        simulated.append(predicted_centred(x[:, None], g[:, None, None], y[:, None]))
-    assert sum(simulated) / draws == pytest.approx(predicted, abs=0.02)
 
 
 def test_float32_inputs_are_correlated_in_float64():

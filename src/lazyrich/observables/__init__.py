@@ -11,10 +11,10 @@ from lazyrich.observables.ansatz import (
     debiased_correlation,
     haar_null,
     nfm,
-    predicted_centred,
     ptk,
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, Sketch, ansatz_from_sketches, sketch
+from lazyrich.observables.derivative_alignment import predicted_centred
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel import (
     DenseFactor,
@@ -42,7 +42,6 @@ from lazyrich.observables.mechanism import (
     inter_layer_alignment,
     layer_norms,
 )
-from lazyrich.observables.quadratic import quadratic_network_prediction
 from lazyrich.observables.sampled_kernel import (
     block_squares,
     change_interval,
@@ -86,7 +85,6 @@ __all__ = [
     "nfm",
     "predicted_centred",
     "ptk",
-    "quadratic_network_prediction",
     "relative_change",
     "resampled_sum",
     "resamples",

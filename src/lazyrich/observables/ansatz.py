@@ -265,33 +265,6 @@ def null_from_traces(
     return n / sqrt(scale) if scale > 0 else nan
 
 
-@torch.no_grad()
-def predicted_centred(
-    inputs: Float[Tensor, "n t d"],
-    gradients: Float[Tensor, "n c t k"],
-    residual: Float[Tensor, "n c"],
-    *,
-    correlation: Correlation = "cosine",
-) -> float:
-    """Centred correlation at the start of gradient flow, from one batch before training.
-
-    `lim_{t→0} C-NFA = ρ(ẆᵀẆ, ẆᵀKẆ)`, `Ẇ = (1/n) Σ r g hᵀ`, exact at any depth.
-
-    Args:
-        inputs: h, (samples, positions, inputs).
-        gradients: g, (samples, outputs, positions, neurons).
-        residual: `r = −∂L/∂f` up to a factor; `y − f` for the squared loss.
-        correlation: cosine, or Pearson over all d² entries.
-
-    Returns:
-        Between −1 and 1; NaN if the gradient vanishes.
-    """
-    n = len(inputs)
-    pulled = torch.einsum("nc,nctk->ntk", residual.double(), gradients.double())
-    first_step = torch.einsum("ntk,ntd->kd", pulled, inputs.double()) / n
-    return ansatz_correlation(first_step, ptk(gradients, n), correlation=correlation)
-
-
 def _ratio(inner: Tensor, left: Tensor, right: Tensor) -> float:
     scale = left * right
     return float(inner / scale.sqrt()) if scale > 0 else float("nan")
