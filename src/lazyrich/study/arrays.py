@@ -37,9 +37,10 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
         True
     """
     variables, blocks = [], []
+    coordinates = set(result.data.coords)
     for name, variable in result.data.variables.items():
         entry, block = _variable(name, variable)
-        entry["coordinate"] = name in result.data.coords
+        entry["coordinate"] = name in coordinates
         variables.append(entry)
         blocks.append(block)
     header = {
@@ -122,12 +123,12 @@ def _array(entry: Mapping[str, Json], payload: bytes, start: int) -> NDArray[Any
 
 def _packed(value: Any, where: str) -> Json:  # noqa: ANN401 - any attribute
     """An attribute as JSON; what JSON does not know becomes a table with one reserved name."""
+    if type(value) in (str, int, bool, type(None)):
+        return value
     if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in RAW:
         block = base64.b64encode(value.tobytes()).decode()
         scalar = isinstance(value, np.generic)
         return {"array": [value.dtype.str, list(value.shape), block, scalar]}
-    if value is None or isinstance(value, bool | int | str):
-        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": struct.pack("<d", value).hex()}
     if isinstance(value, list):

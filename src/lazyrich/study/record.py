@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,8 +44,9 @@ class Row:
 
     def seal(self) -> bytes:
         """A checksum of the line."""
-        segment, start, length, digest = astuple(self.where)
-        text = json.dumps([self.key, self.status, segment, start, length, digest.hex()])
+        at = self.where
+        numbers = [at.segment, at.start, at.length]
+        text = json.dumps([self.key, self.status, *numbers, at.digest.hex()])
         return sha256(text.encode()).digest()
 
 
