@@ -1,0 +1,125 @@
+"""Results as files that other programs read: netCDF, zarr, Parquet, CSV."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from lazyrich._errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = {".nc": "netCDF4", ".zarr": "zarr", ".parquet": "pyarrow", ".csv": "pandas"}
+
+
+def table(data: xr.Dataset) -> pd.DataFrame:
+    r"""A tidy table: one row for every point, layer and time that has a value.
+
+    Numbers without a layer or a time stand in all rows of their point. Points that are missing,
+    and the places that make arrays of unequal networks rectangular, have no row.
+
+    Args:
+        data: of `results`, or any Dataset.
+
+    Example:
+        >>> loss = xr.DataArray([[4.0, 1.0], [float("nan"), 3.0]], dims=("width", "seed"))
+        >>> table(xr.Dataset({"loss": loss}).assign_coords(width=[8, 16])).to_csv(index=False)
+        'width,seed,loss\n8,0,4.0\n8,1,1.0\n16,1,3.0\n'
+    """
+    whole = data.assign_coords({d: range(data.sizes[d]) for d in data.dims if d not in data.coords})
+    whole = whole.drop_vars([name for name in whole.coords if name not in whole.dims])
+    there = _there(whole).rename("there")
+    rows = xr.merge([whole, there]).to_dataframe(dim_order=list(whole.dims)).reset_index()
+    return rows[rows.pop("there")].reset_index(drop=True)
+
+
+def export(data: xr.Dataset, path: str | Path) -> Path:
+    r"""Write results to a file, whole or not at all.
+
+    netCDF and zarr keep the arrays with all labels and attributes; Parquet and CSV hold the tidy
+    table of `table`.
+
+    Args:
+        data: of `results`, `measured_diagram`, or any Dataset.
+        path: ends with `.nc`, `.zarr`, `.parquet` or `.csv`; replaced if it exists.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: another suffix, or a folder that does not exist.
+        MissingExtraError: the library for that format is not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> data = xr.Dataset({"loss": ("width", [0.5, 0.25])}, {"width": [8, 16]})
+        >>> with TemporaryDirectory() as folder:
+        ...     export(data, Path(folder) / "out.csv").read_text()
+        'width,loss\n8,0.5\n16,0.25\n'
+    """
+    path = Path(path)
+    if path.suffix not in KINDS:
+        raise InputError(
+            f"`path` must end in {', '.join(KINDS)}, got {path.name!r}. Choose a format."
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            made = Path(folder) / path.name
+            _WRITERS[path.suffix](data, made)
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(made, path)
+    except ImportError as error:
+        raise MissingExtraError(KINDS[path.suffix], "store") from error
+    return path
+
+
+def _there(data: xr.Dataset) -> xr.DataArray:
+    """Which rows there are: places that have a value on each dimension inside of a point.
+
+    A point without any value on such a dimension has one row for it.
+    """
+    known = {str(name): _known(values) for name, values in data.data_vars.items()}
+    outer = _outer(data)
+    there = xr.DataArray(False)
+    for values in known.values():
+        there = there | values.any(set(values.dims) - outer)
+    for dim in map(str, data.dims):
+        if dim in outer:
+            continue
+        filled = xr.DataArray(False)
+        for values in known.values():
+            if dim in values.dims:
+                filled = filled | values.any(set(values.dims) - outer - {dim})
+        first = xr.DataArray(range(data.sizes[dim]), dims=dim) == 0
+        there = there & (filled | (first & ~filled.any(dim)))
+    return there
+
+
+def _known(values: xr.DataArray) -> xr.DataArray:
+    return values != "" if values.dtype.kind in "UO" else values.notnull()
+
+
+def _outer(data: xr.Dataset) -> set[str]:
+    """The dims of the study: those that `status` has, or all that every variable has."""
+    if "status" in data:
+        return set(map(str, data.status.dims))
+    every = [set(map(str, values.dims)) for values in data.data_vars.values()]
+    return set.intersection(*every) if every else set()
+
+
+_WRITERS: dict[str, Callable[[xr.Dataset, Path], object]] = {
+    ".nc": lambda data, path: data.to_netcdf(path),
+    ".zarr": lambda data, path: data.to_zarr(path, zarr_format=2),  # version 3 has no strings yet
+    ".parquet": lambda data, path: table(data).to_parquet(path),
+    ".csv": lambda data, path: table(data).to_csv(path, index=False),
+}

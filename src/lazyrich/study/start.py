@@ -1,0 +1,137 @@
+"""Everything that an experiment has before its first step: data, network, learning rate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich.probe.forecast import Forecast, forecast
+from lazyrich.study.datasets import load
+from lazyrich.study.networks import NETWORKS, as_taken_by
+from lazyrich.study.parametrisation import Parametrised, parametrise
+from lazyrich.study.recipe import Recipe
+from lazyrich.study.samples import DataSet, targets
+from lazyrich.study.training import learning_rate, optimizer_of
+
+if TYPE_CHECKING:
+    from lazyrich.study.trained import Training
+
+SEARCHES = ("forecast", "parametrisation", "largest-stable", "accuracy")
+FORECAST_SAMPLES = 256  # training samples that the forecast looks at
+FORECAST_PROBES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network ready to be trained.
+
+    Attributes:
+        data: what it learns, in the form that it takes.
+        model: the network behind its output scale.
+        lr_factors: by parameter name.
+        recipe: with the learning rate that was chosen.
+        forecast: made before the first step, with the learning rates as they are.
+    """
+
+    data: DataSet
+    model: nn.Module
+    lr_factors: Mapping[str, float]
+    recipe: Recipe
+    forecast: Forecast
+
+
+def started(point: Training) -> Start:
+    """Data, network, forecast and learning rate of a point.
+
+    Args:
+        point: of a study.
+
+    Raises:
+        InputError: data or model that do not take their options; a search that finds nothing.
+        NotFiniteError: a network whose outputs overflow.
+    """
+    data = data_of(point)
+    made = built(point, data)
+    unit = optimizer_of(made.model, replace(point.recipe(1.0), optimizer="sgd"), made.lr_factors)
+    before = forecast(
+        made.model,
+        _some(data, FORECAST_SAMPLES, point),
+        point.loss,
+        optimizer=unit,
+        probes=FORECAST_PROBES,
+    )
+    lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
+    return Start(
+        data=data,
+        model=made.model,
+        lr_factors=made.lr_factors,
+        recipe=point.recipe(lr),
+        forecast=before,
+    )
+
+
+def data_of(point: Training) -> DataSet:
+    """The data of a point, read once in a process, in the form that its network takes."""
+    options = json.dumps(point.data_options, sort_keys=True)
+    data = _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
+    return as_taken_by(_network(point, data), data) if point.model != "fcn" else data
+
+
+@lru_cache(maxsize=4)
+def _loaded(
+    name: str, options: str, samples: int | None, test_samples: int | None, seed: int
+) -> DataSet:
+    return load(name, **json.loads(options)).take(samples, test_samples, seed=seed)
+
+
+def _network(point: Training, data: DataSet) -> nn.Module:
+    options = {"width": point.width, **point.model_options}
+    if point.model == "fcn":
+        options |= {"depth": point.depth, "activation": point.activation, "bias": point.bias}
+    return NETWORKS[point.model](data.inputs, data.outputs, **options)
+
+
+def built(point: Training, data: DataSet) -> Parametrised:
+    """The network of a point under its parametrisation, with its initial weights.
+
+    Args:
+        point: of a study.
+        data: of that point.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = _network(point, data)
+    return parametrise(
+        network,
+        point.parametrisation,
+        output_scale=point.output_scale * point.width**point.output_scale_exponent,
+        init_scale=point.scales,
+        centred=point.centred,
+        seed=point.seed,
+    )
+
+
+def batch_of(data: DataSet, point: Training) -> tuple[Tensor, Tensor]:
+    """The training samples on which the probe measures."""
+    return _some(data, point.probe_samples, point)
+
+
+def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
+    """At most so many training samples, and their targets."""
+    part = data.train
+    if len(part) > size:
+        part = data.take(size, None, seed=point.data_seed).train
+    return part.x, targets(part, data.classes, point.loss)
+
+
+def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast) -> float:
+    if point.lr == "forecast":
+        return learning_rate(before)
+    if point.lr == "parametrisation":
+        return made.lr
+    return float(point.lr)
