@@ -2,12 +2,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from lazyrich.cli import app
-from lazyrich.study import datasets
+from lazyrich.study.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
 KEYS = {"verdict", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
@@ -69,9 +70,9 @@ def test_output_scale_decides_between_lazy_and_rich():
     assert lazy["kernel_distance"] < rich["kernel_distance"]
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn", "transformer"])
+@pytest.mark.parametrize("model", ["fcn", "cnn", "transformer"])
 def test_every_built_in_network(model):
-    result = found("--model", model, "--width", 8, "--samples", 128, "--epochs", 1)
+    result = found("--model", model, "--width", 16, "--samples", 128, "--epochs", 1)
     assert set(result) >= KEYS
     assert len(result["layers"]) >= 3
     for layer in result["layers"]:
@@ -99,7 +100,7 @@ def test_a_table_in_words():
     assert done.exit_code == 0
     assert done.stdout.startswith("RICH. ")
     assert "richness ρ = " in done.stdout
-    assert "network.1" in done.stdout
+    assert "network.layer1" in done.stdout
     assert "training" in done.stderr
 
 
@@ -143,14 +144,19 @@ def test_your_own_network(factory, factories, monkeypatch):
         (["my_networks:five"], "to outputs (2, 10)"),
         (["my_networks:vectors", "--width", "8"], "--width is for the built-in networks"),
         (["--width", "0"], "--width must be at least 1, got 0"),
-        (["--output-scale", "0"], "output scale must be a positive number"),
+        (["--output-scale", "0"], "`output_scale` must be a positive number"),
         (["--init-scale", "-1"], "`init_scale` must be a positive number"),
-        (["--model", "transformer", "--width", "6"], "multiple of 4"),
-        (["--samples", "2000"], "1 to 1797 for digits, got 2000"),
+        (["--model", "transformer", "--width", "6"], "multiple of 8"),
+        (["--samples", "2000"], "1 to 1442 for digits, got 2000"),
         (["--lr", "-1"], "--lr must be a positive number, got -1.0"),
-        (["--data", "mnist", "--data-dir", "nowhere"], "mnist needs the file train-images"),
+        (
+            ["--data", "mnist", "--data-dir", "nowhere"],
+            "must be a folder that exists, got 'nowhere'",
+        ),
+        (["--data", "cifar10", "--data-dir", "."], "cifar10 needs the file cifar-10-binary.tar.gz"),
         (["--html", "nowhere/report.html"], "the folder 'nowhere' does not exist"),
         (["--data", "cifar"], "cifar"),
+        (["--model", "mlp"], "mlp"),
     ],
 )
 def test_bad_input_is_one_sentence_and_code_two(arguments, message, factories, monkeypatch):
@@ -164,11 +170,25 @@ def test_bad_input_is_one_sentence_and_code_two(arguments, message, factories, m
 
 
 @pytest.mark.skipif(
-    not (datasets.DEBIAN / "fashion-mnist").is_dir(), reason="Fashion-MNIST is not installed"
+    not (DEBIAN / "fashion-mnist").is_dir(), reason="Fashion-MNIST is not installed"
 )
 def test_fashion_mnist():
     result = found("--data", "fashion-mnist", "--width", 16, "--samples", 256, "--epochs", 2)
     assert result["loss"][1] < result["loss"][0]
+
+
+def test_images_in_colour_from_files(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (100, 3072), dtype=np.uint8)  # noise: nothing to learn
+    labels = np.arange(100, dtype=np.uint8)[:, None] % 10
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        (tmp_path / name).write_bytes(np.hstack([labels, images]).tobytes())
+    result = found(
+        *("--data", "cifar10", "--data-dir", tmp_path, "--model", "cnn", "--width", 2),
+        *("--batch-size", 100, "--epochs", 1),
+    )
+    assert result["loss"][0] == pytest.approx(np.log(10))
+    assert result["layers"][0]["name"] == "network.layer1"
 
 
 def test_help_loads_neither_torch_nor_matplotlib():

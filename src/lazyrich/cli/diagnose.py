@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lazyrich.probe.probe import Probe
-    from lazyrich.study.datasets import Images
+    from lazyrich.study.samples import DataSet
 
 GATE = 3  # exit code of --fail-if
 PER_CLASS = 10  # probe samples
 MEASUREMENTS = 30
-DEFAULT_WIDTH = {"mlp": 128, "cnn": 16, "transformer": 32}
+DEFAULT_WIDTH = {"fcn": 128, "cnn": 16, "transformer": 32}
+FCN = {"depth": 2, "bias": True}
 
-Data = Literal["digits", "mnist", "fashion-mnist"]
-Kind = Literal["mlp", "cnn", "transformer"]
+Data = Literal["digits", "mnist", "fashion-mnist", "cifar10"]
+Kind = Literal["fcn", "cnn", "transformer"]
 Loss = Literal["cross_entropy", "mse"]
 Status = Literal["lazy", "rich", "frozen", "unstable"]
 
@@ -35,11 +36,14 @@ def diagnose(
     ] = None,
     data: Annotated[Data, Option(help="What to learn.")] = "digits",
     data_dir: Annotated[
-        Path | None, Option(help="Folder with the IDX files of MNIST or Fashion-MNIST.")
+        Path | None, Option(help="Folder with the files of MNIST, Fashion-MNIST or CIFAR-10.")
     ] = None,
+    download: Annotated[
+        bool, Option("--download", help="Fetch the data if they are not on this machine.")
+    ] = False,
     samples: Annotated[int | None, Option(help="Train on so many images, not on all.")] = None,
-    model: Annotated[Kind | None, Option(help="A network without a factory; mlp.")] = None,
-    width: Annotated[int | None, Option(help="Its width: 128 mlp, 16 cnn, 32 transformer.")] = None,
+    model: Annotated[Kind | None, Option(help="A network without a factory; fcn.")] = None,
+    width: Annotated[int | None, Option(help="Its width: 128 fcn, 16 cnn, 32 transformer.")] = None,
     init_scale: Annotated[float | None, Option(help="Factor on its initial weights; 1.")] = None,
     output_scale: Annotated[
         float | None, Option(help="Factor α on its output, which starts at zero; 1.")
@@ -57,11 +61,12 @@ def diagnose(
 ) -> None:
     """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
 
-    The network is MODULE:FUNCTION, which returns a torch module from images (n, 1, height, width),
-    or from vectors of their pixels, to a number for each of the 10 classes; or one of the built-in
-    ones, by --model, --width, --init-scale, --output-scale.
+    The network is MODULE:FUNCTION, which returns a torch module from images (n, channels, height,
+    width), or from vectors of their pixels, to a number for each of the 10 classes; or one of the
+    built-in ones, by --model, --width, --init-scale, --output-scale.
     """
     from lazyrich.cli.show import print_json
+    from lazyrich.study.datasets import load
     from lazyrich.study.networks import as_taken_by
 
     own: dict[str, Any] = {
@@ -74,10 +79,11 @@ def diagnose(
         from lazyrich.report.page import check_target
 
         check_target(html)
-    images = _images(data, data_dir, samples, seed)
-    network = _built_in(images, seed, **own) if factory is None else _own(factory, own, seed)
-    images = as_taken_by(network, images)
-    probe = _watched(network, images, loss, lr, epochs, batch_size, seed)
+    learned = load(data, folder=data_dir, download=download)
+    learned = learned if samples is None else learned.take(samples, seed=seed)
+    network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
+    learned = as_taken_by(network, learned)
+    probe = _watched(network, learned, loss, lr, epochs, batch_size, seed)
     if html is not None:
         probe.report(html)
     if json:
@@ -88,18 +94,8 @@ def diagnose(
         raise typer.Exit(GATE)
 
 
-def _images(data: Data, folder: Path | None, samples: int | None, seed: int) -> Images:
-    from lazyrich.study import datasets
-
-    if data == "digits":
-        images = datasets.digits()
-    else:
-        images = (datasets.mnist if data == "mnist" else datasets.fashion_mnist)(folder)
-    return images if samples is None else images.some(samples, seed)
-
-
 def _built_in(
-    images: Images,
+    data: DataSet,
     seed: int,
     *,
     model: Kind | None,
@@ -107,19 +103,22 @@ def _built_in(
     init_scale: float | None,
     output_scale: float | None,
 ) -> nn.Module:
-    from lazyrich.study import networks
+    from lazyrich.study.networks import NETWORKS
+    from lazyrich.study.parametrisation import parametrise
 
-    kind = model or "mlp"
+    kind = model or "fcn"
     neurons = DEFAULT_WIDTH[kind] if width is None else width
     if neurons < 1:
         raise InputError(f"--width must be at least 1, got {neurons}")
-    build = {"mlp": networks.mlp, "cnn": networks.cnn, "transformer": networks.transformer}[kind]
-    return networks.scaled(
-        lambda: build(images, neurons),
+    options = FCN if kind == "fcn" else {}
+    return parametrise(
+        NETWORKS[kind](data.inputs, data.outputs, width=neurons, **options),
+        "default",
         init_scale=1.0 if init_scale is None else init_scale,
         output_scale=1.0 if output_scale is None else output_scale,
+        centred=True,
         seed=seed,
-    )
+    ).model
 
 
 def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
@@ -133,7 +132,7 @@ def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
 
 def _watched(
     network: nn.Module,
-    images: Images,
+    data: DataSet,
     loss: Loss,
     lr: float | None,
     epochs: int,
@@ -143,35 +142,30 @@ def _watched(
     """Train the network under a probe's eyes."""
     from rich.console import Console
     from rich.progress import Progress
-    from torch.optim import SGD
 
     from lazyrich.probe.forecast import forecast
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
-    from lazyrich.study import training
+    from lazyrich.study.training import Recipe, learning_rate, optimizer_of, targets, train
 
-    few = images.balanced(PER_CLASS, seed)
-    batch = few.x, training.targets(few, loss)
-    rate = training.learning_rate(forecast(network, batch, loss)) if lr is None else lr
-    optimizer = SGD((p for p in network.parameters() if p.requires_grad), lr=rate)
+    few = data.balanced(PER_CLASS, seed)
+    batch = few.x, targets(few, data.classes, loss)
+    rate = learning_rate(forecast(network, batch, loss)) if lr is None else lr
+    steps = epochs * max(1, len(data.train) // batch_size)
+    recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
-    probe.forecast(optimizer)
-    steps = epochs * max(1, len(images.y) // batch_size)
-    with (
-        Progress(console=Console(stderr=True)) as progress,
-        probe.watch(optimizer, when=every(max(1, steps // MEASUREMENTS))),
-    ):
+    probe.forecast(optimizer_of(network, recipe))
+    with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("training", total=steps)
-        training.train(
-            network,
-            optimizer,
-            images,
-            loss=loss,
-            batch_size=batch_size,
-            epochs=epochs,
-            seed=seed,
-            tick=lambda: progress.advance(task),
-        )
+
+        def observe(step: int) -> None:
+            progress.update(task, completed=step)
+            probe.measure(step)
+
+        when = every(max(1, steps // MEASUREMENTS))
+        outcome = train(network, data, recipe, seed=seed, observe=observe, when=when)
+    if outcome.status == "diverged":  # the observer sees finite networks only
+        probe.measure(outcome.steps)
     return probe
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ BATCHES = tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))
 TEST = "test_batch.bin"
 ARCHIVE = "cifar-10-binary.tar.gz"
 INSIDE = "cifar-10-batches-bin"
+BLOCK = 2**20
 
 
 def read_batch(path: Path) -> tuple[Bytes, Bytes]:
@@ -55,11 +57,13 @@ def read_archive(path: Path) -> list[tuple[Bytes, Bytes]]:
     members = [f"{INSIDE}/{name}" for name in (*BATCHES, TEST)]
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.name in members else None
                 if file is not None:
                     found[member.name] = file.read()
+            while unzipped.read(BLOCK):  # to the checksum at its end
+                pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is not a whole archive ({error}). Copy it again.") from error
     for name in members:
