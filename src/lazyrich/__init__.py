@@ -38,6 +38,7 @@ _HOME = {
     "fitted_phase": "lazyrich.phases.order",
     "flow": "lazyrich.theory.flow",
     "forecast": "lazyrich.probe.forecast",
+    "initial_cnfa": "lazyrich.probe.early",
     "learning_time": "lazyrich.theory.flow",
     "log_spaced": "lazyrich.probe.schedule",
     "mechanisms": "lazyrich.phases.mechanisms",
@@ -80,6 +81,7 @@ __all__ = [
     "fitted_phase",
     "flow",
     "forecast",
+    "initial_cnfa",
     "learning_time",
     "log_spaced",
     "mechanisms",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from lazyrich.probe.centred import CentredOutput
     from lazyrich.probe.coordinate import coordinate_check
     from lazyrich.probe.dial import dial
+    from lazyrich.probe.early import initial_cnfa
     from lazyrich.probe.forecast import forecast, richness
     from lazyrich.probe.oneshot import nfa, ntk
     from lazyrich.probe.probe import Probe

@@ -7,6 +7,7 @@ norms and differences are computed in float64, so that float32 networks lose not
 from lazyrich.observables.ansatz import (
     agop,
     ansatz_correlation,
+    centred_share,
     correlation_with_error,
     debiased_correlation,
     haar_null,
@@ -65,6 +66,7 @@ __all__ = [
     "ansatz_from_sketches",
     "backward_feature_cosine",
     "block_squares",
+    "centred_share",
     "change_interval",
     "cka",
     "condensation",

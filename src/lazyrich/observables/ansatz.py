@@ -186,6 +186,35 @@ def _inner(a: Covariance, b: Covariance) -> Tensor:
 
 
 @torch.no_grad()
+def centred_share(weight: Weight, moved: Weight, covariance: Covariance) -> float:
+    """Weight of the centred part in the ansatz, `tr(F̄Ḡ)/tr(FG)`.
+
+    `F = WᵀW`, `G = WᵀKW`, `F̄` and `Ḡ` the same of `W̄ = W − W_0`.
+
+    Args:
+        weight: W.
+        moved: W̄.
+        covariance: K.
+
+    Returns:
+        At least 0; 0 before training, near 1 where the start is forgotten, and above 1 where W̄
+        outweighs what it left of W. NaN if a matrix vanishes.
+
+    Example:
+        >>> w, k = torch.eye(2), torch.eye(2)
+        >>> centred_share(w, 0.5 * w, k)  # fourth order in the weights
+        0.0625
+    """
+
+    def inner(w: Tensor) -> Tensor:
+        b = w.double() @ w.double().T
+        return _inner(b @ b, covariance)
+
+    whole = inner(weight)
+    return float(inner(moved) / whole) if whole > 0 else nan
+
+
+@torch.no_grad()
 def haar_null(
     weight: Weight,
     first: Covariance,

@@ -31,11 +31,13 @@ class Ansatz:
         value: between −1 and 1 up to noise; NaN if a matrix vanishes.
         stderr: its standard error over samples and probes; NaN with one sample.
         null: what it would be if K had no preferred directions.
+        inner: `tr(WᵀW WᵀKW)`, no mean taken off.
     """
 
     value: float
     stderr: float
     null: float
+    inner: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +104,11 @@ def ansatz_from_sketches(
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:
-        Value, error (NaN with one sample) and null.
+        Value, error (NaN with one sample), null and inner product.
     """
     size = torch.linalg.vector_norm(weight)
-    w = (weight / size if size < _TINY else weight).to(first.rows.dtype)
+    unit = float(size) if size < _TINY else 1.0
+    w = (weight / unit if size < _TINY else weight).to(first.rows.dtype)
     b = _gram(w.T)
     trace = b.diagonal().sum()
     b /= trace  # the scale of W is of no interest, and B² must not underflow
@@ -114,6 +117,7 @@ def ansatz_from_sketches(
     sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
     n_, d_ = ((one + other) / 2 for one, other in zip(*sides, strict=True))
     n, d = _means(b, u, first, second) or (n_.mean(), d_.mean())
+    plain = n if u is None else (_product_with(b, first) + _product_with(b, second)) / 2
     b_square, mean_square = norm(b) ** 2, norm(u) ** 4 if u is not None else 0.0
     scale = (b_square - mean_square) * float(d)
     value = float(n) / sqrt(scale) if scale > 0 else nan
@@ -132,6 +136,7 @@ def ansatz_from_sketches(
         value=value,
         stderr=abs(value) * sqrt(spread / first.samples),
         null=value if len(w) == 1 else null,
+        inner=float(plain) * (float(trace) * unit**2) ** 2 if unit else 0.0,
     )
 
 
@@ -160,6 +165,14 @@ def _means(
         return n, d
     s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
     return n - _sum(u, u) * (s1 + s2) / 2, d - s1 * s2
+
+
+def _product_with(b: Covariance, of: Sketch) -> Tensor:
+    """`tr(B²K)`."""
+    if of.covariance is not None:
+        return _sum(b, b @ of.covariance)
+    y = of.rows @ b
+    return _dots(y, y).mean()
 
 
 def _product(first: Sketch, second: Sketch) -> Tensor:

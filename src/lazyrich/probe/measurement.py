@@ -160,7 +160,7 @@ def _mechanism(moment: Moment, reference: Reference) -> Row:
 
 
 def _ansatz(moment: Moment, reference: Reference) -> Row:
-    names = ("nfa", "stderr", "null", "cnfa")
+    names = ("nfa", "stderr", "null", "cnfa", "cnfa_null", "centred_share")
     row: dict[str, dict[str, float]] = {name: {} for name in names}
     for layer in moment.layers:
         if layer.name == moment.capture.readout:
@@ -168,9 +168,9 @@ def _ansatz(moment: Moment, reference: Reference) -> Row:
         weight, sketches = layer.matrix, moment.sketches(layer)
         moved = weight - reference.weights[layer.name].to(weight)
         plain, centred = (ansatz_from_sketches(w, *sketches) for w in (weight, moved))
-        for name, value in zip(
-            names, (plain.value, plain.stderr, plain.null, centred.value), strict=True
-        ):
+        share = centred.inner / plain.inner if plain.inner else nan
+        both = (plain.value, plain.stderr, plain.null, centred.value, centred.null, share)
+        for name, value in zip(names, both, strict=True):
             row[name][layer.name] = value
     return dict(row)
 
@@ -277,7 +277,9 @@ OBSERVABLES = (
         ),
         measure=_mechanism,
     ),
-    Observable(names=("nfa", "cnfa", "null", "stderr"), measure=_ansatz),
+    Observable(
+        names=("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share"), measure=_ansatz
+    ),
     Observable(names=("weight_movement",), measure=_movement),
     Observable(names=("cka",), measure=_similarity),
     Observable(names=("feature_speed",), measure=_speed, default=False),

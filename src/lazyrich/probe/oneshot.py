@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import xarray as xr
@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.observables import ansatz
-from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches, sketch
+from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches
 from lazyrich.observables.kernel import full_kernel
-from lazyrich.probe.capture import Capture, Layer, capture
+from lazyrich.probe.capture import Capture, capture
 from lazyrich.probe.isolation import Batch, unwrap
 from lazyrich.probe.jacobian import jacobian_factors
+from lazyrich.probe.parts import Heads, Part, hidden_parts, part_covariances, part_sketches
 from lazyrich.quantities import VOCABULARY
 
 State = Mapping[str, Tensor]
 
-_GROUPS = 10  # of samples, for standard errors
+_COLUMNS = ("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share")
 
 
 def ntk(
@@ -73,137 +74,140 @@ def nfa(
     exact: bool = False,
     power: float = 1.0,
     correlation: ansatz.Correlation = "cosine",
+    heads: Heads | None = None,
+    double_centred: bool = False,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Neural feature ansatz of every layer.
+    """Neural feature ansatz of every layer, or of every head of a transformer's layers.
 
     `ρ(WᵀW, (WᵀKW)^s)`, centred with `W − W_0` in place of W. By default K comes from two random
     probes a sample, two backward passes in all, and the correlation is free of their noise's bias.
+    Of a head, W and K are its rows: `W_headᵀK_head W_head` is the AGOP with respect to the layer's
+    input where only that head listens to it.
 
     Args:
         model: the network, measured in evaluation mode and left as it is.
         x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
-        reference: the model, or its state dict, with the initial weights `W_0`; for `cnfa`.
+        reference: the model, or its state dict, with the initial weights `W_0`; for the centred
+            columns.
         exact: one backward pass for each output instead of two probes.
         power: s, 0 < s ≤ 1; other than 1 needs `exact`.
         correlation: cosine, or Pearson over all entries as in the authors' code.
+        heads: number of heads by layer name or pattern, such as `{"*.query": 8, "*.key": 8}`; head
+            i is the i-th of as many equal blocks of the layer's outputs. A layer `1.query` becomes
+            the rows `1.query[0]`, `1.query[1]`, …
+        double_centred: whether to measure `double_cnfa` too, with the change of K; needs `exact`,
+            power 1 and a module as `reference`, for its K_0 on the same samples.
         seed: of the probes; the global random state is not used.
 
     Returns:
-        A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `null`, the value of
-        `nfa` if K had no preferred directions (power 1); `stderr`, the error of `nfa` over samples
-        and probes. The attribute `skipped` lists the modules left out, with reasons.
+        A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `null` and `cnfa_null`,
+        their values if K had no preferred directions (power 1); `stderr`, the error of `nfa` over
+        samples and probes; `centred_share`, the weight of the centred part (power 1). The
+        attribute `skipped` lists the modules left out, with reasons.
 
     Raises:
-        InputError: see `capture`; a reference that does not fit; a power out of range or
-            without `exact`; a model without a hidden linear layer.
+        InputError: see `capture`; a reference that does not fit; a power out of range or without
+            `exact`; a model without a hidden linear layer; heads that do not fit a layer;
+            `double_centred` without what it needs.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
         >>> nfa(net, torch.randn(30, 3)).layer.values
         array(['0'], dtype=...)
+        >>> nfa(net, torch.randn(30, 3), heads={"0": 2}).layer.values
+        array(['0[0]', '0[1]'], dtype=...)
 
     References:
-        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271; per head: Radhakrishnan et al.,
+        Science 383 (2024).
     """
     if not 0 < power <= 1:
         raise InputError(f"`power` must be in (0, 1], got {power}. The ansatz uses 1 or 0.5.")
     if power != 1 and not exact:
         raise InputError(f"`power` must be 1 with random probes, got {power}. Pass exact=True.")
+    start_model = _whole_start(reference, exact, power) if double_centred else None
     seen = capture(model, x)
-    layers = [layer for layer in seen.layers if layer.name != seen.readout]
-    if not layers:
-        raise InputError(
-            f"`model` must have a linear layer below its readout, got {type(seen.model).__name__} "
-            f"with none. Skipped: {seen.skipped}"
-        )
-    initial = [_initial(reference, layer) for layer in layers]
+    parts = hidden_parts(seen, heads)
+    initial = [_initial(reference, part) for part in parts]
     if exact:
-        covariances = _covariances(seen, layers)
+        covariances = part_covariances(seen, parts)
+        before = _at_start(start_model, x, heads) if start_model else [None] * len(parts)
         rows = [
-            _exact_row(layer, start, k, power, correlation)
-            for layer, start, k in zip(layers, initial, covariances, strict=True)
+            _exact_row(part, start, k, k_0, power, correlation)
+            for part, start, k, k_0 in zip(parts, initial, covariances, before, strict=True)
         ]
     else:
-        sketches = _sketches(seen, layers, seed)
+        sketches = part_sketches(seen, parts, seed)
         rows = [
-            _probed_row(layer, start, first, second, correlation)
-            for layer, start, (first, second) in zip(layers, initial, sketches, strict=True)
+            _probed_row(part, start, first, second, correlation)
+            for part, start, (first, second) in zip(parts, initial, sketches, strict=True)
         ]
-    return _table(seen, [layer.name for layer in layers], rows, correlation)
+    return _table(seen, [part.name for part in parts], rows, correlation)
 
 
-def _sketches(seen: Capture, layers: list[Layer], seed: int) -> list[list[Sketch]]:
-    """For each layer what two independent probes say of K."""
-    sketches: list[list[Sketch]] = [[] for _ in layers]
-    for direction in seen.probe_directions(2, seed=seed):
-        for pair, rows in zip(sketches, _rows(seen, layers, direction), strict=True):
-            pair.append(sketch(rows))
-    return sketches
+def _whole_start(reference: nn.Module | State | None, exact: bool, power: float) -> nn.Module:
+    if not isinstance(reference, nn.Module) or not exact or power != 1:
+        raise InputError(
+            "`double_centred` must come with exact=True, power=1 and a module as `reference`, got "
+            f"exact={exact}, power={power} and a {type(reference).__name__}. Pass a deepcopy of "
+            "the model as it was at the start."
+        )
+    return reference
 
 
-def _rows(seen: Capture, layers: list[Layer], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
-    names = {layer.name for layer in layers}
-    found = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
-    return [layer.rows(g).flatten(2) for layer, g in found if layer.name in names]
-
-
-def _covariances(seen: Capture, layers: list[Layer]) -> list[Float[Tensor, "groups m m"]]:
-    """For each layer K of every group of samples, from one backward pass an output."""
-    n = len(seen.outputs)
-    parts = torch.arange(n).tensor_split(min(n, _GROUPS))
-    totals: list[Tensor] = []
-    for direction in seen.exact_directions():
-        scaled = direction * (len(parts) / n) ** 0.5
-        grams = [_grams(g, [len(p) for p in parts]) for g in _rows(seen, layers, scaled)]
-        totals = [t.add_(k) for t, k in zip(totals, grams, strict=True)] if totals else grams
-    return totals
-
-
-def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:
-    m = gradients.shape[-1]
-    wide = torch.promote_types(gradients.dtype, torch.float32)
-    grams = torch.empty(len(sizes), m, m, dtype=wide, device=gradients.device)
-    for group, rows in zip(grams, torch.split(gradients.to(wide), sizes), strict=True):
-        torch.mm(rows.flatten(0, 1).T, rows.flatten(0, 1), out=group)
-    return grams
+def _at_start(
+    model: nn.Module, x: Batch, heads: Heads | None
+) -> Sequence[Float[Tensor, "groups m m"] | None]:
+    """K_0 of every part."""
+    seen = capture(model, x)
+    return part_covariances(seen, hidden_parts(seen, heads))
 
 
 def _probed_row(
-    layer: Layer,
+    part: Part,
     initial: Tensor | None,
     first: Sketch,
     second: Sketch,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
-    found = ansatz_from_sketches(layer.matrix, first, second, correlation=correlation)
-    centred = torch.nan
+    found = ansatz_from_sketches(part.weight, first, second, correlation=correlation)
+    row = {"nfa": found.value, "null": found.null, "stderr": found.stderr}
     if initial is not None:
-        moved = layer.matrix.double() - _matrix(layer, initial)
-        centred = ansatz_from_sketches(moved, first, second, correlation=correlation).value
-    return {"nfa": found.value, "cnfa": centred, "null": found.null, "stderr": found.stderr}
+        moved = part.weight.double() - initial
+        centred = ansatz_from_sketches(moved, first, second, correlation=correlation)
+        row |= {"cnfa": centred.value, "cnfa_null": centred.null}
+        row["centred_share"] = centred.inner / found.inner if found.inner else torch.nan
+    return row
 
 
 def _exact_row(
-    layer: Layer,
+    part: Part,
     initial: Tensor | None,
     covariances: Tensor,
+    before: Tensor | None,
     power: float,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
-    weight, k = layer.matrix.double(), covariances.mean(0)
-    null = centred = torch.nan
+    weight, k = part.weight.double(), covariances.mean(0)
+    row = {}
     if power == 1:
-        value, error = ansatz.correlation_with_error(
+        row["nfa"], row["stderr"] = ansatz.correlation_with_error(
             weight, covariances, covariances, correlation=correlation
         )
-        null = ansatz.haar_null(weight, k, correlation=correlation)
+        row["null"] = ansatz.haar_null(weight, k, correlation=correlation)
     else:
-        value, error = _jackknife(weight, covariances, power, correlation)
+        row["nfa"], row["stderr"] = _jackknife(weight, covariances, power, correlation)
     if initial is not None:
-        moved = weight - _matrix(layer, initial)
-        centred = ansatz.ansatz_correlation(moved, k, power=power, correlation=correlation)
-    return {"nfa": value, "cnfa": centred, "null": null, "stderr": error}
+        moved = weight - initial
+        row["cnfa"] = ansatz.ansatz_correlation(moved, k, power=power, correlation=correlation)
+    if initial is not None and power == 1:
+        row["cnfa_null"] = ansatz.haar_null(moved, k, correlation=correlation)
+        row["centred_share"] = ansatz.centred_share(weight, moved, k)
+    if initial is not None and before is not None:
+        change = k - before.mean(0)
+        row["double_cnfa"] = ansatz.ansatz_correlation(moved, change, correlation=correlation)
+    return row
 
 
 def _jackknife(
@@ -222,9 +226,11 @@ def _jackknife(
     return value(total / groups), float(spread.sqrt())
 
 
-def _initial(reference: nn.Module | State | None, layer: Layer) -> Tensor | None:
+def _initial(reference: nn.Module | State | None, part: Part) -> Tensor | None:
+    """The part's rows of `W_0`, in float64."""
     if reference is None:
         return None
+    layer = part.layer
     if isinstance(reference, nn.Module):
         modules = dict(unwrap(reference).named_modules())
         weight = getattr(modules.get(layer.name), "weight", None)
@@ -243,11 +249,7 @@ def _initial(reference: nn.Module | State | None, layer: Layer) -> Tensor | None
             f"`reference` must have the model's shapes, got {tuple(weight.shape)} for "
             f"`{layer.name}`, which is {tuple(layer.weight.shape)}."
         )
-    return weight.detach().to(layer.weight.device).double()
-
-
-def _matrix(layer: Layer, weight: Tensor) -> Tensor:
-    return Layer(name=layer.name, module=layer.module, weight=weight, calls=()).matrix
+    return part.of(weight.detach().to(layer.weight.device).double())
 
 
 def _table(
@@ -259,10 +261,11 @@ def _table(
     skipped = dict(seen.skipped)
     if seen.readout:
         skipped[seen.readout] = "the readout: K = 1, its correlation is 1 by construction"
+    columns = dict.fromkeys((*_COLUMNS, *rows[0]))
     return xr.Dataset(
         {
-            name: ("layer", [row[name] for row in rows], VOCABULARY[name].attrs)
-            for name in ("nfa", "cnfa", "null", "stderr")
+            name: ("layer", [row.get(name, torch.nan) for row in rows], VOCABULARY[name].attrs)
+            for name in columns
         },
         coords={"layer": names},
         attrs={

@@ -1,0 +1,128 @@
+"""Whole layers, or their heads, and what backward passes say of each one's covariance K."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lazyrich._errors import InputError
+from lazyrich.observables.ansatz_sketch import Sketch, sketch
+from lazyrich.probe.capture import Capture, Layer
+
+Heads = Mapping[str, int]
+"""Number of heads by layer name, or by a pattern such as `"*.query"`."""
+
+_GROUPS = 10  # of samples, for standard errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A layer, or the rows of its weight that belong to one head.
+
+    With `z = W h` and only this head's rows listening to the input, `∂f/∂h = W_headᵀ ∂f/∂z_head`:
+    its AGOP is `W_headᵀ K_head W_head`, K_head a diagonal block of the layer's K.
+
+    Attributes:
+        name: the layer's, with the head's number in brackets.
+        layer: the layer.
+        rows: of the weight.
+    """
+
+    name: str
+    layer: Layer
+    rows: slice
+
+    @property
+    def weight(self) -> Float[Tensor, "m d"]:
+        """W, or W_head."""
+        return self.layer.matrix[self.rows]
+
+    def of(self, weight: Tensor) -> Float[Tensor, "m d"]:
+        """The same rows of another tensor shaped like the layer's weight."""
+        layer = Layer(name=self.layer.name, module=self.layer.module, weight=weight, calls=())
+        return layer.matrix[self.rows]
+
+
+def hidden_parts(seen: Capture, heads: Heads | None = None) -> list[Part]:
+    """All linear layers but the readout, those with heads head by head.
+
+    Args:
+        seen: the capture.
+        heads: how many heads a layer has, by name or pattern; head i has the i-th of as many equal
+            blocks of the layer's outputs.
+
+    Raises:
+        InputError: no hidden layer; a pattern that fits none; heads that do not divide the outputs.
+    """
+    layers = [layer for layer in seen.layers if layer.name != seen.readout]
+    if not layers:
+        raise InputError(
+            f"`model` must have a linear layer below its readout, got {type(seen.model).__name__} "
+            f"with none. Skipped: {seen.skipped}"
+        )
+    heads = heads or {}
+    names = [layer.name for layer in layers]
+    for pattern in heads:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise InputError(f"`heads` must name hidden layers, got {pattern!r}. Layers: {names}.")
+    return [part for layer in layers for part in _split(layer, heads)]
+
+
+def _split(layer: Layer, heads: Heads) -> list[Part]:
+    found = (count for pattern, count in heads.items() if fnmatchcase(layer.name, pattern))
+    count = next(found, None)
+    if count is None:
+        return [Part(name=layer.name, layer=layer, rows=slice(None))]
+    outputs = len(layer.matrix)
+    if count < 1 or outputs % count:
+        raise InputError(
+            f"the heads of `{layer.name}` must divide its {outputs} outputs, got {count}. Where "
+            "queries, keys and values are one layer, count the heads of all three."
+        )
+    width = outputs // count
+    return [
+        Part(name=f"{layer.name}[{i}]", layer=layer, rows=slice(i * width, (i + 1) * width))
+        for i in range(count)
+    ]
+
+
+def part_sketches(seen: Capture, parts: list[Part], seed: int) -> list[list[Sketch]]:
+    """For each part what two independent probes say of K, by two backward passes."""
+    sketches: list[list[Sketch]] = [[] for _ in parts]
+    for direction in seen.probe_directions(2, seed=seed):
+        for pair, rows in zip(sketches, _rows(seen, parts, direction), strict=True):
+            pair.append(sketch(rows))
+    return sketches
+
+
+def part_covariances(seen: Capture, parts: list[Part]) -> list[Float[Tensor, "groups m m"]]:
+    """For each part K of every group of samples, from one backward pass an output."""
+    n = len(seen.outputs)
+    groups = torch.arange(n).tensor_split(min(n, _GROUPS))
+    totals: list[Tensor] = []
+    for direction in seen.exact_directions():
+        scaled = direction * (len(groups) / n) ** 0.5
+        grams = [_grams(g, [len(p) for p in groups]) for g in _rows(seen, parts, scaled)]
+        totals = [t.add_(k) for t, k in zip(totals, grams, strict=True)] if totals else grams
+    return totals
+
+
+def _rows(seen: Capture, parts: list[Part], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
+    names = {part.layer.name for part in parts}
+    gradients = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
+    found = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
+    return [found[part.layer.name][..., part.rows] for part in parts]
+
+
+def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:
+    m = gradients.shape[-1]
+    wide = torch.promote_types(gradients.dtype, torch.float32)
+    grams = torch.empty(len(sizes), m, m, dtype=wide, device=gradients.device)
+    for group, rows in zip(grams, torch.split(gradients.to(wide), sizes), strict=True):
+        torch.mm(rows.flatten(0, 1).T, rows.flatten(0, 1), out=group)
+    return grams
