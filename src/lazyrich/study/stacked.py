@@ -35,14 +35,12 @@ def rates_of(
     theta: Parameters, recipes: Sequence[Recipe], lr_factors: Sequence[Mapping[str, float]]
 ) -> Parameters:
     """The learning rate of every parameter of every network, in the shape of the stack."""
-    return {
-        name: torch.tensor(
-            [r.lr * f.get(name, 1.0) for r, f in zip(recipes, lr_factors, strict=True)]
-        )
-        .to(tensor)
-        .view(-1, *(1,) * (tensor.ndim - 1))
-        for name, tensor in theta.items()
-    }
+    pairs = list(zip(recipes, lr_factors, strict=True))
+    rates = {}
+    for name, tensor in theta.items():
+        own = tensor.new_tensor([recipe.lr * factors.get(name, 1.0) for recipe, factors in pairs])
+        rates[name] = own.view(-1, *(1,) * (tensor.ndim - 1))
+    return rates
 
 
 class StackedOptimizer:

@@ -200,12 +200,8 @@ def _check(members: Sequence[Member], data: DataSet) -> None:
     tensors = [_moved(member.model) for member in members]
     shapes = [{name: t.shape for name, t in each.items()} for each in tensors]
     for number, member in enumerate(members):
-        trainable = {n: p for n, p in member.model.named_parameters() if p.requires_grad}
-        check_factors(member.lr_factors, trainable)
-        same = shapes[number] == shapes[0] and trainable.keys() == {
-            n for n, p in first.named_parameters() if p.requires_grad
-        }
-        if not same:
+        check_factors(member.lr_factors, member.model)
+        if shapes[number] != shapes[0] or _trainable(member.model) != _trainable(first):
             raise InputError(
                 f"`members` must have the same parameters and shapes, got others in member "
                 f"{number} than in member 0. Train each shape by itself."
@@ -218,6 +214,10 @@ def _check(members: Sequence[Member], data: DataSet) -> None:
                 f"`members` must differ in parameters and buffers only, got another function in "
                 f"member {number} than in member 0. Keep scales in buffers, or train one by one."
             )
+
+
+def _trainable(model: nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _moved(model: nn.Module) -> Parameters:

@@ -154,7 +154,7 @@ def optimizer_of(
         [0.05, 0.1]
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    check_factors(lr_factors, trainable)
+    check_factors(lr_factors, model)
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
         groups.setdefault(float(lr_factors.get(name, 1.0)), []).append(parameter)
@@ -164,13 +164,14 @@ def optimizer_of(
     return SGD(rates, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
-def check_factors(lr_factors: Mapping[str, float], parameters: Mapping[str, object]) -> None:
+def check_factors(lr_factors: Mapping[str, float], model: nn.Module) -> None:
     """Refuse factors that belong to no parameter or are no numbers ≥ 0."""
+    names = [name for name, _ in model.named_parameters()]
     for name, factor in lr_factors.items():
-        if name not in parameters or not 0 <= factor < inf:
+        if name not in names or not 0 <= factor < inf:
             raise InputError(
-                f"`lr_factors` must give numbers ≥ 0 to trainable parameters of the model, got "
-                f"{name!r}: {factor}. Its parameters are {', '.join(parameters)}."
+                f"`lr_factors` must give numbers ≥ 0 to parameters of the model, got {name!r}: "
+                f"{factor}. Its parameters are {', '.join(names)}."
             )
 
 
