@@ -14,6 +14,7 @@ from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.solve import solve
+from lazyrich.cli.sweep import sweep
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -48,7 +49,7 @@ def _sentence(error: Exception) -> str | None:
 
 
 app = typer.Typer(cls=_Group, add_completion=False, no_args_is_help=False, rich_markup_mode="rich")
-for command in (solve, phase, presets, diagram, diagnose):
+for command in (solve, phase, presets, diagram, diagnose, sweep):
     app.command()(command)
 
 

@@ -1,8 +1,9 @@
 """Where the points of a study run: worker processes of this machine, or a Dask cluster.
 
-Both have the interface of `concurrent.futures.Executor`. The local processes are spawned when they
-are first needed and kept alive; each computes one call at a time, so that a process that dies names
-the call that it died of. (A `ProcessPoolExecutor` breaks as a whole when one of its processes dies.)
+Both have the interface of `concurrent.futures.Executor`. The local processes are spawned when
+they are first needed and kept alive; each computes one call at a time, so that the death of a
+process names the call that it died of. (A `ProcessPoolExecutor` breaks as a whole when one of its
+processes dies.)
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class WorkerDiedError(WorkerError):
 class Processes(Executor):
     """Worker processes of this machine: spawned, kept alive, one BLAS and torch thread each.
 
-    They ignore Ctrl-C, which is for the driver, and end with it, also when it is killed. A call whose
-    process dies raises `WorkerDiedError`; the others go on, and a new process takes its place.
+    They ignore Ctrl-C, which is for the driver, and end with it, also when it is killed. A call
+    whose process dies raises `WorkerDiedError`; the others go on, and a new process takes its
+    place.
 
     Args:
         workers: largest number of processes, ≥ 1; by default one per available processor.
@@ -196,7 +198,7 @@ def dask_cluster(address: str) -> Iterator[Executor]:
     except ModuleNotFoundError as error:
         raise MissingExtraError("Dask", "dask") from error
     try:
-        client = Client(address, timeout=CONNECT, set_as_default=False)
+        client: Any = Client(address, timeout=CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(
             f"`scheduler` must be the address of a running Dask scheduler, such as "

@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
         ('8 s', '2 min 5 s', '3 d 2 h')
     """
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):

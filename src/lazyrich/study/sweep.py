@@ -1,7 +1,7 @@
 """Runs the points of a study that are not in its store yet.
 
-One driver takes the points from the study, hands a bounded number of them to an executor, and writes
-what comes back; it alone touches the store. Points that come back together are one durable commit.
+One driver takes the points from the study, hands a bounded number of them to an executor, and
+writes what comes back; it alone touches the store. What comes back together is one durable commit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lazyrich._errors import InputError, WorkerError
 from lazyrich.study.description import Point, Study
 from lazyrich.study.executors import Processes, WorkerDiedError
 from lazyrich.study.progress import Meter, duration
-from lazyrich.study.result import STATUSES, Result
+from lazyrich.study.result import Result, Status
 from lazyrich.study.store import Store
 from lazyrich.study.work import Packed, failed, pack, run_packed, unpack
 
@@ -33,7 +33,7 @@ DEATHS = 3  # processes that may die of a point before it is a failed one
 COMMIT_EVERY = 0.05  # seconds that a finished point waits for others at most
 AHEAD = 4  # calls per local process: one that runs, and the next ones
 IN_FLIGHT = 1024  # calls that another executor is given at a time
-GOOD = tuple(status for status in STATUSES if status != "failed")
+GOOD: tuple[Status, ...] = ("fitted", "finished", "diverged")
 BREATH = 1000  # finished groups that are passed over before the driver looks at what came back
 
 
@@ -128,19 +128,21 @@ def sweep(
     """
     _check(study, executor, workers, together)
     start = monotonic()
-    with Store.open(out, study, extend=extend) as store:
+    with (
+        _given(executor, workers) as (pool, limit),
+        Store.open(out, study, extend=extend) as store,
+    ):
         driver = _Driver(store, study, together, retry_failed)
         with (
             _interruptible(driver.stop),
-            _given(executor, workers) as (pool, limit),
             Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter,
         ):
             driver.drive(pool, limit, meter)
         statuses = dict(store.statuses())
         if driver.stopped:
             raise KeyboardInterrupt(
-                f"{study.name} was stopped: {meter.done} of {len(study)} points are stored in {out}. "
-                "Run the same again to go on."
+                f"{study.name} was stopped: {meter.done} of {len(study)} points are stored in "
+                f"{out}. Run the same again to go on."
             )
     return Summary(
         name=study.name,
