@@ -8,6 +8,7 @@ import torch
 from lazyrich.observables import (
     agop,
     ansatz_correlation,
+    centred_share,
     correlation_with_error,
     debiased_correlation,
     haar_null,
@@ -52,6 +53,15 @@ def test_double_centred_difference_may_be_indefinite():
     moved = w - w0
     expected = correlate(nfm(moved), agop(moved, difference), "cosine")
     assert ansatz_correlation(moved, difference) == pytest.approx(expected, abs=1e-12)
+
+
+def test_centred_share_is_the_ratio_of_the_matrices_inner_products():
+    w, moved = randn(4, 6), 0.3 * randn(4, 6, seed=1)
+    k = ptk(randn(9, 4, seed=2), 9)
+    inner = [float((nfm(v) * agop(v, k)).sum()) for v in (moved, w)]
+    assert centred_share(w, moved, k) == pytest.approx(inner[0] / inner[1], rel=1e-12)
+    assert centred_share(w, 0 * w, k) == 0
+    assert math.isnan(centred_share(w, moved, 0 * k))
 
 
 def test_no_movement_is_nan_not_zero():

@@ -35,6 +35,8 @@ def test_sketches_give_the_correlation_and_null_of_their_covariances(k, d, corre
     assert found.value == pytest.approx(value, abs=1e-12)
     null = value if k == 1 else haar_null(w, k1, k2, correlation=correlation)
     assert found.null == pytest.approx(null, abs=1e-12)
+    inner = float((nfm(w) * agop(w, (k1 + k2) / 2)).sum())  # without a mean taken off
+    assert found.inner == pytest.approx(inner, rel=1e-10)
 
 
 @pytest.mark.parametrize("correlation", KINDS)
@@ -91,10 +93,13 @@ def test_tiny_movement_does_not_underflow_and_none_is_nan():
     w, g = randn(5, 8), sketch(randn(40, 1, 5, seed=1).float())
     value = ansatz_from_sketches(w, g, g).value
     assert ansatz_from_sketches(w * 1e-30, g, g).value == pytest.approx(value, abs=1e-6)
+    tiny = ansatz_from_sketches(w * 1e-30, g, g).inner
+    assert tiny == pytest.approx(1e-120 * ansatz_from_sketches(w, g, g).inner, rel=1e-5)
     nothing = ansatz_from_sketches(w * 0, g, g)
     assert math.isnan(nothing.value)
     assert math.isnan(nothing.stderr)
     assert math.isnan(nothing.null)
+    assert nothing.inner == 0
 
 
 def test_one_sample_has_no_error():
@@ -118,3 +123,5 @@ def test_few_rows_give_the_error_of_groups_of_one_sample(exact):
     assert found.value == pytest.approx(value, rel=1e-10)
     assert found.stderr == pytest.approx(error, rel=1e-10)
     assert found.null == pytest.approx(haar_null(weight, k1.mean(0), k2.mean(0)), rel=1e-10)
+    inner = (nfm(weight) * agop(weight, (k1 + k2).mean(0) / 2)).sum()
+    assert found.inner == pytest.approx(float(inner), rel=1e-10)

@@ -8,7 +8,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
-from lazyrich.observables import agop, ansatz_correlation, predicted_centred, ptk
+from lazyrich.observables import agop, ansatz_correlation, haar_null, predicted_centred, ptk
 from lazyrich.probe import capture
 
 from .models import Attention, Residual, Transformer, randn
@@ -86,6 +86,85 @@ def test_agop_of_each_heads_query_key_and_value():
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+class Separate(nn.Module):
+    """Attention with queries, keys and values of their own, after a norm."""
+
+    def __init__(self, width=6, heads=2):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(4 * width, 2)
+
+    def forward(self, x):
+        h = self.norm(x)
+        return self.mix(self.query(h), self.key(h), self.value(h))
+
+    def mix(self, q, k, v):
+        n, t, d = q.shape
+        q, k, v = (z.view(n, t, self.heads, -1).transpose(1, 2) for z in (q, k, v))
+        weights = torch.softmax(q @ k.transpose(-1, -2), -1)
+        return self.out((weights @ v).transpose(1, 2).reshape(n, t * d))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_table_head_by_head_is_the_input_jacobians_of_each_path(exact):
+    """Perturb what one head's query, key or value sees of the norm's output, and nothing else."""
+    model, x = Separate().double(), randn(20, 4, 6)
+    h = model.norm(x).detach()
+    patterns = {"query": 2, "[kv]*e*": 2}
+    table = lazyrich.nfa(model, x, heads=patterns, exact=exact)
+    names = [f"{name}[{i}]" for name in ("query", "key", "value") for i in range(2)]
+    assert list(table.layer.values) == names
+
+    def path(own, sample, name, head):
+        z = {n: getattr(model, n)(sample) for n in ("query", "key", "value")}
+        mine = torch.zeros(6).double()
+        mine[3 * head : 3 * head + 3] = 1
+        z[name] = z[name] * (1 - mine) + getattr(model, name)(own) * mine
+        return model.mix(*(part[None] for part in z.values()))[0]
+
+    for name in ("query", "key", "value"):
+        for head in range(2):
+            total = torch.zeros(6, 6).double()
+            for sample in h:
+                j = torch.func.jacrev(path)(sample, sample, name, head).detach()
+                total += torch.einsum("cti,ctj->ij", j, j) / 20
+            w = getattr(model, name).weight.detach()[3 * head : 3 * head + 3]
+            found = float(table.nfa.sel(layer=f"{name}[{head}]"))
+            exactly = correlate(w.T @ w, total)
+            error = 0 if exact else 5 * float(table.stderr.sel(layer=f"{name}[{head}]"))
+            assert found == pytest.approx(exactly, abs=1e-12 + error)
+
+
+def test_heads_are_centred_too():
+    model, x = Separate().double(), randn(20, 4, 6)
+    start = copy.deepcopy(model)
+    with torch.no_grad():
+        model.key.weight[:3] += 0.1 * randn(3, 6)
+    table = lazyrich.nfa(model, x, start, heads={"key": 2}, exact=True, power=0.5)
+    assert list(table.layer.values) == ["query", "key[0]", "key[1]", "value"]
+    assert list(table.cnfa.notnull()) == [False, True, False, False]
+
+
+@pytest.mark.parametrize("correlation", ["cosine", "pearson"])
+def test_double_centred_column_has_the_change_of_the_covariance(correlation):
+    model, x = mlp(), randn(30, 5)
+    start = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    table = lazyrich.nfa(model, x, start, exact=True, double_centred=True, correlation=correlation)
+    now, before = capture(model, x), capture(start, x)
+    for layer, first in zip(now.layers[:-1], before.layers[:-1], strict=True):
+        change = exact_ptk(now, layer) - exact_ptk(before, first)
+        moved = layer.matrix - first.matrix
+        expected = correlate(moved.T @ moved, agop(moved, change), correlation)
+        found = float(table.double_cnfa.sel(layer=layer.name))
+        assert found == pytest.approx(expected, abs=1e-10)
+    assert "double_cnfa" not in lazyrich.nfa(model, x, start, exact=True)
+
+
 @pytest.mark.parametrize("correlation", ["cosine", "pearson"])
 def test_table_is_exact_on_request(correlation):
     model = mlp()
@@ -108,7 +187,10 @@ def test_table_is_exact_on_request(correlation):
         assert float(row.nfa) == pytest.approx(correlate(w.T @ w, agop(w, k), correlation))
         centred = correlate(moved.T @ moved, agop(moved, k), correlation)
         assert float(row.cnfa) == pytest.approx(centred)
-        assert 0 < float(row.null) <= 1
+        assert float(row.null) == pytest.approx(haar_null(w, k, correlation=correlation))
+        assert float(row.cnfa_null) == pytest.approx(haar_null(moved, k, correlation=correlation))
+        inner = [float((v.T @ v * agop(v, k)).sum()) for v in (moved, w)]
+        assert float(row.centred_share) == pytest.approx(inner[0] / inner[1])
         assert float(row.stderr) > 0
 
 
@@ -126,7 +208,7 @@ def test_probes_agree_with_the_exact_table_within_their_error():
     start = mlp(width=20, outputs=30)
     exact = lazyrich.nfa(model, x, start, exact=True)
     found = [lazyrich.nfa(model, x, start, seed=seed) for seed in range(20)]
-    for name in ("nfa", "cnfa", "null"):
+    for name in ("nfa", "cnfa", "null", "cnfa_null", "centred_share"):
         values = torch.stack([torch.tensor(table[name].values) for table in found])
         mean, error = values.mean(0), values.std(0) / 20**0.5
         assert ((mean - torch.tensor(exact[name].values)).abs() < 3.5 * error + 1e-4).all(), name
@@ -189,16 +271,21 @@ def test_layers_used_twice_and_convolutions_have_a_row():
     assert any(r.startswith("attention: MultiheadAttention") for r in reasons)
 
 
-def test_without_movement_or_reference_the_centred_column_is_nan():
+@pytest.mark.parametrize("exact", [True, False])
+def test_without_movement_or_reference_the_centred_columns_are_nan(exact):
     model, x = mlp(), randn(30, 5)
-    assert lazyrich.nfa(model, x).cnfa.isnull().all()
-    assert lazyrich.nfa(model, x, model).cnfa.isnull().all()
+    alone, still = (lazyrich.nfa(model, x, start, exact=exact) for start in (None, model))
+    for name in ("cnfa", "cnfa_null"):
+        assert alone[name].isnull().all()
+        assert still[name].isnull().all()
+    assert alone.centred_share.isnull().all()
+    assert (still.centred_share == 0).all()
     assert lazyrich.nfa(model, x[:1]).stderr.isnull().all()  # one sample has no spread
 
 
 def test_attributes_come_from_the_vocabulary():
     table = lazyrich.nfa(mlp(), randn(30, 5))
-    for name in ("nfa", "cnfa", "null", "stderr"):
+    for name in ("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share"):
         assert {"long_name", "units", "references"} <= set(table[name].attrs)
 
 
@@ -208,6 +295,17 @@ def test_attributes_come_from_the_vocabulary():
         ({"power": 0.5}, "`power` must be 1 with random probes, got 0.5"),
         ({"power": 2.0}, r"`power` must be in \(0, 1\], got 2.0"),
         ({"reference": {}}, "must hold the initial weight of `0`, got none"),
+        (
+            {"heads": {"*.query": 2}},
+            r"must name hidden layers, got '\*.query'. Layers: \['0', '2'\]",
+        ),
+        ({"heads": {"4": 3}}, "must name hidden layers, got '4'"),
+        ({"heads": {"0": 3}}, "the heads of `0` must divide its 16 outputs, got 3"),
+        (
+            {"double_centred": True, "exact": True},
+            "must come with exact=True, power=1 and a module as `reference`, got .* a NoneType",
+        ),
+        ({"double_centred": True, "reference": mlp()}, "got exact=False, power=1.0 and a Seq"),
         ({"reference": mlp(8)}, r"must have the model's shapes, got \(8, 5\) for `0`"),
     ],
 )
