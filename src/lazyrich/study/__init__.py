@@ -1,53 +1,45 @@
-"""Study: data sets, networks, their training, and families of them as resumable sweeps.
+"""Study: data sets, networks, training, and sweeps over families of trained networks."""
 
-The names load on first use, so that a worker process loads PyTorch only for experiments that do.
-"""
-
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from lazyrich.study.datasets import digits, fashion_mnist, load, mnist
-    from lazyrich.study.networks import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
-    from lazyrich.study.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
-    from lazyrich.study.samples import DataSet, LossName, Samples, targets
-
-_NAMES = {
-    "datasets": ("digits", "fashion_mnist", "load", "mnist"),
-    "networks": ("NETWORKS", "cnn", "fcn", "resnet18", "transformer", "vgg11"),
-    "parametrisation": ("PARAMETRISATIONS", "Parametrised", "parametrise"),
-    "samples": ("DataSet", "LossName", "Samples", "targets"),
-}
-_HOME = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
+from lazyrich.study.datasets import digits, fashion_mnist, load, mnist
+from lazyrich.study.description import Study
+from lazyrich.study.networks import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
+from lazyrich.study.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
+from lazyrich.study.recipe import Outcome, Recipe
+from lazyrich.study.result import Result
+from lazyrich.study.results import results
+from lazyrich.study.samples import DataSet, LossName, Samples, targets
+from lazyrich.study.store import Store
+from lazyrich.study.sweep import sweep
+from lazyrich.study.task import accuracy, batches, loss_value
+from lazyrich.study.training import train
 
 __all__ = [
     "NETWORKS",
     "PARAMETRISATIONS",
     "DataSet",
     "LossName",
+    "Outcome",
     "Parametrised",
+    "Recipe",
+    "Result",
     "Samples",
+    "Store",
+    "Study",
+    "accuracy",
+    "batches",
     "cnn",
     "digits",
     "fashion_mnist",
     "fcn",
     "load",
+    "loss_value",
     "mnist",
     "parametrise",
     "resnet18",
+    "results",
+    "sweep",
     "targets",
+    "train",
     "transformer",
     "vgg11",
 ]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
