@@ -6,7 +6,7 @@ from lazyrich.study.networks import NETWORKS, cnn, fcn, resnet18, transformer, v
 from lazyrich.study.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
 from lazyrich.study.recipe import Outcome, Recipe
 from lazyrich.study.result import Result
-from lazyrich.study.results import results
+from lazyrich.study.results import final, results
 from lazyrich.study.samples import DataSet, LossName, Samples, targets
 from lazyrich.study.store import Store
 from lazyrich.study.sweep import sweep
@@ -31,6 +31,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "fcn",
+    "final",
     "load",
     "loss_value",
     "mnist",
