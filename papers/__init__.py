@@ -1,0 +1,1 @@
+"""Papers reproduced claim by claim; see README.md."""

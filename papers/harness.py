@@ -1,0 +1,390 @@
+"""The harness of all reproductions: runs a figure's script, keeps its record, judges its claims.
+
+A script `papers/<paper>/fig<N>.py` begins with its claim and defines two functions:
+
+    measure(bench: Bench) -> Measured     runs studies, returns findings and what the figure shows
+    draw(record: Record) -> Figure        from the record alone
+
+A finding is a number with its interval and n. `expected.json` holds, per figure and finding, the
+claim's number in the README, the range that the claim allows and the reason for that range.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+import lazyrich as lr
+from lazyrich import plot, study
+
+Scale = Literal["smoke", "laptop", "paper"]
+Record = dict[str, Any]
+
+HOME = Path(__file__).resolve().parent
+PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
+MARKS = ("<!-- results -->", "<!-- end of results -->")
+DATA_FOLDER = "LAZYRICH_DATA"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A measured number.
+
+    Attributes:
+        value: the number.
+        n: what it rests on: runs, draws or pairs.
+        low: lower end of its interval; None if the number is exact.
+        high: upper end.
+        sd: standard deviation over the n; None where there is none.
+        of: what the interval is, in words.
+    """
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a script found.
+
+    Attributes:
+        findings: by the names of `expected.json`.
+        shown: plain lists, dicts and numbers that `draw` needs.
+    """
+
+    findings: Mapping[str, Finding]
+    shown: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where and at which size a script works.
+
+    Attributes:
+        paper: name of its folder.
+        figure: name of the script.
+        scale: "smoke", "laptop" or "paper".
+        out: folder of `runs/`, `records/` and `figures/`.
+        workers: processes; None for the default of `lazyrich.study.sweep`, and for this process at
+            scale "smoke".
+        log: the studies that were run, for the record.
+    """
+
+    paper: str
+    figure: str
+    scale: Scale
+    out: Path
+    workers: int | None = None
+    log: dict[str, Any] = field(default_factory=dict)
+
+    def sweep(self, plan: study.Study) -> xr.Dataset:
+        """Run a study, or what is left of it, and return its results."""
+        folder = self.out / "runs" / self.scale / self.figure / plan.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shown = sys.stderr.isatty()
+        if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
+            with ThreadPoolExecutor(1) as here:
+                study.sweep(plan, folder, executor=here, progress=shown)
+        else:
+            study.sweep(plan, folder, workers=self.workers, progress=shown)
+        with study.Store.read_only(folder) as store:
+            statuses = dict(store.statuses())
+        found = study.results(folder)
+        if statuses.get("failed"):
+            sentence = found.sentence.values[found.status.values == "failed"][0]
+            raise lr.LazyRichError(
+                f"{statuses['failed']} points of the study {plan.name!r} failed: {sentence}"
+            )
+        self.log[plan.name] = {
+            "points": len(plan),
+            "statuses": statuses,
+            "seeds": list(plan.seeds),
+            "description": json.loads(plan.to_json()),
+            "seconds": float(found.seconds.sum()),
+        }
+        return found
+
+    def record(self, figure: str) -> Record:
+        """The record of another figure at the same scale."""
+        return read(self.paper, figure, self.scale, self.out)
+
+
+def mean(values: Iterable[float]) -> Finding:
+    """The mean with its t interval."""
+    x = np.asarray(list(values), float)
+    sd = float(x.std(ddof=1)) if x.size > 1 else math.nan
+    half = float(stats.t.ppf((1 + LEVEL) / 2, x.size - 1)) * sd / x.size**0.5
+    value = float(x.mean())
+    of = "95 % interval of the mean"
+    return Finding(value=value, n=x.size, low=value - half, high=value + half, sd=sd, of=of)
+
+
+def slope(values: xr.DataArray, dim: str) -> Finding:
+    """The exponent of `values ∝ dim^exponent`, with a constant of its own for every repeat.
+
+    Least squares on logarithms within the repeats, which are the places along all other dims.
+    """
+    logs = np.log(values.transpose(..., dim).values.reshape(-1, values.sizes[dim]))
+    x = np.log(np.asarray(values[dim].values, float))
+    x, y = x - x.mean(), logs - logs.mean(1, keepdims=True)
+    exponent = float((y @ x).sum() / (len(y) * x @ x))
+    freedom = y.size - len(y) - 1
+    error = float(np.sqrt(((y - exponent * x) ** 2).sum() / freedom / (len(y) * x @ x)))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    of = "95 % interval of the least-squares slope on logarithms, within repeats"
+    return Finding(value=exponent, n=y.size, low=exponent - half, high=exponent + half, of=of)
+
+
+def rank_correlation(x: Iterable[float], y: Iterable[float]) -> tuple[Finding, float]:
+    """Spearman's correlation with Fieller's interval, and its two-sided p-value."""
+    a, b = (np.asarray(list(part), float) for part in (x, y))
+    found = stats.spearmanr(a, b)
+    r = float(found.statistic)
+    with np.errstate(divide="ignore"):
+        low, high = (
+            float(np.tanh(np.arctanh(r) + side * 1.96 * np.sqrt(1.06 / (a.size - 3))))
+            for side in (-1, 1)
+        )
+    of = "95 % interval of Spearman's rank correlation (Fieller)"
+    return Finding(value=r, n=a.size, low=low, high=high, of=of), float(found.pvalue)
+
+
+def reproduce(
+    target: str,
+    *,
+    scale: Scale,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    only_plot: bool = False,
+) -> list[Record]:
+    """Run or redraw one figure (`paper/figN`) or all of a paper (`paper`).
+
+    Args:
+        target: what to reproduce.
+        scale: of the runs.
+        out: folder of records and figures; None for the paper's own.
+        data_dir: folder of the data sets; None for the environment's LAZYRICH_DATA.
+        workers: processes.
+        only_plot: draw again from the records, run nothing.
+
+    Returns:
+        The records.
+
+    Raises:
+        InputError: there is no such paper or figure, or no record of it.
+    """
+    paper, _, figure = target.partition("/")
+    names = figures(paper)
+    if figure and figure not in names:
+        raise lr.InputError(f"{paper!r} has the figures {', '.join(names)}, got {figure!r}.")
+    place = HOME / paper if out is None else Path(out)
+    _announce(data_dir)
+    records = []
+    for name in [figure] if figure else names:
+        bench = Bench(paper=paper, figure=name, scale=scale, out=place, workers=workers)
+        records.append(read(paper, name, scale, place) if only_plot else _run(bench))
+        _draw(records[-1], place)
+    if out is None:
+        _refresh_readme(paper)
+    return records
+
+
+def papers() -> list[str]:
+    """The papers that are there."""
+    return sorted(part.parent.name for part in HOME.glob("*/expected.json"))
+
+
+def figures(paper: str) -> list[str]:
+    """The scripts of a paper, in order."""
+    if paper not in papers():
+        raise lr.InputError(f"the papers are {', '.join(papers())}, got {paper!r}.")
+    return sorted(part.stem for part in (HOME / paper).glob("fig*.py"))
+
+
+def expected(paper: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """What each figure should find: figure → finding → claim, range, reason."""
+    return json.loads((HOME / paper / "expected.json").read_text())
+
+
+def read(paper: str, figure: str, scale: str, out: Path | None = None) -> Record:
+    """A record from its file."""
+    path = (out or HOME / paper) / "records" / scale / f"{figure}.json"
+    if not path.is_file():
+        raise lr.InputError(
+            f"there is no record of {paper}/{figure} at scale {scale!r}. "
+            f"Run `lazyrich reproduce {paper}/{figure} --scale {scale}` first."
+        )
+    return json.loads(path.read_text())
+
+
+def judge(record: Record) -> list[dict[str, Any]]:
+    """Every expectation of a figure beside what was found.
+
+    A claim is reproduced if the whole interval lies in the range that it allows, not reproduced if
+    all of it lies outside, and undecided in between. A smoke run judges nothing.
+    """
+    rows = []
+    for name, entry in expected(record["paper"])[record["figure"]].items():
+        found = record["findings"][name]
+        low = entry.get("low", -math.inf)
+        high = entry.get("high", math.inf)
+        ends = [found["value"] if found[end] is None else found[end] for end in ("low", "high")]
+        if record["scale"] == "smoke":
+            verdict = "not judged"
+        elif any(end is None or not math.isfinite(end) for end in ends):
+            verdict = "not measured"
+        elif low <= ends[0] and ends[1] <= high:
+            verdict = "reproduced"
+        elif ends[1] < low or high < ends[0]:
+            verdict = "not reproduced"
+        else:
+            verdict = "undecided"
+        rows.append({"finding": name, **entry, "found": found, "verdict": verdict})
+    return rows
+
+
+def table(paper: str, scale: str = "laptop", out: Path | None = None) -> str:
+    """The results of a paper as Markdown, from its records."""
+    lines = ["| claim | script | finding | expected | found | n | verdict |", "|" + "---|" * 7]
+    for figure in figures(paper):
+        path = (out or HOME / paper) / "records" / scale / f"{figure}.json"
+        for row in judge(json.loads(path.read_text())) if path.is_file() else []:
+            found = row["found"]
+            cells = (
+                *(row["claim"], figure, row["says"], _range(row)),
+                *(_number(found), str(found["n"]), row["verdict"]),
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _run(bench: Bench) -> Record:
+    module = _script(bench.paper, bench.figure)
+    start = time.perf_counter()
+    measured: Measured = module.measure(bench)
+    wanted, given = set(expected(bench.paper)[bench.figure]), set(measured.findings)
+    if wanted - given:
+        raise RuntimeError(f"{bench.figure} did not measure {sorted(wanted - given)}")
+    record = {
+        "paper": bench.paper,
+        "figure": bench.figure,
+        "scale": bench.scale,
+        "claim": claim(module.__doc__),
+        "command": f"lazyrich reproduce {bench.paper}/{bench.figure} --scale {bench.scale}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {
+            "this_command": time.perf_counter() - start,
+            "all_runs": sum(part["seconds"] for part in bench.log.values()),
+        },
+        "machine": {
+            "python": platform.python_version(),
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+        },
+        "versions": {name: version(name) for name in PACKAGES},
+        "sources": {
+            part.name: sha256(part.read_bytes()).hexdigest()
+            for part in sorted(Path(str(module.__file__)).parent.glob("*.py"))
+        },
+        "studies": bench.log,
+        "findings": {name: vars(found) for name, found in measured.findings.items()},
+        "shown": measured.shown,
+    }
+    path = bench.out / "records" / bench.scale / f"{bench.figure}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(_flat(text) + "\n")
+    return json.loads(text)
+
+
+def _draw(record: Record, out: Path) -> Path:
+    folder = out / "figures" / record["scale"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with plot.style():
+        made = _script(record["paper"], record["figure"]).draw(record)
+        return plot.save(made, folder / f"{record['figure']}.png")
+
+
+def claim(docstring: str | None) -> str:
+    """The first paragraph of a script: its claim."""
+    return " ".join((docstring or "").strip().partition("\n\n")[0].split())
+
+
+def _script(paper: str, figure: str) -> Any:  # noqa: ANN401 - a module
+    return importlib.import_module(f"{HOME.name}.{paper}.{figure}")
+
+
+def _announce(data_dir: Path | None) -> None:
+    """Let worker processes find the papers and the data."""
+    root = str(HOME.parent)
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if root not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, known)])
+    if data_dir is not None:
+        os.environ[DATA_FOLDER] = str(Path(data_dir).resolve())
+
+
+def _refresh_readme(paper: str) -> None:
+    """Put the results of the laptop scale into the README."""
+    path = HOME / paper / "README.md"
+    before, rest = path.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    path.write_text(f"{before}{MARKS[0]}\n{table(paper)}\n{MARKS[1]}{after}")
+
+
+def _range(entry: Mapping[str, Any]) -> str:
+    low, high = entry.get("low"), entry.get("high")
+    if low is None or high is None:
+        return f"≤ {high:g}" if low is None else f"≥ {low:g}"
+    return f"{low:g} … {high:g}" if low != high else f"{low:g}"
+
+
+def _number(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "–"
+    text = f"{found['value']:.3g}"
+    if found["low"] is None or found["low"] == found["high"]:
+        return text
+    return f"{text} ({found['low']:.3g} … {found['high']:.3g})"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    return value
+
+
+def _flat(text: str) -> str:
+    """Lists of numbers on one line."""
+    return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda part: " ".join(part[0].split()), text)

@@ -1,0 +1,145 @@
+"""The six parametrisations of the CIFAR-10 experiment fall into the phases that the paper names.
+
+Three learn features however wide the network is (mean-field, Kaiming+, Xavier+) and three end in
+the kernel phase (NTK, Kaiming, Xavier), although in pairs they are the same network at width 100.
+The exponents of the width say so exactly; the exact solution of random networks says so in
+numbers: the final alignment ζ of the three stays, that of the others falls as a power of the width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich import plot
+from papers.harness import Bench, Finding, Measured, Record, slope
+
+PAPER = {
+    "ntk": "kernel",
+    "mean_field": "feature",
+    "kaiming": "kernel",
+    "kaiming_plus": "feature",
+    "xavier": "kernel",
+    "xavier_plus": "feature",
+}
+DATA = lr.LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+TABLE = [1e2, 1e4, 1e6, 1e8]
+LADDER = np.geomspace(1e2, 1e8, 13).round()
+WIDE = 1e6  # from here on the powers of the width are read off
+DRAWS = {"smoke": 100, "laptop": 10_000, "paper": 100_000}
+GRID = {"smoke": 24, "laptop": 201, "paper": 401}
+DIAGRAM_WIDTH = 10_000
+
+
+def measure(bench: Bench) -> Measured:
+    """Phases from exponents, medians from draws, powers of the width from medians."""
+    findings: dict[str, Finding] = {}
+    agree, alignment, change = 0, {}, {}
+    for name, phase in PAPER.items():
+        law = lr.PRESETS[name]
+        agree += str(law.phase) == phase
+        order = lr.order_parameters(
+            law.sample(LADDER, draws=DRAWS[bench.scale], rng=0), law.network(LADDER), DATA
+        )
+        size = abs(order.alignment)
+        alignment[name] = size.median("draw").values
+        change[name] = order.ntk_change.median("draw").values
+        for width in TABLE:
+            findings[f"{name}: final alignment at d = {width:.0e}"] = _median(
+                size.sel(width=width, method="nearest").values
+            )
+        wide = xr.DataArray(alignment[name], dims="width", coords={"width": LADDER})
+        findings[f"{name}: power of the final alignment"] = slope(
+            wide.sel(width=slice(WIDE / 1.01, None)), "width"
+        )
+    findings["parametrisations in the paper's phase"] = Finding(value=agree, n=len(PAPER))
+    return Measured(findings=findings, shown=_shown(bench.scale, alignment, change))
+
+
+def _median(values: np.ndarray) -> Finding:
+    """A median with its distribution-free interval from order statistics."""
+    x = np.sort(values)
+    half = 1.96 * x.size**0.5 / 2
+    low, high = (x[int(np.clip(x.size / 2 + s * half, 0, x.size - 1))] for s in (-1, 1))
+    return Finding(
+        value=float(np.median(x)),
+        n=x.size,
+        low=float(low),
+        high=float(high),
+        of="95 % interval of the median over draws",
+    )
+
+
+def _shown(
+    scale: str, alignment: dict[str, np.ndarray], change: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    points = {}
+    for name in PAPER:
+        law = lr.PRESETS[name]
+        largest = max(law.init_var_u.exponent, law.init_var_w.exponent)
+        points[name] = (float(law.output_scale.exponent), float(largest))
+    return {
+        "grid": GRID[scale],
+        "widths": LADDER,
+        "alignment": alignment,
+        "ntk_change": change,
+        "points": points,
+    }
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """The diagram of exponents with the six in it, one of parameters, and the two ladders."""
+    shown = record["shown"]
+    made = plot.figure(2, 2, width=4.8, height=3.6)
+    exponents, parameters, ladder, kernel = made.axes
+    _draw_exponents(exponents, shown)
+    scales = np.geomspace(1e-4, 10, shown["grid"])
+    diagram = lr.parameter_diagram(
+        ("output_scale", scales),
+        ("init_std", np.geomspace(1e-3, 1, shown["grid"])),
+        width=DIAGRAM_WIDTH,
+    )
+    plot.phase_diagram(diagram, ax=parameters)
+    parameters.set_title(f"phases of typical networks of width {DIAGRAM_WIDTH}")
+    for i, (name, values) in enumerate(shown["alignment"].items()):
+        dashes = "-" if PAPER[name] == "feature" else "--"
+        style = {"color": f"C{i // 2}", "ls": dashes, "label": name.replace("_", " ")}
+        style["lw"] = 3.0 if i < 2 else 1.5  # the first pair stays visible below the others
+        ladder.plot(shown["widths"], values, **style)
+        kernel.plot(shown["widths"], shown["ntk_change"][name], **style)
+    for ax, label in ((ladder, "final alignment |ζ|"), (kernel, "change of the kernel ΔΘ/Θ")):
+        ax.set(xscale="log", yscale="log", xlabel="width d", ylabel=label)
+        ax.set_title("medians over draws of the exact solution")
+    ladder.legend(ncols=2)
+    return made
+
+
+def _draw_exponents(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401
+    """The sign of b − k depends on the output scale and the larger of the two variances alone."""
+    grid = shown["grid"]
+    diagram = lr.exponent_diagram(
+        ("output_scale", np.linspace(-2.03, 1.51, grid)),
+        ("init_var", np.linspace(-1.97, 1.02, grid)),
+    )
+    plot.phase_diagram(diagram, ax=ax)
+    taken: dict[tuple[float, float], list[str]] = {}
+    for name, place in shown["points"].items():
+        taken.setdefault(tuple(place), []).append(name.replace("_", " "))
+    for (a, s), names in taken.items():
+        ax.plot(a, s, "o", ms=6, color="black", mfc="white", clip_on=False)
+        on_boundary = PAPER[names[0].replace(" ", "_")] == "feature"
+        ax.annotate(
+            ",\n".join(names),
+            (a, s),
+            xytext=(-4 if on_boundary else 0, -6),
+            textcoords="offset points",
+            ha="right" if on_boundary else "center",
+            va="top",
+            fontsize="small",
+        )
+    ax.set_xlabel("exponent of the output scale γ")
+    ax.set_ylabel("larger exponent of the two variances")
+    ax.set_title("the six parametrisations in the plane of exponents")

@@ -1,0 +1,157 @@
+"""A larger initial scale makes a four-layer ReLU network on MNIST learn its features less.
+
+Every layer starts from Kaiming's weights times σ, and the learning rate is chosen for each σ so
+that training accuracy passes 95 % within 1,000 steps. The change of the tangent kernel falls as σ
+grows, and so do the alignment of the layers with their inputs and the growth of their weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lazyrich import plot, study
+from papers.harness import Bench, Finding, Measured, Record, rank_correlation
+from papers.xu2025three.images import Images
+
+TUNING_SEED = 1000  # of no run that is reported
+FITTED = 0.95
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "base": {"data": "digits", "samples": 400, "test_samples": 100, "width": 24, "steps": 40},
+        "sigmas": [0.5, 1.0, 2.0],
+        "lrs": [0.003, 0.1],
+        "seeds": [0, 1],
+    },
+    "laptop": {
+        "base": {
+            **{"data": "mnist", "samples": 2000, "test_samples": 1000, "width": 128},
+            "steps": 1000,
+        },
+        "sigmas": [0.25, 0.5, 1.0, 2.0, 4.0],
+        "lrs": [float(f"{rate:.3g}") for rate in np.geomspace(1e-5, 10**0.5, 12)],
+        "seeds": [0, 1, 2],
+    },
+    "paper": {
+        "base": {
+            **{"data": "mnist", "samples": 60_000, "test_samples": 10_000, "width": 1000},
+            "steps": 1000,
+        },
+        "sigmas": [0.25, 0.5, 1.0, 2.0, 4.0],
+        "lrs": [float(f"{rate:.3g}") for rate in np.geomspace(1e-6, 10, 15)],
+        "seeds": list(range(5)),
+    },
+}
+SHARES = ("alignment_share", "rescaling_share", "gain_share")
+
+
+def measure(bench: Bench) -> Measured:
+    """Choose the learning rates on a seed of their own, then train and decompose."""
+    size = SIZES[bench.scale]
+    base = {**size["base"], "depth": 3, "parametrisation": "kaiming_normal"}
+    tuned = bench.sweep(
+        study.Study(
+            name="learning-rates",
+            experiment=Images,
+            base={**base, "test_samples": 10},
+            axes={"sigma": size["sigmas"], "lr": size["lrs"]},
+            seeds=[TUNING_SEED],
+        )
+    )
+    rates = _chosen(tuned)
+    found = bench.sweep(
+        study.Study(
+            name="scales",
+            experiment=Images,
+            base={**base, "evaluations": 10, "measurements": 12},
+            axes={
+                "scale": [
+                    {"label": sigma, "sigma": sigma, "lr": rate} for sigma, rate in rates.items()
+                ]
+            },
+            seeds=size["seeds"],
+        )
+    )
+    last = study.final(found).transpose("scale", "seed", ...)
+    sigma = np.repeat(last.scale.values, last.sizes["seed"])
+    whole = last[list(SHARES)].to_dataarray().sum(["variable", "layer"])
+    turned = last.layer_alignment - found.layer_alignment.isel(time=0)
+    findings = {
+        "smallest training accuracy": Finding(
+            value=float(last.train_accuracy.min()), n=last.train_accuracy.size
+        ),
+        "largest error of the sum of all shares": Finding(
+            value=float(abs(whole - last.log_output).max()), n=whole.size
+        ),
+    }
+    for name, values in {
+        "change of the kernel": last.ntk_change,
+        "alignment of the layers": turned.mean("layer"),
+        "growth of the weights": last.rescaling_share.mean("layer"),
+        "test accuracy": last.test_accuracy,
+    }.items():
+        values = values.transpose("scale", "seed").values.ravel()
+        finding, p = rank_correlation(sigma, values)
+        findings[f"rank correlation of σ and {name}"] = finding
+        findings[f"p-value of σ and {name}"] = Finding(value=p, n=finding.n)
+    return Measured(findings=findings, shown=_shown(last, turned, rates))
+
+
+def _chosen(tuned: xr.Dataset) -> dict[float, float]:
+    """The learning rate of the lowest final training loss among the runs that did not diverge."""
+    loss = tuned.train_loss.isel(seed=0).where(tuned.status.isel(seed=0) != "diverged", np.inf)
+    best = loss.fillna(np.inf).argmin("lr").transpose("sigma").values
+    return {float(s): float(tuned.lr[i]) for s, i in zip(tuned.sigma.values, best, strict=True)}
+
+
+def _shown(last: xr.Dataset, turned: xr.DataArray, rates: dict[float, float]) -> dict[str, Any]:
+    order = ("scale", "seed", "layer")
+    return {
+        "sigma": last.scale.values,
+        "lr": rates,
+        "layers": last.layer.values,
+        **{name: last[name].transpose(*order).values for name in SHARES},
+        "alignment_change": turned.transpose(*order).values,
+        "weight_movement": last.weight_movement.transpose(*order).values,
+        **{
+            name: last[name].transpose("scale", "seed").values
+            for name in ("ntk_change", "richness", "predicted_ntk_change", "log_output")
+        },
+        "train_accuracy": last.train_accuracy.transpose("scale", "seed").values,
+        "test_accuracy": last.test_accuracy.transpose("scale", "seed").values,
+    }
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """Shares of every layer against σ, and the change of the kernel."""
+    shown = record["shown"]
+    made = plot.figure(1, 4, width=3.3, height=3.0)
+    sigma = np.array(shown["sigma"], float)
+    panels = (
+        ("alignment_change", "change of a layer's alignment A"),
+        ("alignment_share", "alignment  Δ ln A"),
+        ("rescaling_share", "rescaling  Δ ln ‖W‖"),
+    )
+    for ax, (name, label) in zip(made.axes, panels, strict=False):
+        values = np.array(shown[name], float)
+        for i, layer in enumerate(shown["layers"]):
+            _with_spread(ax, sigma, values[..., i], f"C{i}", layer.removeprefix("network."))
+        ax.axhline(0, color="black", lw=0.5)
+        ax.set(xscale="log", xlabel="initial scale σ", title=label)
+    made.axes[0].legend()
+    kernel = made.axes[3]
+    _with_spread(kernel, sigma, np.array(shown["ntk_change"], float), "C0", "measured")
+    _with_spread(
+        kernel, sigma, np.array(shown["predicted_ntk_change"], float), "C1", "forecast: one step"
+    )
+    kernel.set(xscale="log", yscale="log", xlabel="initial scale σ", title="change of the kernel")
+    kernel.legend()
+    return made
+
+
+def _with_spread(ax: Any, x: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:  # noqa: ANN401
+    """The mean over seeds, and every seed as a point."""
+    ax.plot(x, values.mean(-1), color=colour, label=label)
+    ax.plot(x, values, ".", ms=4, color=colour)

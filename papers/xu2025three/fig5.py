@@ -1,0 +1,109 @@
+"""A larger initial scale makes ResNet-18 on CIFAR-10 perform worse.
+
+All weights start from their usual values times σ; everything else is the usual public recipe (SGD
+0.1, momentum 0.9, weight decay 5e-4, cosine schedule, crops and flips, batches of 128). The best
+training accuracy and the best test accuracy both fall as σ grows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lazyrich import plot, study
+from papers.harness import Bench, Finding, Measured, Record, mean, rank_correlation
+from papers.xu2025three.images import Images
+
+RECIPE = {
+    **{"network": "resnet18", "parametrisation": "default", "lr": 0.1, "momentum": 0.9},
+    **{"weight_decay": 5e-4, "cosine": True, "augment": True, "batch_size": 128},
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "base": {
+            **{"data": "digits", "samples": 64, "test_samples": 50, "width": 1, "steps": 3},
+            **{"batch_size": 32, "evaluations": 1, "measurements": 1},
+        },
+        "sigmas": [0.5, 2.0],
+        "seeds": [0, 1],
+    },
+    "laptop": {
+        "base": {
+            **{"data": "cifar10", "samples": 1500, "test_samples": 1000, "width": 8, "steps": 110},
+            **{"evaluations": 5, "measurements": 1},
+        },
+        "sigmas": [0.5, 1.0, 2.0, 4.0, 8.0],
+        "seeds": [0, 1, 2],
+    },
+    "paper": {
+        "base": {
+            **{"data": "cifar10", "samples": 50_000, "test_samples": 10_000, "width": 64},
+            **{"steps": 78_000, "evaluations": 200, "measurements": 12},
+        },
+        "sigmas": [0.25, 0.5, 1.0, 2.0, 4.0, 8.0],
+        "seeds": [0, 1, 2],
+    },
+}
+PARTS = {"training": "train_accuracy", "test": "test_accuracy"}
+
+
+def measure(bench: Bench) -> Measured:
+    """Train at every σ; rank correlations with their p-values, and the ends against each other."""
+    size = SIZES[bench.scale]
+    found = bench.sweep(
+        study.Study(
+            name="scales",
+            experiment=Images,
+            base=RECIPE | size["base"],
+            axes={"sigma": size["sigmas"]},
+            seeds=size["seeds"],
+        )
+    )
+    last = study.final(found).transpose("sigma", "seed", ...)
+    sigma = np.repeat(last.sigma.values, last.sizes["seed"])
+    findings: dict[str, Finding] = {}
+    for part, name in PARTS.items():
+        values = last[name].transpose("sigma", "seed")
+        finding, p = rank_correlation(sigma, values.values.ravel())
+        findings[f"rank correlation of σ and best {part} accuracy"] = finding
+        findings[f"p-value of σ and best {part} accuracy"] = Finding(value=p, n=finding.n)
+        findings[f"best {part} accuracy, smallest σ less largest"] = mean(
+            (values.isel(sigma=0) - values.isel(sigma=-1)).values
+        )
+    return Measured(findings=findings, shown=_shown(found, last))
+
+
+def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
+    runs, layers = ("sigma", "seed"), ("sigma", "seed", "layer")
+    turned = last.layer_alignment - found.layer_alignment.isel(time=0)
+    return {
+        "sigma": last.sigma.values,
+        **{name: last[name].transpose(*runs).values for name in PARTS.values()},
+        **{
+            name: last[name].transpose(*runs).values
+            for name in ("ntk_change", "richness", "predicted_ntk_change", "train_loss")
+        },
+        "layers": last.layer.values,
+        "alignment_change": turned.transpose(*layers).values,
+        "rescaling_share": last.rescaling_share.transpose(*layers).values,
+        "alignment_share": last.alignment_share.transpose(*layers).values,
+        "weight_movement": last.weight_movement.transpose(*layers).values,
+    }
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """Best accuracies against σ, every run a point."""
+    shown = record["shown"]
+    made = plot.figure(1, 2, width=3.6, height=3.0)
+    sigma = np.array(shown["sigma"], float)
+    for ax, (part, name) in zip(made.axes, PARTS.items(), strict=True):
+        values = 100 * np.array(shown[name], float)
+        ax.plot(sigma, values.mean(-1), color="C0", label="mean over seeds")
+        ax.plot(sigma, values, "o", ms=4, mfc="white", color="C0")
+        found = record["findings"][f"rank correlation of σ and best {part} accuracy"]
+        p = record["findings"][f"p-value of σ and best {part} accuracy"]["value"]
+        ax.set_title(f"best {part} accuracy: r = {found['value']:.2f}, p = {p:.1g}")
+        ax.set(xscale="log", xlabel="initial scale σ", ylabel="%")
+    return made

@@ -1,0 +1,113 @@
+"""Feature-learning parametrisations hold their accuracy as the width grows, the others fall behind.
+
+A two-layer ReLU network learns CIFAR-10 (cross-entropy, plain SGD, batches of 128) in the six
+parametrisations of figure 2. In pairs they are the same network at width 100. As the width grows,
+mean-field, Kaiming+ and Xavier+ keep or raise their best training and test accuracies; NTK,
+Kaiming and Xavier end below their partners.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lazyrich import plot, study
+from papers.harness import Bench, Finding, Measured, Record, mean
+from papers.xu2025three.images import Images
+
+PAIRS = {"mean_field": "ntk", "kaiming_plus": "kaiming", "xavier_plus": "xavier"}
+PRESETS = [name for pair in PAIRS.items() for name in pair]
+PARTS = {"training": "train_accuracy", "test": "test_accuracy"}
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "base": {
+            **{"data": "digits", "samples": 300, "test_samples": 100, "steps": 20},
+            **{"batch_size": 50, "evaluations": 2, "measurements": 1},
+        },
+        "widths": [100, 300],
+        "seeds": [0, 1],
+    },
+    "laptop": {
+        "base": {
+            **{"data": "cifar10", "samples": 1000, "test_samples": 1000, "steps": 160},
+            **{"evaluations": 6, "measurements": 1},
+        },
+        "widths": [100, 316, 1000, 3162],
+        "seeds": [0, 1, 2],
+    },
+    "paper": {
+        "base": {
+            **{"data": "cifar10", "samples": 50_000, "test_samples": 10_000, "steps": 39_000},
+            **{"evaluations": 100, "measurements": 12},
+        },
+        "widths": [100, 300, 1000, 3000, 10_000],
+        "seeds": [0, 1, 2],
+    },
+}
+
+
+def measure(bench: Bench) -> Measured:
+    """Train the six at every width; changes with the width and distances inside pairs, by seed."""
+    size = SIZES[bench.scale]
+    found = bench.sweep(
+        study.Study(
+            name="widths",
+            experiment=Images,
+            base=size["base"],
+            axes={"parametrisation": PRESETS, "width": size["widths"]},
+            seeds=size["seeds"],
+        )
+    )
+    last = study.final(found)
+    findings: dict[str, Finding] = {}
+    for part, name in PARTS.items():
+        values = last[name].transpose("parametrisation", "width", "seed")
+        for feature, kernel in PAIRS.items():
+            rich = values.sel(parametrisation=feature, drop=True)
+            ahead = rich - values.sel(parametrisation=kernel, drop=True)
+            findings[f"{feature}: {part} accuracy, widest less narrowest"] = mean(
+                (rich.isel(width=-1, drop=True) - rich.isel(width=0, drop=True)).values
+            )
+            findings[f"{feature} less {kernel}: {part} accuracy at the largest width"] = mean(
+                ahead.isel(width=-1).values
+            )
+            findings[f"{feature} less {kernel}: {part} accuracy at width 100"] = Finding(
+                value=float(abs(ahead.isel(width=0)).max()), n=ahead.sizes["seed"]
+            )
+    order = ("parametrisation", "width", "seed")
+    shown = {
+        "parametrisations": PRESETS,
+        "widths": last.width.values,
+        **{
+            name: last[name].sel(parametrisation=PRESETS).transpose(*order).values
+            for name in (*PARTS.values(), "ntk_change", "richness", "predicted_ntk_change")
+        },
+    }
+    return Measured(findings=findings, shown=shown)
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """Best accuracies and the change of the kernel against the width."""
+    shown = record["shown"]
+    made = plot.figure(1, 3, width=3.8, height=3.2)
+    widths = shown["widths"]
+    panels = (("train_accuracy", 100), ("test_accuracy", 100), ("ntk_change", 1))
+    for ax, (name, factor) in zip(made.axes, panels, strict=True):
+        values = factor * np.array(shown[name], float)
+        for i, preset in enumerate(shown["parametrisations"]):
+            ax.errorbar(
+                widths,
+                values[i].mean(-1),
+                values[i].std(-1, ddof=1),
+                color=f"C{i // 2}",
+                ls="-" if preset in PAIRS else "--",
+                capsize=2,
+                label=preset.replace("_", " "),
+            )
+        ax.set(xscale="log", xlabel="width d")
+    made.axes[0].set_title("best training accuracy, %")
+    made.axes[1].set_title("best test accuracy, %")
+    made.axes[2].set(yscale="log", title="change of the kernel ΔΘ/Θ")
+    made.axes[0].legend(fontsize="x-small", ncols=2)
+    return made

@@ -1,0 +1,172 @@
+"""The run behind figure 3: how the two layers of a network turn and grow while it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+import lazyrich as lr
+from lazyrich import study
+
+Task = Literal["regression", "classification"]
+
+SAMPLES, FLIPPED = 40, 0.1
+RECORDS = 60
+SPEED = {"regression": 0.1, "classification": 0.4}  # the losses' curvatures are 2 and ≤ 1/2
+ACTIVATIONS = {"linear": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a network of width d starts.
+
+    Attributes:
+        size: ‖u‖‖w‖ of each output, which is also the size of the initial kernel's half trace.
+        alignment: cosine between the layers, None for independent Gaussian layers.
+    """
+
+    size: float
+    alignment: float | None = None
+
+
+STARTS = {
+    "small": Start(0.01),
+    "medium": Start(1.0),
+    "large": Start(100.0),
+    "aligned": Start(0.1, 1.0),
+    "overshooting": Start(10.0, 0.9),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoLayers:
+    """A network f(x) = u·φ(w x) of a given width and start on inputs on a line.
+
+    Regression learns y = x. Classification learns the sign of x with a tenth of the labels flipped,
+    by cross-entropy over two outputs, so that the best output is finite. Full-batch gradient
+    descent, with a step in terms of the larger of the kernel at the start and at the end.
+
+    Attributes:
+        task: which.
+        activation: φ.
+        start: a key of `STARTS`, or "ntk": Gaussian weights of variance 1 and output scale 1/√d.
+        width: d.
+        steps: of gradient descent.
+        seed: of weights and data.
+    """
+
+    task: Task
+    activation: Literal["linear", "relu", "tanh"]
+    start: str
+    width: int
+    steps: int = 600
+    seed: int
+
+    def run(self) -> study.Result:
+        """Forecast, train, and follow ζ and the norms of both layers."""
+        rng = np.random.default_rng(
+            [self.seed, self.width, list(ACTIVATIONS).index(self.activation)]
+        )
+        x, y = _data(self.task, rng)
+        outputs = 1 if self.task == "regression" else 2
+        u, w, scale = _weights(self.start, self.width, outputs, rng)
+        model = _Scaled(u, w, ACTIVATIONS[self.activation](), scale)
+        loss = "mse" if self.task == "regression" else "cross_entropy"
+        kernel = scale**2 * (float((u**2).sum()) / outputs + float((w**2).sum()))
+        rate = SPEED[self.task] / max(kernel, 4 * scale)
+        probe = lr.Probe(
+            model,
+            (x, y),
+            loss=loss,
+            observables=("ntk_change", "loss"),
+            samples=SAMPLES,
+            lrs={"": 1.0},
+        )
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        rho = lr.richness(model, (x, y), loss, optimizer=optimizer, probes=4)
+        probe.measure(0)
+        due = set(np.unique(np.linspace(0, self.steps, RECORDS + 1).astype(int)).tolist())
+        rows, at = [], []
+        for step in range(self.steps + 1):
+            if step in due:
+                rows.append(_layers(model))
+                at.append(step)
+            optimizer.zero_grad()
+            value = study.loss_value(loss, model(x), y)
+            value.backward()
+            if step < self.steps:
+                optimizer.step()
+        probe.measure(self.steps)
+        curves = dict(zip(("alignment", "uu", "ww"), np.array(rows).T, strict=True))
+        found = lr.mechanisms(
+            xr.Dataset({k: ("step", v) for k, v in curves.items()}, coords={"step": at})
+        )
+        last = probe.history.isel(step=-1)
+        data = xr.Dataset(
+            {
+                **{name: ("time", values) for name, values in curves.items()},
+                "step": ("time", at),
+                "change": ("mechanism", found.change.values),
+                "from": ("mechanism", found.start.values),
+                "until": ("mechanism", found.stop.values),
+                "richness": rho,
+                "ntk_change": float(last.ntk_change),
+                "first_loss": float(probe.history.loss[0]),
+                "last_loss": float(value.detach()),
+            },
+            coords={"mechanism": found.mechanism.values.astype(str)},
+        )
+        return study.Result(status="finished", sentence="trained to the end", data=data)
+
+
+class _Scaled(nn.Module):
+    """γ U φ(w x), the weights given."""
+
+    def __init__(self, u: Tensor, w: Tensor, activation: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(1, len(w), bias=False, dtype=torch.float64)
+        self.second = nn.Linear(len(w), len(u), bias=False, dtype=torch.float64)
+        self.first.weight.data, self.second.weight.data = w[:, None].clone(), u.clone()
+        self.activation, self.scale = activation, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.second(self.activation(self.first(x)))
+
+
+def _layers(model: _Scaled) -> tuple[float, float, float]:
+    """ζ = ‖Uw‖/(‖U‖‖w‖), signed for one output, and the squared norms of both layers."""
+    u, w = model.second.weight.detach(), model.first.weight.detach()[:, 0]
+    product = u @ w
+    size = float(product[0]) if len(u) == 1 else float(product.norm())
+    return size / float(u.norm() * w.norm()), float(u.norm() ** 2), float(w.norm() ** 2)
+
+
+def _data(task: Task, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    x = rng.normal(size=SAMPLES)
+    x /= np.sqrt(np.mean(x**2))
+    inputs = torch.from_numpy(x)[:, None]
+    if task == "regression":
+        return inputs, inputs.clone()
+    flipped = rng.permutation(SAMPLES) < FLIPPED * SAMPLES
+    return inputs, torch.from_numpy((x > 0) ^ flipped).long()
+
+
+def _weights(
+    name: str, d: int, outputs: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, float]:
+    """U (outputs, d), w (d,) and the output scale."""
+    u, w = rng.normal(size=(outputs, d)), rng.normal(size=d)
+    if name == "ntk":
+        return torch.from_numpy(u), torch.from_numpy(w), d**-0.5
+    start = STARTS[name]
+    if start.alignment is not None:
+        signs = np.array([[1.0]]) if outputs == 1 else np.array([[-1.0], [1.0]])
+        c = start.alignment
+        u = signs * (c * w + (1 - c**2) ** 0.5 * rng.normal(size=d))
+    size = (start.size / d) ** 0.5
+    return torch.from_numpy(u * size), torch.from_numpy(w * size), 1.0

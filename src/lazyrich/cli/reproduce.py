@@ -1,0 +1,93 @@
+"""`lazyrich reproduce`: run a figure of a paper again, judge its claims, keep the record."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from lazyrich._errors import InputError
+
+HARNESS = "harness.py"
+
+Scale = Literal["smoke", "laptop", "paper"]
+
+
+def reproduce(
+    target: Annotated[
+        str | None, Argument(help="A paper, or one figure of it.", metavar="PAPER[/FIGURE]")
+    ] = None,
+    scale: Annotated[
+        Scale,
+        Option(help="Seconds; minutes on two cores; or the paper's own setting, for a GPU."),
+    ] = "laptop",
+    data_dir: Annotated[
+        Path | None, Option(help="Folder of the data sets, as LAZYRICH_DATA.")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(help="Folder for runs, records and figures; else the paper's own.")
+    ] = None,
+    workers: Annotated[int | None, Option(help="Processes.", min=1)] = None,
+    plot: Annotated[bool, Option("--plot", help="Only redraw from the record.")] = False,
+    papers: Annotated[
+        Path | None, Option(help="The folder `papers`; else here or beside the sources.")
+    ] = None,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run the figures of a paper again and judge its claims; without a target, list the papers.
+
+    What was interrupted goes on where it stopped.
+    """
+    from lazyrich.cli.show import print_json, print_table
+
+    harness = _harness(papers)
+    if target is None:
+        found = {paper: harness.figures(paper) for paper in harness.papers()}
+        if json:
+            print_json(found)
+        else:
+            print_table({"paper": list(found), "figures": [", ".join(f) for f in found.values()]})
+        return
+    records = harness.reproduce(
+        target, scale=scale, out=out, data_dir=data_dir, workers=workers, only_plot=plot
+    )
+    rows = [row for record in records for row in _rows(harness, record)]
+    if json:
+        print_json({"target": target, "scale": scale, "findings": rows})
+    else:
+        print_table({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _rows(harness: Any, record: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ANN401
+    """What was found beside what was expected, one row a finding."""
+    return [
+        {
+            "figure": record["figure"],
+            "claim": row["claim"],
+            "finding": row["finding"],
+            "value": row["found"]["value"],
+            "low": row["found"]["low"],
+            "high": row["found"]["high"],
+            "n": row["found"]["n"],
+            "verdict": row["verdict"],
+        }
+        for row in harness.judge(record)
+    ]
+
+
+def _harness(papers: Path | None) -> Any:  # noqa: ANN401 - the module papers.harness
+    """The harness, from the folder `papers` that is not part of the package."""
+    places = [papers] if papers else [Path("papers"), Path(__file__).parents[3] / "papers"]
+    for place in places:
+        if (place / HARNESS).is_file():
+            root = str(place.resolve().parent)
+            if root not in sys.path:
+                sys.path.insert(0, root)
+            return import_module("papers.harness")
+    raise InputError(
+        f"`--papers` must be a folder with {HARNESS}, got {places[0]}. "
+        "The papers are in the source repository, not in the installed package."
+    )

@@ -1,0 +1,218 @@
+"""Every script runs at smoke scale; records, claims and READMEs fit together."""
+
+import ast
+import json
+import math
+import re
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from papers import harness
+
+from lazyrich import InputError
+from tests.cli.run import answer, refusal
+
+CLAIM = re.compile(r"\*\*(\d+[a-z])\*\*")
+ALL = [(paper, figure) for paper in harness.papers() for figure in harness.figures(paper)]
+MODULES = {"lr": "lazyrich", "study": "lazyrich.study", "plot": "lazyrich.plot"}
+SCRIPTS = sorted(harness.HOME.rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("papers")
+
+
+@pytest.mark.parametrize(("paper", "figure"), ALL)
+def test_script_runs_and_its_figure_comes_from_the_record(paper, figure, out):
+    place = out / paper
+    target = f"{paper}/{figure}"
+    (made,) = harness.reproduce(target, scale="smoke", out=place)
+    assert {row["verdict"] for row in harness.judge(made)} == {"not judged"}
+
+    path = place / "records" / "smoke" / f"{figure}.json"
+    record = json.loads(path.read_text(), parse_constant=pytest.fail)
+    _check(record, paper, figure)
+
+    picture = place / "figures" / "smoke" / f"{figure}.png"
+    first = picture.read_bytes()
+    picture.unlink()
+    (place / "runs").rename(place / "hidden") if (place / "runs").exists() else None
+    try:
+        again = answer("reproduce", target, "--scale", "smoke", "--out", place, "--plot")
+    finally:
+        (place / "hidden").rename(place / "runs") if (place / "hidden").exists() else None
+    assert [row["finding"] for row in again["findings"]] == list(harness.expected(paper)[figure])
+    assert record == made
+    assert picture.read_bytes() == first
+
+
+def _check(record, paper, figure):
+    assert (record["paper"], record["figure"], record["scale"]) == (paper, figure, "smoke")
+    assert record["command"] == f"lazyrich reproduce {paper}/{figure} --scale smoke"
+    assert record["claim"].endswith(".")
+    assert record["seconds"]["this_command"] > 0
+    assert set(record["versions"]) == set(harness.PACKAGES)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in record["sources"].values())
+    assert f"{figure}.py" in record["sources"]
+    for study in record["studies"].values():
+        assert study["seeds"]
+        assert sum(study["statuses"].values()) == study["points"]
+        assert study["description"]["experiment"].startswith(f"papers.{paper}.")
+    for name, found in record["findings"].items():
+        assert set(found) == {"value", "n", "low", "high", "sd", "of"}, name
+        assert found["n"] > 0
+        if found["low"] is not None and found["high"] is not None:
+            assert found["low"] <= found["high"]
+            assert found["of"]
+    assert set(harness.expected(paper)[figure]) <= set(record["findings"])
+    assert not re.search(r'"/\w', json.dumps(record)), "a path of this machine"
+
+
+@pytest.mark.parametrize("paper", harness.papers())
+def test_every_claim_has_a_script_and_an_expectation(paper):
+    text = (harness.HOME / paper / "README.md").read_text()
+    claims = set(CLAIM.findall(text.split(harness.MARKS[0])[0]))
+    wanted = harness.expected(paper)
+    assert list(wanted) == harness.figures(paper)
+    assert {entry["claim"] for part in wanted.values() for entry in part.values()} == claims
+    for figure, part in wanted.items():
+        assert f"`{figure}.py`" in text
+        for entry in part.values():
+            assert entry["claim"].startswith(figure.removeprefix("fig"))
+            assert entry["why"].endswith((".", "%"))
+            assert "low" in entry or "high" in entry
+            assert entry.get("low", -math.inf) <= entry.get("high", math.inf)
+
+
+@pytest.mark.parametrize("paper", harness.papers())
+def test_readme_shows_the_records(paper):
+    text = (harness.HOME / paper / "README.md").read_text()
+    shown = text.split(harness.MARKS[0])[1].split(harness.MARKS[1])[0]
+    assert shown.strip() == harness.table(paper).strip()
+
+
+@pytest.mark.parametrize(("paper", "figure"), ALL)
+def test_the_laptop_record_is_kept_and_fits_its_script(paper, figure):
+    record = harness.read(paper, figure, "laptop")
+    module = import_module(f"papers.{paper}.{figure}")
+    assert record["claim"] == harness.claim(module.__doc__)
+    assert (harness.HOME / paper / "figures" / "laptop" / f"{figure}.png").is_file()
+    assert {row["verdict"] for row in harness.judge(record)} <= {
+        *("reproduced", "not reproduced", "undecided", "not measured"),
+    }
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(harness.HOME)))
+def test_papers_use_the_public_package_alone(script):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            assert all(
+                name.name == "lazyrich" or "lazyrich" not in name.name for name in node.names
+            )
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lazyrich"):
+            public = _public(node.module)
+            assert {name.name for name in node.names} <= public, node.module
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = MODULES.get(node.value.id)
+            assert module is None or node.attr in _public(module), node.attr
+
+
+def _public(module):
+    names = set(import_module(module).__all__)
+    return names | {"optim", "plot", "study"} if module == "lazyrich" else names
+
+
+def test_slope_is_that_of_each_repeat():
+    widths = np.array([1.0, 10.0, 100.0])
+    values = xr.DataArray(
+        np.outer([1.0, 50.0], widths**-0.5),
+        dims=("seed", "width"),
+        coords={"width": widths},
+    )
+    found = harness.slope(values, "width")
+    assert found.value == pytest.approx(-0.5)
+    assert (found.low, found.high) == pytest.approx((-0.5, -0.5))
+
+
+def test_slope_interval_covers_the_truth(rng):
+    widths = np.geomspace(1, 100, 5)
+    noise = np.exp(0.3 * rng.normal(size=(400, 3, 5)))
+    held = 0
+    for part in noise:
+        values = xr.DataArray(part / widths, dims=("seed", "width"), coords={"width": widths})
+        found = harness.slope(values, "width")
+        held += found.low <= -1 <= found.high
+    assert held / 400 == pytest.approx(0.95, abs=0.03)
+
+
+def test_mean_interval_is_students():
+    found = harness.mean([1.0, 2.0, 3.0])
+    assert (found.value, found.n, found.sd) == (2.0, 3, 1.0)
+    assert found.high == pytest.approx(2 + 4.302652729911275 / 3**0.5)
+
+
+def test_rank_correlation_of_a_monotone_pair_is_one():
+    found, p = harness.rank_correlation(range(8), np.exp(np.arange(8.0)))
+    assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
+    assert p < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ((0.2, 0.4), "reproduced"),
+        ((1.2, 1.4), "not reproduced"),
+        ((0.2, 1.4), "undecided"),
+        ((None, None), "reproduced"),
+        ((0.2, math.nan), "not measured"),
+    ],
+)
+def test_judging(monkeypatch, ends, verdict):
+    entry = {"claim": "1a", "says": "", "low": 0.0, "high": 1.0, "why": ""}
+    monkeypatch.setattr(harness, "expected", lambda paper: {"fig1": {"x": entry}})
+    found = {"value": 0.3, "low": ends[0], "high": ends[1]}
+    record = {"paper": "p", "figure": "fig1", "scale": "laptop", "findings": {"x": found}}
+    assert harness.judge(record)[0]["verdict"] == verdict
+
+
+def test_lists_the_papers():
+    assert "xu2025three" in answer("reproduce")
+
+
+def test_refusals(tmp_path):
+    assert "the papers are" in refusal("reproduce", "nobody1999nothing")
+    assert "has the figures fig1" in refusal("reproduce", "xu2025three/fig99")
+    missing = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
+    assert "there is no record of xu2025three/fig1 at scale 'laptop'" in missing
+    assert "must be a folder with harness.py" in refusal("reproduce", "--papers", tmp_path)
+    with pytest.raises(InputError, match="the papers are"):
+        harness.figures("nobody1999nothing")
+
+
+def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):
+    """What is stored is not run again."""
+    from papers.xu2025three import fig1
+    from papers.xu2025three.line import OnALine
+
+    bench = harness.Bench(paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path)
+    plan = {"experiment": OnALine, "axes": {"width": [50]}, "base": {"preset": "ntk", "between": 1}}
+    from lazyrich import study
+
+    first = bench.sweep(study.Study(name="few", seeds=[0], **plan))
+    monkeypatch.setattr(OnALine, "run", lambda self: pytest.fail("ran again"))
+    assert bench.sweep(study.Study(name="few", seeds=[0], **plan)).equals(first)
+    assert fig1.SIZES.keys() == {"smoke", "laptop", "paper"}
+
+
+def test_workers_find_the_papers(tmp_path):
+    (record,) = harness.reproduce("xu2025three/fig1", scale="smoke", out=tmp_path, workers=1)
+    assert record["studies"]["width"]["statuses"]["finished"] == 12
+    assert Path(tmp_path / "runs" / "smoke" / "fig1").is_dir()
