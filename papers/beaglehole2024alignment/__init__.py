@@ -1,0 +1,1 @@
+"""Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271."""

@@ -1,0 +1,177 @@
+"""Feature matrices and gradients come to correlate in training, first through the weights' changes.
+
+Five-hidden-layer ReLU networks on images. At the start the ansatz of every layer (UC-NFA) is that of
+gradients without preferred directions, the null; training raises it above. The ansatz of the
+weights' changes (C-NFA) is high from the first steps on, and the centred part's share of the whole
+grows. A larger initialisation lowers the first and leaves the second high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich import plot, study
+from papers.beaglehole2024alignment.watched import Watched
+from papers.harness import Bench, Finding, Measured, Record, mean, rank_correlation
+
+# learning rates of the released code, divided by the 10 outputs over which its loss is a mean
+RATES = {"mnist": 1.0, "cifar10": 0.2, "fashion-mnist": 1.0, "digits": 1.0}
+SIZES: Mapping[str, dict[str, Any]] = {
+    "smoke": {"samples": 400, "test_samples": 100, "epochs": 4, "points": 3, "measured": 100},
+    "laptop": {"samples": 10_000, "epochs": 20, "points": 9},
+    "paper": {"samples": 50_000, "test_samples": 10_000, "epochs": 150, "points": 31,
+              "measured": 50_000},
+}  # fmt: skip
+WIDTH = {"smoke": 32, "laptop": 256, "paper": 256}
+SEEDS = {"smoke": 2, "laptop": 3, "paper": 3}
+# a larger start has a larger kernel and bears a smaller rate
+STARTS = {1.0: 0.3, 1.5: 0.2, 2.0: 0.05, 2.5: 0.003}
+
+
+def measure(bench: Bench) -> Measured:
+    """Every data set at its released rate; MNIST from larger starts."""
+    names = ["digits"] if bench.scale == "smoke" else _sets()
+    runs = {name: _run(bench, name) for name in names}
+    starts = _starts(bench, names[0])
+    findings: dict[str, Finding] = {}
+    for role, name in (("first", names[0]), ("second", names[-1])):
+        findings |= _findings(role, runs[name])
+    last = starts.isel(time=-1)
+    above = (last.nfa - last.null).mean("layer")
+    scales = np.broadcast_to(starts.init_scale.values[:, None], above.shape).ravel()
+    above = above.transpose("init_scale", "seed").values.ravel()
+    findings["scale_lowers_uc"] = rank_correlation(scales, above)[0]
+    first = starts.isel(time=0).cnfa.mean("layer").min("init_scale")
+    findings["scale_keeps_c"] = mean(first.values)
+    return Measured(
+        findings=findings,
+        shown={
+            "sets": {name: shown_curves(found) for name, found in runs.items()},
+            "starts": shown_curves(starts) | {"scales": starts.init_scale.values},
+        },
+    )
+
+
+def _sets() -> list[str]:
+    """MNIST, Fashion-MNIST where it is installed, and CIFAR-10."""
+    try:
+        study.load("fashion-mnist")
+    except lr.InputError:
+        return ["mnist", "cifar10"]
+    return ["mnist", "fashion-mnist", "cifar10"]
+
+
+def _run(bench: Bench, name: str) -> xr.Dataset:
+    plan = study.Study(
+        name=name,
+        experiment=Watched,
+        base={
+            **SIZES[bench.scale],
+            **{"data": name, "lr": RATES[name], "width": WIDTH[bench.scale]},
+        },
+        seeds=SEEDS[bench.scale],
+    )
+    return bench.sweep(plan)
+
+
+def _starts(bench: Bench, name: str) -> xr.Dataset:
+    plan = study.Study(
+        name="starts",
+        experiment=Watched,
+        base={**SIZES[bench.scale], "data": name, "width": WIDTH[bench.scale]},
+        axes={
+            "init_scale": [
+                {"label": scale, "init_scale": scale, "lr": rate} for scale, rate in STARTS.items()
+            ]
+        },
+        seeds=SEEDS[bench.scale],
+    )
+    return bench.sweep(plan)
+
+
+def _findings(role: str, found: xr.Dataset) -> dict[str, Finding]:
+    """Means over layers at the first and the last measurement, over seeds."""
+    layers = found.mean("layer")
+    start, end = layers.isel(time=0), layers.isel(time=-1)
+    return {
+        f"{role}_uc_at_start": mean((start.nfa - start.null).values),
+        f"{role}_uc_at_end": mean((end.nfa - end.null).values),
+        f"{role}_c_at_start": mean(start.cnfa.values),
+        f"{role}_c_above_uc": mean((layers.cnfa - layers.nfa).mean("time").values),
+        f"{role}_share_grows": mean((end.centred_share - start.centred_share).values),
+    }
+
+
+def shown_curves(found: xr.Dataset) -> dict[str, Any]:
+    """Mean and spread over seeds of everything that `draw_layer` needs."""
+    names = ("nfa", "cnfa", "null", "centred_share", "weight_movement")
+    spread = {name: _mean_and_spread(found[name]) for name in names}
+    scalars = ("loss", "train_accuracy", "test_accuracy")
+    return {
+        "epoch": found.epoch.isel(seed=0).values,
+        **spread,
+        **{name: _mean_and_spread(found[name]) for name in scalars},
+    }
+
+
+def _mean_and_spread(values: xr.DataArray) -> dict[str, Any]:
+    """Mean and standard deviation over seeds, layers last."""
+    values = values.transpose("seed", ..., "time", "layer", missing_dims="ignore")
+    return {"mean": values.mean("seed").values, "sd": values.std("seed", ddof=1).values}
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """A row a data set with a panel a layer; below, what a larger start changes."""
+    shown = record["shown"]
+    sets = shown["sets"]
+    made = plot.figure(len(sets) + 1, 5, width=2.7, height=2.3)
+    rows = np.array(made.axes).reshape(-1, 5)
+    for axes, (name, found) in zip(rows, sets.items(), strict=False):
+        for layer, ax in enumerate(axes):
+            draw_layer(ax, found, layer)
+            ax.set_title(f"{name}, layer {layer + 1}")
+        axes[0].set_ylabel("correlation")
+    rows[0, 0].legend(fontsize="x-small")
+    _draw_starts(rows[-1], shown["starts"])
+    return made
+
+
+def draw_layer(ax: Any, found: Mapping[str, Any], layer: int) -> None:  # noqa: ANN401
+    """UC-NFA, C-NFA, null and centred share of one layer against the epoch."""
+    for name, label, style in (
+        ("nfa", "UC-NFA", {"color": "C0"}),
+        ("cnfa", "C-NFA", {"color": "C2"}),
+        ("null", "null of UC-NFA", {"color": "0.5", "ls": "--"}),
+        ("centred_share", "centred share", {"color": "C4", "ls": ":"}),
+    ):
+        middle = np.array(found[name]["mean"], float)[:, layer]
+        sd = np.array(found[name]["sd"], float)[:, layer]
+        ax.plot(found["epoch"], middle, label=label, **style)
+        ax.fill_between(
+            found["epoch"], middle - sd, middle + sd, color=style["color"], alpha=0.2, lw=0
+        )
+    ax.set(ylim=(-0.05, 1.05), xlabel="epoch")
+
+
+def _draw_starts(axes: Any, found: Mapping[str, Any]) -> None:  # noqa: ANN401
+    scales = found["scales"]
+    panels = {
+        "UC-NFA − null, end": np.array(found["nfa"]["mean"], float)[:, -1]
+        - np.array(found["null"]["mean"], float)[:, -1],
+        "C-NFA, first": np.array(found["cnfa"]["mean"], float)[:, 0],
+        "C-NFA, end": np.array(found["cnfa"]["mean"], float)[:, -1],
+        "centred share, end": np.array(found["centred_share"]["mean"], float)[:, -1],
+    }
+    for ax, (title, values) in zip(axes, panels.items(), strict=False):
+        for layer in range(values.shape[1]):
+            ax.plot(scales, values[:, layer], "o-", ms=3, label=f"layer {layer + 1}")
+        ax.set(title=title, xlabel="factor on the initial weights")
+    axes[0].legend(fontsize="x-small")
+    loss = np.array(found["loss"]["mean"], float)[:, -1]
+    axes[-1].semilogy(scales, loss, "o-", ms=3, color="0.3")
+    axes[-1].set(title="training loss, end", xlabel="factor on the initial weights")

@@ -1,0 +1,83 @@
+"""Heads of a transformer align too: each head's changes agree with the gradients that it sees.
+
+A small transformer on images. For every head of every query, key and value map, the feature matrix
+of the head and the average gradient outer product through this head alone: the ansatz of the
+weights' changes (C-NFA) is high early in training, and above that of the weights (UC-NFA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lazyrich import plot, study
+from papers.beaglehole2024alignment.watched import Watched
+from papers.harness import Bench, Measured, Record, mean
+
+KINDS = ("query", "key", "value")
+SIZES: Mapping[str, dict[str, Any]] = {
+    "smoke": {"data": "digits", "samples": 200, "test_samples": 50, "width": 16, "epochs": 2,
+              "points": 2, "measured": 50},
+    "laptop": {"data": "mnist", "samples": 4000, "width": 32, "epochs": 20, "points": 6,
+               "measured": 200},
+    "paper": {"data": "cifar10", "samples": 50_000, "test_samples": 10_000, "width": 256,
+              "epochs": 100, "points": 21, "measured": 1000},
+}  # fmt: skip
+SEEDS = {"smoke": 2, "laptop": 3, "paper": 3}
+
+
+def measure(bench: Bench) -> Measured:
+    """Train, and measure every head."""
+    plan = study.Study(
+        name="transformer",
+        experiment=Watched,
+        base={**SIZES[bench.scale], "network": "transformer", "lr": 0.001},
+        seeds=SEEDS[bench.scale],
+    )
+    found = bench.sweep(plan)
+    kinds = {kind: found.sel(layer=_heads(found, kind)) for kind in KINDS}
+    findings = {}
+    for kind, heads in kinds.items():
+        over = heads.mean("layer")
+        findings[f"{kind}_c_at_start"] = mean(over.cnfa.isel(time=0).values)
+        findings[f"{kind}_c_above_uc"] = mean((over.cnfa - over.nfa).mean("time").values)
+        end = over.isel(time=-1)
+        findings[f"{kind}_uc_at_end"] = mean((end.nfa - end.null).values)
+    return Measured(
+        findings=findings,
+        shown={
+            "epoch": found.epoch.isel(seed=0).values,
+            "accuracy": found.test_accuracy.values,
+            "kinds": {kind: _shown(heads) for kind, heads in kinds.items()},
+        },
+    )
+
+
+def _heads(found: xr.Dataset, kind: str) -> list[str]:
+    return [name for name in found.layer.values.tolist() if f"{kind}[" in name]
+
+
+def _shown(heads: xr.Dataset) -> dict[str, Any]:
+    over = heads.mean("seed").transpose("time", "layer")
+    values = {name: over[name].values for name in ("nfa", "cnfa", "null")}
+    return {"heads": heads.layer.values.tolist(), **values}
+
+
+def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
+    """UC-NFA above and C-NFA below, a line a head; a column for queries, keys and values."""
+    shown = record["shown"]
+    made = plot.figure(2, 3, width=3.2, height=2.6)
+    axes = np.array(made.axes).reshape(2, 3)
+    for column, kind in zip(axes.T, KINDS, strict=True):
+        found = shown["kinds"][kind]
+        for ax, name, label in zip(column, ("nfa", "cnfa"), ("UC-NFA", "C-NFA"), strict=True):
+            for values in np.array(found[name], float).T:
+                ax.plot(shown["epoch"], values, lw=1)
+            ax.set(title=f"{label}, {kind} heads", ylim=(-0.05, 1.05), xlabel="epoch")
+        null = np.array(found["null"], float).mean(1)
+        column[0].plot(shown["epoch"], null, "--", color="0.4", label="null, mean over heads")
+    axes[0, 0].legend()
+    return made
