@@ -199,7 +199,33 @@ def test_members_that_do_not_fit_together_are_refused(data):
     refused("the same parameters and shapes, got others in member 1", linear(), frozen)
     refused("differ in parameters and buffers only, .* member 1", Scaled(1.0), Scaled(2.0))
     noisy = nn.Sequential(linear(), nn.Dropout(0.1))
-    refused("functions of their parameters, got a Dropout", noisy)
-    refused("functions of their parameters, got a BatchNorm1d", linear().append(nn.BatchNorm1d(10)))
+    refused("functions of their parameters, .* a Dropout has", noisy)
+    refused(
+        "functions of their parameters, .* a BatchNorm1d has", linear().append(nn.BatchNorm1d(10))
+    )
     refused(r"`lr_factors` .* got 'x': 1.0", linear(), lr_factors={"x": 1.0})
     refused(r"to outputs \(2, 10\), got \(2, 9\)", linear(9))
+
+
+@pytest.mark.parametrize(
+    ("width", "batch_size", "members", "says"),
+    [
+        (64, 64, 256, "Together: 0.61 million operations a forward pass are less than 5 million."),
+        (64, 64, 7, "One by one: 7 networks are less than 8."),
+        (
+            4096,
+            64,
+            256,
+            "One by one: 39 million operations a forward pass are more than 5 million.",
+        ),
+    ],
+)
+def test_it_says_where_it_does_not_pay(data, width, batch_size, members, says):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+    data = digits()
+    found = together.pays(model, data, Recipe(lr=0.1, steps=1, batch_size=batch_size), members)
+    assert found.sentence == says
+    assert found.pays == says.startswith("Together")
+    model.append(nn.BatchNorm1d(10))
+    found = together.pays(model, data, Recipe(lr=0.1, steps=1), members)
+    assert found.sentence == "One by one: a BatchNorm1d has random or running state."

@@ -1,0 +1,158 @@
+"""Goal: train 256 two-layer networks of width 64 on digits ≥ 5 times as fast as one by one.
+
+ReLU networks 64-width-10, squared error, SGD, float32; 1,442 images; each network with its own seed
+and learning rate. The seconds are those of one step of one network: stacked in vmapped steps
+(`train_together`), one by one (`train`), and by a loop as in PyTorch's tutorial. The routes take
+turns; ratios are medians over the rounds, with their range. Set-up and the last loss are included.
+
+    python bench/train_together.py                  # print the table
+    python bench/train_together.py --record FILE    # also write it (FILE.json, FILE.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import Row, interleaved, markdown, row, write_record
+from torch import nn
+
+import lazyrich
+from lazyrich.study.datasets import digits
+from lazyrich.study.samples import targets
+from lazyrich.study.together import Member, train_together
+from lazyrich.study.training import Recipe, train
+
+ROUNDS = 3
+LR = 1e-3
+WIDTHS, BATCHES = (16, 64, 256, 1024), (16, 64, 256, None)
+BASE = {"width": 64, "batch": 64, "networks": 256, "few": 32, "steps": 100}
+
+
+def network(width: int, seed: int) -> nn.Sequential:
+    """A two-layer ReLU network."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def plain(model: nn.Module, batch: int | None, steps: int) -> None:
+    """A loop as in PyTorch's tutorial."""
+    x, y = DATA.train.x, targets(DATA.train, 10, "mse")
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+    size = batch or len(x)
+    order = torch.randperm(len(x))
+    for step in range(steps):
+        place = step * size % (len(x) - size + 1)
+        rows = order[place : place + size]
+        optimizer.zero_grad()
+        loss = (model(x[rows]) - y[rows]).square().sum(1).mean()
+        loss.backward()
+        optimizer.step()
+
+
+def compare(width: int, batch: int | None, networks: int, few: int, steps: int) -> list[Row]:
+    """The three routes on networks of one width; the two slow ones train a few of them."""
+    models = [network(width, seed) for seed in range(networks)]
+    recipe = Recipe(lr=LR, steps=steps, batch_size=batch)
+    members = [Member(model=m, seed=i, lr=LR * (1 + i / 256)) for i, m in enumerate(models)]
+
+    def together() -> None:
+        train_together(members, DATA, recipe)
+
+    def one_by_one() -> None:
+        for seed, model in enumerate(models[:few]):
+            train(model, DATA, recipe, seed=seed)
+
+    def loop() -> None:
+        for model in models[:few]:
+            plain(model, batch, steps)
+
+    routes: dict[str, tuple[Callable[[], None], int]] = {
+        "together": (together, networks * steps),
+        "one by one": (one_by_one, few * steps),
+        "plain loop": (loop, few * steps),
+    }
+    seconds = interleaved({name: work for name, (work, _) in routes.items()}, ROUNDS)
+    each = {name: [s / routes[name][1] for s in rounds] for name, rounds in seconds.items()}
+    return _rows(each, width, batch, networks)
+
+
+def _rows(each: dict[str, list[float]], width: int, batch: int | None, networks: int) -> list[Row]:
+    threads = torch.get_num_threads()
+    what = f"width {width}, batch {batch or 'all'}, {threads} thread{'s' * (threads > 1)}"
+    rows = []
+    for name, rounds in each.items():
+        ratios = [slow / fast for slow, fast in zip(rounds, each["together"], strict=True)]
+        rate = 60 / statistics.median(rounds) / 1000
+        note = f"{rate:,.0f} networks of 1,000 steps a minute"
+        if name != "together":
+            low, high = min(ratios), max(ratios)
+            note += f"; {statistics.median(ratios):.2g} × together ({low:.2g} to {high:.2g})"
+        goal = "≥ 5 × together" if name == "one by one" and networks == BASE["networks"] else ""
+        rows.append(
+            row(f"{what}, {name}", rounds, goal=goal, note=note)
+            | {"width": width, "batch": batch, "networks": networks, "threads": threads}
+            | {"route": name, "ratios": ratios}
+        )
+    return rows
+
+
+def everything() -> list[Row]:
+    """The goal with two threads and with one, then the map of widths and batches."""
+    rows: list[Row] = []
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        _say(f"256 networks, {threads} threads")
+        rows += compare(64, 64, BASE["networks"], BASE["few"], BASE["steps"])
+    torch.set_num_threads(2)
+    for width in WIDTHS:
+        for batch in BATCHES:
+            work = width * (batch or 1442)
+            if work > 2**18:
+                continue
+            _say(f"width {width}, batch {batch}")
+            rows += compare(width, batch, 64, 8, 60 if work <= 2**14 else 8)
+    return rows
+
+
+def _say(what: str) -> None:
+    print(what, "…", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run everything, print the table, record it if asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--record", type=Path, help="file stem for .json and .md")
+    target: Path | None = parser.parse_args().record
+    load = os.getloadavg()
+    rows = everything()
+    print(markdown(rows))
+    if target is None:
+        return
+    setting: dict[str, Any] = {
+        "goal": (__doc__ or "").splitlines()[0].removeprefix("Goal: "),
+        "command": "python bench/train_together.py --record " + str(target),
+        "rounds": ROUNDS,
+        "load": {"before": load, "after": os.getloadavg()},
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": {
+            "lazyrich": lazyrich.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+    write_record(target, setting, rows)
+
+
+DATA = digits()
+
+if __name__ == "__main__":
+    main()
