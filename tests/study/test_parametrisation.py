@@ -309,7 +309,6 @@ def test_norms_hand_the_size_of_the_first_layer_to_the_output(network):
         for name, _ in built(network, 8).named_parameters():
             assert given.rate(name) == pytest.approx(same.rate(name)), name
         assert given.init_std == pytest.approx(same.init_std)
-        assert given.place_scale == 1
 
 
 def test_the_bias_of_the_readout_has_a_share_that_does_not_depend_on_width():

@@ -22,7 +22,6 @@ from lazyrich._errors import InputError
 from lazyrich.phases.presets import PRESETS
 from lazyrich.probe.centred import CentredOutput
 from lazyrich.probe.isolation import single_output
-from lazyrich.study.attention import Place
 from lazyrich.study.width_rule import BASE_WIDTH, Layer, WidthRule, weight_layers, width_rule
 
 DEFAULT = "default"
@@ -204,7 +203,7 @@ def _reset(module: nn.Module) -> None:
 
 
 def _draw(network: nn.Module, rule: WidthRule, seed: int) -> None:
-    """Gaussian weight matrices, biases 0, places with their factor; norms stay as they began."""
+    """Gaussian weight matrices and biases 0; norms and places stay as they drew themselves."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for path, layer in weight_layers(network).items():
@@ -213,6 +212,3 @@ def _draw(network: nn.Module, rule: WidthRule, seed: int) -> None:
             weight.copy_(rule.init_std[path] * drawn)
             if bias is not None:
                 bias.zero_()
-        for module in network.modules():
-            if isinstance(module, Place):
-                module.shift.mul_(rule.place_scale)

@@ -21,11 +21,13 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from lazyrich._errors import InputError
@@ -55,7 +57,6 @@ class WidthRule:
         readout: path of the last layer.
         readout_bias_rate: learning rate of its bias.
         other_rate: learning rate of every other parameter.
-        place_scale: factor on learned places.
     """
 
     output_scale: float
@@ -64,7 +65,6 @@ class WidthRule:
     readout: str
     readout_bias_rate: float
     other_rate: float
-    place_scale: float
 
     def rate(self, parameter: str) -> float:
         """The learning rate of a parameter, by its name in the network."""
@@ -116,7 +116,6 @@ def width_rule(network: nn.Module, law: ScalingLaw) -> WidthRule:
         readout=last,
         readout_bias_rate=eta_u * d * var_w / base,
         other_rate=eta_w,
-        place_scale=sqrt(var_w),
     )
 
 
@@ -154,10 +153,17 @@ def squared_gain(activation: nn.Module) -> float:
     Reference:
         For ReLU: He et al., arXiv:1502.01852.
     """
-    z, weight = np.polynomial.hermite_e.hermegauss(NODES)
+    z, weight = _quadrature()
     with torch.no_grad():
         phi = activation(torch.from_numpy(z)).numpy()
     return float(round(np.sum(weight) / np.sum(weight * phi**2), 14))
+
+
+@cache
+def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of Gauss–Hermite quadrature for the standard normal distribution."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    return nodes, weights
 
 
 def _squared_gains(network: nn.Module) -> dict[str, float]:
