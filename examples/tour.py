@@ -303,9 +303,9 @@ def main() -> None:
             task = progress.add_task(f"training: {case.name}", total=total)
             results[case.name] = solve(case, x, y, lambda task=task: progress.advance(task))
 
-        def bar(title: str, total: int) -> Callable[[], object]:
+        def bar(title: str, total: int) -> Callable[[int], object]:
             task = progress.add_task(title, total=total)
-            return lambda: progress.advance(task)
+            return lambda step: progress.update(task, completed=step)
 
         measured = measure(out, SEED, bar)
     with plot.style():

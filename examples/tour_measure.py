@@ -14,51 +14,44 @@ import torch
 
 import lazyrich as lr
 from lazyrich import plot
-from lazyrich.study import Images, digits, mlp, training
+from lazyrich.study import DataSet, LossName, digits, fcn, targets
+from lazyrich.study.training import Recipe, accuracy, learning_rate, optimizer_of, train
 
 WIDTH = 128
 EPOCHS = 20
 BATCH = 64
 PER_CLASS = 10  # probe samples
+Progress = Callable[[str, int], Callable[[int], object]]
 RICHNESS = {"lazy": 0.03, "rich": 10.0}
-LOSS: training.LossName = "mse"
-STEPS = EPOCHS * (1797 // BATCH)
+LOSS: LossName = "mse"
+MEASUREMENTS = 40
 
 
-def run(name: str, images: Images, seed: int, tick: Callable[[], object], out: Path) -> lr.Probe:
+def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> lr.Probe:
     """Dial, forecast, train under a probe's eyes, report."""
     torch.manual_seed(seed)
-    network = mlp(images, WIDTH)
-    few = images.balanced(PER_CLASS, seed)
-    batch = few.x, training.targets(few, LOSS)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    model = lr.dial(network, optimizer, batch, LOSS, richness=RICHNESS[name]).model
-    optimizer.param_groups[0]["lr"] = training.learning_rate(lr.forecast(model, batch, LOSS))
+    network = fcn(data.inputs, data.outputs, width=WIDTH, depth=2, bias=True)
+    few = data.balanced(PER_CLASS, seed)
+    batch = few.x, targets(few, data.classes, LOSS)
+    base = torch.optim.SGD(network.parameters(), lr=1.0)
+    model = lr.dial(network, base, batch, LOSS, richness=RICHNESS[name]).model
+    steps = EPOCHS * (len(data.train) // BATCH)
+    rate = learning_rate(lr.forecast(model, batch, LOSS))
+    recipe = Recipe(loss=LOSS, lr=rate, batch_size=BATCH, steps=steps)
     probe = lr.Probe(model, batch, LOSS, samples=None, seed=seed)
-    probe.forecast(optimizer)
-    with probe.watch(optimizer, when=lr.every(STEPS // 40)):
-        training.train(
-            model,
-            optimizer,
-            images,
-            loss=LOSS,
-            batch_size=BATCH,
-            epochs=EPOCHS,
-            seed=seed,
-            tick=tick,
-        )
+    probe.forecast(optimizer_of(model, recipe))
+    advance = progress(f"training: dialled {name}", steps)
+
+    def observe(step: int) -> None:
+        probe.measure(step)
+        advance(step)
+
+    train(model, data, recipe, seed=seed, observe=observe, when=lr.every(steps // MEASUREMENTS))
     probe.report(out / f"{name}.html")
     return probe
 
 
-def accuracy(probe: lr.Probe, images: Images) -> float:
-    """Share of the training digits that the network names right."""
-    with torch.no_grad():
-        guesses = probe.model(images.x).argmax(1)
-    return float((guesses == images.y).double().mean())
-
-
-def measured(name: str, probe: lr.Probe, images: Images) -> dict[str, Any]:
+def measured(name: str, probe: lr.Probe, data: DataSet) -> dict[str, Any]:
     """The numbers of one run."""
     verdict, before = probe.verdict(), probe.forecasted
     assert before is not None
@@ -72,7 +65,8 @@ def measured(name: str, probe: lr.Probe, images: Images) -> dict[str, Any]:
         "verdict": verdict.status,
         "sentence": verdict.sentence,
         "loss": probe.history.loss.values[[0, -1]].tolist(),
-        "accuracy": accuracy(probe, images),
+        "train_accuracy": accuracy(probe.model, data.train),
+        "test_accuracy": accuracy(probe.model, data.test),
         "mechanisms": {
             layer.name: [window.mechanism for window in layer.mechanisms]
             for layer in verdict.layers
@@ -97,21 +91,16 @@ def draw(probes: dict[str, lr.Probe], target: Path) -> None:
     plot.save(made, target)
 
 
-def measure(
-    out: Path, seed: int, progress: Callable[[str, int], Callable[[], object]]
-) -> dict[str, dict[str, Any]]:
+def measure(out: Path, seed: int, progress: Progress) -> dict[str, dict[str, Any]]:
     """Both runs; writes `lazy.html`, `rich.html` and `measured.png` into the folder.
 
     Args:
         out: the folder.
         seed: of weights, batches and probes.
-        progress: from a title and a number of steps to a function that is called after each.
+        progress: from a title and a number of steps to a function that takes the steps made.
     """
-    images = digits()
-    probes = {
-        name: run(name, images, seed, progress(f"training: dialled {name}", STEPS), out)
-        for name in RICHNESS
-    }
+    data = digits()
+    probes = {name: run(name, data, seed, progress, out) for name in RICHNESS}
     with plot.style():
         draw(probes, out / "measured.png")
-    return {name: measured(name, probe, images) for name, probe in probes.items()}
+    return {name: measured(name, probe, data) for name, probe in probes.items()}
