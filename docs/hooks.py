@@ -1,4 +1,4 @@
-"""Build hooks of the site: equations become MathML, the vocabulary becomes a table.
+"""Build hooks of the site: equations become MathML, the vocabulary a table, papers are pages.
 
 Browsers draw MathML themselves, so that a page needs no script and no font from the network.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from html import escape, unescape
+from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 
 from lazyrich.quantities import VOCABULARY, Quantity
 
@@ -27,6 +30,16 @@ _REWRITES = (  # what browsers and the converter do not agree on
     (re.compile(r"<mo>(/|&#x0002F;)</mo>"), r'<mo lspace="0.08em" rspace="0.08em">/</mo>'),
 )
 _VOCABULARY_MARK = "<!-- vocabulary -->"
+_ROOT = Path(__file__).resolve().parents[1]
+_OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the README of every reproduced paper, and its figures, as they lie in the repository."""
+    for path in sorted(found for pattern in _OF_PAPERS for found in _ROOT.glob(pattern)):
+        uri = path.relative_to(_ROOT).as_posix()
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
