@@ -11,6 +11,7 @@ from lazyrich.plot.history import (
     loss_curve,
     mechanism_shares,
 )
+from lazyrich.plot.measured import measured_diagram
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
@@ -21,6 +22,7 @@ __all__ = [
     "forecast_and_outcome",
     "kernel_motion",
     "loss_curve",
+    "measured_diagram",
     "mechanism_shares",
     "mechanism_timeline",
     "phase_diagram",

@@ -43,8 +43,8 @@ def own_theory(data: xr.Dataset) -> xr.Dataset:
     if missing := [name for name in NEEDED if name not in data]:
         raise InputError(
             f"`data` must hold two-layer linear networks on a line, got none of "
-            f"{', '.join(missing)}. Train them with model fcn, depth 1, activation linear, no bias, "
-            "the loss mse and one input and output."
+            f"{', '.join(missing)}. Train them with model fcn, depth 1, activation linear, "
+            "loss mse, no bias, one input and one output."
         )
     start = data[[name for name in NEEDED if name != "step"]].isel(time=0)
     outer = [dim for dim in data.uu.dims if dim != "time"]

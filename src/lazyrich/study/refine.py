@@ -16,6 +16,7 @@ from scipy.interpolate import LinearNDInterpolator
 
 from lazyrich._errors import InputError
 from lazyrich.phases.boundary import Boundary
+from lazyrich.phases.spacing import Spacing
 from lazyrich.study.description import Study
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.results import final, results
@@ -181,7 +182,7 @@ def level_curve(values: xr.DataArray, level: float, *, name: str = "") -> tuple[
         True
     """
     y_name, x_name = map(str, values.dims)
-    scales = {dim: _Scale.of(values[dim].values) for dim in (x_name, y_name)}
+    scales = {dim: Spacing.of(values[dim].values) for dim in (x_name, y_name)}
     xs, ys = (scales[dim].straight(values[dim].values) for dim in (x_name, y_name))
     with np.errstate(divide="ignore", invalid="ignore"):
         heights = np.log(values.values.astype(float)) - np.log(level)
@@ -198,28 +199,6 @@ def level_curve(values: xr.DataArray, level: float, *, name: str = "") -> tuple[
     return tuple(
         Boundary(name, back[0](line[:, 0]), back[1](line[:, 1])) for line in map(np.asarray, lines)
     )
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """How an axis is divided: by ratios or by differences."""
-
-    ratios: bool
-
-    @classmethod
-    def of(cls, values: Array) -> _Scale:
-        positive = bool((values > 0).all()) and values.size > 2
-        if not positive:
-            return cls(False)
-        logs = np.diff(np.log(np.sort(values)))
-        steps = np.diff(np.sort(values))
-        return cls(bool(np.ptp(np.log2(logs)) < np.ptp(np.log2(steps))))
-
-    def straight(self, values: Array) -> Array:
-        return np.log(values) if self.ratios else np.asarray(values, dtype=float)
-
-    def back(self, values: Array) -> Array:
-        return np.exp(values) if self.ratios else values
 
 
 @dataclass(frozen=True)
@@ -268,7 +247,7 @@ def _axis(study: Study, name: str, depth: int) -> _Axis:
             f"{values or 'no such axis'}. Sort it, or choose another one."
         )
     fine = np.array(values, dtype=float)
-    scale = _Scale.of(fine)
+    scale = Spacing.of(fine)
     for _ in range(depth):
         middles = scale.back((scale.straight(fine[1:]) + scale.straight(fine[:-1])) / 2)
         rounded = [float(f"{middle:.{DIGITS}g}") for middle in middles]

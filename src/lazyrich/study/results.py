@@ -142,7 +142,7 @@ def _grid(
         where = {label: i for i, label in enumerate(labels)}
         grid[name] = labels
         columns.append([where[label] for label in seen])
-    return grid, list(zip(*columns, strict=True))
+    return grid, [tuple(column[i] for column in columns) for i in range(len(found))]
 
 
 def _label(value: Any) -> Label:  # noqa: ANN401 - any plain value

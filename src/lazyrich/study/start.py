@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lazyrich._errors import NotFiniteError
 from lazyrich.probe.forecast import Forecast, forecast
+from lazyrich.probe.isolation import is_finite
 from lazyrich.study.datasets import load
 from lazyrich.study.networks import NETWORKS, as_taken_by
 from lazyrich.study.parametrisation import Parametrised, parametrise
 from lazyrich.study.recipe import Recipe
 from lazyrich.study.samples import DataSet, targets
+from lazyrich.study.search import largest_stable_lr, lr_for_accuracy
 from lazyrich.study.training import learning_rate, optimizer_of
 
 if TYPE_CHECKING:
     from lazyrich.study.trained import Training
 
 SEARCHES = ("forecast", "parametrisation", "largest-stable", "accuracy")
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 FORECAST_SAMPLES = 256  # training samples that the forecast looks at
 FORECAST_PROBES = 8
 
@@ -58,10 +62,14 @@ def started(point: Training) -> Start:
     """
     data = data_of(point)
     made = built(point, data)
+    seen = _some(data, FORECAST_SAMPLES, point)
+    with torch.no_grad():
+        if not is_finite(made.model(seen[0])):
+            raise NotFiniteError("the outputs overflow.")
     unit = optimizer_of(made.model, replace(point.recipe(1.0), optimizer="sgd"), made.lr_factors)
     before = forecast(
         made.model,
-        _some(data, FORECAST_SAMPLES, point),
+        seen,
         point.loss,
         optimizer=unit,
         probes=FORECAST_PROBES,
@@ -105,7 +113,7 @@ def built(point: Training, data: DataSet) -> Parametrised:
         data: of that point.
     """
     with torch.random.fork_rng(devices=[]):
-        network = _network(point, data)
+        network = _network(point, data).to(PRECISIONS[point.precision])
     return parametrise(
         network,
         point.parametrisation,
@@ -126,12 +134,27 @@ def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
     part = data.train
     if len(part) > size:
         part = data.take(size, None, seed=point.data_seed).train
-    return part.x, targets(part, data.classes, point.loss)
+    x, y = part.x, targets(part, data.classes, point.loss)
+    like = PRECISIONS[point.precision]
+    return x.to(like), y.to(like) if y.is_floating_point() else y
 
 
 def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast) -> float:
-    if point.lr == "forecast":
-        return learning_rate(before)
     if point.lr == "parametrisation":
         return made.lr
-    return float(point.lr)
+    if point.lr not in SEARCHES:
+        return float(point.lr)
+    first = learning_rate(before)
+    if point.lr == "forecast":
+        return first
+    recipe = point.recipe(first)
+    if point.lr == "largest-stable":
+        return largest_stable_lr(lambda: built(point, data), data, recipe, seed=point.seed).lr
+    return lr_for_accuracy(
+        lambda: built(point, data),
+        data,
+        recipe,
+        level=point.accuracy,
+        within=point.steps,
+        seed=point.seed,
+    ).lr

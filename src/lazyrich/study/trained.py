@@ -15,7 +15,7 @@ from lazyrich.study.networks import NETWORKS
 from lazyrich.study.parametrisation import PARAMETRISATIONS
 from lazyrich.study.recipe import Recipe
 from lazyrich.study.result import Result
-from lazyrich.study.start import SEARCHES, Start, started
+from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
 from lazyrich.study.together import Member, train_together
 from lazyrich.study.training import train
 from lazyrich.study.watch import Watch
@@ -56,14 +56,15 @@ class Training:
             by d to this power.
         last_variance_exponent: the same of the last layer.
         centred: whether the initial function is subtracted.
+        precision: of weights and data.
         loss: `mse` or `cross_entropy`.
         optimizer: `sgd` or `adam`.
         lr: the learning rate η; or `forecast`: a tenth of the forecast time to fit (see
-            `learning_rate`), `parametrisation`: the one that it names, `largest-stable` or
-            `accuracy`: searched for.
+            `learning_rate`), `parametrisation`: the one that it names, `largest-stable`: found by
+            `largest_stable_lr`, `accuracy`: found by `lr_for_accuracy`.
         lr_scale: multiplies it.
         lr_exponent: so does d to this power.
-        accuracy: level of the training accuracy that the search `accuracy` asks for.
+        accuracy: level that the search `accuracy` asks for, within `steps`.
         momentum: of SGD.
         weight_decay: λ.
         batch_size: None for the full batch.
@@ -85,7 +86,7 @@ class Training:
         >>> point = Training(width=32, samples=100, steps=20, measurements=2)
         >>> result = point.run()
         >>> result.status, dict(result.data.sizes)
-        ('finished', {'layer': 2, 'time': 3})
+        ('finished', {'time': 3, 'layer': 2})
     """
 
     data: str = "digits"
@@ -106,6 +107,7 @@ class Training:
     first_variance_exponent: float = 0.0
     last_variance_exponent: float = 0.0
     centred: bool = False
+    precision: Literal["float32", "float64"] = "float32"
     loss: Literal["mse", "cross_entropy"] = "mse"
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float | Literal["forecast", "parametrisation", "largest-stable", "accuracy"] = "forecast"
@@ -132,6 +134,7 @@ class Training:
             ("model", NETWORKS),
             ("activation", ACTIVATIONS),
             ("parametrisation", PARAMETRISATIONS),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in known:
                 raise InputError(
@@ -165,9 +168,9 @@ class Training:
                 f"`lr` must be a positive number or one of {', '.join(SEARCHES)}, got {self.lr!r}. "
                 "Choose one of them."
             )
-        if self.lr == "accuracy" and not 0 < self.accuracy <= 1:
+        if self.lr == "accuracy" and not 0 <= self.accuracy < 1:
             raise InputError(
-                f"`accuracy` must be a share between 0 and 1, got {self.accuracy}. Correct it."
+                f"`accuracy` must be a share ≥ 0 and < 1, got {self.accuracy}. Correct it."
             )
 
     def _check_model(self) -> None:

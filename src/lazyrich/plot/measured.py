@@ -1,0 +1,139 @@
+"""Measured phase diagrams: trained networks as points, level curves and theory as lines on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.patches import Patch
+from scipy.spatial import cKDTree
+
+from lazyrich._errors import InputError
+from lazyrich.phases.boundary import Boundary
+from lazyrich.phases.spacing import Spacing
+from lazyrich.plot.diagram import REGION_COLOURS
+from lazyrich.plot.style import BLACK, VERMILION, axes
+from lazyrich.theory.exact import Array
+
+Curves = Mapping[str, Sequence[Boundary]]
+"""Curves by the name that the legend gives them."""
+
+PHASE_COLOURS = REGION_COLOURS | {"feature": "#FBE7BF", "undecided": "#FFFFFF"}
+SIDE = 240  # places a side at which the colour of the nearest point is painted
+WIDE_RANGE = 20  # ratio of the largest to the smallest value from which colours are logarithmic
+WRAP = 40  # characters beside a colour bar
+
+
+def measured_diagram(
+    diagram: xr.Dataset,
+    show: str = "ntk_change",
+    *,
+    theory: Curves | None = None,
+    curves: Curves | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an order parameter, an exponent or the phase of trained networks over two axes.
+
+    Every place has the colour of the nearest network; dots show where the networks are, crosses
+    those that have no value.
+
+    Args:
+        diagram: of `measured_diagram`, with one value of all dims but two.
+        show: a variable of it.
+        theory: predicted boundaries, drawn as lines on top.
+        curves: level curves of the measurement, drawn dashed.
+        ax: where to draw.
+
+    Raises:
+        InputError: no such variable, one that has other than two dims, or no value at all.
+
+    Example:
+        >>> change = xr.DataArray([[0.1, 1.0], [1.0, 10.0]], dims=("b", "a"))
+        >>> diagram = xr.Dataset({"ntk_change": change}).assign_coords(a=[1, 2], b=[1, 2])
+        >>> ax = measured_diagram(diagram)
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('a', 'b')
+    """
+    if show not in diagram:
+        choice = ", ".join(map(str, diagram.data_vars))
+        raise InputError(f"`show` must be one of {choice}, got {show!r}. Choose one of these.")
+    values = diagram[show]
+    if values.ndim != 2:
+        raise InputError(
+            f"{show!r} must have two dimensions, got {tuple(values.dims)}. Choose one value of the "
+            "others with .sel or .isel."
+        )
+    if not bool(np.isfinite(values).any()):
+        raise InputError(f"{show!r} must have a value somewhere, got none. Finish the study.")
+    ax = axes(ax)
+    y, x = map(str, values.dims)
+    spacing = {dim: Spacing.of(values[dim].values) for dim in (x, y)}
+    points = _points(values, diagram)
+    _paint(ax, values, points, spacing)
+    known = np.isfinite(points[2])
+    ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
+    ax.plot(*points[:2, ~known], "x", ms=4, mew=0.8, color=BLACK, alpha=0.5)
+    for found, colour, line in ((theory, VERMILION, "-"), (curves, BLACK, "--")):
+        for name, parts in (found or {}).items():
+            for i, curve in enumerate(parts):
+                label = name if i == 0 else None
+                ax.plot(curve.x, curve.y, line, color=colour, lw=1.8, label=label)
+    for dim, side in ((x, "x"), (y, "y")):
+        ax.set(**{f"{side}label": values[dim].attrs.get("long_name", dim)})
+        ax.set(**{f"{side}scale": "log" if spacing[dim].ratios else "linear"})
+        ax.set(**{f"{side}lim": (float(values[dim].min()), float(values[dim].max()))})
+        ax.margins(0.02)
+    ax.set_title(fill(values.attrs.get("long_name", show), 1 + WRAP))
+    if theory or curves:
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2, borderaxespad=0)
+    return ax
+
+
+def _points(values: xr.DataArray, diagram: xr.Dataset) -> Array:
+    """Coordinates and values of all networks: those without a value that were tried are NaN."""
+    y, x = values.dims
+    xs, ys = np.meshgrid(values[x].values, values[y].values)
+    tried = np.isfinite(values.values)
+    if "diverged" in diagram and set(diagram.diverged.dims) == {x, y}:
+        tried |= diagram.diverged.transpose(y, x).notnull().values
+    elif tried.mean() > 0.5:  # a full grid
+        tried[:] = True
+    return np.stack([part[tried].astype(float) for part in (xs, ys, values.values)])
+
+
+def _paint(ax: Axes, values: xr.DataArray, points: Array, spacing: Mapping[str, Spacing]) -> None:
+    """The colour of the nearest network, everywhere."""
+    y, x = map(str, values.dims)
+    straight = [spacing[dim].straight(part) for dim, part in zip((x, y), points, strict=False)]
+    low, high = (np.array([f(part) for part in straight]) for f in (np.min, np.max))
+    sides = [np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True)]
+    mesh = np.stack(np.meshgrid(*sides), axis=-1)
+    tree = cKDTree((np.stack(straight, axis=-1) - low) / (high - low))
+    nearest = points[2][tree.query((mesh - low) / (high - low))[1]]
+    at = [spacing[dim].back(side) for dim, side in zip((x, y), sides, strict=True)]
+    shade = np.ma.masked_invalid(nearest)
+    if "flag_values" in values.attrs:
+        names = values.attrs["flag_meanings"].split()
+        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
+        ax.pcolormesh(*at, shade, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, rasterized=True)
+        present = sorted({int(code) for code in points[2] if np.isfinite(code)})
+        patches = [
+            Patch(facecolor=PHASE_COLOURS[names[code]], edgecolor=BLACK, lw=0.4, label=names[code])
+            for code in present
+        ]
+        ax.add_artist(ax.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.0)))
+        return
+    image = ax.pcolormesh(*at, shade, cmap="cividis", norm=_norm(shade), rasterized=True)
+    ax.figure.colorbar(image, ax=ax, label=values.attrs.get("symbol", values.name))
+
+
+def _norm(shade: np.ma.MaskedArray) -> Normalize:
+    low, high = float(shade.min()), float(shade.max())
+    if low > 0 and high / low > WIDE_RANGE:
+        return mpl.colors.LogNorm(low, high)
+    return Normalize(low, high)
