@@ -1,6 +1,6 @@
 """Study: data sets, networks, training, and sweeps over families of trained networks."""
 
-from lazyrich.study.datasets import digits, fashion_mnist, load, mnist
+from lazyrich.study.datasets import cifar10, digits, fashion_mnist, load, mnist
 from lazyrich.study.description import Study
 from lazyrich.study.networks import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
 from lazyrich.study.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
@@ -27,6 +27,7 @@ __all__ = [
     "Study",
     "accuracy",
     "batches",
+    "cifar10",
     "cnn",
     "digits",
     "fashion_mnist",

@@ -10,10 +10,18 @@ import numpy as np
 import torch
 
 from lazyrich._errors import InputError, MissingExtraError
-from lazyrich.study import cifar, downloads, idx, synthetic, tables
+from lazyrich.study import cifar, downloads, idx, tables
 from lazyrich.study.downloads import Source
 from lazyrich.study.idx import Bytes
 from lazyrich.study.samples import DataSet, Samples
+from lazyrich.study.synthetic import (
+    chain_monomial,
+    gaussian,
+    line,
+    sparse_parity,
+    staircase,
+    teacher_student,
+)
 
 FIFTH = 5  # of the digits are for tests
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -174,12 +182,12 @@ FROM_FILES: Mapping[str, Callable[..., DataSet]] = {
 WITH_OPTIONS: Mapping[str, Callable[..., DataSet]] = {
     "digits": digits,
     "csv": tables.csv,
-    "line": synthetic.line,
-    "gaussian": synthetic.gaussian,
-    "teacher-student": synthetic.teacher_student,
-    "chain-monomial": synthetic.chain_monomial,
-    "sparse-parity": synthetic.sparse_parity,
-    "staircase": synthetic.staircase,
+    "line": line,
+    "gaussian": gaussian,
+    "teacher-student": teacher_student,
+    "chain-monomial": chain_monomial,
+    "sparse-parity": sparse_parity,
+    "staircase": staircase,
 }
 
 
