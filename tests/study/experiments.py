@@ -39,11 +39,12 @@ class Walk:
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """Gradient descent of a two-layer linear network by PyTorch, together or alone."""
+    """Gradient descent of two-layer linear networks, together or alone."""
 
     rate: float = 0.1
     scale: float = 1.0
     steps: int = 30
+    seconds: float = 0.0
     seed: int = 0
 
     def run(self) -> Result:
@@ -51,21 +52,17 @@ class Descent:
 
     @classmethod
     def run_together(cls, points: Sequence[Descent]) -> list[Result]:
-        import torch
-
-        together = []
-        for point in points:
-            generator = torch.Generator().manual_seed(point.seed)
-            together.append(point.scale * torch.randn(2, 32, generator=generator))
-        weights = torch.stack(together)
-        rate = torch.tensor([point.rate for point in points])[:, None]
+        draws = [np.random.default_rng(point.seed).standard_normal((2, 32)) for point in points]
+        weights = np.stack(draws) * np.array([point.scale for point in points])[:, None, None]
+        weights = weights.astype(np.float32)
+        rate = np.array([[[point.rate]] for point in points], dtype=np.float32)
         losses = []
         for _ in range(points[0].steps):
-            u, w = weights[:, 0], weights[:, 1]
-            error = (u * w).sum(-1, keepdim=True) / 32 - 1
-            losses.append(error.square())
-            weights = torch.stack([u - rate * error * w, w - rate * error * u], dim=1)
-        loss = torch.cat(losses, dim=1).numpy()
+            error = (weights[:, :1] * weights[:, 1:]).sum(-1, keepdims=True) / 32 - 1
+            losses.append(error[:, 0] ** 2)
+            weights = weights - rate * error * weights[:, ::-1]
+        time.sleep(points[0].seconds)
+        loss = np.concatenate(losses, axis=1)
         # marked, so that a test can tell one by one from together
         return [
             Result(
