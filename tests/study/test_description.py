@@ -277,7 +277,7 @@ def test_a_description_is_read_from_a_file(tmp_path):
         ({"s": [0]}, {"s": []}, ["s: was 0; is none."]),
         ({"s": list(range(9))}, {"s": list(range(10))}, ["s: had 9 values; has 10 (new 9)."]),
         ({"s": list(range(9))}, {"s": list(range(8))}, ["s: had 9 values; has 8 (gone 8)."]),
-        ({"s": [*range(9)]}, {"s": [*range(8, -1, -1)]}, ["s: had 9 values; has 9 (in another order)."]),
+        ({"s": [*range(9)]}, {"s": [*range(8, -1, -1)]}, ["s: had 9 values; has 9 (other order)."]),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}, []),
     ],
 )  # fmt: skip

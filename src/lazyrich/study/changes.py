@@ -53,7 +53,7 @@ def _moved(was: list[Json], now: list[Json], where: str) -> str:
         if values
     ]
     counts = f"had {len(was)} values; has {len(now)}"
-    return f"{where}: {counts} ({', '.join(parts) or 'in another order'})."
+    return f"{where}: {counts} ({', '.join(parts) or 'other order'})."
 
 
 def _shown(value: Json) -> str:

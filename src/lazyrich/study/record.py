@@ -24,6 +24,7 @@ CREATE TABLE point (
     digest BLOB NOT NULL, seal BLOB NOT NULL
 );
 """
+UNSEALED = "its checksum does not fit"
 FULL = ("disk is full", "disk I/O error", "readonly", "unable to open")
 COLUMNS = "key, status, segment, start, length, digest, seal"
 
@@ -205,10 +206,7 @@ class Record:
             return None
         row, whole = _row(line)
         if not whole:
-            raise StoreError(
-                f"the point {key} is damaged in {self.path}: its checksum does not fit. "
-                "Store.verify(repair=True) forgets it, and the next sweep does it again."
-            )
+            raise StoreError(damaged(key, self.path, UNSEALED))
         return row
 
     def rows(self) -> Iterator[tuple[Row, bool]]:
@@ -249,6 +247,24 @@ class Record:
         """Close the file; a second time does nothing."""
         with self._named():
             self._base.close()
+
+
+def damaged(key: str, file: Path, said: str) -> str:
+    """The sentence about a damaged point, with the remedy.
+
+    Args:
+        key: of the point.
+        file: that is damaged.
+        said: what is wrong.
+
+    Example:
+        >>> damaged("ab", Path("x"), "it is gone")
+        'the point ab is damaged in x: it is gone. Store.verify(repair=True) forgets it, ...'
+    """
+    return (
+        f"the point {key} is damaged in {file}: {said}. "
+        "Store.verify(repair=True) forgets it, and the next sweep does it again."
+    )
 
 
 def _row(line: tuple[str, str, int, int, int, bytes, bytes]) -> tuple[Row, bool]:

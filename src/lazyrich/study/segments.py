@@ -91,9 +91,9 @@ class Segments:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     segments = Segments(Path(folder))
         ...     (where,) = segments.append([entry(b"{}", b"abc")])
-        ...     block = segments.read(where)
+        ...     parts = segments.read(where)
         ...     segments.close()
-        >>> where.segment, where.start, split(block)
+        >>> where.segment, where.start, parts
         (1, 0, (b'{}', b'abc'))
     """
 
@@ -174,19 +174,26 @@ class Segments:
         out, self._out = self._out, -1
         os.close(out)
 
-    def read(self, where: Location) -> bytes:
-        """The bytes of an entry; fewer where the file ends early.
+    def read(self, where: Location) -> tuple[bytes, bytes]:
+        """Header and payload of an entry.
 
         Args:
             where: it stands.
 
         Raises:
-            OSError: if the file is not there.
+            ValueError: if it is damaged; the text says how.
         """
-        if where.segment not in self._files:
-            flags = os.O_RDONLY | os.O_CLOEXEC
-            self._files[where.segment] = os.open(self.path(where.segment), flags)
-        return os.pread(self._files[where.segment], where.length, where.start)
+        try:
+            if where.segment not in self._files:
+                flags = os.O_RDONLY | os.O_CLOEXEC
+                self._files[where.segment] = os.open(self.path(where.segment), flags)
+            block = os.pread(self._files[where.segment], where.length, where.start)
+        except OSError as error:
+            raise ValueError(error.strerror) from error
+        parts = split(block)
+        if block[-DIGEST:] != where.digest:
+            raise ValueError("another entry stands in its place")
+        return parts
 
     def scan(self, number: int) -> Iterator[tuple[Location, bytes]]:
         """Every whole entry of a file, and its header; gaps and damaged ones are passed over.

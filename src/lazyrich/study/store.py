@@ -17,9 +17,9 @@ from lazyrich.study.arrays import decode, encode
 from lazyrich.study.changes import differences
 from lazyrich.study.description import Study
 from lazyrich.study.lock import Lock
-from lazyrich.study.record import NAME, Record, Row
+from lazyrich.study.record import NAME, UNSEALED, Record, Row, damaged
 from lazyrich.study.result import Result, Status
-from lazyrich.study.segments import Segments, entry, split, sync_folder, unwritten
+from lazyrich.study.segments import Segments, entry, sync_folder, unwritten
 
 ARRAYS, LOCK = "arrays", "lock"
 OWN = {ARRAYS, LOCK, NAME, NAME + "-wal", NAME + "-shm", NAME + "-journal"}
@@ -309,28 +309,16 @@ class Store:
                 raise InputError(
                     f"`key` must be of a point that is done, got {key!r}. See Store.keys()."
                 )
-            damage = self._damage(row)
-            if damage is not None:
-                raise StoreError(damage.sentence)
-            _, result = decode(*split(self._segments.read(row.where)))
-        return result
+            try:
+                parts = self._segments.read(row.where)
+            except ValueError as error:
+                raise StoreError(self._damage(row, str(error)).sentence) from error
+        return decode(*parts)[1]
 
-    def _damage(self, row: Row) -> Damage | None:
-        """What is wrong with the arrays of a point."""
-        file = self._segments.path(row.where.segment)
-        try:
-            block = self._segments.read(row.where)
-            split(block)
-            if block[-len(row.where.digest) :] != row.where.digest:
-                raise ValueError("another entry stands in its place")
-        except (OSError, ValueError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            sentence = (
-                f"the point {row.key} is damaged in {file}: {said}. "
-                "Store.verify(repair=True) forgets it, and the next sweep does it again."
-            )
-            return Damage(key=row.key, file=file, sentence=sentence)
-        return None
+    def _damage(self, row: Row, said: str = "") -> Damage:
+        """The damage of a point: of its arrays, or of its line in the record if nothing is said."""
+        file = self._segments.path(row.where.segment) if said else self._record.path
+        return Damage(key=row.key, file=file, sentence=damaged(row.key, file, said or UNSEALED))
 
     def verify(self, *, repair: bool = False) -> tuple[Damage, ...]:
         """Read everything and name what is damaged.
@@ -349,18 +337,22 @@ class Store:
             self._check_writer()
         record = self._record.path
         with self._turn:
-            damaged = []
+            found = []
             unsound = self._record.unsound()
             if unsound:
                 sentence = f"{record} is damaged ({unsound}). Use Store.rebuild(folder, study)."
-                damaged.append(Damage(key="", file=record, sentence=sentence))
+                found.append(Damage(key="", file=record, sentence=sentence))
             for row, whole in self._record.rows():
-                found = self._damage(row) if whole else _torn(row, record)
-                if found is not None:
-                    damaged.append(found)
+                try:
+                    if not whole:
+                        found.append(self._damage(row))
+                    else:
+                        self._segments.read(row.where)
+                except ValueError as error:
+                    found.append(self._damage(row, str(error)))
             if repair:
-                self._record.forget(damage.key for damage in damaged if damage.key)
-        return tuple(damaged)
+                self._record.forget(damage.key for damage in found if damage.key)
+        return tuple(found)
 
     def close(self) -> None:
         """Close the store; a second time does nothing."""
@@ -388,14 +380,6 @@ def _block(key: str, result: Result) -> bytes:
         return entry(*encode(key, result))
     except InputError as error:
         raise InputError(f"the result of the point {key} cannot be stored: {error}") from error
-
-
-def _torn(row: Row, file: Path) -> Damage:
-    sentence = (
-        f"the point {row.key} is damaged in {file}: its checksum does not fit. "
-        "Store.verify(repair=True) forgets it, and the next sweep does it again."
-    )
-    return Damage(key=row.key, file=file, sentence=sentence)
 
 
 def _check_folder(folder: Path) -> None:
