@@ -100,7 +100,8 @@ def test_two_processes_train_the_same_bits(request):
             cwd=request.config.rootpath,
         )
 
-    first, second = (run(state).communicate()[0] for state in (1, 2))
+    both = [run(1), run(2)]
+    first, second = (process.communicate()[0] for process in both)
     assert first == second
     assert len(set(first.split())) == len(RECIPES)
 
