@@ -16,7 +16,7 @@ from lazyrich.study.parametrisation import PARAMETRISATIONS
 from lazyrich.study.recipe import Recipe
 from lazyrich.study.result import Result
 from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
-from lazyrich.study.together import Member, train_together
+from lazyrich.study.together import Member, pays, train_together
 from lazyrich.study.training import train
 from lazyrich.study.watch import Watch
 
@@ -241,34 +241,22 @@ class Training:
             `learning_rate`. A two-layer linear network on a line also has its Gram numbers `uu`,
             `uw`, `ww` and all that its exact solution needs, see `own_theory`.
         """
-        try:
-            start = started(self)
-        except NotFiniteError as error:
-            return Result(status="diverged", sentence=f"Not finite before training: {error}")
-        watch = Watch(self, start)
-        outcome = train(
-            start.model,
-            start.data,
-            start.recipe,
-            seed=self.seed,
-            lr_factors=start.lr_factors,
-            observe=watch.see,
-            when=watch.when,
-        )
-        return watch.result(outcome)
+        begun = _begun(self)
+        return begun if isinstance(begun, Result) else _alone(self, *begun)
 
     @classmethod
     def run_together(cls, points: Sequence[Training]) -> list[Result]:
-        """Run several points; networks of one shape make their steps together.
+        """Run several points; networks of one shape make their steps together where it pays.
 
         Args:
-            points: any; those that differ in scale, learning rate or seed alone are one group.
+            points: any; those that differ in scale, learning rate or seed alone are one group, and
+                `pays` decides whether it is trained together.
 
         Returns:
             A result for each, in their order; up to rounding those of `run`.
 
         Raises:
-            InputError: a network that cannot be trained so, see `train_together`.
+            InputError: as `run`.
         """
         groups: dict[str, list[int]] = {}
         for place, point in enumerate(points):
@@ -283,31 +271,52 @@ class Training:
         return [found[place] for place in range(len(points))]
 
 
+Begun = tuple[Start, Watch]
+
+
+def _begun(point: Training) -> Begun | Result:
+    """A network and its watch before the first step, or why there is none."""
+    try:
+        start = started(point)
+    except NotFiniteError as error:
+        return Result(status="diverged", sentence=f"Not finite before training: {error}")
+    return start, Watch(point, start)
+
+
+def _alone(point: Training, start: Start, watch: Watch) -> Result:
+    outcome = train(
+        start.model,
+        start.data,
+        start.recipe,
+        seed=point.seed,
+        lr_factors=start.lr_factors,
+        observe=watch.see,
+        when=watch.when,
+    )
+    return watch.result(outcome)
+
+
 def _together(points: Sequence[Training]) -> list[Result]:
-    results: dict[int, Result] = {}
-    starts: dict[int, Start] = {}
-    for place, point in enumerate(points):
-        try:
-            starts[place] = started(point)
-        except NotFiniteError as error:
-            sentence = f"Not finite before training: {error}"
-            results[place] = Result(status="diverged", sentence=sentence)
-    watches = {place: Watch(points[place], start) for place, start in starts.items()}
-    members = [
-        Member(
-            model=start.model,
-            seed=points[place].seed,
-            lr=start.recipe.lr,
-            lr_factors=start.lr_factors,
-            observe=watches[place].see,
-        )
-        for place, start in starts.items()
-    ]
-    if members:
-        first = next(iter(starts))
-        outcomes = train_together(
-            members, starts[first].data, starts[first].recipe, when=watches[first].when
-        )
-        for place, outcome in zip(starts, outcomes, strict=True):
-            results[place] = watches[place].result(outcome)
+    """Points that differ in `OF_ONE_NETWORK` alone."""
+    begun = [_begun(point) for point in points]
+    ready = [(place, *one) for place, one in enumerate(begun) if not isinstance(one, Result)]
+    results = {place: one for place, one in enumerate(begun) if isinstance(one, Result)}
+    if ready and pays(ready[0][1].model, ready[0][1].data, ready[0][1].recipe, len(ready)).pays:
+        members = [
+            Member(
+                model=start.model,
+                seed=points[place].seed,
+                lr=start.recipe.lr,
+                lr_factors=start.lr_factors,
+                observe=watch.see,
+            )
+            for place, start, watch in ready
+        ]
+        _, start, watch = ready[0]
+        outcomes = train_together(members, start.data, start.recipe, when=watch.when)
+        for (place, _, watch), outcome in zip(ready, outcomes, strict=True):
+            results[place] = watch.result(outcome)
+    else:
+        for place, start, watch in ready:
+            results[place] = _alone(points[place], start, watch)
     return [results[place] for place in range(len(points))]
