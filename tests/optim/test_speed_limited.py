@@ -354,6 +354,28 @@ def test_a_closure_gives_what_no_closure_gives():
     assert same(train(twin, other, data), [p.detach() for p in model.parameters()])
 
 
+def test_a_closure_that_accumulates_adds_raw_gradients():
+    class Twice(SGD):
+        def step(self, closure=None):
+            closure()
+            return super().step(closure)
+
+    model = mlp()
+    batch = batches(1)[0]
+    optimizer = SpeedLimited(Twice(model.parameters(), lr=0.1), model=model, target="0")
+
+    def closure():
+        loss = loss_of(model, batch)
+        loss.backward()
+        return loss
+
+    closure()
+    once = [p.grad.clone() for p in model.parameters()]
+    optimizer.step(closure)
+    for p, g in zip(model.parameters(), once, strict=True):
+        torch.testing.assert_close(p.grad, 3 * g)
+
+
 def test_groups_added_later():
     model = mlp()
     optimizer = SpeedLimited(SGD(model[0].parameters(), lr=0.1), model=model, speeds={"": 2.0})
