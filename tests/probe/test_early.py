@@ -111,6 +111,28 @@ def test_leaves_the_model_alone_and_says_what_it_skips():
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_a_quadratic_network_with_its_start_taken_away_follows_the_closed_form():
+    class Square(nn.Module):
+        def forward(self, x):
+            return x.square()
+
+    d = 128
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(256, d, generator=generator, dtype=torch.float64)
+    x *= (1 + torch.arange(d)) ** -0.5
+    y = x[:, :1] * x[:, 1:2]
+    network = nn.Sequential(nn.Linear(d, d, bias=False), Square(), nn.Linear(d, 1, bias=False))
+    network.double()
+    with torch.no_grad():
+        network[0].weight.normal_(std=d**-0.5, generator=generator)
+        network[2].weight.normal_(generator=generator).sign_()
+    table = lazyrich.initial_cnfa(lazyrich.CentredOutput(network), (x, y), exact=True)
+    assert list(table.layer.values) == ["network.0"]
+    s, s_y = (x.T @ x / 256).numpy(), (x.T @ (y * x) / 256).numpy()
+    predicted = lazyrich.quadratic_network_prediction(s, s_y, width=d)
+    assert float(table.cnfa[0]) == pytest.approx(float(predicted), abs=0.02)
+
+
 def test_fitted_targets_leave_nothing_to_align():
     model, x = mlp(), randn(8, 5)
     table = lazyrich.initial_cnfa(model, (x, model(x).detach()))

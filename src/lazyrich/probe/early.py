@@ -104,7 +104,9 @@ def _learning(seen: Capture, parts: list[Part]) -> tuple[list[Part], dict[str, s
     for part in parts:
         leaf = seen.leaves.get(_weight(part))
         if leaf is None:
-            skipped[part.layer.name] = "its weight is computed from, or shared with, other parameters"
+            skipped[part.layer.name] = (
+                "its weight is computed from, or shared with, other parameters"
+            )
         elif not leaf.requires_grad:
             skipped[part.layer.name] = "its weight is frozen"
         else:
