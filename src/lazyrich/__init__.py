@@ -27,6 +27,7 @@ _HOME = {
     "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
     "StoreError": "lazyrich._errors",
+    "Study": "lazyrich.study.description",
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.coordinate",
@@ -49,7 +50,9 @@ _HOME = {
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
     "quadratic_network_prediction": "lazyrich.theory.early_ansatz",
+    "results": "lazyrich.study.results",
     "richness": "lazyrich.probe.forecast",
+    "sweep": "lazyrich.study.sweep",
 }
 
 __all__ = [
@@ -69,6 +72,7 @@ __all__ = [
     "Probe",
     "ScalingLaw",
     "StoreError",
+    "Study",
     "Thresholds",
     "__version__",
     "at",
@@ -92,7 +96,9 @@ __all__ = [
     "order_parameters",
     "parameter_diagram",
     "quadratic_network_prediction",
+    "results",
     "richness",
+    "sweep",
 ]
 
 if TYPE_CHECKING:
@@ -119,6 +125,9 @@ if TYPE_CHECKING:
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import at, every, log_spaced
     from lazyrich.probe.verdict import Thresholds
+    from lazyrich.study.description import Study
+    from lazyrich.study.results import results
+    from lazyrich.study.sweep import sweep
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
     from lazyrich.theory.early_ansatz import quadratic_network_prediction
