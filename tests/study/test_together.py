@@ -118,6 +118,24 @@ def test_members_leave_at_their_own_step(data, batch_size):
     assert max(fitted) < 400
 
 
+def test_each_member_has_its_own_limit_of_divergence(data):
+    def linear(scale):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False)).double()
+        nn.init.constant_(model[1].weight, scale)
+        return model
+
+    def made():
+        pairs = [(9.0, 1.0), (0.1, 0.01), (0.1, 0.2), (3.0, 0.1)]
+        return [Member(model=linear(scale), seed=0, lr=lr) for scale, lr in pairs]
+
+    recipe = Recipe(lr=1.0, steps=60)
+    found, expected = train_together(made(), data, recipe), one_by_one(made(), data, recipe)
+    assert [o.sentence for o in found] == [o.sentence for o in expected]
+    diverged = [o for o in found if o.status == "diverged"]
+    assert len({o.steps for o in diverged}) == 3
+    assert len({o.sentence.partition("above ")[2] for o in diverged}) == 3
+
+
 def test_members_with_one_order_share_the_batch(data):
     compare(data, Recipe(lr=0.01, steps=20, batch_size=16), 1e-10, kinds=KINDS[:3], seed=7)
 
