@@ -26,6 +26,8 @@ Curves = Mapping[str, Sequence[Boundary]]
 PHASE_COLOURS = REGION_COLOURS | {"feature": "#FBE7BF", "undecided": "#FFFFFF"}
 SIDE = 240  # places a side at which the colour of the nearest point is painted
 WIDE_RANGE = 20  # ratio of the largest to the smallest value from which colours are logarithmic
+WIDEST = 1e5  # ratio that colours span at most
+MARGIN = 0.05  # around the outermost networks, in units of the axis
 WRAP = 40  # characters beside a colour bar
 
 
@@ -74,7 +76,8 @@ def measured_diagram(
     y, x = map(str, values.dims)
     spacing = {dim: Spacing.of(values[dim].values) for dim in (x, y)}
     points = _points(values, diagram)
-    _paint(ax, values, points, spacing)
+    limits = {dim: _limits(values[dim].values, spacing[dim]) for dim in (x, y)}
+    patches = _paint(ax, values, points, spacing, limits)
     known = np.isfinite(points[2])
     ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
     ax.plot(*points[:2, ~known], "x", ms=4, mew=0.8, color=BLACK, alpha=0.5)
@@ -86,11 +89,11 @@ def measured_diagram(
     for dim, side in ((x, "x"), (y, "y")):
         ax.set(**{f"{side}label": values[dim].attrs.get("long_name", dim)})
         ax.set(**{f"{side}scale": "log" if spacing[dim].ratios else "linear"})
-        ax.set(**{f"{side}lim": (float(values[dim].min()), float(values[dim].max()))})
-        ax.margins(0.02)
+        ax.set(**{f"{side}lim": limits[dim]})
     ax.set_title(fill(values.attrs.get("long_name", show), 1 + WRAP))
-    if theory or curves:
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2, borderaxespad=0)
+    handles = [*patches, *(line for line in ax.lines if not str(line.get_label()).startswith("_"))]
+    if handles:
+        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
     return ax
 
 
@@ -106,12 +109,27 @@ def _points(values: xr.DataArray, diagram: xr.Dataset) -> Array:
     return np.stack([part[tried].astype(float) for part in (xs, ys, values.values)])
 
 
-def _paint(ax: Axes, values: xr.DataArray, points: Array, spacing: Mapping[str, Spacing]) -> None:
-    """The colour of the nearest network, everywhere."""
+def _limits(values: Array, spacing: Spacing) -> tuple[float, float]:
+    """The ends of an axis, with some room around the outermost networks."""
+    ends = spacing.straight(np.array([values.min(), values.max()]))
+    room = (ends[1] - ends[0]) * MARGIN
+    low, high = spacing.back(ends + np.array([-room, room]))
+    return float(low), float(high)
+
+
+def _paint(
+    ax: Axes,
+    values: xr.DataArray,
+    points: Array,
+    spacing: Mapping[str, Spacing],
+    limits: Mapping[str, tuple[float, float]],
+) -> list[Patch]:
+    """The colour of the nearest network, everywhere; returns the legend's patches of phases."""
     y, x = map(str, values.dims)
     straight = [spacing[dim].straight(part) for dim, part in zip((x, y), points, strict=False)]
-    low, high = (np.array([f(part) for part in straight]) for f in (np.min, np.max))
-    sides = [np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True)]
+    ends = [spacing[dim].straight(np.array(limits[dim])) for dim in (x, y)]
+    low, high = np.array(ends).T
+    sides = [np.linspace(a, b, SIDE) for a, b in ends]
     mesh = np.stack(np.meshgrid(*sides), axis=-1)
     tree = cKDTree((np.stack(straight, axis=-1) - low) / (high - low))
     nearest = points[2][tree.query((mesh - low) / (high - low))[1]]
@@ -122,18 +140,19 @@ def _paint(ax: Axes, values: xr.DataArray, points: Array, spacing: Mapping[str, 
         colours = ListedColormap([PHASE_COLOURS[name] for name in names])
         ax.pcolormesh(*at, shade, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, rasterized=True)
         present = sorted({int(code) for code in points[2] if np.isfinite(code)})
-        patches = [
+        return [
             Patch(facecolor=PHASE_COLOURS[names[code]], edgecolor=BLACK, lw=0.4, label=names[code])
             for code in present
         ]
-        ax.add_artist(ax.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.0)))
-        return
-    image = ax.pcolormesh(*at, shade, cmap="cividis", norm=_norm(shade), rasterized=True)
-    ax.figure.colorbar(image, ax=ax, label=values.attrs.get("symbol", values.name))
+    norm = _norm(shade)
+    image = ax.pcolormesh(*at, shade, cmap="cividis", norm=norm, rasterized=True)
+    cut = "min" if float(shade.min()) < float(norm.vmin or 0) else "neither"
+    ax.figure.colorbar(image, ax=ax, label=values.attrs.get("symbol", values.name), extend=cut)
+    return []
 
 
 def _norm(shade: np.ma.MaskedArray) -> Normalize:
     low, high = float(shade.min()), float(shade.max())
     if low > 0 and high / low > WIDE_RANGE:
-        return mpl.colors.LogNorm(low, high)
+        return mpl.colors.LogNorm(max(low, high / WIDEST), high)
     return Normalize(low, high)

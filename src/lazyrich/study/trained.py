@@ -20,7 +20,14 @@ from lazyrich.study.together import Member, pays, train_together
 from lazyrich.study.training import train
 from lazyrich.study.watch import Watch
 
-OBSERVABLES = ("ntk_change", "linearisation_error", "layer_alignment", "nfa", "weight_movement")
+OBSERVABLES = (
+    "output_change",
+    "ntk_change",
+    "linearisation_error",
+    "layer_alignment",
+    "nfa",
+    "weight_movement",
+)
 """What is measured by default; each name brings those that are measured with it."""
 
 OF_ONE_NETWORK = (  # may differ between networks that are trained together
