@@ -14,7 +14,7 @@ from lazyrich import InputError, StoreError
 from lazyrich.study import segments
 from lazyrich.study.arrays import decode, encode
 from lazyrich.study.description import Study
-from lazyrich.study.record import NAME
+from lazyrich.study.record import NAME, Record
 from lazyrich.study.result import Result
 from lazyrich.study.store import Store
 from tests.study.stored import STUDY, key, result, same
@@ -256,6 +256,22 @@ def test_what_a_reader_may_not_do(tmp_path):
             writer.read("x")
         with pytest.raises(StoreError, match=f"and process {os.getpid()} on"):
             Store.open(tmp_path / "out", STUDY)
+
+
+def test_the_arrays_are_on_the_disk_before_the_record_names_them(tmp_path, monkeypatch):
+    done = []
+    sync, put = os.fsync, Record.put
+    monkeypatch.setattr(segments.os, "fsync", lambda file: done.append("sync") or sync(file))
+    monkeypatch.setattr(Record, "put", lambda self, rows: done.append("put") or put(self, rows))
+    with Store.open(tmp_path / "out", STUDY) as store:
+        done.clear()
+        store.write({key(n): result(n) for n in range(3)})
+        assert done == ["sync", "sync", "put"]  # the name of a new file, its content
+        store.write({key(3): result(3)})
+        assert done[3:] == ["sync", "put"]
+        pragma = store._record._base.execute
+        assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 def test_closing_twice_is_closing_once(tmp_path):

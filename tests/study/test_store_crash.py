@@ -21,6 +21,7 @@ class Writers:
     """Processes that write until they are killed, forked from one that has imported everything."""
 
     def __init__(self, folder):
+        self.alive = None
         root = str(Path(__file__).parents[2])
         self.parent = subprocess.Popen(
             [sys.executable, "-m", "tests.study.stored", str(folder)],
@@ -37,16 +38,19 @@ class Writers:
     def start(self):
         self.parent.stdin.write("go\n")
         self.parent.stdin.flush()
-        process = int(self.line().removeprefix("process "))
+        self.alive = int(self.line().removeprefix("process "))
         assert self.line() == "open"
-        return process
+        return self.alive
 
     def kill(self, process):
         """Kill a writer; returns how many points it had acknowledged, 0 if it came to none."""
         os.kill(process, signal.SIGKILL)
+        self.alive = None
         return int([0, *iter(self.line, "dead")][-1])
 
     def close(self):
+        if self.alive:
+            os.kill(self.alive, signal.SIGKILL)
         self.parent.stdin.close()
         self.parent.wait()
         self.parent.stdout.close()
@@ -113,6 +117,7 @@ if not child:
         store.write({key(0): result(0)})
     except StoreError as error:
         os.write(ready[1], str(error).encode())
+    os.close(go[1])
     os.read(go[0], 1)  # still alive when the parent closes its store
     os._exit(0)
 print(os.read(ready[0], 1000).decode())
