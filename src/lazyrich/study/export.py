@@ -36,7 +36,9 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     whole = data.assign_coords({d: range(data.sizes[d]) for d in data.dims if d not in data.coords})
     whole = whole.drop_vars([name for name in whole.coords if name not in whole.dims])
     there = _there(whole).rename("there")
-    rows = xr.merge([whole, there]).to_dataframe(dim_order=list(whole.dims)).reset_index()
+    longest = max((values.dims for values in whole.data_vars.values()), key=len, default=())
+    order = list(dict.fromkeys([*longest, *whole.dims]))
+    rows = xr.merge([whole, there]).to_dataframe(dim_order=order).reset_index()
     return rows[rows.pop("there")].reset_index(drop=True)
 
 
