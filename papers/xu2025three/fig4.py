@@ -139,16 +139,24 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         for i, layer in enumerate(shown["layers"]):
             _with_spread(ax, sigma, values[..., i], f"C{i}", layer.removeprefix("network."))
         ax.axhline(0, color="black", lw=0.5)
-        ax.set(xscale="log", xlabel="initial scale σ", title=label)
+        _scale_axis(ax, sigma)
+        ax.set_title(label)
     made.axes[0].legend()
     kernel = made.axes[3]
     _with_spread(kernel, sigma, np.array(shown["ntk_change"], float), "C0", "measured")
     _with_spread(
         kernel, sigma, np.array(shown["predicted_ntk_change"], float), "C1", "forecast: one step"
     )
-    kernel.set(xscale="log", yscale="log", xlabel="initial scale σ", title="change of the kernel")
+    _scale_axis(kernel, sigma)
+    kernel.set(yscale="log", title="change of the kernel ΔΘ/Θ")
     kernel.legend()
     return made
+
+
+def _scale_axis(ax: Any, sigma: np.ndarray) -> None:  # noqa: ANN401
+    ax.set(xscale="log", xlabel="initial scale σ")
+    ax.set_xticks(sigma, [f"{s:g}" for s in sigma])
+    ax.xaxis.minorticks_off()
 
 
 def _with_spread(ax: Any, x: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:  # noqa: ANN401

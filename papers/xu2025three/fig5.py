@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "laptop": {
         "base": {
             **{"data": "cifar10", "samples": 1500, "test_samples": 1000, "width": 8, "steps": 110},
-            **{"evaluations": 5, "measurements": 1},
+            **{"evaluations": 3, "measurements": 1},
         },
         "sigmas": [0.5, 1.0, 2.0, 4.0, 8.0],
         "seeds": [0, 1, 2],
@@ -106,4 +106,6 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         p = record["findings"][f"p-value of σ and best {part} accuracy"]["value"]
         ax.set_title(f"best {part} accuracy: r = {found['value']:.2f}, p = {p:.1g}")
         ax.set(xscale="log", xlabel="initial scale σ", ylabel="%")
+        ax.set_xticks(sigma, [f"{s:g}" for s in sigma])
+        ax.minorticks_off()
     return made

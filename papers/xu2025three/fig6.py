@@ -30,8 +30,8 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "laptop": {
         "base": {
-            **{"data": "cifar10", "samples": 1000, "test_samples": 1000, "steps": 160},
-            **{"evaluations": 6, "measurements": 1},
+            **{"data": "cifar10", "samples": 4000, "test_samples": 1000, "steps": 160},
+            **{"evaluations": 3, "measurements": 1},
         },
         "widths": [100, 316, 1000, 3162],
         "seeds": [0, 1, 2],
