@@ -1,5 +1,6 @@
 """The driver: what runs, what is stored, whatever the executor; oracle: every point run by hand."""
 
+import io
 import os
 import pickle
 import sys
@@ -329,3 +330,23 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys, monk
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "walk: 40 of 100 points, 3 failed, 0.429 a second, 2 min 20 s left\n"
+
+
+class Terminal(io.StringIO):
+    """Takes what a terminal would show."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal_and_can_be_silent(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    with Meter("walk", points=4, done=1) as meter:
+        meter.advance(3)
+    assert "4 of 4 points, 0 failed" in sys.stderr.getvalue()
+    shown = len(sys.stderr.getvalue())
+    with Meter("walk", points=4, done=1, shown=False) as meter:
+        meter.advance(3)
+    assert len(sys.stderr.getvalue()) == shown
+    assert capsys.readouterr().out == ""
