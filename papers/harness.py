@@ -267,19 +267,24 @@ def judge(record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def table(paper: str, scale: str = "laptop", out: Path | None = None) -> str:
-    """The results of a paper as Markdown, from its records."""
+def results(paper: str, scale: str = "laptop") -> str:
+    """The results of a paper as Markdown, from its records: a table, then the figures."""
     lines = ["| claim | script | finding | expected | found | n | verdict |", "|" + "---|" * 7]
+    pictures = []
     for figure in figures(paper):
-        path = (out or HOME / paper) / "records" / scale / f"{figure}.json"
-        for row in judge(json.loads(path.read_text())) if path.is_file() else []:
+        path = HOME / paper / "records" / scale / f"{figure}.json"
+        if not path.is_file():
+            continue
+        record = json.loads(path.read_text())
+        pictures += ["", f"![{record['claim']}](figures/{scale}/{figure}.png)"]
+        for row in judge(record):
             found = row["found"]
             cells = (
                 *(row["claim"], figure, row["says"], _range(row)),
                 *(_number(found), str(found["n"]), row["verdict"]),
             )
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines + pictures)
 
 
 def _run(bench: Bench) -> Record:
@@ -354,7 +359,7 @@ def _refresh_readme(paper: str) -> None:
     path = HOME / paper / "README.md"
     before, rest = path.read_text().split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    path.write_text(f"{before}{MARKS[0]}\n{table(paper)}\n{MARKS[1]}{after}")
+    path.write_text(f"{before}{MARKS[0]}\n{results(paper)}\n{MARKS[1]}{after}")
 
 
 def _range(entry: Mapping[str, Any]) -> str:

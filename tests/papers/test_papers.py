@@ -95,7 +95,7 @@ def test_every_claim_has_a_script_and_an_expectation(paper):
 def test_readme_shows_the_records(paper):
     text = (harness.HOME / paper / "README.md").read_text()
     shown = text.split(harness.MARKS[0])[1].split(harness.MARKS[1])[0]
-    assert shown.strip() == harness.table(paper).strip()
+    assert shown.strip() == harness.results(paper).strip()
 
 
 @pytest.mark.parametrize(("paper", "figure"), ALL)
