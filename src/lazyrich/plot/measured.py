@@ -23,7 +23,13 @@ from lazyrich.theory.exact import Array
 Curves = Mapping[str, Sequence[Boundary]]
 """Curves by the name that the legend gives them."""
 
-PHASE_COLOURS = REGION_COLOURS | {"feature": "#FBE7BF", "undecided": "#FFFFFF"}
+PHASE_COLOURS = REGION_COLOURS | {
+    "feature": REGION_COLOURS["feature_critical"],
+    "undecided": "#FFFFFF",
+    "linear": REGION_COLOURS["kernel"],  # the regimes of Luo et al., arXiv:2007.07497
+    "critical": REGION_COLOURS["feature_critical"],
+    "condensed": REGION_COLOURS["feature_vanishing_init"],
+}
 SIDE = 240  # places a side at which the colour of the nearest point is painted
 WIDE_RANGE = 20  # ratio of the largest to the smallest value from which colours are logarithmic
 WIDEST = 1e5  # ratio that colours span at most

@@ -1,0 +1,140 @@
+"""The regimes of two-layer ReLU networks (Luo et al., arXiv:2007.07497), measured on digits.
+
+The relative distance RD = ‖W(T) − W(0)‖/‖W(0)‖ of the first layer is fitted as d^S over four
+widths, over the exponents γ and γ′ of `diagram_luo.toml`: linear where S < 0, critical where S = 0,
+condensed where S > 0. On top lie the predicted boundaries, beside it the predicted exponents.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from diagram_record import record, write
+
+from lazyrich import plot
+from lazyrich.phases.boundary import Boundary
+from lazyrich.study.description import Study
+from lazyrich.study.measured import measured_diagram, within
+from lazyrich.study.results import results
+from lazyrich.study.sweep import sweep
+
+X, Y = "gamma", "gamma_prime"
+REGIMES = ("linear", "critical", "condensed", "undecided")
+TOLERANCE = 0.1  # exponents nearer to zero count as zero
+
+
+def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
+    """The exponent S of RD over (γ, γ′), for zero output at the start; see the documentation."""
+    linear = xr.where(p <= 0, g - 1, xr.where(g <= 1, g - 1 - 2 * p, 2 * (g - 1 - p)))
+    condensed = xr.where(p <= 1 - g, g - 1, (g - 1 - p) / 2)
+    return xr.where((g > 1) & (p < g - 1), condensed, linear)
+
+
+def regimes(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """The regime that an interval of S shows."""
+    code = xr.where((low > -TOLERANCE) & (high < TOLERANCE), 1, 3)
+    code = xr.where(high < -TOLERANCE, 0, xr.where(low > TOLERANCE, 2, code))
+    code.attrs = {
+        "long_name": "regime that the widths show",
+        "flag_values": list(range(len(REGIMES))),
+        "flag_meanings": " ".join(REGIMES),
+    }
+    return code
+
+
+def compare(diagram: xr.Dataset) -> dict[str, Any]:
+    """Measured exponents and regimes beside the predicted ones."""
+    measured, law = diagram.weight_movement_exponent, predicted(diagram[X], diagram[Y])
+    fit = xr.Dataset({"low": diagram.weight_movement_low, "high": diagram.weight_movement_high})
+    inside = within(fit, law)
+    expected = xr.where(law < 0, 0, xr.where(law > 0, 2, 1))
+    decided = diagram.regime != REGIMES.index("undecided")
+    away = abs(law) > TOLERANCE
+    gap = abs(measured - law)
+    return {
+        "places": int(measured.size),
+        "within_interval": int(inside.sum()),
+        "median_gap_of_exponents": float(gap.median()),
+        "largest_gap_of_exponents": float(gap.max()),
+        "correlation_of_exponents": float(xr.corr(measured, law)),
+        "same_sign_away_from_the_boundary": int(
+            (np.sign(measured) == np.sign(law)).where(away).sum()
+        ),
+        "places_away_from_the_boundary": int(away.sum()),
+        "regime_as_predicted": int((diagram.regime == expected).sum()),
+        "undecided": int((~decided).sum()),
+        "other_than_predicted": int((decided & (diagram.regime != expected)).sum()),
+        "exponents": {
+            f"({float(g)}, {float(p)})": [
+                float(measured.sel({X: g, Y: p})),
+                float(fit.low.sel({X: g, Y: p})),
+                float(fit.high.sel({X: g, Y: p})),
+                float(law.sel({X: g, Y: p})),
+            ]
+            for g in diagram[X].values
+            for p in diagram[Y].values
+        },
+    }
+
+
+def draw(diagram: xr.Dataset, target: Path) -> None:
+    """Regimes with the predicted boundaries, and all exponents beside the predicted ones."""
+    made = plot.figure(1, 2, width=4.8, height=4.1)
+    left, right = made.axes
+    low, high = float(diagram[Y].min()), float(diagram[X].max())
+    boundary = Boundary("", np.array([1.0, 1.0, high]), np.array([low, 0.0, high - 1]))
+    plot.measured_diagram(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
+    left.set(xlabel="γ", ylabel="γ′")
+    law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
+    for i, name in enumerate(REGIMES[:3]):
+        here = (np.sign(law) == i - 1).values
+        middle, *ends = (
+            diagram[f"weight_movement_{part}"].values[here] for part in ("exponent", "low", "high")
+        )
+        right.errorbar(
+            *(law.values[here], middle, np.abs(np.array(ends) - middle)),
+            fmt="osD"[i],
+            ms=4,
+            lw=0.8,
+            label=f"predicted {name}",
+        )
+    right.plot(right.get_xlim(), right.get_xlim(), "-", color="black", lw=0.8, zorder=0)
+    right.set(xlabel="exponent of RD, predicted", ylabel="exponent of RD, trained, 95 % interval")
+    right.set_title(f"{law.size} places in the plane")
+    right.legend()
+    plot.save(made, target)
+
+
+def main() -> None:
+    """Run or resume the study, compare, draw, record."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("diagram-luo"), help="folder to write")
+    parser.add_argument("--workers", type=int, help="processes; one per processor")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    study = Study.from_toml(Path(__file__).with_suffix(".toml"))
+    start = perf_counter()
+    print(sweep(study, out / "store", workers=arguments.workers, together=18).sentence)
+    seconds = perf_counter() - start
+    data = results(out / "store")
+    diagram = measured_diagram(data.sel(layer="layer1"), X, Y, order=["weight_movement"])
+    diagram["regime"] = regimes(diagram.weight_movement_low, diagram.weight_movement_high)
+    with plot.style():
+        draw(diagram, out / "measured-luo.png")
+    found = compare(diagram)
+    write(record("python examples/diagram_luo.py", data, seconds, found), out / "diagram_luo.json")
+    print(
+        f"regimes: {found['regime_as_predicted']} of {found['places']} as predicted, "
+        f"{found['undecided']} undecided, {found['other_than_predicted']} other; exponents differ "
+        f"by {found['median_gap_of_exponents']:.2f} in the median"
+    )
+
+
+if __name__ == "__main__":
+    main()
