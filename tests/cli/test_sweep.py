@@ -91,7 +91,7 @@ def wait_for(out, count):
                     return len(store.keys())
         except (InputError, StoreError):  # it is just being made
             pass
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def members(group):

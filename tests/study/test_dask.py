@@ -54,7 +54,7 @@ def kill_when(folder, count, victim):
     """Kill a process as soon as so many results are stored."""
     found = 0
     while found < count:
-        time.sleep(0.01)
+        time.sleep(0.05)
         with contextlib.suppress(InputError, StoreError), Store.read_only(folder) as store:
             found = len(store.keys())
     os.kill(victim, signal.SIGKILL)

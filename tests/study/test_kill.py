@@ -25,7 +25,7 @@ from .test_sweep import Synchronous, by_hand, stored
 ROOT = Path(__file__).parents[2]
 KILLS = 50
 STUDY = Study(
-    name="walk", experiment=Walk, base={"steps": 100}, axes={"drift": [0.0, 0.1, 0.2]}, seeds=1000
+    name="walk", experiment=Walk, base={"steps": 150}, axes={"drift": [0.0, 0.1, 0.2]}, seeds=1500
 )
 
 # Forks a driver for each line that it reads, and kills it so many seconds after its start or, if
@@ -112,7 +112,7 @@ def test_kills_of_a_driver_with_its_worker_processes(tmp_path):
             [*command, "--workers", "2", "--together", "3"], cwd=ROOT, start_new_session=True
         ) as driver:
             while count(out) <= seen and driver.poll() is None:
-                time.sleep(0.01)
+                time.sleep(0.05)
             time.sleep(moments.uniform(0, 0.3))
             os.killpg(driver.pid, signal.SIGKILL)
         assert driver.returncode == -signal.SIGKILL
