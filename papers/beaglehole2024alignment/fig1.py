@@ -1,7 +1,7 @@
 """Feature matrices and gradients come to correlate in training, first through the weights' changes.
 
-Five-hidden-layer ReLU networks on images. At the start the ansatz of every layer (UC-NFA) is that of
-gradients without preferred directions, the null; training raises it above. The ansatz of the
+Five-hidden-layer ReLU networks on images. At the start the ansatz of every layer (UC-NFA) is that
+of gradients without preferred directions, the null; training raises it above. The ansatz of the
 weights' changes (C-NFA) is high from the first steps on, and the centred part's share of the whole
 grows. A larger initialisation lowers the first and leaves the second high.
 """

@@ -1,8 +1,8 @@
 """The centred ansatz of the first steps is known before them, from simple statistics of the data.
 
 For any network and layer it is the correlation of X̃ᵀ𝒦X̃ with X̃ᵀ𝒦²X̃ (inputs weighted by residuals,
-Gram matrix of the tangent features): found on real images to rounding after one tiny step, and still
-close after an epoch of small ones. For wide networks of quadratic neurons it follows from the
+Gram matrix of the tangent features): found on real images to rounding after one tiny step, and
+still close after an epoch of small ones. For wide networks of quadratic neurons it follows from the
 spectra of inputs and labels alone, over all decays of the inputs' spectrum.
 """
 

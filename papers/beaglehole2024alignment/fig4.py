@@ -35,7 +35,7 @@ RATES = {
     "sgd": [0.05, 0.1, 0.2, 0.25],
     "adam": [0.003, 0.01, 0.03, 0.1],
     "rates": [0.03, 0.1, 0.3, 0.5],
-    "limited": [0.003, 0.01, 0.03, 0.1],
+    "limited": [0.003, 0.01, 0.03, 0.1, 0.3],
     "normalised": [0.01, 0.03, 0.1, 0.3],
 }
 STRENGTHS = {"smoke": [20.0], "laptop": [5.0, 20.0], "paper": [5.0, 20.0, 100.0, 500.0]}
@@ -46,7 +46,7 @@ IMAGES: Mapping[str, dict[str, Any]] = {
     "laptop": {"data": "mnist", "samples": 2000, "epochs": 20, "measured": 500},
     "paper": {"data": "mnist", "samples": 50_000, "test_samples": 10_000, "epochs": 100},
 }
-IMAGE_RATES = {"sgd": [0.1, 0.3, 1.0], "adaptive": [0.003, 0.01, 0.03]}
+IMAGE_RATES = {"sgd": [0.1, 0.3, 1.0], "adaptive": [0.01, 0.03, 0.1, 0.3]}
 
 
 def measure(bench: Bench) -> Measured:

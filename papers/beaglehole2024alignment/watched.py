@@ -1,4 +1,4 @@
-"""The run behind figures 1, 2, 4 and 5: a network learns images, its ansatz watched by the epoch."""
+"""The run behind figures 1, 2, 4 and 5: a network learns images, its ansatz is watched."""
 
 from __future__ import annotations
 
