@@ -101,15 +101,15 @@ class Bench:
     log: dict[str, Any] = field(default_factory=dict)
 
     def sweep(self, plan: study.Study) -> xr.Dataset:
-        """Run a study, or what is left of it, and return its results."""
+        """Run a study, what is left of it, or what was added to it, and return its results."""
         folder = self.out / "runs" / self.scale / self.figure / plan.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         shown = sys.stderr.isatty()
         if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
             with ThreadPoolExecutor(1) as here:
-                study.sweep(plan, folder, executor=here, progress=shown)
+                study.sweep(plan, folder, executor=here, extend=True, progress=shown)
         else:
-            study.sweep(plan, folder, workers=self.workers, progress=shown)
+            study.sweep(plan, folder, workers=self.workers, extend=True, progress=shown)
         with study.Store.read_only(folder) as store:
             statuses = dict(store.statuses())
         found = study.results(folder)

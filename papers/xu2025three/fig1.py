@@ -3,8 +3,8 @@
 Two-layer linear networks in four parametrisations, two of each phase, are trained by PyTorch on
 data on a line. From the weights' own start the distance to the closed form of gradient flow is
 proportional to the step size and independent of the width; the distance to the exact recursion of
-gradient descent is rounding. The distance to the solution of the typical network, which knows only
-the width, falls as one over the square root of the width.
+gradient descent is rounding. The distance to the same recursion for the typical network, which
+knows only the width, falls as one over the square root of the width.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "laptop": {
         "widths": [100, 316, 1000, 3162, 10_000, 31_623],
         "between": [2, 4, 8, 16],
-        "seeds": list(range(10)),
+        "seeds": list(range(30)),
     },
     "paper": {
         "widths": [100, 1000, 10_000, 100_000, 1_000_000],
         "between": [2, 4, 8, 16, 32, 64],
-        "seeds": list(range(30)),
+        "seeds": list(range(100)),
     },
 }
 MARKERS = "osD^"
@@ -138,6 +138,8 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         steps, "step size, in units of the largest", "error of the closed form  |f − f_flow|/way"
     )
     _finish(widths, "width d", "error (full), ζ from the typical network (dashed)")
+    steps.set_xticks(h, [f"{part:g}" for part in h])
+    steps.minorticks_off()
     steps.set_title("error against step size")
     widths.set_title("errors against width")
     return made
