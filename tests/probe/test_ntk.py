@@ -11,6 +11,7 @@ import lazyrich
 from lazyrich.observables import OuterFactor, kernel, kernel_matvec, traced_kernel
 from lazyrich.probe import capture, jacobian_factors
 from lazyrich.probe.per_sample import per_sample_gradients
+from lazyrich.study import transformer
 
 from .models import Transformer, Twice, brute_kernel, cases, randn
 
@@ -216,3 +217,10 @@ def test_tied_transformer_moves_with_its_weights():
             parameter.mul_(1.5)
     factors = jacobian_factors(seen, memory=ROOM)
     torch.testing.assert_close(sum(kernel(f) for f in factors.values()), exact)
+
+
+def test_a_centred_output_that_is_zero_up_to_rounding_depends_on_no_neighbour():
+    """One head of width 8 gives other roundings for one sample than for many."""
+    torch.manual_seed(0)
+    model = lazyrich.CentredOutput(transformer((1, 8, 8), 10, width=8))
+    assert lazyrich.ntk(model, torch.randn(5, 1, 8, 8)).isfinite().all()
