@@ -303,6 +303,10 @@ class Store:
             InputError: if it is not there.
             StoreError: if it is damaged; others are unharmed.
         """
+        return decode(*self.read_bytes(key))[1]
+
+    def read_bytes(self, key: str) -> tuple[bytes, bytes]:
+        """Header and payload of a point, see `arrays.unpack`; as `read` for the rest."""
         with self._turn:
             row = self._record.get(key)
             if row is None:
@@ -310,10 +314,9 @@ class Store:
                     f"`key` must be of a point that is done, got {key!r}. See Store.keys()."
                 )
             try:
-                parts = self._segments.read(row.where)
+                return self._segments.read(row.where)
             except ValueError as error:
                 raise StoreError(self._damage(row, str(error)).sentence) from error
-        return decode(*parts)[1]
 
     def _damage(self, row: Row, said: str = "") -> Damage:
         """The damage of a point: of its arrays, or of its line in the record if nothing is said."""
