@@ -33,8 +33,9 @@ def record(
         "status": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "seeds": data.seed.values.tolist(),
         "seconds": round(seconds, 1),
-        "processor_seconds": round(float(data.seconds.sum()), 1),
+        "worker_seconds": round(float(data.seconds.sum()), 1),
         "processors": os.cpu_count(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "versions": {
             "lazyrich": lr.__version__,
             "python": platform.python_version(),
