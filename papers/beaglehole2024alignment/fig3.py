@@ -145,7 +145,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
             )  # fmt: skip
         ax.set(xlabel="decay α of the inputs' spectrum", ylabel="C-NFA at the start")
         ax.set_title(f"quadratic neurons, {readout} readout")
-    signs.legend(title="labels; lines: predicted")
+    signs.legend(title="labels; lines: predicted", loc="lower left")
     curve = shown["widths"]
     widths.plot(curve["width"], curve["predicted"], color="C1", label="predicted")
     widths.errorbar(
