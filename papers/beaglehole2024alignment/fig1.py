@@ -19,8 +19,9 @@ from lazyrich import plot, study
 from papers.beaglehole2024alignment.watched import Watched
 from papers.harness import Bench, Finding, Measured, Record, mean, rank_correlation
 
-# learning rates of the released code, divided by the 10 outputs over which its loss is a mean
-RATES = {"mnist": 1.0, "cifar10": 0.2, "fashion-mnist": 1.0, "digits": 1.0}
+# of the released code, divided by the 10 outputs over which its loss is a mean; it has no
+# Fashion-MNIST, which is unstable at the rate of MNIST
+RATES = {"mnist": 1.0, "cifar10": 0.2, "fashion-mnist": 0.3, "digits": 1.0}
 SIZES: Mapping[str, dict[str, Any]] = {
     "smoke": {"samples": 400, "test_samples": 100, "epochs": 4, "points": 3, "measured": 100},
     "laptop": {"samples": 10_000, "epochs": 20, "points": 9},
