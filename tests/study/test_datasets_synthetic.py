@@ -3,10 +3,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from lazyrich import InputError, LineData
 from lazyrich.study import synthetic
 from lazyrich.study.datasets import load
+from lazyrich.study.networks import fcn
+from lazyrich.study.parametrisation import parametrise
 
 MANY = 200_000
 SETS = {
@@ -168,3 +171,16 @@ BAD = {
 def test_bad_numbers_are_refused(act, message):
     with pytest.raises(InputError, match=message):
         act()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_of_the_same_seed_do_not_repeat_the_data(seed):
+    """A student must not start with the teacher planted, nor with its inputs as weights."""
+    data = load("teacher-student", samples=64, test=64, dimension=16, width=4, seed=seed)
+    for name in ("ntk", "default"):
+        network = parametrise(fcn(data.inputs, 1, width=64), name, seed=seed).model
+        w = functional.normalize(next(network.parameters()).detach())
+        x = functional.normalize(torch.cat([data.test.x, data.train.x]))
+        assert (w @ x.T).abs().max() < 0.95  # 64 · 128 pairs in 16 dimensions: 0.88 by chance
+    with pytest.raises(InputError, match="`seed` must be ≥ 0, got -1"):
+        load("line", seed=-1)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -20,6 +21,7 @@ from lazyrich._errors import InputError
 from lazyrich.study.fully_connected import ACTIVATIONS
 from lazyrich.study.samples import DataSet, Samples
 
+STREAM = 3  # of the random numbers of a seed; training has 0 to 2
 SpectrumTarget = Literal["linear", "products", "signs"]
 
 
@@ -100,7 +102,7 @@ def gaussian(
         InputError: a number is out of its range, or the target has no such name.
 
     Example:
-        >>> data = gaussian(samples=2000, dimension=4, alpha=2.0)
+        >>> data = gaussian(samples=20_000, dimension=4, alpha=2.0)
         >>> data.train.x.var(0).round(decimals=1)
         tensor([1.0000, 0.2000, 0.1000, 0.1000])
     """
@@ -329,7 +331,11 @@ def _drawn(name: str, draw: Callable[[int], Samples], samples: int, test: int) -
 
 
 def _generator(seed: int) -> Generator:
-    return Generator().manual_seed(seed)
+    """A stream of its own: weights are drawn from the plain seed and must not repeat the data."""
+    if seed < 0:
+        raise InputError(f"`seed` must be ≥ 0, got {seed}. Count seeds from 0.")
+    state = np.random.SeedSequence((seed, STREAM)).generate_state(1, np.uint64)
+    return Generator().manual_seed(int(state[0]))
 
 
 def _signs(generator: Generator, *shape: int) -> Float[Tensor, "*shape"]:
