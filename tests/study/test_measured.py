@@ -1,6 +1,7 @@
 """Exponents against linregress and known powers, phases against exact scaling laws, refinement."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,14 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from lazyrich import InputError, LineData, ScalingLaw, fit_exponent, order_parameters
+from lazyrich import (
+    InputError,
+    LineData,
+    ScalingLaw,
+    StoreError,
+    fit_exponent,
+    order_parameters,
+)
 from lazyrich.study.description import Study
 from lazyrich.study.measured import PHASES, measured_diagram, phases, width_exponents, within
 from lazyrich.study.refine import Plane, level_curve, refine, sweep_refined
@@ -155,6 +163,44 @@ def test_without_a_ladder_there_are_maps_alone():
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def diverging():
+    """A plane of one point: change ∝ 1/width, but for one network that diverged."""
+    width, seeds = WIDTHS.astype(float), np.arange(3)
+    change = np.broadcast_to(1 / width[:, None], (4, 3)).copy()
+    status = np.full(change.shape, "finished", dtype="<U8")
+    change[1, 2], status[1, 2] = 1e6, "diverged"
+    dims = ("width", "seed")
+    data = xr.Dataset({"ntk_change": (dims, change), "status": (dims, status)})
+    return data.assign_coords(width=WIDTHS, seed=seeds).expand_dims(x=[1.0], y=[1.0])
+
+
+def test_networks_that_diverged_enter_no_exponent():
+    found = measured_diagram(diverging(), "x", "y")
+    assert found.ntk_change_exponent.item() == pytest.approx(-1)
+    assert PHASES[found.phase.item()] == "kernel"
+    np.testing.assert_allclose(found.ntk_change.squeeze(), 1 / WIDTHS)
+
+
+def test_the_largest_width_decides_whatever_their_order():
+    data = diverging()
+    data["status"] = data.status.where(data.width < WIDTHS[-1], "diverged")
+    for order in (slice(None), slice(None, None, -1)):
+        found = measured_diagram(data.isel(width=order), "x", "y")
+        assert PHASES[found.phase.item()] == "unstable"
+
+
+def test_a_refined_sweep_does_not_take_a_foreign_folder(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        options = {"executor": executor, "progress": False}
+        sweep_refined(study(), tmp_path / "s", PLANE, **options)
+        with pytest.raises(StoreError, match="another description"):
+            sweep_refined(replace(study(), name="other"), tmp_path / "s", PLANE, **options)
+        plane = replace(PLANE, at={"bogus": 3})
+        with pytest.raises(InputError, match="`at` must give other axes one of their values"):
+            sweep_refined(study(), tmp_path / "t", plane, **options)
+    assert not (tmp_path / "t").exists()
 
 
 PLANE = Plane(x="x", y="y", level=1.0, depth=2)

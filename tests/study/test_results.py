@@ -111,6 +111,32 @@ def test_the_last_measurement_is_the_last_one_that_is_known():
     assert final(end) is end
 
 
+def test_the_last_measurement_of_a_shorter_run_is_not_an_empty_text():
+    one, two = (
+        Result(
+            status="finished",
+            sentence="",
+            data=xr.Dataset({"loss": ("time", loss), "word": ("time", ["a"] * len(loss))}),
+        )
+        for loss in ([3.0], [2.0, 1.0])
+    )
+    data = assemble([({"seed": 0}, one), ({"seed": 1}, two)], {"seed": [0, 1]})
+    assert final(data).loss.values.tolist() == [3.0, 1.0]
+
+
+def test_layers_keep_the_order_of_the_deepest_network():
+    found = [
+        Result(
+            status="finished",
+            sentence="",
+            data=xr.Dataset({"nfa": ("layer", np.zeros(len(names)))}, {"layer": names}),
+        )
+        for names in (["layer1", "readout"], ["layer1", "layer2", "readout"])
+    ]
+    data = assemble([({"depth": i}, one) for i, one in enumerate(found)], {"depth": [0, 1]})
+    assert data.layer.values.tolist() == ["layer1", "layer2", "readout"]
+
+
 def test_a_network_that_diverged_is_seen_before_its_numbers_were_lost():
     loss = xr.DataArray([[1.0, 2.0, np.nan], [1.0, 0.5, 0.2]], dims=("seed", "time"))
     nfa = loss.expand_dims(layer=["a"]).where(loss != 0.5)

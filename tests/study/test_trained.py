@@ -196,6 +196,12 @@ def test_an_output_that_overflows_is_a_status():
         assert result.sentence.startswith("Not finite before training")
 
 
+def test_a_loss_that_overflows_is_a_status():
+    result = replace(SMALL, output_scale=1e18).run()
+    assert result.status == "diverged"
+    assert result.sentence == "Not finite before training: the loss overflows."
+
+
 def test_a_loss_to_stop_at_ends_the_run():
     result = replace(SMALL, steps=2000, stop_loss=0.9).run()
     assert result.status == "fitted"
@@ -258,6 +264,9 @@ def test_it_is_the_standard_experiment_of_a_study():
         ({"init_scale": -1.0}, "`init_scale` must be positive.*got -1.0"),
         ({"measure_at": (500,)}, r"`measure_at` must lie in 0 to 200.*\(500,\)"),
         ({"observables": ("loss", "charm")}, "observables` must be among"),
+        ({"observables": ()}, "`observables` must name at least one quantity"),
+        ({"optimizer": "adam"}, "`lr` must be a number or a search for adam, got 'forecast'"),
+        ({"optimizer": "adam", "lr": 0.1}, "`parametrisation` must be 'default' for adam, got"),
         ({"steps": 0}, "`steps` must be"),
         ({"momentum": 1.0}, "`momentum` must be"),
     ],
@@ -265,6 +274,22 @@ def test_it_is_the_standard_experiment_of_a_study():
 def test_refusals(fields, message):
     with pytest.raises(InputError, match=message):
         Training(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"momentum": 0.5},
+        {"weight_decay": 0.1},
+        {"schedule": "cosine"},
+        {"batch_size": 10},
+        {"optimizer": "adam", "lr": 0.01, "parametrisation": "default"},
+    ],
+)
+def test_only_plain_descent_has_an_exact_solution(fields):
+    point = replace(LINE, steps=3, measurements=1, **fields)
+    with pytest.raises(InputError, match="by plain gradient descent on all samples"):
+        own_theory(point.run().data)
 
 
 def test_own_theory_refuses_other_networks():

@@ -36,7 +36,12 @@ def sweep(
         bool, Option("--extend", help="Take a study with more points than the stored one.")
     ] = False,
     data_dir: Annotated[
-        Path | None, Option(help="Folder with the files of data sets, instead of LAZYRICH_DATA.")
+        Path | None,
+        Option(
+            help="Folder with the files of data sets, instead of LAZYRICH_DATA.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     export: Annotated[
         Path | None, Option(help="Write all results to a .nc, .zarr, .parquet or .csv at the end.")
@@ -52,6 +57,10 @@ def sweep(
 
     if scheduler is not None and workers is not None:
         raise InputError("--workers is for this machine: leave it out where there is a --scheduler")
+    if export is not None:
+        from lazyrich.study.export import check_target
+
+        check_target(export)
     if data_dir is not None:
         os.environ["LAZYRICH_DATA"] = str(data_dir.resolve())  # the worker processes inherit it
     options = {"together": together, "retry_failed": retry_failed, "extend": extend}
@@ -66,6 +75,8 @@ def sweep(
         print_json(_plain(summary))
     else:
         typer.echo(summary.sentence)
+        if summary.statuses.get("failed"):
+            typer.echo(f"The first failed point: {_first_failure(out)}")
 
 
 def _run(
@@ -84,6 +95,13 @@ def _run(
     described = Study.from_toml(study)
     with nullcontext() if scheduler is None else dask_cluster(scheduler) as executor:
         return sweep(described, out, executor=executor, workers=workers, **options)
+
+
+def _first_failure(out: Path) -> str:
+    from lazyrich.study.store import Store
+
+    with Store.read_only(out) as store:
+        return store.read(min(store.keys("failed"))).sentence
 
 
 def _export(out: Path, target: Path) -> None:

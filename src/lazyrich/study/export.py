@@ -67,12 +67,7 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
         'width,loss\n8,0.5\n16,0.25\n'
     """
     path = Path(path)
-    if path.suffix not in KINDS:
-        raise InputError(
-            f"`path` must end in {', '.join(KINDS)}, got {path.name!r}. Choose a format."
-        )
-    if not path.parent.is_dir():
-        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
+    check_target(path)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             made = Path(folder) / path.name
@@ -83,6 +78,26 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
     except ImportError as error:
         raise MissingExtraError(KINDS[path.suffix], "store") from error
     return path
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path that `export` cannot write to, before the work is done.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: another suffix, or a folder that does not exist.
+
+    Example:
+        >>> check_target(Path("out.csv"))
+    """
+    if path.suffix not in KINDS:
+        raise InputError(
+            f"`path` must end in {', '.join(KINDS)}, got {path.name!r}. Choose a format."
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
 
 
 def _there(data: xr.Dataset) -> xr.DataArray:

@@ -162,9 +162,9 @@ def measured_diagram(
         tolerance: of the phases.
 
     Returns:
-        Over (y, x): every quantity as its geometric mean over the seeds (over `dim`, too), the
-        share of `diverged` networks, and with a ladder of widths `<quantity>_exponent`, `_low` and
-        `_high` and the `phase`.
+        Over (y, x): every quantity as its geometric mean over the seeds (over `dim`, too) of the
+        networks that did not diverge, the share of `diverged` networks, and with a ladder of widths
+        `<quantity>_exponent`, `_low` and `_high` and the `phase`.
 
     Raises:
         InputError: an axis that there is not, further axes, or a quantity that was not measured.
@@ -179,6 +179,8 @@ def measured_diagram(
     """
     data = final(data)
     _check_axes(data, {x, y}, dim)
+    if dim in data.dims:
+        data = data.sortby(dim)
     chosen = [name for name in ORDER if name in data] if order is None else list(order)
     if missing := [name for name in chosen if name not in data] or not chosen:
         choice = ", ".join(sorted(map(str, data.data_vars)))
@@ -186,9 +188,10 @@ def measured_diagram(
     found: dict[Hashable, xr.DataArray] = {}
     fits: dict[str, xr.Dataset] = {}
     for name in chosen:
-        found[name] = _typical(data[name])
+        values = data[name].where(data.status != "diverged") if "status" in data else data[name]
+        found[name] = _typical(values)
         if data.sizes.get(dim, 0) >= 3:
-            fits[name] = width_exponents(data[name], dim=dim, confidence=confidence)
+            fits[name] = width_exponents(values, dim=dim, confidence=confidence)
             found[f"{name}_exponent"] = fits[name].exponent
             found |= {f"{name}_{end}": fits[name][end] for end in ("low", "high")}
     diverged = _diverged(data)

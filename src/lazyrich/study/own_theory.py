@@ -44,7 +44,7 @@ def own_theory(data: xr.Dataset) -> xr.Dataset:
         raise InputError(
             f"`data` must hold two-layer linear networks on a line, got none of "
             f"{', '.join(missing)}. Train them with model fcn, depth 1, activation linear, "
-            "loss mse, no bias, one input and one output."
+            "loss mse, no bias, one input and one output, by plain gradient descent on all samples."
         )
     start = data[[name for name in NEEDED if name != "step"]].isel(time=0)
     outer = [dim for dim in data.uu.dims if dim != "time"]

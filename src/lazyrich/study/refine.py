@@ -144,16 +144,19 @@ def sweep_refined(
         plane: axes, level and depth.
         field: a quantity, of which the geometric mean over seeds is taken at `plane.at`; or a
             function of the results that gives values over the two axes.
-        options: of `sweep`: `workers`, `together`, …
+        options: of `sweep`: `workers`, `together`, …; `extend` takes a store of another study.
 
     Raises:
         InputError: as `refine`, `sweep` and `measured_diagram`.
     """
     folder = Path(out)
+    _mesh(study, plane)  # refuses a plane that is none before anything is trained
+    _check_place(study, plane)
     study = _stored(folder, study)
+    extend = options.pop("extend", False)
     while True:
-        sweep(study, folder, extend=True, **options)
-        data = results(folder)
+        sweep(study, folder, extend=extend, **options)
+        data, extend = results(folder), True
         finer = refine(study, _values(data, plane, field), plane)
         if finer is study:
             break
@@ -307,6 +310,16 @@ def _values(data: xr.Dataset, plane: Plane, field: Field) -> xr.DataArray:
         return field(data)
     chosen = final(data.sel(dict(plane.at or {})))
     return measured_diagram(chosen, plane.x, plane.y, order=[field])[field]
+
+
+def _check_place(study: Study, plane: Plane) -> None:
+    for name, value in (plane.at or {}).items():
+        known = [_coordinate(each) for each in study.axes.get(name, ())]
+        if name in (plane.x, plane.y) or value not in known:
+            raise InputError(
+                f"`at` must give other axes one of their values, got {name} = {value!r}. "
+                f"Its values are {known or 'none'}."
+            )
 
 
 def _stored(folder: Path, study: Study) -> Study:

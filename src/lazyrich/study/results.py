@@ -146,7 +146,8 @@ def final(data: xr.Dataset, *, dim: str = "time") -> xr.Dataset:
     known = xr.zeros_like(xr.DataArray(np.arange(data.sizes[dim]), dims=dim), dtype=bool)
     for name, values in timed.items():
         if name != "step":
-            known = known | values.notnull().any([d for d in values.dims if d in LAST_DIMS[:1]])
+            there = values != "" if values.dtype.kind in "UO" else values.notnull()
+            known = known | there.any([d for d in values.dims if d in LAST_DIMS[:1]])
     order = xr.DataArray(np.arange(data.sizes[dim]), dims=dim)
     last = order.where(known, 0).max(dim).astype(int)
     rest = data.drop_vars([*timed, *({dim} & set(data.coords))])
@@ -190,7 +191,8 @@ class _Inner:
         self.coords: dict[str, NDArray[Any]] = {}
         self._known: dict[tuple[str, int, bytes], NDArray[np.intp]] = {}
         self._labels: dict[str, dict[Any, int]] = {}
-        for variables in found:
+        deepest = sorted(found, key=lambda variables: -sum(_sizes(variables).values()))
+        for variables in deepest:  # first, so that the layers of shallower ones keep their order
             for dim, size in _sizes(variables).items():
                 self.sizes[dim] = max(self.sizes.get(dim, 0), size)
                 if dim in variables:

@@ -20,6 +20,7 @@ from lazyrich.study.parametrisation import Parametrised, parametrise
 from lazyrich.study.recipe import Recipe
 from lazyrich.study.samples import DataSet, targets
 from lazyrich.study.search import largest_stable_lr, lr_for_accuracy
+from lazyrich.study.task import loss_value
 from lazyrich.study.training import learning_rate, optimizer_of
 
 if TYPE_CHECKING:
@@ -58,14 +59,20 @@ def started(point: Training) -> Start:
 
     Raises:
         InputError: data or model that do not take their options; a search that finds nothing.
-        NotFiniteError: a network whose outputs overflow.
+        NotFiniteError: a network whose outputs or loss overflow.
     """
     data = data_of(point)
     made = built(point, data)
     seen = _some(data, FORECAST_SAMPLES, point)
     with torch.no_grad():
-        if not is_finite(made.model(seen[0])):
-            raise NotFiniteError("the outputs overflow.")
+        outputs = made.model(seen[0])
+        for what, value in (
+            ("outputs overflow", outputs),
+            # the forecast squares the loss's slope
+            ("loss overflows", loss_value(point.loss, outputs, seen[1]) ** 2),
+        ):
+            if not is_finite(value):
+                raise NotFiniteError(f"the {what}.")
     unit = optimizer_of(made.model, replace(point.recipe(1.0), optimizer="sgd"), made.lr_factors)
     before = forecast(
         made.model,

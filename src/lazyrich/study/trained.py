@@ -12,7 +12,7 @@ from lazyrich.probe.measurement import chosen
 from lazyrich.study.datasets import FROM_FILES, WITH_OPTIONS
 from lazyrich.study.fully_connected import ACTIVATIONS
 from lazyrich.study.networks import NETWORKS
-from lazyrich.study.parametrisation import PARAMETRISATIONS
+from lazyrich.study.parametrisation import DEFAULT, PARAMETRISATIONS
 from lazyrich.study.recipe import Recipe
 from lazyrich.study.result import Result
 from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
@@ -66,8 +66,9 @@ class Training:
         precision: of weights and data.
         loss: `mse` or `cross_entropy`.
         optimizer: `sgd` or `adam`.
-        lr: the learning rate η; or `forecast`: a tenth of the forecast time to fit (see
-            `learning_rate`), `parametrisation`: the one that it names, `largest-stable`: found by
+        lr: the learning rate η; or `forecast`: a tenth of the time to fit that is forecast for
+            plain gradient descent (see `learning_rate`), `parametrisation`: the one that it names
+            (both not for Adam), `largest-stable`: found by
             `largest_stable_lr`, `accuracy`: found by `lr_for_accuracy`.
         lr_scale: multiplies it.
         lr_exponent: so does d to this power.
@@ -165,6 +166,8 @@ class Training:
                 f"`measure_at` must lie in 0 to {self.steps}, the steps, got {self.measure_at}. "
                 "Leave later ones out."
             )
+        if not self.observables:
+            raise InputError("`observables` must name at least one quantity, got none. Name one.")
         chosen(self.observables)
         self.recipe(1.0)
 
@@ -174,6 +177,16 @@ class Training:
             raise InputError(
                 f"`lr` must be a positive number or one of {', '.join(SEARCHES)}, got {self.lr!r}. "
                 "Choose one of them."
+            )
+        if self.optimizer == "adam" and self.lr in ("forecast", "parametrisation"):
+            raise InputError(
+                f"`lr` must be a number or a search for adam, got {self.lr!r}, which is a rate of "
+                "gradient descent. Choose largest-stable, accuracy or a number."
+            )
+        if self.optimizer == "adam" and self.parametrisation != DEFAULT:
+            raise InputError(
+                f"`parametrisation` must be {DEFAULT!r} for adam, got {self.parametrisation!r}, "
+                "whose learning rates are those of gradient descent. Set init_scale instead."
             )
         if self.lr == "accuracy" and not 0 <= self.accuracy < 1:
             raise InputError(

@@ -108,7 +108,9 @@ def times(point: Training) -> At:
 
 
 def is_on_a_line(point: Training, data: DataSet) -> bool:
-    """Whether the network is two-layer and linear, on data on a line: solved exactly.
+    """Whether the exact solution applies: a two-layer linear network on a line, plain descent.
+
+    Momentum, weight decay, schedules and minibatches have no closed form here.
 
     Example:
         >>> from lazyrich.study.start import data_of
@@ -119,7 +121,9 @@ def is_on_a_line(point: Training, data: DataSet) -> bool:
     """
     plain = all(getattr(point, name) == value for name, value in NETWORK_ON_A_LINE.items())
     one = data.outputs == 1 and int(np.prod(data.inputs)) == 1
-    return plain and one and point.loss == "mse" and not point.centred
+    constant = not point.momentum and not point.weight_decay and point.schedule == "constant"
+    descent = point.optimizer == "sgd" and constant and point.recipe(1.0).batch_is_all
+    return plain and one and point.loss == "mse" and not point.centred and descent
 
 
 def _of_test(data: DataSet) -> DataSet:
