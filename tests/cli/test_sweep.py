@@ -45,6 +45,7 @@ def test_a_study_is_run_and_exported(tmp_path):
     done = run("sweep", study, "--out", tmp_path / "out", "--export", tmp_path / "all.nc")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("trouble: 0 of 6 points ran in 0 s. Stored: ")
+    assert "The first failed point: " in done.stdout
     assert done.stderr == ""
     with xr.open_dataset(tmp_path / "all.nc") as data:
         assert dict(data.sizes) == {"what": 3, "seed": 2}
@@ -59,6 +60,10 @@ def test_refusals(tmp_path):
     assert "`workers` must be at least 1, got 0" in refusal(
         "sweep", study, "--out", out, "--workers", 0
     )
+    target = tmp_path / "all.bogus"
+    assert "`path` must end in" in refusal("sweep", study, "--out", out, "--export", target)
+    assert "does not exist" in refusal("sweep", study, "--out", out, "--data-dir", tmp_path / "no")
+    assert not out.exists()
     assert "`together` must be 1 for Trouble" in refusal(
         "sweep", study, "--out", out, "--together", 2
     )

@@ -16,7 +16,6 @@ from lazyrich._errors import InputError
 from lazyrich.probe.capture import Capture
 from lazyrich.probe.isolation import dense_gradient, run, take, undisturbed
 
-
 ROUNDINGS = 64
 
 
