@@ -88,6 +88,12 @@ def test_tables_and_lists_become_labels():
     assert data.status.sel(scale="(1.0, 2.0)").item() == "finished"
 
 
+def test_a_quantity_with_the_name_of_an_outcome_is_kept():
+    one = Result(status="finished", sentence="", data=xr.Dataset({"seconds": 7.0}), seconds=1.5)
+    data = assemble([({"seed": 0}, one)], {"seed": [0]})
+    assert (data.seconds.item(), data.seconds_of_result.item()) == (1.5, 7.0)
+
+
 def test_a_quantity_with_the_name_of_an_axis_is_kept():
     single = Result(status="finished", sentence="", data=xr.Dataset({"lr": 0.5}))
     data = assemble([({"lr": "searched"}, single)], {"lr": ["searched"]})

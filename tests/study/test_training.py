@@ -266,6 +266,7 @@ def test_the_loss_is_the_probes_own(data, loss):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"stop_loss": float("nan")}, "`stop_loss` must be a finite number or None, got nan"),
         ({"lr": 0.0}, "`lr` must be a positive number, got 0.0"),
         ({"lr": float("nan")}, "`lr` must be a positive number"),
         ({"momentum": 1.0}, "`momentum` must be at least 0 and less than 1, got 1.0"),

@@ -48,6 +48,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         size = 1 if self.batch_size is None else self.batch_size
+        stop = -inf if self.stop_loss is None else self.stop_loss
         checks = (
             ("loss", self.loss in ("mse", "cross_entropy"), '"mse" or "cross_entropy"'),
             ("optimizer", self.optimizer in ("sgd", "adam"), '"sgd" or "adam"'),
@@ -56,6 +57,7 @@ class Recipe:
             ("weight_decay", 0 <= self.weight_decay < inf, "a number ≥ 0"),
             ("batch_size", size == int(size) and size >= 1, "a whole number ≥ 1, or None for all"),
             ("steps", self.steps == int(self.steps) and self.steps >= 1, "a whole number ≥ 1"),
+            ("stop_loss", stop < inf, "a finite number or None"),
             ("schedule", self.schedule in ("constant", "cosine"), '"constant" or "cosine"'),
         )
         for name, good, wanted in checks:

@@ -19,6 +19,7 @@ Label: TypeAlias = int | float | str
 Place: TypeAlias = tuple[int, ...]
 Variables: TypeAlias = Mapping[Any, xr.Variable]
 
+OUTCOME = ("status", "sentence", "seconds")
 LAST_DIMS = ("layer", "time")  # come last, in this order
 
 
@@ -57,7 +58,7 @@ def assemble(
         pairs: the place of every point (axis → value), and its result.
         axes: the values of every axis. A value of a point that is not among them is added, and a
             numeric axis is then put in increasing order. A variable that has the name of an
-            axis becomes `<name>_of_result`.
+            axis or of an outcome becomes `<name>_of_result`.
 
     Example:
         >>> def result(loss):
@@ -105,7 +106,7 @@ def _assembled(
         for key, variable in one.variables.items():
             if key in inner.sizes:
                 continue
-            name = f"{key}_of_result" if key in grid else str(key)
+            name = f"{key}_of_result" if key in {*grid, *OUTCOME} else str(key)
             dims = tuple(map(str, variable.dims))
             if name not in tables:
                 examples[name] = variable
