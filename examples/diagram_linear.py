@@ -134,7 +134,7 @@ def main() -> None:
     study = Study.from_toml(Path(__file__).with_suffix(".toml"))
     start = perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    print(sweep(study, out / "store", workers=arguments.workers, together=36).sentence)
+    print(sweep(study, out / "store", workers=arguments.workers).sentence)
     seconds = perf_counter() - start
     data = results(out / "store")
     theory = own_theory(data)

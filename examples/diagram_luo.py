@@ -120,7 +120,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     study = Study.from_toml(Path(__file__).with_suffix(".toml"))
     start = perf_counter()
-    print(sweep(study, out / "store", workers=arguments.workers, together=18).sentence)
+    print(sweep(study, out / "store", workers=arguments.workers).sentence)
     seconds = perf_counter() - start
     data = results(out / "store")
     diagram = measured_diagram(data.sel(layer="layer1"), X, Y, order=["weight_movement"])

@@ -148,12 +148,12 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     study = Study.from_toml(Path(__file__).with_suffix(".toml"))
     start = perf_counter()
-    print(sweep(study, out / "store", workers=arguments.workers, together=14).sentence)
+    print(sweep(study, out / "store", workers=arguments.workers).sentence)
     axes = {**study.axes, "width": [REFINED_WIDTH]}
     narrow = replace(study, name="diagram-relu-refined", axes=axes)
     plane = Plane(x=X, y=Y, level=LEVEL, depth=DEPTH)
     refined = sweep_refined(
-        narrow, out / "refined", plane, field=_change, workers=arguments.workers, together=14
+        narrow, out / "refined", plane, field=_change, workers=arguments.workers
     )
     seconds = perf_counter() - start
     data = results(out / "store")
