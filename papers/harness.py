@@ -245,11 +245,12 @@ def judge(record: Record) -> list[dict[str, Any]]:
     """Every expectation of a figure beside what was found.
 
     A claim is reproduced if the whole interval lies in the range that it allows, not reproduced if
-    all of it lies outside, and undecided in between. A smoke run judges nothing.
+    all of it lies outside, and undecided in between. A smoke run judges nothing; what a record of
+    an earlier version of the script lacks is not measured.
     """
     rows = []
     for name, entry in expected(record["paper"])[record["figure"]].items():
-        found = record["findings"][name]
+        found = record["findings"].get(name, vars(Finding(value=math.nan, n=0)))
         low = entry.get("low", -math.inf)
         high = entry.get("high", math.inf)
         ends = [found["value"] if found[end] is None else found[end] for end in ("low", "high")]
@@ -370,7 +371,7 @@ def _range(entry: Mapping[str, Any]) -> str:
 
 
 def _number(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
+    if found["value"] is None or math.isnan(found["value"]):
         return "–"
     text = f"{found['value']:.3g}"
     if found["low"] is None or found["low"] == found["high"]:

@@ -18,6 +18,7 @@ from papers.xu2025three.images import Images
 
 PAIRS = {"mean_field": "ntk", "kaiming_plus": "kaiming", "xavier_plus": "xavier"}
 PRESETS = [name for pair in PAIRS.items() for name in pair]
+LONGER = ("mean_field", "xavier_plus")  # and their partners, whose order the short runs leave open
 PARTS = {"training": "train_accuracy", "test": "test_accuracy"}
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -26,6 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
             **{"batch_size": 50, "evaluations": 2, "measurements": 1},
         },
         "widths": [100, 300],
+        "longer": {"steps": 30, "evaluations": 2},
         "seeds": [0, 1],
     },
     "laptop": {
@@ -34,6 +36,7 @@ SIZES: dict[str, dict[str, Any]] = {
             **{"evaluations": 3, "measurements": 1},
         },
         "widths": [100, 316, 1000, 3162],
+        "longer": {"steps": 600, "evaluations": 6},
         "seeds": [0, 1, 2],
     },
     "paper": {
@@ -42,6 +45,7 @@ SIZES: dict[str, dict[str, Any]] = {
             **{"evaluations": 100, "measurements": 12},
         },
         "widths": [100, 300, 1000, 3000, 10_000],
+        "longer": {"steps": 78_000, "evaluations": 200},
         "seeds": [0, 1, 2],
     },
 }
@@ -75,6 +79,7 @@ def measure(bench: Bench) -> Measured:
             findings[f"{feature} less {kernel}: {part} accuracy at width 100"] = Finding(
                 value=float(abs(ahead.isel(width=0)).max()), n=ahead.sizes["seed"]
             )
+    findings |= _longer(bench)
     order = ("parametrisation", "width", "seed")
     shown = {
         "parametrisations": PRESETS,
@@ -85,6 +90,34 @@ def measure(bench: Bench) -> Measured:
         },
     }
     return Measured(findings=findings, shown=shown)
+
+
+def _longer(bench: Bench) -> dict[str, Finding]:
+    """The largest width trained on, for the pairs that few epochs do not order."""
+    size = SIZES[bench.scale]
+    names = [name for feature in LONGER for name in (feature, PAIRS[feature])]
+    found = bench.sweep(
+        study.Study(
+            name="longer",
+            experiment=Images,
+            base={**size["base"], **size["longer"], "measurements": 0, "width": size["widths"][-1]},
+            axes={"parametrisation": names},
+            seeds=size["seeds"],
+        )
+    )
+    findings = {}
+    for part, name in PARTS.items():
+        values = found[name].transpose("parametrisation", "seed")
+        for feature in LONGER:
+            ahead = values.sel(parametrisation=feature, drop=True) - values.sel(
+                parametrisation=PAIRS[feature], drop=True
+            )
+            title = f"{feature} less {PAIRS[feature]}: {part} accuracy at the largest width, longer"
+            findings[title] = mean(ahead.values)
+        findings[f"smallest best {part} accuracy of the longer runs"] = Finding(
+            value=float(values.min()), n=values.size
+        )
+    return findings
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

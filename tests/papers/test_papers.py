@@ -103,6 +103,7 @@ def test_the_laptop_record_is_kept_and_fits_its_script(paper, figure):
     record = harness.read(paper, figure, "laptop")
     module = import_module(f"papers.{paper}.{figure}")
     assert record["claim"] == harness.claim(module.__doc__)
+    assert set(harness.expected(paper)[figure]) <= set(record["findings"])
     assert (harness.HOME / paper / "figures" / "laptop" / f"{figure}.png").is_file()
     assert {row["verdict"] for row in harness.judge(record)} <= {
         *("reproduced", "not reproduced", "undecided", "not measured"),
@@ -180,6 +181,8 @@ def test_judging(monkeypatch, ends, verdict):
     found = {"value": 0.3, "low": ends[0], "high": ends[1]}
     record = {"paper": "p", "figure": "fig1", "scale": "laptop", "findings": {"x": found}}
     assert harness.judge(record)[0]["verdict"] == verdict
+    assert harness.judge(record | {"scale": "smoke"})[0]["verdict"] == "not judged"
+    assert harness.judge(record | {"findings": {}})[0]["verdict"] == "not measured"
 
 
 def test_lists_the_papers():
