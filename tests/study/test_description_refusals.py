@@ -6,6 +6,7 @@ import xarray as xr
 from lazyrich import InputError
 from lazyrich.study.description import Study
 from lazyrich.study.result import Result
+from lazyrich.study.sweep import sweep
 from tests.study.trials import Ghostly, Needy, Odd, Seedless, Still, Thawed, Trial
 
 
@@ -83,6 +84,9 @@ REFUSALS = [
     ({"seeds": [1, 1]}, "`seeds` must be a count"),
     ({"seeds": "12"}, "`seeds` must be a count"),
     ({"seeds": True}, "`seeds` must be a count"),
+    ({"extra": 3}, "`extra` must be a list of points, got 3. Write a table for every"),
+    ({"extra": "ab"}, "`extra` must be a list of points, got 'ab'"),
+    ({"extra": {"width": 1}}, "`extra` must be a list of points"),
     ({"axes": {"width": [1]}, "extra": [{"rate": 1}]}, r"`extra` must give every axis \(width\)"),
     ({"axes": {"width": [1]}, "extra": [object()]}, "`extra` must hold plain values"),
     ({"axes": {"width": [1]}, "extra": [{"width": "x"}]}, "`width` must be int"),
@@ -152,6 +156,14 @@ def test_what_is_refused_in_json():
         Study.from_json("{")
     with pytest.raises(InputError, match="a study must have only"):
         Study.from_json("[1]")
+
+
+def test_a_sweep_of_a_file_name_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"`study` must be a Study, got 'a.toml'. .*from_toml\(Path"
+    ):
+        sweep("a.toml", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_results_are_refused_when_they_are_no_results():

@@ -99,6 +99,11 @@ class Study:
         self._set("base", {k: conformed("base", k, v, self._kinds) for k, v in given})
         self._set("axes", {axis: values_of(axis, v, self._kinds) for axis, v in self.axes.items()})
         self._set("seeds", _seeds(self.seeds))
+        if isinstance(self.extra, str | bytes) or not isinstance(self.extra, Sequence):
+            raise InputError(
+                f"`extra` must be a list of points, got {self.extra!r}. Write a table for every "
+                "point, with a value for every axis."
+            )
         self._set("extra", tuple(_table(entry, self._settings) for entry in self.extra))
         found = self._settings.items()
         self._set("axes", {axis: tuple(s.value for s in values) for axis, values in found})

@@ -135,7 +135,7 @@ class Processes(Executor):
                 try:
                     worker = self._started() if worker is None else worker
                     _settle(future, worker.ask(request))
-                except WorkerError as error:
+                except Exception as error:  # the future must end, whatever it is
                     self._forget(worker)
                     worker = None
                     future.set_exception(error)
@@ -213,7 +213,10 @@ class _Worker:
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        try:
+            self.pipe, theirs = context.Pipe()
+        except OSError as error:
+            raise _unstarted(error) from error
         self.process = context.Process(target=_serve, args=(theirs,), name="lazyrich-worker")
         with _environment:
             before = {name: os.environ.get(name) for name in ONE_THREAD}
@@ -221,7 +224,9 @@ class _Worker:
             try:
                 self.process.start()
             except OSError as error:
-                raise WorkerError(f"A worker process cannot be started: {error}") from error
+                self.pipe.close()
+                theirs.close()
+                raise _unstarted(error) from error
             finally:
                 for name, value in before.items():
                     if value is None:
@@ -263,6 +268,12 @@ class _Worker:
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was killed by {signal.Signals(-code).name}"
+
+
+def _unstarted(error: OSError) -> WorkerError:
+    return WorkerError(
+        f"A worker process cannot be started: {error}. Raise the limit, or take fewer `workers`."
+    )
 
 
 class _Raised:

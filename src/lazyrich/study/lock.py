@@ -27,6 +27,7 @@ class Lock:
 
     Raises:
         StoreError: if another process, or another store of this one, holds it.
+        OSError: if it cannot be made or written.
 
     Example:
         >>> import tempfile
@@ -43,11 +44,18 @@ class Lock:
             holder = _holder(self._file)
             os.close(self._file)
             raise _refusal(path.parent, holder, error) from error
+        try:
+            self._sign()
+        except BaseException:
+            self.release()
+            raise
+        _held.add(self)
+
+    def _sign(self) -> None:
         mine = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
         text = json.dumps(mine).encode()
         os.pwrite(self._file, text, 0)
         os.ftruncate(self._file, len(text))
-        _held.add(self)
 
     def release(self) -> None:
         """Give it back; a second time does nothing."""

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lazyrich._errors import StoreError
-from lazyrich.study.segments import Location, unwritten
+from lazyrich.study.segments import Location, unread, unwritten
 
 MARK = 0x6C7A7263  # "lzrc": SQLite's application_id of a record
 SCHEMA = 1
@@ -25,8 +25,16 @@ CREATE TABLE point (
 );
 """
 UNSEALED = "its checksum does not fit"
-FULL = ("disk is full", "disk I/O error", "readonly", "unable to open")
+CLOSED = ("unable to open", "readonly")  # also what a reader is told where nothing can be made
+FULL = ("disk is full", "disk I/O error", *CLOSED)
 COLUMNS = "key, status, segment, start, length, digest, seal"
+
+
+class UnmadeError(StoreError):
+    """A store that is just being made, or whose making was broken off: it holds nothing yet."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"the store {folder} is just being made. Try again, or run its sweep.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +67,21 @@ class Record:
         write: make it where there is none, and write to it; otherwise only read.
 
     Raises:
+        UnmadeError: if it is only read, and there is nothing in it yet.
         StoreError: if it is not the record of a store, is newer than this code, or is damaged.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     record = Record(Path(folder) / NAME, write=True)
-        ...     print(record.fresh, record.descriptions(), list(record.rows()))
+        ...     print(record.descriptions(), list(record.rows()))
         ...     record.close()
-        True [] []
+        [] []
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
-        self.fresh = False  # just made
+        self._writes = write
         with self._named():
             self._base = self._connect(write)
             try:
@@ -86,7 +95,9 @@ class Record:
         if not write and not self.path.with_name(NAME + "-wal").exists():
             try:
                 return self._opened(f"{uri}?mode=ro")
-            except sqlite3.OperationalError:  # in a folder where nothing can be made
+            except sqlite3.OperationalError as error:
+                if not any(sign in str(error) for sign in CLOSED):
+                    raise
                 return self._opened(f"{uri}?mode=ro&immutable=1")
         return self._opened(uri + ("?mode=rwc" if write else "?mode=ro"))
 
@@ -107,6 +118,8 @@ class Record:
             self._make()
         (mark,) = self._base.execute("PRAGMA application_id").fetchone()
         (schema,) = self._base.execute("PRAGMA user_version").fetchone()
+        if not (write or tables or mark):
+            raise UnmadeError(self.path.parent)
         if mark != MARK:
             raise StoreError(
                 f"{self.path} must be the record of a store, and it is another SQLite file. "
@@ -125,7 +138,6 @@ class Record:
         self._base.executescript(
             f"BEGIN; {TABLES} PRAGMA application_id={MARK}; PRAGMA user_version={SCHEMA}; COMMIT;"
         )
-        self.fresh = True
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -135,7 +147,7 @@ class Record:
         except sqlite3.Error as error:
             text = str(error)
             if any(sign in text for sign in FULL):
-                raise unwritten(self.path, error) from error
+                raise (unwritten if self._writes else unread)(self.path, error) from error
             if "locked" in text:
                 raise StoreError(
                     f"{self.path} is locked by another program. Close the program that has it open."

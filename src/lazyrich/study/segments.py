@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ MAGIC = b"lzr\x00ent\x01"
 HEAD = struct.Struct("<8sIQ")  # magic, bytes of the header, bytes of the payload
 DIGEST = 32
 SEGMENT_BYTES = 2**28  # a file that has grown to this gets a successor
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of file systems without it for folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class Segments:
         Raises:
             StoreError: if the disk is full or fails; nothing is left behind that could be read.
         """
-        start = 0
+        start = -1  # not known: nothing may be cut off then
         try:
             start = self._ready(after)
             self._write(b"".join(blocks))
@@ -165,9 +167,12 @@ class Segments:
             view = view[os.write(self._out, view) :]
 
     def _undo(self, start: int) -> None:
-        if self._out >= 0:
+        if self._out < 0:
+            return
+        if start >= 0:
             with suppress(OSError):  # else there is a gap
                 os.ftruncate(self._out, start)
+        with suppress(OSError):
             self._leave()
 
     def _leave(self) -> None:
@@ -232,17 +237,28 @@ def _length(content: bytes, start: int) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable.
+    """Make the names in a folder durable, where the file system and its rights let one do so.
+
+    A folder that may be entered but not read cannot be synced, nor can any on some file systems.
 
     Args:
         folder: any.
 
+    Raises:
+        OSError: if it fails otherwise.
+
     Example:
         >>> sync_folder(Path())
     """
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(file)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(file)
 
@@ -262,4 +278,22 @@ def unwritten(path: Path, error: Exception) -> StoreError:
     return StoreError(
         f"{path} cannot be written: {said}. Make room or mend the disk, then run the study again: "
         "every point that was written before is safe, and only missing ones are done."
+    )
+
+
+def unread(path: Path, error: Exception) -> StoreError:
+    """The error of a read that failed, though what is there may be whole.
+
+    Args:
+        path: of the file.
+        error: what the system said.
+
+    Example:
+        >>> print(unread(Path("x"), OSError(13, "Permission denied")))
+        x cannot be read here: Permission denied. Copy the whole store to a folder where you may ...
+    """
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return StoreError(
+        f"{path} cannot be read here: {said}. Copy the whole store to a folder where you may "
+        "write, or ask its owner to open it once (Store.open) and to let you read it."
     )

@@ -6,7 +6,8 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +17,11 @@ from lazyrich._errors import InputError, StoreError
 from lazyrich.study.arrays import decode, encode
 from lazyrich.study.changes import differences
 from lazyrich.study.description import Study
+from lazyrich.study.folder import ARRAYS, LOCK, check_folder, put_aside
 from lazyrich.study.lock import Lock
-from lazyrich.study.record import NAME, UNSEALED, Record, Row, damaged
+from lazyrich.study.record import NAME, UNSEALED, Record, Row, UnmadeError, damaged
 from lazyrich.study.result import Result, Status
-from lazyrich.study.segments import Segments, entry, sync_folder, unwritten
-
-ARRAYS, LOCK = "arrays", "lock"
-OWN = {ARRAYS, LOCK, NAME, NAME + "-wal", NAME + "-shm", NAME + "-journal"}
+from lazyrich.study.segments import Segments, entry, sync_folder, unread, unwritten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,24 +96,21 @@ class Store:
             >>> folder.cleanup()
         """
         folder = Path(folder)
-        _check_folder(folder)
         try:
+            check_folder(folder)
             (folder / ARRAYS).mkdir(parents=True, exist_ok=True)
-            lock = Lock(folder / LOCK)
         except OSError as error:
             raise unwritten(folder, error) from error
-        try:
+        lock = _locked(folder)
+        with _given_back(lock, folder):
             return cls._opened(folder, lock, study, extend)
-        except BaseException:
-            lock.release()
-            raise
 
     @classmethod
     def _opened(cls, folder: Path, lock: Lock, study: Study, extend: bool) -> Store:
         record = Record(folder / NAME, write=True)
         store = cls(folder, record, lock)
         try:
-            if record.fresh:
+            if not record.descriptions():  # new, or its making was broken off
                 store._adopt()
                 sync_folder(folder)
                 sync_folder(folder.absolute().parent)
@@ -161,7 +157,8 @@ class Store:
 
         Raises:
             InputError: if there is no store.
-            StoreError: if it is damaged or of another version.
+            StoreError: if it is damaged or of another version, is just being made, or cannot be
+                read.
 
         Example:
             >>> Store.read_only("nowhere")
@@ -170,7 +167,11 @@ class Store:
             lazyrich._errors.InputError: `folder` must hold a store, and nowhere holds none. ...
         """
         folder = Path(folder)
-        if not (folder / NAME).is_file():
+        try:
+            there = (folder / NAME).is_file()
+        except OSError as error:
+            raise unread(folder, error) from error
+        if not there:
             raise InputError(
                 f"`folder` must hold a store, and {folder} holds none. Check the path, or make the "
                 "store with a sweep."
@@ -210,19 +211,10 @@ class Store:
                 f"`folder` must hold the arrays of a store, and {folder} holds none. Check the "
                 "path."
             )
-        lock = Lock(folder / LOCK)
-        try:
-            aside = folder / f"damaged-{len(list(folder.glob('damaged-*'))) + 1}"
-            aside.mkdir()
-            for path in folder.glob(NAME + "*"):
-                path.rename(aside / path.name)
+        lock = _locked(folder)
+        with _given_back(lock, folder):
+            put_aside(folder)
             return cls._opened(folder, lock, study, extend=False)
-        except OSError as error:
-            lock.release()
-            raise unwritten(folder, error) from error
-        except BaseException:
-            lock.release()
-            raise
 
     @cached_property
     def study(self) -> Study:
@@ -230,10 +222,11 @@ class Store:
 
         Raises:
             InputError: if the experiment cannot be imported.
+            UnmadeError: if the store is just being made.
         """
         recorded = self._record.descriptions()
         if not recorded:
-            raise StoreError(f"the store {self.folder} is just being made. Try again.")
+            raise UnmadeError(self.folder)
         parts = json.loads(recorded[-1])
         return Study.from_json(json.dumps({k: v for k, v in parts.items() if k != "default"}))
 
@@ -378,21 +371,28 @@ class Store:
         self.close()
 
 
+def _locked(folder: Path) -> Lock:
+    try:
+        return Lock(folder / LOCK)
+    except OSError as error:
+        raise unwritten(folder, error) from error
+
+
+@contextmanager
+def _given_back(lock: Lock, folder: Path) -> Iterator[None]:
+    """Give the lock back if the store cannot be opened."""
+    try:
+        yield
+    except OSError as error:
+        lock.release()
+        raise unwritten(folder, error) from error
+    except BaseException:
+        lock.release()
+        raise
+
+
 def _block(key: str, result: Result) -> bytes:
     try:
         return entry(*encode(key, result))
     except InputError as error:
         raise InputError(f"the result of the point {key} cannot be stored: {error}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"`folder` must be a folder, and {folder} is a file. Choose another name.")
-    if not folder.is_dir() or (folder / NAME).exists():
-        return
-    foreign = sorted({path.name for path in folder.iterdir()} - OWN)
-    if foreign:
-        raise InputError(
-            f"`folder` must be empty or hold a store, and {folder} holds {foreign[0]}. "
-            "Choose another folder."
-        )

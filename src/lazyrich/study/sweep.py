@@ -100,7 +100,9 @@ def sweep(
         workers: number of local processes, ≥ 1; by default one per processor.
         together: points that are trained together, by the experiment's `run_together`. The groups
             are consecutive points of the study, whatever is stored already, so that a study that
-            was interrupted ends with the same numbers as one that was not.
+            was interrupted ends with the same numbers as one that was not. This holds for the same
+            `together` and the same study: another value, or values that `extend` puts in front of
+            others on an axis, make other groups, whose floats may differ in the last digits.
         retry_failed: run failed points again.
         extend: take a description with more points than the store's.
         progress: show it on stderr.
@@ -155,6 +157,10 @@ def sweep(
 
 
 def _check(study: Study, executor: Executor | None, workers: int | None, together: int) -> None:
+    if not isinstance(study, Study):
+        raise InputError(
+            f"`study` must be a Study, got {study!r}. Read a file by Study.from_toml(Path(…))."
+        )
     if together < 1:
         raise InputError(f"`together` must be at least 1, got {together}. 1 trains one by one.")
     if together > 1 and not hasattr(study.experiment, "run_together"):
