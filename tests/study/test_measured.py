@@ -288,6 +288,14 @@ def test_a_refined_sweep_ends_with_the_curve_and_resumes(tmp_path):
         np.testing.assert_allclose(curve.x * curve.y, 1.0, rtol=1e-2)
 
 
+def test_a_refined_sweep_recovers_from_a_store_that_was_being_made(tmp_path):
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "record.sqlite").touch()
+    with ThreadPoolExecutor(1) as executor:
+        got = sweep_refined(study(), tmp_path, PLANE, executor=executor, progress=False)
+    assert got.places == len(got.study)
+
+
 def test_a_level_curve_is_found_between_scattered_points(rng):
     """A circle in the plane, seen at a random half of the points of a grid."""
     x = xr.DataArray(np.linspace(-2, 2, 41), dims="x").assign_coords(x=np.linspace(-2, 2, 41))

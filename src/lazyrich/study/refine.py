@@ -20,7 +20,7 @@ from lazyrich.phases.spacing import Spacing
 from lazyrich.study.description import Study
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.results import final, results
-from lazyrich.study.store import Store
+from lazyrich.study.store import Store, UnmadeError
 from lazyrich.study.sweep import sweep
 
 Array = NDArray[np.float64]
@@ -327,7 +327,7 @@ def _stored(folder: Path, study: Study) -> Study:
     try:
         with Store.read_only(folder) as store:
             known = store.study
-    except InputError:
+    except (InputError, UnmadeError):  # no store yet, or one that a crash left unmade
         return study
     same = replace(known, extra=study.extra) == study
     return known if same and len(known.extra) >= len(study.extra) else study
