@@ -238,7 +238,7 @@ def test_refusals(tmp_path, name, message):
 def test_ten_thousand_points_take_seconds():
     single = result({"scale": 0.1, "model": "deep", "seed": 1})
     many = [({"x": i % 100, "y": i // 100}, single) for i in range(10_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     data = assemble(many, {"x": range(100), "y": range(100)})
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert int((data.status == "finished").sum()) == 10_000

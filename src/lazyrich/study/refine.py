@@ -19,8 +19,9 @@ from lazyrich.phases.boundary import Boundary
 from lazyrich.phases.spacing import Spacing
 from lazyrich.study.description import Study
 from lazyrich.study.measured import measured_diagram
+from lazyrich.study.record import UnmadeError
 from lazyrich.study.results import final, results
-from lazyrich.study.store import Store, UnmadeError
+from lazyrich.study.store import Store
 from lazyrich.study.sweep import sweep
 
 Array = NDArray[np.float64]
