@@ -21,6 +21,7 @@ SETS = {
     "ResNet-18": ("fig5", None),
     "CIFAR-10, six parametrisations": ("fig6", None),
 }
+NEEDS = ("fig3", "fig4", "fig5", "fig6")  # whose records it reads
 MARKERS = "os^Dv"
 
 
