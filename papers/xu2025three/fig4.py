@@ -75,7 +75,6 @@ def measure(bench: Bench) -> Measured:
         )
     )
     last = study.final(found).transpose("scale", "seed", ...)
-    sigma = np.repeat(last.scale.values, last.sizes["seed"])
     whole = last[list(SHARES)].to_dataarray().sum(["variable", "layer"])
     turned = last.layer_alignment - found.layer_alignment.isel(time=0)
     findings = {
@@ -86,6 +85,14 @@ def measure(bench: Bench) -> Measured:
             value=float(abs(whole - last.log_output).max()), n=whole.size
         ),
     }
+    findings |= _directions(last, turned)
+    return Measured(findings=findings, shown=_shown(last, turned, rates))
+
+
+def _directions(last: xr.Dataset, turned: xr.DataArray) -> dict[str, Finding]:
+    """Whether what training does falls or rises with σ."""
+    sigma = np.repeat(last.scale.values, last.sizes["seed"])
+    findings = {}
     for name, values in {
         "change of the kernel": last.ntk_change,
         "alignment of the layers": turned.mean("layer"),
@@ -96,7 +103,7 @@ def measure(bench: Bench) -> Measured:
         finding, p = rank_correlation(sigma, values)
         findings[f"rank correlation of σ and {name}"] = finding
         findings[f"p-value of σ and {name}"] = Finding(value=p, n=finding.n)
-    return Measured(findings=findings, shown=_shown(last, turned, rates))
+    return findings
 
 
 def _chosen(tuned: xr.Dataset) -> dict[float, float]:

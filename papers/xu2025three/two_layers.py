@@ -17,6 +17,7 @@ Task = Literal["regression", "classification"]
 
 SAMPLES, FLIPPED = 40, 0.1
 RECORDS = 60
+LAYERS = ("alignment", "uu", "ww")
 SPEED = {"regression": 0.1, "classification": 0.4}  # the losses' curvatures are 2 and ≤ 1/2
 ACTIVATIONS = {"linear": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -90,6 +91,31 @@ class TwoLayers:
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
         rho = lr.richness(model, (x, y), loss, optimizer=optimizer, probes=4)
         probe.measure(0)
+        curves, loss = self._trained(model, optimizer, (x, y))
+        probe.measure(self.steps)
+        found = lr.mechanisms(curves)
+        last = probe.history.isel(step=-1)
+        data = xr.Dataset(
+            {
+                **{name: ("time", curves[name].values) for name in LAYERS},
+                "step": ("time", curves.step.values),
+                "change": ("mechanism", found.change.values),
+                "from": ("mechanism", found.start.values),
+                "until": ("mechanism", found.stop.values),
+                "richness": rho,
+                "ntk_change": float(last.ntk_change),
+                "first_loss": float(probe.history.loss[0]),
+                "last_loss": loss,
+            },
+            coords={"mechanism": found.mechanism.values.astype(str)},
+        )
+        return study.Result(status="finished", sentence="trained to the end", data=data)
+
+    def _trained(
+        self, model: _Scaled, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor]
+    ) -> tuple[xr.Dataset, float]:
+        """Train to the end: ζ and the norms of both layers over the steps, and the last loss."""
+        loss = "mse" if self.task == "regression" else "cross_entropy"
         due = set(np.unique(np.linspace(0, self.steps, RECORDS + 1).astype(int)).tolist())
         rows, at = [], []
         for step in range(self.steps + 1):
@@ -97,31 +123,13 @@ class TwoLayers:
                 rows.append(_layers(model))
                 at.append(step)
             optimizer.zero_grad()
-            value = study.loss_value(loss, model(x), y)
+            value = study.loss_value(loss, model(data[0]), data[1])
             value.backward()
             if step < self.steps:
                 optimizer.step()
-        probe.measure(self.steps)
-        curves = dict(zip(("alignment", "uu", "ww"), np.array(rows).T, strict=True))
-        found = lr.mechanisms(
-            xr.Dataset({k: ("step", v) for k, v in curves.items()}, coords={"step": at})
-        )
-        last = probe.history.isel(step=-1)
-        data = xr.Dataset(
-            {
-                **{name: ("time", values) for name, values in curves.items()},
-                "step": ("time", at),
-                "change": ("mechanism", found.change.values),
-                "from": ("mechanism", found.start.values),
-                "until": ("mechanism", found.stop.values),
-                "richness": rho,
-                "ntk_change": float(last.ntk_change),
-                "first_loss": float(probe.history.loss[0]),
-                "last_loss": float(value.detach()),
-            },
-            coords={"mechanism": found.mechanism.values.astype(str)},
-        )
-        return study.Result(status="finished", sentence="trained to the end", data=data)
+        curves = zip(LAYERS, np.array(rows).T, strict=True)
+        seen = xr.Dataset({name: ("step", part) for name, part in curves}, coords={"step": at})
+        return seen, float(value.detach())
 
 
 class _Scaled(nn.Module):
