@@ -301,3 +301,9 @@ def test_every_closed_curve_is_found():
     for curve in found:
         assert np.abs(two_circles(curve.x, curve.y)).max() < 1e-12
         assert (curve.x[0], curve.y[0]) == (curve.x[-1], curve.y[-1])
+
+
+def test_a_boundary_through_grid_points_up_to_rounding():
+    scale, var = np.linspace(-2, 1.5, 24), np.linspace(-2, 1, 24)
+    (curve,) = exponent_diagram(("output_scale", scale), ("init_var", var)).boundaries
+    assert np.allclose(curve.x + curve.y, -1)

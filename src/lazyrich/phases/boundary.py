@@ -16,6 +16,7 @@ Field = Callable[[Array, Array], Array]
 Branches = Callable[[Array, Array], tuple[Array, ...]]
 
 ZERO = 1e-12  # of an exponent in floating point
+ROUNDING = 1e-12  # relative to the largest value of the field
 NO_ROOT = 1e-6  # of the field's size: a bracket that ends with more holds a jump
 SHARE_TOLERANCE = 1e-18  # of a grid edge
 
@@ -134,8 +135,12 @@ def _refined(
         tolerances={"xatol": SHARE_TOLERANCE},
     )
     on_node = (low == high).all(axis=1)  # the grid point itself is the root
-    is_root = on_node | (found.success & (np.abs(found.f_x) <= small))
+    inside = found.success & (np.abs(found.f_x) <= small)
+    # up to rounding the root may be a grid point, so that the field has one sign on the whole edge
+    ends = np.abs([along_edge(np.full(len(vertices), end), *edges) for end in (0.0, 1.0)])
+    at_end = ~inside & (ends.min(0) <= ROUNDING * ends.max())
+    is_root = on_node | inside | at_end
     if not is_root.all():
         raise ConvergenceError(f"the boundary field jumps at {int((~is_root).sum())} points")
-    share = np.where(on_node, 0.0, found.x)
+    share = np.where(on_node, 0.0, np.where(at_end, ends.argmin(0), found.x))
     return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
