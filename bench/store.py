@@ -27,11 +27,11 @@ import xarray as xr
 from timing import Row, markdown, row, write_record
 
 import lazyrich
-from lazyrich.study.arrays import decode, encode
-from lazyrich.study.description import Study
-from lazyrich.study.result import Result
-from lazyrich.study.segments import entry
-from lazyrich.study.store import Store
+from lazyrich.study.sweeps.arrays import decode, encode
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.result import Result
+from lazyrich.study.sweeps.segments import entry
+from lazyrich.study.sweeps.store import Store
 
 ROUNDS = 5
 GROUP = 32

@@ -27,10 +27,10 @@ from timing import Row, interleaved, markdown, row, write_record
 from torch import nn
 
 import lazyrich
-from lazyrich.study.datasets import digits
-from lazyrich.study.samples import targets
-from lazyrich.study.together import Member, train_together
-from lazyrich.study.training import Recipe, train
+from lazyrich.study.data.datasets import digits
+from lazyrich.study.data.samples import targets
+from lazyrich.study.training.together import Member, train_together
+from lazyrich.study.training.train import Recipe, train
 
 ROUNDS = 3
 LR = 1e-3

@@ -18,11 +18,11 @@ from diagram_record import record, write
 
 import lazyrich as lr
 from lazyrich import plot
-from lazyrich.study.description import Study
+from lazyrich.study.exact import own_theory
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents, within
-from lazyrich.study.own_theory import own_theory
-from lazyrich.study.results import final, results
-from lazyrich.study.sweep import sweep
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.results import final, results
+from lazyrich.study.sweeps.sweep import sweep
 
 X, Y = "first_variance_exponent", "last_variance_exponent"
 QUANTITIES = ("ntk_change", "alignment")

@@ -18,10 +18,10 @@ from diagram_record import record, write
 
 from lazyrich import plot
 from lazyrich.phases.boundary import Boundary
-from lazyrich.study.description import Study
 from lazyrich.study.measured import measured_diagram, within
-from lazyrich.study.results import results
-from lazyrich.study.sweep import sweep
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.results import results
+from lazyrich.study.sweeps.sweep import sweep
 
 X, Y = "gamma", "gamma_prime"
 REGIMES = ("linear", "critical", "condensed", "undecided")

@@ -22,11 +22,11 @@ from scipy import stats
 
 from lazyrich import plot
 from lazyrich.plot.style import VERMILION
-from lazyrich.study.description import Study
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents
-from lazyrich.study.refine import Plane, Refined, level_curve, sweep_refined
-from lazyrich.study.results import final, results
-from lazyrich.study.sweep import sweep
+from lazyrich.study.refinement import Plane, Refined, level_curve, sweep_refined
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.results import final, results
+from lazyrich.study.sweeps.sweep import sweep
 
 X, Y = "output_scale", "init_scale"
 LEVEL = 0.5  # of the kernel's relative change

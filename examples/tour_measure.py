@@ -15,7 +15,7 @@ import torch
 import lazyrich as lr
 from lazyrich import plot
 from lazyrich.study import DataSet, LossName, digits, fcn, targets
-from lazyrich.study.training import Recipe, accuracy, learning_rate, optimizer_of, train
+from lazyrich.study.training.train import Recipe, accuracy, learning_rate, optimizer_of, train
 
 WIDTH = 128
 EPOCHS = 20

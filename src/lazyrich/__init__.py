@@ -27,7 +27,7 @@ _HOME = {
     "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
     "StoreError": "lazyrich._errors",
-    "Study": "lazyrich.study.description",
+    "Study": "lazyrich.study.sweeps.description",
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.coordinate",
@@ -50,9 +50,9 @@ _HOME = {
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
     "quadratic_network_prediction": "lazyrich.theory.early_ansatz",
-    "results": "lazyrich.study.results",
+    "results": "lazyrich.study.sweeps.results",
     "richness": "lazyrich.probe.forecast",
-    "sweep": "lazyrich.study.sweep",
+    "sweep": "lazyrich.study.sweeps.sweep",
 }
 
 __all__ = [
@@ -125,9 +125,9 @@ if TYPE_CHECKING:
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import at, every, log_spaced
     from lazyrich.probe.verdict import Thresholds
-    from lazyrich.study.description import Study
-    from lazyrich.study.results import results
-    from lazyrich.study.sweep import sweep
+    from lazyrich.study.sweeps.description import Study
+    from lazyrich.study.sweeps.results import results
+    from lazyrich.study.sweeps.sweep import sweep
     from lazyrich.theory.data import LineData, MomentData
     from lazyrich.theory.descent import descent
     from lazyrich.theory.early_ansatz import quadratic_network_prediction

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from lazyrich.cli import app
-from lazyrich.study.downloads import DEBIAN
+from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
 KEYS = {"verdict", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}

@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 from lazyrich._errors import InputError, StoreError
-from lazyrich.study.store import Store
+from lazyrich.study.sweeps.store import Store
 from tests.cli.run import answer, refusal, run
-from tests.study.test_sweep import by_hand, stored
+from tests.study.sweeps.test_sweep import by_hand, stored
 
 ROOT = Path(__file__).parents[2]
 QUICK = """
@@ -144,8 +144,8 @@ def test_the_workers_of_a_killed_driver_end(tmp_path):
 def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from lazyrich.study.description import Study\n"
-        "from lazyrich.study.sweep import sweep\n"
+        "from lazyrich.study.sweeps.description import Study\n"
+        "from lazyrich.study.sweeps.sweep import sweep\n"
         "study = Study(name='decay', experiment='lazyrich.study.examples:Decay')\n"
         f"sweep(study, {str(tmp_path / 'out')!r}, workers=1)\n"
     )

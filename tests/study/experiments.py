@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from lazyrich.study.result import Result
+from lazyrich.study.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from lazyrich.study.result import Result
+from lazyrich.study.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from itertools import count
 import numpy as np
 import xarray as xr
 
-from lazyrich.study.arrays import encode
-from lazyrich.study.description import Study
-from lazyrich.study.result import Result
-from lazyrich.study.store import Store
+from lazyrich.study.sweeps.arrays import encode
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.result import Result
+from lazyrich.study.sweeps.store import Store
 
 STUDY = Study(name="stored", experiment="lazyrich.study.examples:Decay", seeds=100)
 GROUPS = (1, 1, 3, 8)  # points that are written together, in turn

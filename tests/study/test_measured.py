@@ -17,9 +17,9 @@ from lazyrich import (
     fit_exponent,
     order_parameters,
 )
-from lazyrich.study.description import Study
 from lazyrich.study.measured import PHASES, measured_diagram, phases, width_exponents, within
-from lazyrich.study.refine import Plane, level_curve, refine, sweep_refined
+from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
+from lazyrich.study.sweeps.description import Study
 
 WIDTHS = np.array([64, 256, 1024, 4096])
 

@@ -9,15 +9,15 @@ import xarray as xr
 
 from lazyrich import InputError, flow
 from lazyrich.quantities import VOCABULARY
-from lazyrich.study import together
-from lazyrich.study.description import Study
-from lazyrich.study.own_theory import own_theory
-from lazyrich.study.results import assemble
-from lazyrich.study.samples import targets
-from lazyrich.study.search import largest_stable_lr
+from lazyrich.study.data.samples import targets
+from lazyrich.study.exact import own_theory
 from lazyrich.study.start import built, data_of, started
+from lazyrich.study.sweeps.description import Study
+from lazyrich.study.sweeps.results import assemble
 from lazyrich.study.trained import OBSERVABLES, Training
-from lazyrich.study.training import learning_rate
+from lazyrich.study.training import together
+from lazyrich.study.training.search import largest_stable_lr
+from lazyrich.study.training.train import learning_rate
 from lazyrich.study.watch import times
 from lazyrich.theory.data import LineData
 from lazyrich.theory.gram import LineState

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lazyrich.study.result import Result
+from lazyrich.study.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

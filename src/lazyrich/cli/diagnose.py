@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lazyrich.probe.probe import Probe
-    from lazyrich.study.samples import DataSet
+    from lazyrich.study.data.samples import DataSet
 
 GATE = 3  # exit code of --fail-if
 PER_CLASS = 10  # probe samples
@@ -66,8 +66,8 @@ def diagnose(
     built-in ones, by --model, --width, --init-scale, --output-scale.
     """
     from lazyrich.cli.show import print_json
-    from lazyrich.study.datasets import load
-    from lazyrich.study.networks import as_taken_by
+    from lazyrich.study.data.datasets import load
+    from lazyrich.study.networks.catalogue import as_taken_by
 
     own: dict[str, Any] = {
         **{"model": model, "width": width},
@@ -103,8 +103,8 @@ def _built_in(
     init_scale: float | None,
     output_scale: float | None,
 ) -> nn.Module:
-    from lazyrich.study.networks import NETWORKS
-    from lazyrich.study.parametrisation import parametrise
+    from lazyrich.study.networks.catalogue import NETWORKS
+    from lazyrich.study.networks.parametrisation import parametrise
 
     kind = model or "fcn"
     neurons = DEFAULT_WIDTH[kind] if width is None else width
@@ -146,7 +146,7 @@ def _watched(
     from lazyrich.probe.forecast import forecast
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
-    from lazyrich.study.training import Recipe, learning_rate, optimizer_of, targets, train
+    from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
 
     few = data.balanced(PER_CLASS, seed)
     batch = few.x, targets(few, data.classes, loss)

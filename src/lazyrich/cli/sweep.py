@@ -14,7 +14,7 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 
 if TYPE_CHECKING:
-    from lazyrich.study.sweep import Summary
+    from lazyrich.study.sweeps.sweep import Summary
 
 INTERRUPTED = 130
 
@@ -58,7 +58,7 @@ def sweep(
     if scheduler is not None and workers is not None:
         raise InputError("--workers is for this machine: leave it out where there is a --scheduler")
     if export is not None:
-        from lazyrich.study.export import check_target
+        from lazyrich.study.sweeps.export import check_target
 
         check_target(export)
     if data_dir is not None:
@@ -86,9 +86,9 @@ def _run(
     scheduler: str | None,
     **options: Any,  # noqa: ANN401
 ) -> Summary:
-    from lazyrich.study.description import Study
-    from lazyrich.study.executors import dask_cluster
-    from lazyrich.study.sweep import sweep
+    from lazyrich.study.sweeps.description import Study
+    from lazyrich.study.sweeps.executors import dask_cluster
+    from lazyrich.study.sweeps.sweep import sweep
 
     if "" not in sys.path:
         sys.path.insert(0, "")  # experiments in modules of the folder in which the command runs
@@ -98,15 +98,15 @@ def _run(
 
 
 def _first_failure(out: Path) -> str:
-    from lazyrich.study.store import Store
+    from lazyrich.study.sweeps.store import Store
 
     with Store.read_only(out) as store:
         return store.read(min(store.keys("failed"))).sentence
 
 
 def _export(out: Path, target: Path) -> None:
-    from lazyrich.study.export import export
-    from lazyrich.study.results import results
+    from lazyrich.study.sweeps.export import export
+    from lazyrich.study.sweeps.results import results
 
     export(results(out), target)
 

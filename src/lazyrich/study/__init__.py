@@ -1,28 +1,92 @@
-"""Study: data sets, networks, training, and sweeps over families of trained networks."""
+"""Study: data sets, networks, their training, and families of them as resumable sweeps.
 
-from lazyrich.study.datasets import cifar10, digits, fashion_mnist, load, mnist
-from lazyrich.study.description import Study
-from lazyrich.study.export import export, table
-from lazyrich.study.measured import measured_diagram, width_exponents, within
-from lazyrich.study.networks import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
-from lazyrich.study.own_theory import own_theory
-from lazyrich.study.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
-from lazyrich.study.recipe import Outcome, Recipe
-from lazyrich.study.refine import Plane, Refined, level_curve, refine, sweep_refined
-from lazyrich.study.result import Result
-from lazyrich.study.results import final, results
-from lazyrich.study.samples import DataSet, LossName, Samples, targets
-from lazyrich.study.store import Store
-from lazyrich.study.sweep import sweep
-from lazyrich.study.task import accuracy, batches, loss_value
-from lazyrich.study.trained import Training
-from lazyrich.study.training import train
+The names load on first use, so that a worker process loads PyTorch only for experiments that do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lazyrich.study.data.datasets import cifar10, digits, fashion_mnist, load, mnist
+    from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
+    from lazyrich.study.exact import own_theory
+    from lazyrich.study.measured import measured_diagram, phases, width_exponents, within
+    from lazyrich.study.networks.catalogue import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
+    from lazyrich.study.networks.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
+    from lazyrich.study.refinement import Plane, Refined, level_curve, refine, sweep_refined
+    from lazyrich.study.sweeps.description import Study
+    from lazyrich.study.sweeps.export import export, table
+    from lazyrich.study.sweeps.result import Result
+    from lazyrich.study.sweeps.results import final, results
+    from lazyrich.study.sweeps.store import Store
+    from lazyrich.study.sweeps.sweep import Summary, sweep
+    from lazyrich.study.trained import Training
+    from lazyrich.study.training.recipe import Outcome, Recipe
+    from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
+    from lazyrich.study.training.task import accuracy, batches, loss_value
+    from lazyrich.study.training.together import Member, pays, train_together
+    from lazyrich.study.training.train import train
+
+_HOME = {
+    "NETWORKS": "lazyrich.study.networks.catalogue",
+    "PARAMETRISATIONS": "lazyrich.study.networks.parametrisation",
+    "DataSet": "lazyrich.study.data.samples",
+    "LossName": "lazyrich.study.data.samples",
+    "Member": "lazyrich.study.training.together",
+    "Outcome": "lazyrich.study.training.recipe",
+    "Parametrised": "lazyrich.study.networks.parametrisation",
+    "Plane": "lazyrich.study.refinement",
+    "Recipe": "lazyrich.study.training.recipe",
+    "Refined": "lazyrich.study.refinement",
+    "Result": "lazyrich.study.sweeps.result",
+    "Samples": "lazyrich.study.data.samples",
+    "Store": "lazyrich.study.sweeps.store",
+    "Study": "lazyrich.study.sweeps.description",
+    "Summary": "lazyrich.study.sweeps.sweep",
+    "Training": "lazyrich.study.trained",
+    "accuracy": "lazyrich.study.training.task",
+    "batches": "lazyrich.study.training.task",
+    "cifar10": "lazyrich.study.data.datasets",
+    "cnn": "lazyrich.study.networks.catalogue",
+    "digits": "lazyrich.study.data.datasets",
+    "export": "lazyrich.study.sweeps.export",
+    "fashion_mnist": "lazyrich.study.data.datasets",
+    "fcn": "lazyrich.study.networks.catalogue",
+    "final": "lazyrich.study.sweeps.results",
+    "largest_stable_lr": "lazyrich.study.training.search",
+    "level_curve": "lazyrich.study.refinement",
+    "load": "lazyrich.study.data.datasets",
+    "loss_value": "lazyrich.study.training.task",
+    "lr_for_accuracy": "lazyrich.study.training.search",
+    "measured_diagram": "lazyrich.study.measured",
+    "mnist": "lazyrich.study.data.datasets",
+    "own_theory": "lazyrich.study.exact",
+    "parametrise": "lazyrich.study.networks.parametrisation",
+    "pays": "lazyrich.study.training.together",
+    "phases": "lazyrich.study.measured",
+    "refine": "lazyrich.study.refinement",
+    "resnet18": "lazyrich.study.networks.catalogue",
+    "results": "lazyrich.study.sweeps.results",
+    "sweep": "lazyrich.study.sweeps.sweep",
+    "sweep_refined": "lazyrich.study.refinement",
+    "table": "lazyrich.study.sweeps.export",
+    "targets": "lazyrich.study.data.samples",
+    "train": "lazyrich.study.training.train",
+    "train_together": "lazyrich.study.training.together",
+    "transformer": "lazyrich.study.networks.catalogue",
+    "vgg11": "lazyrich.study.networks.catalogue",
+    "width_exponents": "lazyrich.study.measured",
+    "within": "lazyrich.study.measured",
+}
 
 __all__ = [
     "NETWORKS",
     "PARAMETRISATIONS",
     "DataSet",
     "LossName",
+    "Member",
     "Outcome",
     "Parametrised",
     "Plane",
@@ -32,6 +96,7 @@ __all__ = [
     "Samples",
     "Store",
     "Study",
+    "Summary",
     "Training",
     "accuracy",
     "batches",
@@ -42,13 +107,17 @@ __all__ = [
     "fashion_mnist",
     "fcn",
     "final",
+    "largest_stable_lr",
     "level_curve",
     "load",
     "loss_value",
+    "lr_for_accuracy",
     "measured_diagram",
     "mnist",
     "own_theory",
     "parametrise",
+    "pays",
+    "phases",
     "refine",
     "resnet18",
     "results",
@@ -57,8 +126,19 @@ __all__ = [
     "table",
     "targets",
     "train",
+    "train_together",
     "transformer",
     "vgg11",
     "width_exponents",
     "within",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.study.result import Result
+from lazyrich.study.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

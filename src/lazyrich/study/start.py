@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from lazyrich._errors import NotFiniteError
 from lazyrich.probe.forecast import Forecast, forecast
 from lazyrich.probe.isolation import is_finite
-from lazyrich.study.datasets import load
-from lazyrich.study.networks import NETWORKS, as_taken_by
-from lazyrich.study.parametrisation import Parametrised, parametrise
-from lazyrich.study.recipe import Recipe
-from lazyrich.study.samples import DataSet, targets
-from lazyrich.study.search import largest_stable_lr, lr_for_accuracy
-from lazyrich.study.task import loss_value
-from lazyrich.study.training import learning_rate, optimizer_of
+from lazyrich.study.data.datasets import load
+from lazyrich.study.data.samples import DataSet, targets
+from lazyrich.study.networks.catalogue import NETWORKS, as_taken_by
+from lazyrich.study.networks.parametrisation import Parametrised, parametrise
+from lazyrich.study.training.recipe import Recipe
+from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
+from lazyrich.study.training.task import loss_value
+from lazyrich.study.training.train import learning_rate, optimizer_of
 
 if TYPE_CHECKING:
     from lazyrich.study.trained import Training

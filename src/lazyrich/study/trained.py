@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.probe.measurement import chosen
-from lazyrich.study.datasets import FROM_FILES, WITH_OPTIONS
-from lazyrich.study.fully_connected import ACTIVATIONS
-from lazyrich.study.networks import NETWORKS
-from lazyrich.study.parametrisation import DEFAULT, PARAMETRISATIONS
-from lazyrich.study.recipe import Recipe
-from lazyrich.study.result import Result
+from lazyrich.study.data.datasets import FROM_FILES, WITH_OPTIONS
+from lazyrich.study.networks.catalogue import NETWORKS
+from lazyrich.study.networks.fully_connected import ACTIVATIONS
+from lazyrich.study.networks.parametrisation import DEFAULT, PARAMETRISATIONS
 from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
-from lazyrich.study.together import Member, pays, train_together
-from lazyrich.study.training import train
+from lazyrich.study.sweeps.result import Result
+from lazyrich.study.training.recipe import Recipe
+from lazyrich.study.training.together import Member, pays, train_together
+from lazyrich.study.training.train import train
 from lazyrich.study.watch import Watch
 
 OBSERVABLES = (

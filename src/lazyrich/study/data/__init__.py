@@ -1,0 +1,1 @@
+"""Data sets: embedded, from their own files, from tables, from formulas."""

@@ -1,0 +1,1 @@
+"""Networks of studies and their parametrisations."""

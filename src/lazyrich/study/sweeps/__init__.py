@@ -1,0 +1,1 @@
+"""Families of runs: their description, the store of results, the driver and its executors."""
