@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lazyrich import CentredOutput, InputError, Probe, every
-from lazyrich.study.data.datasets import digits
+from lazyrich.study.data.datasets import digits, load
 from lazyrich.study.training import together
 from lazyrich.study.training.together import Member, train_together
 from lazyrich.study.training.train import Recipe, train
@@ -223,6 +223,13 @@ def test_members_that_do_not_fit_together_are_refused(data):
     )
     refused(r"`lr_factors` .* got 'x': 1.0", linear(), lr_factors={"x": 1.0})
     refused(r"to outputs \(2, 10\), got \(2, 9\)", linear(9))
+
+
+def test_wide_layers_of_small_inputs_do_not_pay():
+    """Few operations, many numbers: width 1024, 353 samples, measured slower together."""
+    network = nn.Sequential(nn.Linear(1, 1024), nn.Identity(), nn.Linear(1024, 1))
+    found = together.pays(network, load("line", samples=353), Recipe(lr=0.1, steps=1), 36)
+    assert found.sentence == "One by one: 361,825 numbers of a batch are more than 100,000."
 
 
 @pytest.mark.parametrize(
