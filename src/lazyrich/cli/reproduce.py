@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import typer
 from typer import Argument, Option
 
 from lazyrich._errors import InputError
@@ -59,6 +60,10 @@ def reproduce(
         print_json({"target": target, "scale": scale, "findings": rows})
     else:
         print_table({name: [row[name] for row in rows] for name in rows[0]})
+        if scale == "smoke":
+            typer.echo("Smoke runs are too small to judge a claim by.")
+        place = harness.HOME / records[0]["paper"] if out is None else out
+        typer.echo(f"Records and figures: {place}")
 
 
 def _rows(harness: Any, record: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ANN401

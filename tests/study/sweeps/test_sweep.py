@@ -250,13 +250,19 @@ class Broken(Executor):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ModuleNotFoundError("No module named 'mine'"), "ModuleNotFoundError: No module named"),
-        (WorkerError("A worker process ended with exit code 1 while it started."), "exit code 1"),
-        (None, "it cancelled a point"),
+        (
+            ModuleNotFoundError("No module named 'mine'"),
+            "The executor cannot go on with the study.*ModuleNotFoundError: No module named",
+        ),
+        (
+            WorkerError("A worker process ended with exit code 1 while it started."),
+            "^A worker process ended with exit code 1 while it started. What was finished is",
+        ),
+        (None, "The executor cannot go on with the study.*it cancelled a point"),
     ],
 )
 def test_an_executor_that_cannot_work_ends_the_sweep(tmp_path, error, told):
-    with pytest.raises(WorkerError, match=f"The executor cannot go on with the study.*{told}"):
+    with pytest.raises(WorkerError, match=told):
         sweep(WALK, tmp_path, executor=Broken(error))
     assert stored(tmp_path) == {}
     with ThreadPoolExecutor(1) as executor:

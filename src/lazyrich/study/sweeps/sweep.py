@@ -368,6 +368,8 @@ def _is_killed_on_dask(error: BaseException) -> bool:
 
 
 def _unusable(reason: object) -> WorkerError:
+    if isinstance(reason, WorkerError):  # which says what to do
+        return WorkerError(f"{reason} What was finished is stored.")
     told = f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else reason
     return WorkerError(
         f"The executor cannot go on with the study ({told}). What was finished is stored: mend it, "
