@@ -7,20 +7,18 @@ exact solution, and the measured width exponents with those of theory.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from diagram_record import record, write
+from diagram_record import asked, record, write
 
 import lazyrich as lr
 from lazyrich import plot
 from lazyrich.study.exact import own_theory
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents, within
-from lazyrich.study.sweeps.description import Study
 from lazyrich.study.sweeps.results import final, results
 from lazyrich.study.sweeps.sweep import sweep
 
@@ -126,15 +124,9 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
 
 def main() -> None:
     """Run or resume the study, compare, draw, record."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("diagram-linear"), help="folder to write")
-    parser.add_argument("--workers", type=int, help="processes; one per processor")
-    arguments = parser.parse_args()
-    out: Path = arguments.out
-    study = Study.from_toml(Path(__file__).with_suffix(".toml"))
+    study, out, workers = asked(__file__, __doc__)
     start = perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
-    print(sweep(study, out / "store", workers=arguments.workers).sentence)
+    print(sweep(study, out / "store", workers=workers).sentence)
     seconds = perf_counter() - start
     data = results(out / "store")
     theory = own_theory(data)

@@ -7,19 +7,17 @@ condensed where S > 0. On top lie the predicted boundaries, beside it the predic
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from diagram_record import record, write
+from diagram_record import asked, record, write
 
 from lazyrich import plot
 from lazyrich.phases.boundary import Boundary
 from lazyrich.study.measured import measured_diagram, within
-from lazyrich.study.sweeps.description import Study
 from lazyrich.study.sweeps.results import results
 from lazyrich.study.sweeps.sweep import sweep
 
@@ -112,15 +110,9 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
 
 def main() -> None:
     """Run or resume the study, compare, draw, record."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("diagram-luo"), help="folder to write")
-    parser.add_argument("--workers", type=int, help="processes; one per processor")
-    arguments = parser.parse_args()
-    out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    study = Study.from_toml(Path(__file__).with_suffix(".toml"))
+    study, out, workers = asked(__file__, __doc__)
     start = perf_counter()
-    print(sweep(study, out / "store", workers=arguments.workers).sentence)
+    print(sweep(study, out / "store", workers=workers).sentence)
     seconds = perf_counter() - start
     data = results(out / "store")
     diagram = measured_diagram(data.sel(layer="layer1"), X, Y, order=["weight_movement"])

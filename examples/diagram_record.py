@@ -1,7 +1,8 @@
-"""What a record of a measured diagram says beside its numbers."""
+"""What the scripts of measured diagrams share: their command line, and their records."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -14,6 +15,24 @@ import torch
 import xarray as xr
 
 import lazyrich as lr
+from lazyrich.study import Study
+
+
+def asked(script: str, describe: str) -> tuple[Study, Path, int | None]:
+    """The study beside a script, the folder to write and the number of workers.
+
+    Args:
+        script: path of the script; its study has the same name.
+        describe: its docstring.
+    """
+    path = Path(script)
+    name = path.stem.replace("_", "-")
+    parser = argparse.ArgumentParser(description=describe.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(name), help="folder to write")
+    parser.add_argument("--workers", type=int, help="processes; one per processor")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    return Study.from_toml(path.with_suffix(".toml")), arguments.out, arguments.workers
 
 
 def record(

@@ -8,7 +8,6 @@ width by refinement.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from diagram_record import record, write
+from diagram_record import asked, record, write
 from matplotlib.axes import Axes
 from scipy import stats
 
@@ -24,7 +23,6 @@ from lazyrich import plot
 from lazyrich.plot.style import VERMILION
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents
 from lazyrich.study.refinement import Plane, Refined, level_curve, sweep_refined
-from lazyrich.study.sweeps.description import Study
 from lazyrich.study.sweeps.results import final, results
 from lazyrich.study.sweeps.sweep import sweep
 
@@ -140,21 +138,13 @@ def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
 
 def main() -> None:
     """Run or resume both studies, draw, record."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("diagram-relu"), help="folder to write")
-    parser.add_argument("--workers", type=int, help="processes; one per processor")
-    arguments = parser.parse_args()
-    out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    study = Study.from_toml(Path(__file__).with_suffix(".toml"))
+    study, out, workers = asked(__file__, __doc__)
     start = perf_counter()
-    print(sweep(study, out / "store", workers=arguments.workers).sentence)
+    print(sweep(study, out / "store", workers=workers).sentence)
     axes = {**study.axes, "width": [REFINED_WIDTH]}
     narrow = replace(study, name="diagram-relu-refined", axes=axes)
     plane = Plane(x=X, y=Y, level=LEVEL, depth=DEPTH)
-    refined = sweep_refined(
-        narrow, out / "refined", plane, field=_change, workers=arguments.workers
-    )
+    refined = sweep_refined(narrow, out / "refined", plane, field=_change, workers=workers)
     seconds = perf_counter() - start
     data = results(out / "store")
     diagram = measured_diagram(data, X, Y, order=ORDER)
