@@ -23,11 +23,6 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def tiny(name, outputs=3):
     options, inputs = TINY[name]
     return networks.NETWORKS[name](inputs, outputs, **options), inputs

@@ -11,26 +11,7 @@ import lazyrich as lr
 from lazyrich import PRESETS, InputError
 from lazyrich.study import NETWORKS, PARAMETRISATIONS, fcn, parametrise
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-def drawn(*shape, seed=0, dtype=None):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def built(name, width, inputs=(3, 16, 16)):
-    options = {"transformer": {"patch": 4}, "fcn": {"depth": 3, "bias": True}}.get(name, {})
-    return NETWORKS[name](inputs, 5, width=width, **options)
-
-
-def fit(model, optimizer, x, y, steps):
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (model(x) - y).square().sum(1).mean().backward()
-        optimizer.step()
+from .small import built, drawn, fit
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -14,29 +14,10 @@ from lazyrich.study import NETWORKS, fcn, parametrise
 from lazyrich.study.networks.fully_connected import ACTIVATIONS, Erf, Quadratic
 from lazyrich.study.networks.width_rule import squared_gain, weight_layers, width_rule
 
+from .small import built, drawn, fit
+
 FEATURE = ("mean_field", "kaiming_plus", "xavier_plus", "mup")
 STABLE = (*FEATURE, "ntk", "kaiming", "xavier")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-def drawn(*shape, seed=0, dtype=None):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def built(name, width, inputs=(3, 16, 16)):
-    options = {"transformer": {"patch": 4}, "fcn": {"depth": 3, "bias": True}}.get(name, {})
-    return NETWORKS[name](inputs, 5, width=width, **options)
-
-
-def fit(model, optimizer, x, y, steps):
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (model(x) - y).square().sum(1).mean().backward()
-        optimizer.step()
 
 
 def test_the_gains_keep_the_size_of_pre_activations():
