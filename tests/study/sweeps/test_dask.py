@@ -65,7 +65,7 @@ def test_a_worker_killed_in_mid_study_costs_nothing(tmp_path, cluster, executor)
         name="walk", experiment=Walk, base={"seconds": 0.05}, axes={"drift": [0.0, 0.1]}, seeds=30
     )
     victim = min(pids(cluster))
-    killer = threading.Thread(target=kill_when, args=(tmp_path, 5, victim))
+    killer = threading.Thread(target=kill_when, args=(tmp_path, 5, victim), daemon=True)
     killer.start()
     summary = sweep(study, tmp_path, executor=executor)
     killer.join()

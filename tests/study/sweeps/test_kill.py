@@ -29,7 +29,7 @@ STUDY = Study(
 )
 
 # Forks a driver for each line that it reads, and kills it so many seconds after its start or, if
-# the number is negative, after its next results have reached the arrays.
+# the number is negative, after its next results have reached the arrays (10 seconds at most).
 LAUNCHER = """
 import os, signal, sys, time
 from pathlib import Path
@@ -48,7 +48,8 @@ for line in sys.stdin:
         os.setsid()
         sweep(STUDY, sys.argv[1], executor=Synchronous())
         os._exit(0)
-    while seconds < 0 and size() == before:
+    started = time.monotonic()
+    while seconds < 0 and size() == before and time.monotonic() < started + 10:
         time.sleep(0.001)
     time.sleep(abs(seconds))
     os.kill(driver, signal.SIGKILL)
