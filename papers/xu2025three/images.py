@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import update_bn
 
 import lazyrich as lr
 from lazyrich import study
@@ -76,7 +76,9 @@ class Images:
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
         made, factors = self._network(data)
         recipe = self._recipe(made.lr if self.lr is None else self.lr)
-        settle_norms(made.model, data.train.x, self.batch_size)
+        # the probe measures in evaluation mode, and the statistics that a batch norm starts with
+        # belong to no network; training does not use them and is not changed
+        update_bn(data.train.x.split(self.batch_size)[:UNTRAINED_PASSES], made.model)
         chosen = data.balanced(max(1, PROBED // data.classes), self.seed)
         watcher = _Watcher(self, made.model, chosen, data, recipe.lr, factors)
         outcome = study.train(
@@ -183,26 +185,3 @@ class _Watcher:
 @cache
 def _loaded(name: str) -> study.DataSet:
     return study.load(name)
-
-
-def settle_norms(model: nn.Module, x: Tensor, batch_size: int) -> None:
-    """Give batch norms the statistics of the untrained network: means over a few batches.
-
-    A probe measures in evaluation mode. The statistics that a norm starts with, 0 and 1, belong to
-    no network. Training does not use them and is not changed.
-    """
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
-    if not norms:
-        return
-    kept = [norm.momentum for norm in norms]
-    training = model.training
-    for norm in norms:
-        norm.momentum = None
-    model.train()
-    with torch.no_grad():
-        edges = range(0, min(len(x), UNTRAINED_PASSES * batch_size) + 1, batch_size)
-        for first, last in pairwise(edges):
-            model(x[first:last])
-    for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
-    model.train(training)

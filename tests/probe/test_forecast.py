@@ -15,6 +15,7 @@ from torch.func import functional_call, jacfwd, jacrev
 
 import lazyrich
 from lazyrich import InputError, forecast, richness
+from lazyrich.probe.losses import descent, output_loss
 
 F64 = torch.float64
 
@@ -458,6 +459,56 @@ def test_class_dimension_may_be_last_or_second():
     )
     assert a.initial_loss == pytest.approx(b.initial_loss) == pytest.approx(soft.initial_loss)
     assert a.time_to_fit == pytest.approx(b.time_to_fit) == pytest.approx(soft.time_to_fit)
+
+
+def sure(scale):
+    """The MLP with scaled outputs, and the classes that it holds for the least likely."""
+    model, (x, _) = mlp(), regression()
+    labels = model(x).argmin(1)
+    with torch.no_grad():
+        model[2].weight *= scale
+        model[2].bias *= scale
+    return model, x, labels
+
+
+def test_a_softmax_that_is_sure_of_wrong_classes_is_fitted_in_finite_time():
+    """The outputs have to travel as far as they are wrong: τ‖ḟ‖ ∝ scale, and so ρ → a constant."""
+    found = {}
+    for scale in (1.0, 100.0, 200.0):
+        model, x, labels = sure(scale)
+        found[scale] = forecast(model, (x, labels), "cross_entropy", exact=True)
+        loss = nn.functional.cross_entropy(model(x), labels)
+        slope = -sum(g.square().sum() for g in torch.autograd.grad(loss, list(model.parameters())))
+        bound = (-2 * loss / slope).item()
+        assert found[scale].time_to_fit <= bound * (1 + 1e-12)
+        if scale > 1:
+            assert found[scale].time_to_fit == pytest.approx(bound, rel=1e-12)
+    assert not any("quadratic" in note for note in found[1.0].notes)
+    assert any("touches 0" in note for note in found[100.0].notes)
+    assert 0.2 < found[200.0].richness / found[1.0].richness < 5
+    assert found[200.0].richness == pytest.approx(found[100.0].richness, rel=0.02)
+
+
+def test_a_loss_without_a_name_may_be_negative_and_a_note_says_what_that_means():
+    model, x, labels = sure(200.0)
+    named = forecast(model, (x, labels), "cross_entropy", exact=True)
+    mine = forecast(model, (x, labels), nn.functional.cross_entropy, exact=True)
+    assert mine.richness > 1000 * named.richness
+    assert any("If it cannot be negative, τ and ρ are too large" in note for note in mine.notes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_the_bound_of_a_loss_that_is_never_negative_does_not_touch_quadratic_losses(n):
+    """A quadratic that is never negative has its minimum before the point where one touches 0."""
+    for seed in range(50):
+        g = torch.Generator().manual_seed(seed)
+        f, y, f_dot = torch.randn(3, n, 2, generator=g, dtype=F64)
+        fall = descent(output_loss("mse", f, y), f, f_dot)
+        if fall.slope < 0:
+            assert fall.time_to_fit == pytest.approx(-fall.slope / fall.curvature, rel=1e-14)
+            assert fall.least >= -1e-12 * fall.loss
+        else:
+            assert math.isnan(fall.time_to_fit)
 
 
 def test_richness_is_inverse_to_the_scale_of_a_centred_output():

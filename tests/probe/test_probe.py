@@ -15,6 +15,7 @@ import lazyrich
 from lazyrich import InputError, Probe
 from lazyrich.observables import linearisation_error, stable_rank
 from lazyrich.probe import capture
+from lazyrich.probe.losses import output_loss
 from lazyrich.probe.moment import Moment, Plan
 from lazyrich.quantities import VOCABULARY
 
@@ -409,7 +410,7 @@ def test_a_model_that_is_nan_from_the_start_is_refused():
 def test_both_estimates_of_the_gradients_average_their_directions():
     model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
     plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
-    moment = Moment(plan=plan, capture=capture(model, x), fixed_loss=lambda f: (f - y).sum())
+    moment = Moment(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
     layer = moment.layers[0]
     g = moment.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
     for found, part in zip(moment.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.losses import Loss, OutputLoss, output_loss, slope_and_curvature
+from lazyrich.probe.losses import Descent, Loss, OutputLoss, descent, output_loss
 from lazyrich.probe.network import Network, as_network
 from lazyrich.probe.step import Step, gradient_step, next_step
 from lazyrich.probe.tangent import (
@@ -33,6 +33,7 @@ from lazyrich.probe.tangent import (
 
 LAZY_BELOW = 0.1
 RICH_FROM = 1.0
+NOTICEABLE = 0.1  # relative to the loss
 NEGLIGIBLE_OUTPUT = 1e-4  # relative to the way that the outputs have to travel
 
 
@@ -111,7 +112,8 @@ class Start:
         loss: the loss as a function of the outputs.
         step: velocity v and rates η.
         outputs: f.
-        time_to_fit: τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩, in units of the step.
+        descent: how the loss falls along ḟ.
+        time_to_fit: τ, in units of the step.
         way: ‖τḟ‖, how far the outputs have to travel.
     """
 
@@ -119,6 +121,7 @@ class Start:
     loss: OutputLoss
     step: Step
     outputs: Tensor
+    descent: Descent
     time_to_fit: float
     way: float
 
@@ -137,8 +140,9 @@ def forecast(
 
     ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F, with the tangent features J̃ = J·diag(√η), moving along the
     optimiser's own first step v, and the time to fit τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩ (r, H: first and
-    second derivative of the loss by the outputs; ḟ = Jv). A factor on the loss or on all learning
-    rates cancels; only ratios of learning rates matter. The model is left bitwise as it was.
+    second derivative of the loss by the outputs; ḟ = Jv), at most −2L/⟨r, ḟ⟩ for the losses that
+    have a name: they cannot fall below 0. A factor on the loss or on all learning rates cancels;
+    only ratios of learning rates matter. The model is left bitwise as it was.
 
     Args:
         model: any `torch.nn.Module`; measured in eval mode.
@@ -185,7 +189,7 @@ def forecast(
             layers=layers,
             predicted_ntk_change=change,
             ntk_change_stderr=change_error,
-            initial_loss=start.loss(start.outputs).item(),
+            initial_loss=start.descent.loss,
             notes=(*network.notes, *step.notes, *_remarks(start, change)),
         )
 
@@ -252,15 +256,24 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
     else:
         step = next_step(optimizer, network.module, network.theta, gradient)
     outputs, f_dot = velocity_of_outputs(network, step.velocity)
-    slope, curvature = slope_and_curvature(loss, outputs, f_dot)
-    if slope == 0 or curvature == 0 or not isfinite(tau := -slope / curvature) or tau < 0:
+    fall = descent(loss, outputs, f_dot)
+    tau = fall.time_to_fit
+    if isnan(tau):
         raise InputError(
-            f"the first step must lead towards a minimum of the loss, got slope {slope:.3g} and "
-            f"curvature {curvature:.3g} of the loss along it. The data may be fitted already, the "
-            "loss may be linear in the outputs, or weight decay may outweigh the gradient."
+            f"the first step must lead towards a minimum of the loss, got slope {fall.slope:.3g} "
+            f"and curvature {fall.curvature:.3g} of the loss along it. The data may be fitted "
+            "already, the loss may be linear in the outputs, or weight decay may outweigh the "
+            "gradient."
         )
-    way = tau * f_dot.double().norm().item()
-    return Start(network=network, loss=loss, step=step, outputs=outputs, time_to_fit=tau, way=way)
+    return Start(
+        network=network,
+        loss=loss,
+        step=step,
+        outputs=outputs,
+        descent=fall,
+        time_to_fit=tau,
+        way=tau * f_dot.double().norm().item(),
+    )
 
 
 def measured_richness(
@@ -295,6 +308,18 @@ def _remarks(start: Start, change: float) -> tuple[str, ...]:
         remarks.append(
             f"The initial output is not zero ({size:.2g} of the way it has to go): "
             "ρ counts the way from there."
+        )
+    fall = start.descent
+    if fall.least < -NOTICEABLE * abs(fall.loss):
+        remarks.append(
+            f"By its curvature at the start the loss would fall to {fall.least:.3g} along the "
+            "first step. "
+            + (
+                "It cannot be negative: τ is the time at which a quadratic model touches 0."
+                if fall.nonnegative
+                else "If it cannot be negative, τ and ρ are too large; 'mse' and 'cross_entropy' "
+                "know that they cannot."
+            )
         )
     if not isfinite(change):
         remarks.append("The virtual step to the fitted point overflows: far on the rich side.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf, isfinite, nan
 from typing import Any, cast
 
 from jaxtyping import Float
@@ -15,7 +17,59 @@ from lazyrich._errors import InputError
 Loss = str | Callable[[Any, Any], Tensor]
 """`"mse"`, `"cross_entropy"`, or any `(outputs, targets) -> scalar`."""
 
-OutputLoss = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True, kw_only=True)
+class OutputLoss:
+    """A loss with its targets fixed.
+
+    Attributes:
+        value: the map from outputs to one number.
+        nonnegative: whether it is known that it is never negative.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    nonnegative: bool
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        """The loss, a scalar."""
+        return self.value(outputs).reshape(())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """How a loss falls while the outputs move with a constant velocity ḟ.
+
+    Attributes:
+        loss: L, before.
+        slope: ⟨r, ḟ⟩ with r = ∂L/∂f.
+        curvature: ⟨Hḟ, ḟ⟩ with H = ∂²L/∂f².
+        nonnegative: whether the loss is known to be never negative.
+    """
+
+    loss: float
+    slope: float
+    curvature: float
+    nonnegative: bool
+
+    @property
+    def time_to_fit(self) -> float:
+        """τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩, but at most −2L/⟨r, ḟ⟩ for a loss that is never negative.
+
+        The first is where the loss's quadratic model is least. At the second, a quadratic model
+        with this slope touches 0; for a quadratic loss it is never the smaller one. A softmax that
+        is saturated at wrong classes has a slope but hardly any curvature, and the first says
+        nothing there. NaN if the motion does not lead towards a minimum.
+        """
+        if not self.slope < 0 or self.curvature < 0:
+            return nan
+        bound = -2 * self.loss / self.slope if self.nonnegative else inf
+        tau = min(-self.slope / self.curvature if self.curvature else inf, bound)
+        return tau if isfinite(tau) else nan
+
+    @property
+    def least(self) -> float:
+        """L − ⟨r, ḟ⟩²/2⟨Hḟ, ḟ⟩: what the loss would fall to by its quadratic model; or −∞."""
+        return self.loss - self.slope**2 / (2 * self.curvature) if self.curvature else -inf
 
 
 def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> OutputLoss:  # noqa: ANN401
@@ -33,7 +87,7 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
         targets: what the loss compares them with.
 
     Returns:
-        The map from outputs to a scalar.
+        The loss as a function of the outputs.
 
     Raises:
         InputError: an unknown loss, targets that do not fit, or a loss that is no finite scalar.
@@ -45,39 +99,60 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
         3.0
     """
     if callable(loss):
-        fixed: OutputLoss = lambda f: loss(f, targets)  # noqa: E731
+        value: Callable[[Tensor], Tensor] = lambda f: loss(f, targets)  # noqa: E731
     elif loss == "mse":
         _refuse_bad_regression_targets(outputs, targets)
         y = targets.to(outputs.dtype)
-        fixed = lambda f: (f - y).square().sum() / f.shape[0]  # noqa: E731
+        value = lambda f: (f - y).square().sum() / f.shape[0]  # noqa: E731
     elif loss == "cross_entropy":
-        fixed = _cross_entropy(outputs, targets)
+        value = _cross_entropy(outputs, targets)
     else:
         raise InputError(
             f"`loss` must be 'mse', 'cross_entropy' or a callable (outputs, targets) -> scalar, "
             f"got {loss!r}."
         )
-    value = fixed(outputs)
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    now = value(outputs)
+    if not isinstance(now, Tensor) or now.numel() != 1:
+        came = tuple(now.shape) if isinstance(now, Tensor) else type(now).__name__
         raise InputError(f"the loss must return one number, got {came}. Reduce it by mean or sum.")
-    if not value.isfinite():
+    if not now.isfinite():
         raise InputError(
-            f"the loss must be finite before training, got {value.item()}. "
+            f"the loss must be finite before training, got {now.item()}. "
             "Look for NaN in the targets, or for outputs too large for the loss."
         )
-    return lambda f: fixed(f).reshape(())
+    return OutputLoss(value=value, nonnegative=not callable(loss))
 
 
-def slope_and_curvature(
+def descent(
     loss: OutputLoss, outputs: Float[Tensor, "n *k"], motion: Float[Tensor, "n *k"]
-) -> tuple[float, float]:
-    """⟨r, ḟ⟩ and ⟨Hḟ, ḟ⟩, with r = ∂L/∂f and H = ∂²L/∂f²."""
+) -> Descent:
+    """How the loss falls while the outputs move.
+
+    Args:
+        loss: as a function of the outputs.
+        outputs: f.
+        motion: ḟ.
+
+    Example:
+        >>> import torch
+        >>> f, y = torch.tensor([[0.0]]), torch.tensor([[3.0]])
+        >>> descent(output_loss("mse", f, y), f, torch.tensor([[2.0]])).time_to_fit
+        1.5
+        >>> f = torch.tensor([[100.0, 0.0]])  # sure of the wrong class
+        >>> wrong = output_loss("cross_entropy", f, torch.tensor([1]))
+        >>> descent(wrong, f, torch.tensor([[-1.0, 1.0]])).time_to_fit
+        100.0
+    """
     # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order
     r, times_H = cast(tuple[Tensor, Any], vjp(grad(loss), outputs))
     H_f = times_H(motion)[0]
     f_dot = motion.double()
-    return (r.double() * f_dot).sum().item(), (H_f.double() * f_dot).sum().item()
+    return Descent(
+        loss=loss(outputs).item(),
+        slope=(r.double() * f_dot).sum().item(),
+        curvature=(H_f.double() * f_dot).sum().item(),
+        nonnegative=loss.nonnegative,
+    )
 
 
 def _refuse_bad_regression_targets(outputs: Tensor, targets: Any) -> None:  # noqa: ANN401
@@ -89,7 +164,7 @@ def _refuse_bad_regression_targets(outputs: Tensor, targets: Any) -> None:  # no
         )
 
 
-def _cross_entropy(outputs: Tensor, targets: Any) -> OutputLoss:  # noqa: ANN401
+def _cross_entropy(outputs: Tensor, targets: Any) -> Callable[[Tensor], Tensor]:  # noqa: ANN401
     if not isinstance(targets, Tensor) or outputs.ndim < 2:
         raise InputError(
             "loss='cross_entropy' needs outputs of shape (n, classes, …) and a tensor of targets, "

@@ -34,7 +34,7 @@ from lazyrich.probe.jacobian import (
     sweep,
     trusted_parameters,
 )
-from lazyrich.probe.losses import OutputLoss, slope_and_curvature
+from lazyrich.probe.losses import OutputLoss, descent
 from lazyrich.probe.network import (
     Network,
     Parameters,
@@ -258,7 +258,7 @@ class Reference:
     Attributes:
         network: the model as a function of its parameters, at their first values θ_0.
         outputs: f_0.
-        way: how far the loss asks the outputs to go, by its own quadratic model along −∂L/∂f.
+        way: ‖τ ∂L/∂f‖, how far the loss asks the outputs to go along −∂L/∂f; NaN if unknown.
         kernel: what later kernels are compared with; None if none will be.
         norms: of all layers.
         weights: W_0 of all layers.
@@ -325,7 +325,8 @@ def _kernel_start(moment: Moment) -> KernelStart:
 
 
 def _way(moment: Moment) -> float:
+    outputs = moment.f.view(moment.capture.shape)
     with torch.enable_grad():
-        r = grad(moment.loss_of)(moment.f)
-        slope, curvature = slope_and_curvature(moment.loss_of, moment.f, r)
-    return abs(slope / curvature) * r.double().norm().item() if curvature else float("nan")
+        r = grad(moment.fixed_loss)(outputs)
+        tau = descent(moment.fixed_loss, outputs, -r).time_to_fit
+    return tau * r.double().norm().item()
