@@ -410,7 +410,7 @@ _ALL = (
     Quantity(
         name="time_to_fit",
         symbol="τ",
-        meaning="time to fit along the first step, by the loss's own quadratic model",
+        meaning="time to fit along the first step, by a quadratic model of the loss",
         units="steps",
         low=0.0,
         source=DERIVED,
