@@ -557,3 +557,50 @@ def test_other_refusals():
     state["speed_limits"]["speeds"] = {"other": 1.0, "": 1.0}
     with pytest.raises(InputError, match="a layer with parameters in the optimiser, got 'other'"):
         optimizer.load_state_dict(state)
+
+
+# --- what forecasts and probes make of it ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_the_forecast_knows_the_step_that_it_makes(kind):
+    from lazyrich.probe.step import next_step
+
+    model, batch = mlp(bias=True).double(), tuple(t.double() for t in batches(1)[0])
+    trained = [*model[0].parameters(), *model[4].parameters()]
+    names = ["0.weight", "0.bias", "4.weight", "4.bias"]
+    inside = kind(zip(names, trained, strict=True), lr=0.01, weight_decay=0.1)
+    optimizer = SpeedLimited(inside, speeds={"0": 5.0, "4": 0.3})
+    loss_of(model, batch).backward()
+    gradient = {name: p.grad.clone() for name, p in model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    step = next_step(optimizer, model, before, gradient)
+    optimizer.step()
+    for name, p in model.named_parameters():
+        assert torch.allclose(step.velocity[name], p.detach() - before[name], rtol=1e-6, atol=1e-12)
+        assert step.rates[name].any() == (name in names)
+
+
+def test_the_forecast_is_that_of_the_rates_which_the_limits_make():
+    model, batch = mlp().double(), tuple(t.double() for t in batches(1)[0])
+    limited = SpeedLimited(SGD(model.parameters(), lr=0.1), model=model, target="2", eps=0.0)
+    loss_of(model, batch).backward()
+    sizes = {name: p.grad.norm().item() for name, p in model.named_parameters()}
+    groups = [
+        {"params": [p], "lr": limited.speed(name.removesuffix(".weight")) / sizes[name]}
+        for name, p in model.named_parameters()
+    ]
+    found, expected = (
+        lazyrich.forecast(model, batch, optimizer=optimizer, exact=True)
+        for optimizer in (limited, SGD(groups))
+    )
+    assert found.richness == pytest.approx(expected.richness, rel=1e-9)
+    assert found.time_to_fit == pytest.approx(10 * expected.time_to_fit, rel=1e-9)
+    assert found.layers["2"].motion == pytest.approx(expected.layers["2"].motion, rel=1e-9)
+
+
+def test_the_dial_wants_the_optimiser_inside():
+    model, batch = mlp(), batches(1)[0]
+    optimizer = SpeedLimited(SGD(model.parameters(), lr=0.1), model=model, target="0")
+    with pytest.raises(InputError, match="Pass its `optimizer`, and wrap that afterwards"):
+        lazyrich.dial(model, optimizer, batch, richness=0.1)

@@ -185,21 +185,28 @@ class SpeedLimited(Optimizer):
     @torch.no_grad()
     def _limit(self) -> None:
         """Put limited gradients in the place of the raw ones, which are kept."""
-        by_layer: dict[str, list[Tensor]] = {}
-        for p in _parameters(self.optimizer):
-            if p.grad is not None:
-                by_layer.setdefault(self._layers[p], []).append(p)
-        for layer, parameters in by_layer.items():
-            raw = [_coalesced(p.grad) for p in parameters if p.grad is not None]
-            factor = self._factor(self.speed(layer), raw)
-            for p, g in zip(parameters, raw, strict=True):
-                self._raw.append((p, p.grad))
-                p.grad = g * factor.to(g.device)
+        found = ((p, p.grad) for p in _parameters(self.optimizer))
+        raw = {p: _coalesced(g) for p, g in found if g is not None}
+        factors = self.factors(raw)
+        for p, g in raw.items():
+            self._raw.append((p, p.grad))
+            p.grad = g * factors[p].to(g.device)
 
-    def _factor(self, speed: float, gradients: list[Tensor]) -> Tensor:
-        """`C/(ε + ‖∇‖)`; 0 for a zero gradient."""
-        size = _norm(gradients)
-        return torch.where(size == 0, 0.0, speed / (self.eps + size))
+    def factors(self, gradients: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """`C/(ε + ‖∇‖_F)` of the layer of every parameter; 0 for a layer without a gradient.
+
+        Args:
+            gradients: by parameter.
+        """
+        by_layer: dict[str, list[Tensor]] = {}
+        for p in gradients:
+            by_layer.setdefault(self._layers[p], []).append(p)
+        found = {}
+        for layer, parameters in by_layer.items():
+            size = _norm([gradients[p] for p in parameters])
+            factor = torch.where(size == 0, 0.0, self.speed(layer) / (self.eps + size))
+            found |= dict.fromkeys(parameters, factor)
+        return found
 
     def _restore(self) -> None:
         for p, gradient in self._raw:

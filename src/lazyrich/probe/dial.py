@@ -18,6 +18,7 @@ from lazyrich.probe.forecast import Start, measured_richness, start_of_training
 from lazyrich.probe.isolation import undisturbed, unwrap
 from lazyrich.probe.losses import Loss
 from lazyrich.probe.network import DROPOUT, layer_of
+from lazyrich.probe.step import ScalesGradients
 from lazyrich.probe.tangent import how_many
 
 TOLERANCE = 0.1
@@ -244,6 +245,11 @@ def _layers_of_tensors(centred: CentredOutput) -> dict[int, str]:
 
 
 def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
+    if isinstance(optimizer, ScalesGradients):
+        raise InputError(
+            f"`dial` must have the optimiser that holds the learning rates, got a "
+            f"{type(optimizer).__name__} around it. Pass its `optimizer`, and wrap that afterwards."
+        )
     if any(optimizer.state.values()):
         raise InputError(
             "`dial` must come before the first step, got an optimiser that has already made "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,21 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
+@runtime_checkable
+class ScalesGradients(Protocol):
+    """An optimiser that multiplies gradients by factors and lets the one inside do the rest.
+
+    Attributes:
+        optimizer: the one inside.
+    """
+
+    optimizer: Optimizer
+
+    def factors(self, gradients: Mapping[Tensor, Tensor]) -> Mapping[Tensor, Tensor]:
+        """What multiplies the gradients, a number for each parameter."""
+        ...
+
+
 def gradient_step(gradient: Parameters) -> Step:
     """Gradient descent with one rate for all parameters: η = 1, v = −∇L."""
     return Step(
@@ -45,10 +60,12 @@ def next_step(
     SGD: v = −η(g + λθ), with its momentum buffer and Nesterov's factor; Adam and AdamW:
     v = −η m̂/(√v̂ + ε), so that the rate of each parameter is η/(√v̂ + ε). On the first step
     m̂ = g and √v̂ = |g|. Weight decay, `maximize`, `amsgrad` and parameter groups count.
+    A wrapper that multiplies gradients by factors multiplies the rates by them.
     Parameters that the optimiser does not own have rate 0.
 
     Args:
-        optimizer: `torch.optim.SGD`, `Adam` or `AdamW`. It is only read.
+        optimizer: `torch.optim.SGD`, `Adam` or `AdamW`, or one of them inside a wrapper that
+            `ScalesGradients`. It is only read.
         module: the model, for the names of its parameters.
         theta: the values of the trainable parameters.
         gradient: the loss's gradient at these values.
@@ -60,6 +77,8 @@ def next_step(
         InputError: an optimiser of another kind, one that owns none of the parameters, or one
             whose learning rates are all 0.
     """
+    if isinstance(optimizer, ScalesGradients):
+        return _scaled_step(optimizer, module, theta, gradient)
     if type(optimizer) not in (SGD, Adam, AdamW):
         raise InputError(
             f"the optimiser must be torch.optim.SGD, Adam or AdamW, got "
@@ -89,6 +108,19 @@ def next_step(
     left_out = sorted(set(parameters) - set(owned))
     note = f"The optimiser does not own {', '.join(left_out)}: counted as frozen."
     return Step(velocity=velocity, rates=rates, notes=(note,) if left_out else ())
+
+
+def _scaled_step(
+    wrapper: ScalesGradients, module: nn.Module, theta: Parameters, gradient: Parameters
+) -> Step:
+    owned = {p for group in wrapper.optimizer.param_groups for p in group["params"]}
+    names = {p: name for name, p in module.named_parameters() if name in theta and p in owned}
+    factors = wrapper.factors({p: gradient[name] for p, name in names.items()})
+    by_name = {name: factors[p] for p, name in names.items()}
+    scaled = {name: g * by_name.get(name, 1.0) for name, g in gradient.items()}
+    inside = next_step(wrapper.optimizer, module, theta, scaled)
+    rates = {name: eta * by_name.get(name, 1.0) for name, eta in inside.rates.items()}
+    return replace(inside, rates=rates)
 
 
 def _sgd(

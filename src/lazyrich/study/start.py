@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ def started(point: Training) -> Start:
         ):
             if not is_finite(value):
                 raise NotFiniteError(f"the {what}.")
-    unit = optimizer_of(made.model, replace(point.recipe(1.0), optimizer="sgd"), made.lr_factors)
+    unit = optimizer_of(made.model, point.recipe(1.0), made.lr_factors)
     before = forecast(
         made.model,
         seen,
@@ -124,6 +124,7 @@ def built(point: Training, data: DataSet) -> Parametrised:
     return parametrise(
         network,
         point.parametrisation,
+        optimizer=point.optimizer,
         output_scale=point.output_scale * point.width**point.output_scale_exponent,
         init_scale=point.scales,
         centred=point.centred,

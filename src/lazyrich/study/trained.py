@@ -12,7 +12,7 @@ from lazyrich.probe.measurement import chosen
 from lazyrich.study.data.datasets import FROM_FILES, WITH_OPTIONS
 from lazyrich.study.networks.catalogue import NETWORKS
 from lazyrich.study.networks.fully_connected import ACTIVATIONS
-from lazyrich.study.networks.parametrisation import DEFAULT, PARAMETRISATIONS
+from lazyrich.study.networks.parametrisation import PARAMETRISATIONS
 from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
 from lazyrich.study.sweeps.result import Result
 from lazyrich.study.training.recipe import Recipe
@@ -66,9 +66,8 @@ class Training:
         precision: of weights and data.
         loss: `mse` or `cross_entropy`.
         optimizer: `sgd` or `adam`.
-        lr: the learning rate η; or `forecast`: a tenth of the time to fit that is forecast for
-            plain gradient descent (see `learning_rate`), `parametrisation`: the one that it names
-            (both not for Adam), `largest-stable`: found by
+        lr: the learning rate η; or `forecast`: a tenth of the time to fit that is forecast (see
+            `learning_rate`), `parametrisation`: the one that it names, `largest-stable`: found by
             `largest_stable_lr`, `accuracy`: found by `lr_for_accuracy`.
         lr_scale: multiplies it.
         lr_exponent: so does d to this power.
@@ -177,16 +176,6 @@ class Training:
             raise InputError(
                 f"`lr` must be a positive number or one of {', '.join(SEARCHES)}, got {self.lr!r}. "
                 "Choose one of them."
-            )
-        if self.optimizer == "adam" and self.lr in ("forecast", "parametrisation"):
-            raise InputError(
-                f"`lr` must be a number or a search for adam, got {self.lr!r}, which is a rate of "
-                "gradient descent. Choose largest-stable, accuracy or a number."
-            )
-        if self.optimizer == "adam" and self.parametrisation != DEFAULT:
-            raise InputError(
-                f"`parametrisation` must be {DEFAULT!r} for adam, got {self.parametrisation!r}, "
-                "whose learning rates are those of gradient descent. Set init_scale instead."
             )
         if self.lr == "accuracy" and not 0 <= self.accuracy < 1:
             raise InputError(

@@ -18,6 +18,7 @@ from .small import built, drawn, fit
 
 FEATURE = ("mean_field", "kaiming_plus", "xavier_plus", "mup")
 STABLE = (*FEATURE, "ntk", "kaiming", "xavier")
+OPTIMIZERS = {"sgd": (torch.optim.SGD, 0.02), "adam": (torch.optim.Adam, 0.002)}
 
 
 def test_the_gains_keep_the_size_of_pre_activations():
@@ -41,15 +42,18 @@ def test_the_gains_keep_the_size_of_pre_activations():
 # Maximal update parametrisation for SGD (arXiv:2203.03466, table 3; the rules of its package): with
 # the number of dimensions of a tensor that grow with the width, a rate is multiplied by the growth
 # for one, kept for two (fan-in and fan-out grow alike) and for none; by 1/growth for the readout.
+# Under Adam: kept for one and for none, by 1/growth for two and for the readout.
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_mup_has_the_rates_and_variances_of_its_authors(name):
+def test_mup_has_the_rates_and_variances_of_its_authors(name, optimizer):
     growth, (narrow, wide) = 2, (built(name, width) for width in (8, 16))
-    few, many = (width_rule(network, PRESETS["mup"]) for network in (narrow, wide))
+    few, many = (width_rule(network, PRESETS["mup"], optimizer) for network in (narrow, wide))
     shapes = dict(narrow.named_parameters())
     for key, parameter in wide.named_parameters():
         pairs = zip(parameter.shape, shapes[key].shape, strict=True)
         growing = sum(big != small for big, small in pairs)
-        expected = {0: 1.0, 1: growth, 2: 1.0}[growing]
+        rates = {"sgd": (1.0, growth, 1.0), "adam": (1.0, 1.0, 1 / growth)}
+        expected = rates[optimizer][growing]
         if key == "readout.weight":
             expected = 1 / growth
         assert many.rate(key) / few.rate(key) == pytest.approx(expected), key
@@ -104,7 +108,7 @@ def test_the_phase_of_two_layers_is_that_of_any_depth(name, depth, r):
     assert PRESETS[name].phase == ("feature" if r == 0 else "kernel")
 
 
-def movements(name, depth, activation, widths, *, init_scale, steps, seeds=3):
+def movements(name, depth, activation, widths, *, init_scale, steps, seeds=3, optimizer="sgd"):
     """Relative change of every hidden pre-activation in a few steps, (width, seed, layer)."""
     x = drawn(8, 10)
     y = x[:, :1] * x[:, 1:2] + x[:, 2:3]
@@ -119,10 +123,13 @@ def movements(name, depth, activation, widths, *, init_scale, steps, seeds=3):
 
     def one(width, seed):
         network = fcn((10,), 1, width=width, depth=depth, activation=activation)
-        made = parametrise(network, name, init_scale=init_scale, centred=True, seed=seed)
+        kind, lr = OPTIMIZERS[optimizer]
+        made = parametrise(
+            network, name, optimizer=optimizer, init_scale=init_scale, centred=True, seed=seed
+        )
         with torch.no_grad():
             before = pre_activations(network)
-        fit(made.model, torch.optim.SGD(made.groups(0.02)), x, y, steps)
+        fit(made.model, kind(made.groups(lr)), x, y, steps)
         with torch.no_grad():
             after = pre_activations(network)
         pairs = zip(before, after, strict=True)
@@ -144,10 +151,13 @@ def movements(name, depth, activation, widths, *, init_scale, steps, seeds=3):
         *(("ntk", 2, activation) for activation in ("tanh", "erf")),
     ],
 )
-def test_features_move_with_width_as_the_phase_says(name, depth, activation):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_features_move_with_width_as_the_phase_says(name, depth, activation, optimizer):
     widths = (64, 256, 1024)
     scales, steps = ([1.0] * depth + [0.1], 8) if name in FEATURE else (1.0, 4)
-    moved = movements(name, depth, activation, widths, init_scale=scales, steps=steps)
+    moved = movements(
+        name, depth, activation, widths, init_scale=scales, steps=steps, optimizer=optimizer
+    )
     moved = np.log(moved).mean(axis=1)
     slopes = np.polyfit(np.log(widths), moved, 1)[0]
     law = PRESETS[name]
@@ -155,6 +165,27 @@ def test_features_move_with_width_as_the_phase_says(name, depth, activation):
     power += (law.init_var_u.exponent - law.init_var_w.exponent) / 2
     expected = 0.0 if name in FEATURE else float(power)
     assert slopes == pytest.approx(expected, abs=0.2)
+
+
+# in the kernel phase at full size, elsewhere with a small readout as above
+@pytest.mark.parametrize(("name", "scale"), [("ntk", 1.0), *((name, 0.1) for name in FEATURE)])
+def test_the_function_of_wider_networks_moves_as_far_under_adam(name, scale):
+    x, widths = drawn(8, 10), (64, 256, 1024)
+
+    def moved(width, seed):
+        made = parametrise(
+            fcn((10,), 1, width=width, depth=2, bias=True),
+            name,
+            optimizer="adam",
+            init_scale=[1.0, 1.0, scale],
+            centred=True,
+            seed=seed,
+        )
+        fit(made.model, torch.optim.Adam(made.groups()), x, x[:, :1] * x[:, 1:2], 8)
+        return made.model(x).norm().item()
+
+    sizes = [np.mean([math.log(moved(width, seed)) for seed in range(3)]) for width in widths]
+    assert np.polyfit(np.log(widths), sizes, 1)[0] == pytest.approx(0, abs=0.15)
 
 
 # the same for what the readout of other networks reads; channels and tokens share the tolerance

@@ -25,6 +25,7 @@ from lazyrich.probe.isolation import single_output
 from lazyrich.study.networks.width_rule import (
     BASE_WIDTH,
     Layer,
+    OptimizerName,
     WidthRule,
     weight_layers,
     width_rule,
@@ -33,6 +34,7 @@ from lazyrich.study.networks.width_rule import (
 DEFAULT = "default"
 PARAMETRISATIONS: tuple[str, ...] = (DEFAULT, *PRESETS)
 """Every name that `parametrise` takes."""
+BASE_LR = {"sgd": 1.0, "adam": 0.001}  # where the parametrisation names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,8 @@ class Parametrised:
     Attributes:
         model: the network behind its output scale; its parameters are called `network.…`.
         lr_factors: what multiplies the base learning rate, by the parameter's name in `model`.
-        lr: the base learning rate that the parametrisation names, the same at every width; 1 if it
-            names none.
+        lr: the base learning rate that the parametrisation names, the same at every width; if it
+            names none 1, and for Adam the 0.001 of `torch.optim`.
     """
 
     model: nn.Module
@@ -101,6 +103,7 @@ def parametrise(
     network: nn.Module,
     name: str,
     *,
+    optimizer: OptimizerName = "sgd",
     output_scale: float = 1.0,
     init_scale: float | Sequence[float] = 1.0,
     centred: bool = False,
@@ -109,13 +112,14 @@ def parametrise(
     """Draw a network's weights anew and set its output scale and relative learning rates.
 
     `"default"` draws as the network's own modules do, with one learning rate for all; the other
-    names are those of `lazyrich.PRESETS`: weights Gaussian, biases 0. The learning rates are meant
-    for gradient descent, with or without momentum, not for Adam.
+    names are those of `lazyrich.PRESETS`: weights Gaussian, biases 0.
 
     Args:
         network: is changed in place and becomes part of the model. Its first weight matrix in the
             order of its modules is layer W, its last one the readout U.
         name: one of `PARAMETRISATIONS`.
+        optimizer: that the learning rates are for: `"sgd"`, with or without momentum, or `"adam"`,
+            whose rates follow the width otherwise.
         output_scale: multiplies the output beside the parametrisation's own γ.
         init_scale: multiplies the initial weight matrices: a number, or one a matrix in the order
             of the modules. Biases, norms and places stay as they are.
@@ -126,8 +130,8 @@ def parametrise(
         The model with its learning rates.
 
     Raises:
-        InputError: unknown name; a scale that is not positive, or not one a matrix; a network
-            whose parameters the rule does not cover.
+        InputError: unknown name or optimiser; a scale that is not positive, or not one a matrix; a
+            network whose parameters the rule does not cover.
 
     Example:
         >>> from lazyrich.study.networks.catalogue import fcn
@@ -145,17 +149,21 @@ def parametrise(
             f"`name` must be one of {', '.join(PARAMETRISATIONS)}, got {name!r}. Choose one of "
             "these."
         )
+    if optimizer not in BASE_LR:
+        raise InputError(f'`optimizer` must be "sgd" or "adam", got {optimizer!r}. Choose one.')
     layers = weight_layers(network)
     scales = _one_each(init_scale, layers)
     _require_positive("output_scale", output_scale)
     _draw_own(network, seed)
-    gamma, lr = 1.0, 1.0
+    gamma, lr = 1.0, BASE_LR[optimizer]
     rates = {parameter: 1.0 for parameter, _ in network.named_parameters()}
     if name != DEFAULT:
-        rule = width_rule(network, PRESETS[name])
+        rule = width_rule(network, PRESETS[name], optimizer)
         _draw(network, rule, seed)
-        gamma, lr = rule.output_scale, PRESETS[name].lr_u.at(BASE_WIDTH)
-        rates = {parameter: rule.rate(parameter) / lr for parameter in rates}
+        gamma, base = rule.output_scale, 1.0
+        if optimizer == "sgd":
+            lr = base = PRESETS[name].lr_u.at(BASE_WIDTH)
+        rates = {parameter: rule.rate(parameter) / base for parameter in rates}
     with torch.no_grad():
         for layer, scale in zip(layers.values(), scales, strict=True):
             layer.weight.mul_(scale)

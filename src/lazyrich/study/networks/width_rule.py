@@ -12,7 +12,17 @@ hidden layers, norms and learned places learn at η_w: they are inputs of the si
 of the first layer. The bias of the readout learns at η_u · d σ_w²(d)/(100 σ_w²(100)): its share of
 the NTK is the same at every width, one neuron's at width 100. A norm takes σ_w away from whatever
 follows it; a network with norms gets the law with γ σ_w for γ, η_w/σ_w² for η_w and 1 for σ_w²,
-which is the same network if φ(s z) = s φ(z). The derivation is in the documentation.
+which is the same network if φ(s z) = s φ(z).
+
+Adam moves every entry by its learning rate, whatever the gradient. Its rates follow the width as
+the steps of gradient descent do,
+
+    η_u → η_u γ σ_w,    η_w → η_w γ max(σ_u, η_u γ σ_w)    in their powers of d, 1 at width 100
+
+(the maximum: readout weights as they start, or as they are learned), and σ_w takes the place of
+σ_w² in the rates of hidden layers and of the readout's bias: an aligned step of size η in n inputs
+moves an output by n η and not by η times their squares. So layers move, and features are learned,
+in the same powers of the width. The derivations are in the documentation.
 
 References:
     Xu & Ziyin, arXiv:2401.07085; Yang & Hu, arXiv:2011.14522; Yang et al., arXiv:2203.03466.
@@ -20,10 +30,10 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import sqrt
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -31,11 +41,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lazyrich._errors import InputError
-from lazyrich.phases.scaling import ScalingLaw
+from lazyrich.phases.scaling import Power, ScalingLaw
 from lazyrich.probe.layers import is_embedding, is_linear, is_norm
 from lazyrich.study.networks.attention import Place
 from lazyrich.study.networks.fully_connected import Erf, Quadratic
 
+OptimizerName = Literal["sgd", "adam"]
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Embedding
 
 BASE_WIDTH = 100  # where both learning rates of every preset are the same, 0.05
@@ -74,12 +85,13 @@ class WidthRule:
         return self.readout_bias_rate if path == self.readout else self.other_rate
 
 
-def width_rule(network: nn.Module, law: ScalingLaw) -> WidthRule:
+def width_rule(network: nn.Module, law: ScalingLaw, optimizer: OptimizerName = "sgd") -> WidthRule:
     """Apply a scaling law to a network, by the rule of this module.
 
     Args:
         network: layers in the order of its modules; sizes alone matter, not weights.
-        law: of the two-layer network.
+        law: of the two-layer network under gradient descent.
+        optimizer: that the rates are for; those for `"adam"` are relative, 1 at width 100.
 
     Returns:
         Output scale, initial standard deviations and learning rates.
@@ -98,25 +110,54 @@ def width_rule(network: nn.Module, law: ScalingLaw) -> WidthRule:
     _require_covered(network, layers)
     first, *hidden, last = layers
     d, m = fan_in(layers[last]), fan_in(layers[first])
-    gamma, eta_u, eta_w, var_u, var_w = (
-        power.at(d)
-        for power in (law.output_scale, law.lr_u, law.lr_w, law.init_var_u, law.init_var_w)
-    )
-    base = BASE_WIDTH * law.init_var_w.at(BASE_WIDTH)
     if any(is_norm(module) for module in network.modules()):
-        gamma, eta_w, var_w, base = gamma * sqrt(var_w), eta_w / var_w, 1.0, BASE_WIDTH
+        law = _behind_norms(law)
+    size = law.init_var_w
+    if optimizer == "adam":
+        law, size = _for_adam(law), _root(size)
+    eta_u, eta_w = law.lr_u.at(d), law.lr_w.at(d)
     gains = _squared_gains(network)
     sizes = {path: fan_in(layers[path]) for path in hidden}
-    variances = {first: var_w / m, **{p: gains[p] / n for p, n in sizes.items()}, last: var_u}
-    rates = {first: eta_w, **{p: eta_w * m / (n * var_w) for p, n in sizes.items()}, last: eta_u}
+    variances = {
+        first: law.init_var_w.at(d) / m,
+        **{path: gains[path] / n for path, n in sizes.items()},
+        last: law.init_var_u.at(d),
+    }
+    hidden_rates = {path: eta_w * m / (n * size.at(d)) for path, n in sizes.items()}
+    rates = {first: eta_w, **hidden_rates, last: eta_u}
     return WidthRule(
-        output_scale=gamma,
+        output_scale=law.output_scale.at(d),
         init_std={path: sqrt(variance) for path, variance in variances.items()},
         weight_rates=rates,
         readout=last,
-        readout_bias_rate=eta_u * d * var_w / base,
+        readout_bias_rate=eta_u * d * size.at(d) / (BASE_WIDTH * size.at(BASE_WIDTH)),
         other_rate=eta_w,
     )
+
+
+def _behind_norms(law: ScalingLaw) -> ScalingLaw:
+    """The law with the size of the first layer in the output scale."""
+    gamma, variance, eta = law.output_scale, law.init_var_w, law.lr_w
+    size = _root(variance)
+    return replace(
+        law,
+        output_scale=Power(gamma.exponent + size.exponent, gamma.constant * size.constant),
+        lr_w=Power(eta.exponent - variance.exponent, eta.constant / variance.constant),
+        init_var_w=Power(0),
+    )
+
+
+def _for_adam(law: ScalingLaw) -> ScalingLaw:
+    """The law with learning rates for Adam, 1 at the base width."""
+    gamma, size_u, size_w = law.output_scale, _root(law.init_var_u), _root(law.init_var_w)
+    u = law.lr_u.exponent + gamma.exponent + size_w.exponent
+    w = law.lr_w.exponent + gamma.exponent + max(size_u.exponent, u)
+    eta_u, eta_w = (Power(power, BASE_WIDTH ** -float(power)) for power in (u, w))
+    return replace(law, lr_u=eta_u, lr_w=eta_w)
+
+
+def _root(power: Power) -> Power:
+    return Power(power.exponent / 2, sqrt(power.constant))
 
 
 def weight_layers(network: nn.Module) -> dict[str, Layer]:

@@ -216,6 +216,7 @@ def learning_rate(before: Forecast) -> float:
     up to ρ ≈ 200 (transformer), a few hundred (CNN), 2,000 (MLP).
 
     Args:
-        before: a forecast without an optimiser, so that τ is a learning rate.
+        before: a forecast without an optimiser, or with one whose learning rate is 1, so that τ is
+            a learning rate.
     """
     return before.time_to_fit / STEPS_TO_FIT / sqrt(1 + before.richness**2 / 4)
