@@ -185,8 +185,8 @@ class SpeedLimited(Optimizer):
     @torch.no_grad()
     def _limit(self) -> None:
         """Put limited gradients in the place of the raw ones, which are kept."""
-        found = ((p, p.grad) for p in _parameters(self.optimizer))
-        raw = {p: _coalesced(g) for p, g in found if g is not None}
+        own = ((p, p.grad) for p in _parameters(self.optimizer))
+        raw = {p: _coalesced(g) for p, g in own if g is not None}
         factors = self.factors(raw)
         for p, g in raw.items():
             self._raw.append((p, p.grad))
@@ -201,7 +201,7 @@ class SpeedLimited(Optimizer):
         by_layer: dict[str, list[Tensor]] = {}
         for p in gradients:
             by_layer.setdefault(self._layers[p], []).append(p)
-        found = {}
+        found: dict[Tensor, Tensor] = {}
         for layer, parameters in by_layer.items():
             size = _norm([gradients[p] for p in parameters])
             factor = torch.where(size == 0, 0.0, self.speed(layer) / (self.eps + size))

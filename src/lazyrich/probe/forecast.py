@@ -149,7 +149,8 @@ def forecast(
         batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
             dict of keyword arguments. The first dimension of the outputs counts the samples.
         loss: `"mse"` (L = E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
-        optimizer: SGD, Adam or AdamW; None is gradient descent with equal learning rates.
+        optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None is gradient descent with
+            equal learning rates.
         exact: norms by a loop over all outputs instead of random directions.
         probes: number of random output directions, ≥ 2; each costs some four gradients.
         seed: of the random directions.
