@@ -120,8 +120,8 @@ class Probe:
         """Forecast how rich training will be, on the whole batch; see `lazyrich.forecast`.
 
         Args:
-            optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None for gradient descent with
-                equal learning rates.
+            optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None for gradient descent
+                with equal learning rates.
 
         Returns:
             The forecast, also kept as `forecasted`.
