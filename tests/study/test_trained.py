@@ -7,8 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
-from lazyrich import InputError, flow
+from lazyrich import InputError, flow, forecast
 from lazyrich.quantities import VOCABULARY
+from lazyrich.study import start
 from lazyrich.study.data.samples import targets
 from lazyrich.study.exact import own_theory
 from lazyrich.study.start import built, data_of, started
@@ -53,7 +54,7 @@ def test_the_global_random_state_is_left_alone():
 
 def test_everything_measured_is_in_the_vocabulary_or_a_step():
     data = SMALL.run().data
-    assert set(map(str, data.data_vars)) - set(VOCABULARY) == {"step", "steps"}
+    assert set(map(str, data.data_vars)) - set(VOCABULARY) == {"step", "steps", "data_digest"}
     for name, values in data.data_vars.items():
         assert set(values.dims) <= {"layer", "time"}
         if name in VOCABULARY:
@@ -167,7 +168,8 @@ def test_together_as_alone(loss, monkeypatch):
         alone = point.run()
         assert one.status == alone.status
         assert set(one.data.data_vars) == set(alone.data.data_vars)
-        for name, values in alone.data.data_vars.items():
+        assert one.data.data_digest == alone.data.data_digest
+        for name, values in alone.data.drop_vars("data_digest").data_vars.items():
             np.testing.assert_allclose(one.data[name], values, rtol=2e-3, atol=1e-4, err_msg=name)
 
 
@@ -266,12 +268,68 @@ def test_it_is_the_standard_experiment_of_a_study():
         ({"observables": ("loss", "charm")}, "observables` must be among"),
         ({"observables": ()}, "`observables` must name at least one quantity"),
         ({"steps": 0}, "`steps` must be"),
+        ({"data": "csv"}, "csv needs the option 'path'"),
+        ({"data_options": {"slope": 1}}, "options of digits must be among none, got 'slope'"),
+        ({"data": "line", "loss": "cross_entropy"}, "`loss` must not be 'cross_entropy' for line"),
+        ({"data": "gaussian", "lr": "accuracy"}, "`lr` must not be 'accuracy' for gaussian"),
+        ({"data": "line", "augment": True}, "`augment` must not be True for line"),
+        ({"data": "line", "model": "cnn"}, "`model` must not be 'cnn' for line"),
+        ({"model_options": {"width": 4}}, "of fcn must be among none, got 'width'"),
+        ({"model_options": {"depth": 2}}, "of fcn must be among none, got 'depth'"),
+        (
+            {"model": "transformer", "model_options": {"heads": 4}},
+            "of transformer must be among depth, patch, head_size, got 'heads'",
+        ),
         ({"momentum": 1.0}, "`momentum` must be"),
     ],
 )
 def test_refusals(fields, message):
     with pytest.raises(InputError, match=message):
         Training(**fields)
+
+
+def test_the_time_to_fit_is_in_steps_of_the_learning_rate():
+    for optimizer in ("sgd", "adam"):
+        point = replace(SMALL, centred=True, optimizer=optimizer, lr=1e-3, steps=2)
+        data = point.run().data
+        begun = started(point)
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
+        groups = [
+            {"params": [p], "lr": 1e-3 * begun.lr_factors[name]}
+            for name, p in begun.model.named_parameters()
+            if p.requires_grad
+        ]
+        train = begun.data.train
+        expected = forecast(
+            begun.model, (train.x, targets(train, 10, "mse")), optimizer=kind(groups), probes=8
+        )
+        assert float(data.time_to_fit) == pytest.approx(expected.time_to_fit, rel=1e-4)
+        assert float(data.richness) == pytest.approx(expected.richness, rel=1e-4)
+
+
+def test_a_rate_that_needs_no_forecast_trains_without_one():
+    """Weight decay outweighs the gradient at the start: no minimum lies along the first step."""
+    point = replace(SMALL, output_scale=1e-6, weight_decay=0.1, steps=2)
+    for lr in (0.05, "parametrisation"):
+        result = replace(point, lr=lr).run()
+        assert result.status == "finished", result.sentence
+        assert np.isnan(float(result.data.richness))
+        assert np.isnan(float(result.data.time_to_fit))
+    with pytest.raises(InputError, match="must lead towards a minimum"):
+        replace(point, lr="forecast").run()
+
+
+def test_other_contents_of_a_file_show(tmp_path):
+    file, seen = tmp_path / "table.csv", []
+    point = Training(
+        data="csv", data_options={"path": str(file), "y": "y"}, steps=1, measurements=1, lr=0.01
+    )
+    for factor in (1, 1, 2):
+        rows = [f"{i},{(i * 7) % 5},{factor * i % 3}" for i in range(20)]
+        file.write_text("\n".join(["a,b,y", *rows]))
+        start._loaded.cache_clear()  # as another process
+        seen.append(str(point.run().data.data_digest.values))
+    assert seen[0] == seen[1] != seen[2]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,10 @@ NOTICEABLE = 0.1  # relative to the loss
 NEGLIGIBLE_OUTPUT = 1e-4  # relative to the way that the outputs have to travel
 
 
+class NoDescentError(InputError):
+    """The first step does not lead towards a minimum of the loss."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerShare:
     """One layer's part in the forecast.
@@ -260,7 +264,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
     fall = descent(loss, outputs, f_dot)
     tau = fall.time_to_fit
     if isnan(tau):
-        raise InputError(
+        raise NoDescentError(
             f"the first step must lead towards a minimum of the loss, got slope {fall.slope:.3g} "
             f"and curvature {fall.curvature:.3g} of the loss along it. The data may be fitted "
             "already, the loss may be linear in the outputs, or weight decay may outweigh the "

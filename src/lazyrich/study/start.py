@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lazyrich._errors import NotFiniteError
-from lazyrich.probe.forecast import Forecast, forecast
+from lazyrich.probe.forecast import Forecast, NoDescentError, forecast
 from lazyrich.probe.isolation import is_finite
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets
@@ -38,17 +38,20 @@ class Start:
 
     Attributes:
         data: what it learns, in the form that it takes.
+        digest: of the whole data set that this was taken from.
         model: the network behind its output scale.
         lr_factors: by parameter name.
         recipe: with the learning rate that was chosen.
-        forecast: made before the first step, with the learning rates as they are.
+        forecast: made before the first step, with the learning rates as they are relative to each
+            other; None if the first step leads to no minimum.
     """
 
     data: DataSet
+    digest: str
     model: nn.Module
     lr_factors: Mapping[str, float]
     recipe: Recipe
-    forecast: Forecast
+    forecast: Forecast | None
 
 
 def started(point: Training) -> Start:
@@ -74,16 +77,16 @@ def started(point: Training) -> Start:
             if not is_finite(value):
                 raise NotFiniteError(f"the {what}.")
     unit = optimizer_of(made.model, point.recipe(1.0), made.lr_factors)
-    before = forecast(
-        made.model,
-        seen,
-        point.loss,
-        optimizer=unit,
-        probes=FORECAST_PROBES,
-    )
+    try:
+        before = forecast(made.model, seen, point.loss, optimizer=unit, probes=FORECAST_PROBES)
+    except NoDescentError:
+        if point.lr in SEARCHES and point.lr != "parametrisation":
+            raise
+        before = None
     lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
     return Start(
         data=data,
+        digest=_loaded_for(point)[1],
         model=made.model,
         lr_factors=made.lr_factors,
         recipe=point.recipe(lr),
@@ -93,16 +96,21 @@ def started(point: Training) -> Start:
 
 def data_of(point: Training) -> DataSet:
     """The data of a point, read once in a process, in the form that its network takes."""
-    options = json.dumps(point.data_options, sort_keys=True)
-    data = _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
+    data, _ = _loaded_for(point)
     return as_taken_by(_network(point, data), data) if point.model != "fcn" else data
+
+
+def _loaded_for(point: Training) -> tuple[DataSet, str]:
+    options = json.dumps(point.data_options, sort_keys=True)
+    return _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
 
 
 @lru_cache(maxsize=4)
 def _loaded(
     name: str, options: str, samples: int | None, test_samples: int | None, seed: int
-) -> DataSet:
-    return load(name, **json.loads(options)).take(samples, test_samples, seed=seed)
+) -> tuple[DataSet, str]:
+    whole = load(name, **json.loads(options))
+    return whole.take(samples, test_samples, seed=seed), whole.digest
 
 
 def _network(point: Training, data: DataSet) -> nn.Module:
@@ -147,10 +155,10 @@ def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
     return x.to(like), y.to(like) if y.is_floating_point() else y
 
 
-def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast) -> float:
+def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast | None) -> float:
     if point.lr == "parametrisation":
         return made.lr
-    if point.lr not in SEARCHES:
+    if before is None or point.lr not in SEARCHES:
         return float(point.lr)
     first = learning_rate(before)
     if point.lr == "forecast":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.probe.measurement import chosen
-from lazyrich.study.data.datasets import FROM_FILES, WITH_OPTIONS
+from lazyrich.study.data.datasets import FORMULAS, FROM_FILES, WITH_OPTIONS, check_options
 from lazyrich.study.networks.catalogue import NETWORKS
 from lazyrich.study.networks.fully_connected import ACTIVATIONS
 from lazyrich.study.networks.parametrisation import PARAMETRISATIONS
@@ -30,6 +31,10 @@ OBSERVABLES = (
 )
 """What is measured by default; each name brings those that are measured with it."""
 
+FOR_IMAGES_OR_CLASSES = (
+    *(("loss", "cross_entropy"), ("lr", "accuracy"), ("augment", True)),
+    *(("model", name) for name in ("cnn", "resnet18", "vgg11")),
+)
 OF_ONE_NETWORK = (  # may differ between networks that are trained together
     *("output_scale", "output_scale_exponent", "init_scale", "seed", "lr", "lr_exponent"),
     *("first_variance_exponent", "last_variance_exponent", "lr_scale", "parametrisation"),
@@ -158,6 +163,7 @@ class Training:
                 )
         if self.seed < 0:
             raise InputError(f"`seed` must be ≥ 0, got {self.seed}. Count seeds from 0.")
+        self._check_data()
         self._check_lr()
         self._check_model()
         if any(not 0 <= step <= self.steps for step in self.measure_at):
@@ -169,6 +175,15 @@ class Training:
             raise InputError("`observables` must name at least one quantity, got none. Name one.")
         chosen(self.observables)
         self.recipe(1.0)
+
+    def _check_data(self) -> None:
+        check_options(self.data, self.data_options)
+        for name, value in FOR_IMAGES_OR_CLASSES:
+            if self.data in FORMULAS and getattr(self, name) == value:
+                raise InputError(
+                    f"`{name}` must not be {value!r} for {self.data}, a regression on vectors. "
+                    "Choose another, or another data set."
+                )
 
     def _check_lr(self) -> None:
         number = isinstance(self.lr, int | float) and not isinstance(self.lr, bool)
@@ -191,6 +206,18 @@ class Training:
                     f"`{name}` must be left at {default!r} for {self.model}, got "
                     f"{getattr(self, name)!r}. It belongs to the model fcn."
                 )
+        if self.model_options:
+            fields = {"inputs", "outputs", "width", *(own if self.model == "fcn" else ())}
+            takes = [
+                x for x in inspect.signature(NETWORKS[self.model]).parameters if x not in fields
+            ]
+            for name in self.model_options:
+                if name not in takes:
+                    raise InputError(
+                        f"`model_options` of {self.model} must be among "
+                        f"{', '.join(takes) or 'none'}, got {name!r}. Width, and all sizes of fcn, "
+                        "are fields of their own."
+                    )
         scales = self.init_scale if isinstance(self.init_scale, tuple) else (self.init_scale,)
         if not all(0 < scale < inf for scale in scales):
             raise InputError(
@@ -246,9 +273,10 @@ class Training:
             How it ended, and over `time` (the measurements; `step` says when) and `layer`: the
             probe's quantities, `loss` on all training samples, `test_loss`, and for classes
             `train_accuracy` and `test_accuracy`; of two layers their `alignment`; once: the
-            forecast `richness`, `predicted_ntk_change` and `time_to_fit`, and the
-            `learning_rate`. A two-layer linear network on a line also has its Gram numbers `uu`,
-            `uw`, `ww` and all that its exact solution needs, see `own_theory`.
+            forecast `richness`, `predicted_ntk_change` and `time_to_fit` (NaN if the first step
+            leads to no minimum), the `learning_rate` and the `data_digest`. A two-layer linear
+            network on a line also has its Gram numbers `uu`, `uw`, `ww` and all that its exact
+            solution needs, see `own_theory`.
         """
         begun = _begun(self)
         return begun if isinstance(begun, Result) else _alone(self, *begun)

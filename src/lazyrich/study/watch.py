@@ -21,7 +21,6 @@ from lazyrich.study.training.task import accuracy, mean_loss, task_of
 if TYPE_CHECKING:
     from lazyrich.study.trained import Training
 
-FORECAST = ("richness", "predicted_ntk_change", "time_to_fit")
 NETWORK_ON_A_LINE = {"model": "fcn", "depth": 1, "activation": "linear", "bias": False}
 
 
@@ -80,10 +79,14 @@ class Watch:
             data[name] = ("time", np.array([row[name] for row in self._rows]))
         if self._line:
             data = data.assign(_moments(self._start))
-        for name in FORECAST:
-            data[name] = getattr(self._start.forecast, name)
+        before = self._start.forecast
+        data["richness"] = before.richness if before else nan
+        data["predicted_ntk_change"] = before.predicted_ntk_change if before else nan
+        # the forecast was made for a learning rate of 1
+        data["time_to_fit"] = before.time_to_fit / outcome.lr if before else nan
         data["learning_rate"] = outcome.lr
         data["steps"] = outcome.steps
+        data["data_digest"] = self._start.digest
         for key in data.data_vars:
             if (name := str(key)) in VOCABULARY:
                 data[name].attrs = VOCABULARY[name].attrs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +189,8 @@ WITH_OPTIONS: Mapping[str, Callable[..., DataSet]] = {
     "sparse-parity": sparse_parity,
     "staircase": staircase,
 }
+FORMULAS = ("line", "gaussian", "teacher-student", "chain-monomial", "sparse-parity", "staircase")
+"""Regressions on vectors that are drawn from a formula."""
 
 
 def load(
@@ -212,22 +214,40 @@ def load(
         >>> load("line", samples=50, slope=2.0).train.x.shape
         torch.Size([50, 1])
     """
+    check_options(name, options)
+    if name in FROM_FILES:
+        return FROM_FILES[name](folder, download=download)
+    return WITH_OPTIONS[name](**options)
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """Refuse an unknown data set, options that it does not take, and missing ones.
+
+    Args:
+        name: of the data set.
+        options: names of those that are given.
+
+    Raises:
+        InputError: see above.
+
+    Example:
+        >>> check_options("csv", ["y"])
+        Traceback (most recent call last):
+        lazyrich._errors.InputError: csv needs the option 'path', got none. Add it.
+    """
     known = {**WITH_OPTIONS, **FROM_FILES}
     if name not in known:
         raise InputError(f"`name` must be one of {', '.join(known)}, got {name!r}. Choose one.")
     takes = inspect.signature(known[name]).parameters if name in WITH_OPTIONS else {}
-    for option in options:
-        if option not in takes:
-            raise InputError(
-                f"options of {name} must be among {', '.join(takes) or 'none'}, got {option!r}. "
-                "Leave it out."
-            )
-    if name in FROM_FILES:
-        return FROM_FILES[name](folder, download=download)
+    given = set(options)
+    for option in sorted(given - set(takes)):
+        raise InputError(
+            f"options of {name} must be among {', '.join(takes) or 'none'}, got {option!r}. "
+            "Leave it out."
+        )
     for option, parameter in takes.items():
-        if parameter.default is parameter.empty and option not in options:
+        if parameter.default is parameter.empty and option not in given:
             raise InputError(f"{name} needs the option {option!r}, got none. Add it.")
-    return WITH_OPTIONS[name](**options)
 
 
 def _grey(source: Source, folder: str | Path | None, download: bool) -> DataSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 import torch
@@ -94,6 +95,22 @@ class DataSet:
     def inputs(self) -> tuple[int, ...]:
         """The shape of one input."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def digest(self) -> str:
+        """The first 16 digits of the SHA-256 of all inputs and targets: other data, another text.
+
+        Example:
+            >>> from lazyrich.study.data.datasets import digits
+            >>> data = digits()
+            >>> data.digest == digits().digest != data.take(100, seed=0).digest
+            True
+        """
+        found = sha256()
+        for values in (self.train.x, self.train.y, self.test.x, self.test.y):
+            found.update(f"{tuple(values.shape)} {values.dtype} ".encode())
+            found.update(values.contiguous().numpy().data)
+        return found.hexdigest()[:16]
 
     @property
     def outputs(self) -> int:
