@@ -22,6 +22,7 @@ from tests.study.experiments import Descent, Trouble, Walk
 from .test_sweep import by_hand, statuses, stored
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 # Dask's event loops and sockets are closed by other threads, some of them after the test.
 pytestmark = pytest.mark.filterwarnings(
@@ -32,9 +33,14 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster:
+    # On a busy machine a killed worker needs more than the usual 15 seconds to be back, and then
+    # the cluster would go on without it; port 0 is any that is free.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "200s"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -62,7 +68,7 @@ def kill_when(folder, count, victim):
 
 def test_a_worker_killed_in_mid_study_costs_nothing(tmp_path, cluster, executor):
     study = Study(
-        name="walk", experiment=Walk, base={"seconds": 0.05}, axes={"drift": [0.0, 0.1]}, seeds=30
+        name="walk", experiment=Walk, base={"seconds": 0.05}, axes={"drift": [0.0, 0.1]}, seeds=100
     )
     victim = min(pids(cluster))
     killer = threading.Thread(target=kill_when, args=(tmp_path, 5, victim), daemon=True)
