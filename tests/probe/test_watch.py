@@ -2,7 +2,7 @@
 
 import copy
 import math
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -189,22 +189,31 @@ def test_tensorboard(data, tmp_path):
     assert [point.value for point in points] == pytest.approx(expected.values, rel=1e-6)
 
 
-def test_a_budget_chooses_the_cadence(data):
-    """Steps take 2 ms: a tight budget measures less often than a loose one, and is kept."""
+def test_a_budget_chooses_the_cadence(data, monkeypatch):
+    """Steps take 2 ms and measurements 1 ms: a tight budget measures less often, and is kept."""
+    now = 0.0
+    row = Probe._row
+
+    def slow(*args):
+        nonlocal now
+        now += 1e-3
+        return row(*args)
+
+    monkeypatch.setattr("lazyrich.probe.probe.time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(Probe, "_row", slow)
     model = net()
     optimizer = sgd(model)
     counts = {}
     for budget in (0.8, 0.2):
         probe = Probe(model, data, observables=["loss"])
-        probe.measure(0)  # the first one is slow
-        probe._measuring = probe._elapsed = 0.0
         with probe.watch(optimizer, budget=budget):
             for _ in range(100):
-                time.sleep(2e-3)
+                now += 2e-3
                 train(model, optimizer, *data, 1)
         counts[budget] = probe.history.sizes["step"]
-        assert probe.overhead < budget * 1.2
-    assert 3 < counts[0.2] < counts[0.8]
+        assert probe.overhead <= budget
+    assert counts[0.8] == 101
+    assert 45 <= counts[0.2] <= 51  # every second step
 
 
 def test_a_budget_measures_only_where_the_schedule_allows(data):
