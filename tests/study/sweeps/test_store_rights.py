@@ -38,9 +38,11 @@ def as_anybody():
 def top():
     """A folder that others may enter."""
     encode(key(0), result(0))  # imports what the rights of anybody may not suffice for
-    with tempfile.TemporaryDirectory() as name:
+    before = os.umask(0o022)
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # TMPDIR may be private
         Path(name).chmod(0o755)
         yield Path(name)
+    os.umask(before)
 
 
 def stored(folder, count=2):
