@@ -11,7 +11,7 @@ from lazyrich.cli import app
 def run(*arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return CliRunner().invoke(app, [str(part) for part in arguments])
+        return CliRunner(env={"FORCE_COLOR": None}).invoke(app, [str(part) for part in arguments])
 
 
 def answer(*arguments):
