@@ -19,7 +19,8 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,12 +29,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
-from scipy import stats
 
 import lazyrich as lr
 from lazyrich import plot, study
+from papers.findings import Finding, ends
+from papers.findings import mean as mean  # for the scripts
+from papers.findings import rank_correlation as rank_correlation
+from papers.findings import slope as slope
 
 Scale = Literal["smoke", "laptop", "paper"]
 Record = dict[str, Any]
@@ -42,28 +45,6 @@ HOME = Path(__file__).resolve().parent
 PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 DATA_FOLDER = "LAZYRICH_DATA"
-LEVEL = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A measured number.
-
-    Attributes:
-        value: the number.
-        n: what it rests on: runs, draws or pairs.
-        low: lower end of its interval; None if the number is exact.
-        high: upper end.
-        sd: standard deviation over the n; None where there is none.
-        of: what the interval is, in words.
-    """
-
-    value: float
-    n: int
-    low: float | None = None
-    high: float | None = None
-    sd: float | None = None
-    of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,26 +82,25 @@ class Bench:
     log: dict[str, Any] = field(default_factory=dict)
 
     def sweep(self, plan: study.Study) -> xr.Dataset:
-        """Run a study, what is left of it, or what was added to it, and return its results."""
+        """Run a study, what is left of it, failed in it or was added to it; return its results."""
         folder = self.out / "runs" / self.scale / self.figure / plan.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        shown = sys.stderr.isatty()
+        options = {"extend": True, "retry_failed": True, "progress": sys.stderr.isatty()}
         if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
             with ThreadPoolExecutor(1) as here:
-                study.sweep(plan, folder, executor=here, extend=True, progress=shown)
+                study.sweep(plan, folder, executor=here, **options)
         else:
-            study.sweep(plan, folder, workers=self.workers, extend=True, progress=shown)
-        with study.Store.read_only(folder) as store:
-            statuses = dict(store.statuses())
-        found = study.results(folder)
-        if statuses.get("failed"):
-            sentence = found.sentence.values[found.status.values == "failed"][0]
+            study.sweep(plan, folder, workers=self.workers, **options)
+        found = study.results(folder)  # of this plan; the store may hold points of earlier ones
+        failed = found.sentence.values[found.status.values == "failed"]
+        if failed.size:
             raise lr.LazyRichError(
-                f"{statuses['failed']} points of the study {plan.name!r} failed: {sentence}"
+                f"{failed.size} of the {len(plan)} points of the study {plan.name!r} failed: "
+                f"{failed[0]} Run the same again when it is mended: they are tried again."
             )
         self.log[plan.name] = {
             "points": len(plan),
-            "statuses": statuses,
+            "statuses": Counter(filter(None, found.status.values.ravel().tolist())),
             "seeds": list(plan.seeds),
             "description": json.loads(plan.to_json()),
             "seconds": float(found.seconds.sum()),
@@ -130,46 +110,6 @@ class Bench:
     def record(self, figure: str) -> Record:
         """The record of another figure at the same scale."""
         return read(self.paper, figure, self.scale, self.out)
-
-
-def mean(values: Iterable[float]) -> Finding:
-    """The mean with its t interval."""
-    x = np.asarray(list(values), float)
-    sd = float(x.std(ddof=1)) if x.size > 1 else math.nan
-    half = float(stats.t.ppf((1 + LEVEL) / 2, x.size - 1)) * sd / x.size**0.5
-    value = float(x.mean())
-    of = "95 % interval of the mean"
-    return Finding(value=value, n=x.size, low=value - half, high=value + half, sd=sd, of=of)
-
-
-def slope(values: xr.DataArray, dim: str) -> Finding:
-    """The exponent of `values ∝ dim^exponent`, with a constant of its own for every repeat.
-
-    Least squares on logarithms within the repeats, which are the places along all other dims.
-    """
-    logs = np.log(values.transpose(..., dim).values.reshape(-1, values.sizes[dim]))
-    x = np.log(np.asarray(values[dim].values, float))
-    x, y = x - x.mean(), logs - logs.mean(1, keepdims=True)
-    exponent = float((y @ x).sum() / (len(y) * x @ x))
-    freedom = y.size - len(y) - 1
-    error = float(np.sqrt(((y - exponent * x) ** 2).sum() / freedom / (len(y) * x @ x)))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    of = "95 % interval of the least-squares slope on logarithms, within repeats"
-    return Finding(value=exponent, n=y.size, low=exponent - half, high=exponent + half, of=of)
-
-
-def rank_correlation(x: Iterable[float], y: Iterable[float]) -> tuple[Finding, float]:
-    """Spearman's correlation with Fieller's interval, and its two-sided p-value."""
-    a, b = (np.asarray(list(part), float) for part in (x, y))
-    found = stats.spearmanr(a, b)
-    r = float(found.statistic)
-    with np.errstate(divide="ignore"):
-        low, high = (
-            float(np.tanh(np.arctanh(r) + side * 1.96 * np.sqrt(1.06 / (a.size - 3))))
-            for side in (-1, 1)
-        )
-    of = "95 % interval of Spearman's rank correlation (Fieller)"
-    return Finding(value=r, n=a.size, low=low, high=high, of=of), float(found.pvalue)
 
 
 def reproduce(
@@ -245,22 +185,22 @@ def judge(record: Record) -> list[dict[str, Any]]:
     """Every expectation of a figure beside what was found.
 
     A claim is reproduced if the whole interval lies in the range that it allows, not reproduced if
-    all of it lies outside, and undecided in between. A smoke run judges nothing; what a record of
-    an earlier version of the script lacks is not measured.
+    all of it lies outside, and undecided in between or if the interval is unknown. A smoke run
+    judges nothing; what a record of an earlier version of the script lacks is not measured.
     """
     rows = []
     for name, entry in expected(record["paper"])[record["figure"]].items():
         found = record["findings"].get(name, vars(Finding(value=math.nan, n=0)))
         low = entry.get("low", -math.inf)
         high = entry.get("high", math.inf)
-        ends = [found["value"] if found[end] is None else found[end] for end in ("low", "high")]
+        least, most = ends(found)
         if record["scale"] == "smoke":
             verdict = "not judged"
-        elif any(end is None or not math.isfinite(end) for end in ends):
+        elif math.isnan(least):
             verdict = "not measured"
-        elif low <= ends[0] and ends[1] <= high:
+        elif low <= least and most <= high:
             verdict = "reproduced"
-        elif ends[1] < low or high < ends[0]:
+        elif most < low or high < least:
             verdict = "not reproduced"
         else:
             verdict = "undecided"

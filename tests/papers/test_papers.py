@@ -14,8 +14,9 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from papers import harness
+from papers.findings import INTERVAL
 
-from lazyrich import InputError, study
+from lazyrich import InputError, LazyRichError, study
 from tests.cli.run import answer, refusal
 
 CLAIM = re.compile(r"\*\*(\d+[a-z]?)\*\*")
@@ -174,18 +175,42 @@ def test_rank_correlation_of_a_monotone_pair_is_one():
         ((0.2, 0.4), "reproduced"),
         ((1.2, 1.4), "not reproduced"),
         ((0.2, 1.4), "undecided"),
-        ((None, None), "reproduced"),
-        ((0.2, math.nan), "not measured"),
+        ((None, None), "undecided"),
+        ((0.2, math.nan), "undecided"),
     ],
 )
 def test_judging(monkeypatch, ends, verdict):
     entry = {"claim": "1a", "says": "", "low": 0.0, "high": 1.0, "why": ""}
     monkeypatch.setattr(harness, "expected", lambda paper: {"fig1": {"x": entry}})
-    found = {"value": 0.3, "low": ends[0], "high": ends[1]}
+    found = vars(harness.Finding(value=0.3, n=2, low=ends[0], high=ends[1], of=INTERVAL))
     record = {"paper": "p", "figure": "fig1", "scale": "laptop", "findings": {"x": found}}
     assert harness.judge(record)[0]["verdict"] == verdict
     assert harness.judge(record | {"scale": "smoke"})[0]["verdict"] == "not judged"
     assert harness.judge(record | {"findings": {}})[0]["verdict"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("finding", "verdict"),
+    [
+        (harness.mean([0.3]), "undecided"),
+        (harness.Finding(value=0.3, n=1), "reproduced"),
+        (harness.Finding(value=0.3, n=1, of="runs: largest difference"), "reproduced"),
+        (harness.Finding(value=1.3, n=1), "not reproduced"),
+        (harness.Finding(value=math.nan, n=1), "not measured"),
+        (harness.mean([math.nan, 0.3]), "not measured"),
+    ],
+)
+@pytest.mark.parametrize("bounds", [{"low": 0.0}, {"high": 1.0}, {"low": 0.0, "high": 1.0}])
+def test_a_number_is_exact_if_no_interval_was_asked_for(monkeypatch, finding, verdict, bounds):
+    """A record says the same before and after it was JSON."""
+    if verdict == "not reproduced" and "high" not in bounds:
+        verdict = "reproduced"
+    entry = {"claim": "1a", "says": "", **bounds, "why": ""}
+    monkeypatch.setattr(harness, "expected", lambda paper: {"fig1": {"x": entry}})
+    found = {"x": vars(finding)}
+    record = {"paper": "p", "figure": "fig1", "scale": "laptop", "findings": found}
+    assert harness.judge(record)[0]["verdict"] == verdict
+    assert harness.judge(json.loads(json.dumps(harness._plain(record))))[0]["verdict"] == verdict
 
 
 def test_lists_the_papers():
@@ -198,6 +223,9 @@ def test_refusals(tmp_path):
     missing = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
     assert "there is no record of xu2025three/fig1 at scale 'laptop'" in missing
     assert "must be a folder with harness.py" in refusal("reproduce", "--papers", tmp_path)
+    absent = ("--data-dir", tmp_path / "typo", "--out", tmp_path / "out")
+    assert "does not exist" in refusal("reproduce", "xu2025three/fig4", *absent)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="the papers are"):
         harness.figures("nobody1999nothing")
 
@@ -211,6 +239,38 @@ def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):
     first = bench.sweep(study.Study(name="few", seeds=[0], **plan))
     monkeypatch.setattr(OnALine, "run", lambda self: pytest.fail("ran again"))
     assert bench.sweep(study.Study(name="few", seeds=[0], **plan)).equals(first)
+
+
+def _broken(self):
+    raise OSError(f"no data for seed {self.seed}")
+
+
+def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
+    from papers.xu2025three.line import OnALine
+
+    bench = harness.Bench(paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path)
+    plan = {"experiment": OnALine, "axes": {"width": [50]}, "base": {"preset": "ntk", "between": 1}}
+    few = study.Study(name="few", seeds=[0], **plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(OnALine, "run", _broken)
+        with pytest.raises(LazyRichError, match=r"1 of the 1 points of .*'few' failed: .*seed 0"):
+            bench.sweep(few)
+    assert bench.log == {}
+    assert bench.sweep(few).status.values.tolist() == [["finished"]]
+
+
+def test_a_failed_point_of_an_earlier_plan_is_none_of_this_one(tmp_path, monkeypatch):
+    from papers.xu2025three.line import OnALine
+
+    bench = harness.Bench(paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path)
+    plan = {"experiment": OnALine, "axes": {"width": [50]}, "base": {"preset": "ntk", "between": 1}}
+    with monkeypatch.context() as patch:
+        patch.setattr(OnALine, "run", _broken)
+        with pytest.raises(LazyRichError, match="2 of the 2 points of the study 'few' failed"):
+            bench.sweep(study.Study(name="few", seeds=[0, 1], **plan))
+    found = bench.sweep(study.Study(name="few", seeds=[2], **plan))
+    assert found.status.values.tolist() == [["finished"]]
+    assert bench.log["few"]["statuses"] == {"finished": 1}
 
 
 def test_workers_find_the_papers(tmp_path):

@@ -26,7 +26,12 @@ def reproduce(
         Option(help="Seconds; minutes on two cores; or the paper's own setting, for a GPU."),
     ] = "laptop",
     data_dir: Annotated[
-        Path | None, Option(help="Folder of the data sets, as LAZYRICH_DATA.")
+        Path | None,
+        Option(
+            help="Folder of the data sets, as LAZYRICH_DATA.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None, Option(help="Folder for runs, records and figures; else the paper's own.")
@@ -40,7 +45,7 @@ def reproduce(
 ) -> None:
     """Run the figures of a paper again and judge its claims; without a target, list the papers.
 
-    What was interrupted goes on where it stopped.
+    What was interrupted goes on where it stopped; runs that failed are tried again.
     """
     from lazyrich.cli.show import print_json, print_table
 
