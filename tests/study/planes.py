@@ -1,6 +1,7 @@
 """An experiment whose order parameter is a formula of two axes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 
@@ -15,6 +16,7 @@ class Product:
     y: float = 1.0
     width: int = 64
     limit: float = 1e9
+    other: Any = None
     seed: int = 0
 
     def run(self):

@@ -288,6 +288,50 @@ def test_a_refined_sweep_ends_with_the_curve_and_resumes(tmp_path):
         np.testing.assert_allclose(curve.x * curve.y, 1.0, rtol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("axes", "at", "names"),
+    [
+        ({"limit": [5.0, 7.0]}, None, "limit"),
+        ({"width": [64, 256, 1024]}, None, "width"),
+        ({"width": [64]}, None, "width"),
+        ({"width": [64, 256], "limit": [5.0, 7.0]}, {"limit": 7.0}, "width"),
+        ({"width": [64, 256], "limit": [5.0, 7.0]}, None, "width, limit"),
+    ],
+)
+def test_a_quantity_needs_one_value_a_place_before_anything_is_trained(tmp_path, axes, at, names):
+    plane = replace(PLANE, at=at)
+    message = rf"`at` must give every axis but 'x' and 'y' a value .* got none for {names}\. "
+    with pytest.raises(InputError, match=message):
+        sweep_refined(study(**axes), tmp_path / "s", plane, progress=False)
+    assert not (tmp_path / "s").exists()
+
+
+def _narrow(data):
+    return data.ntk_change.isel(time=-1, seed=0, width=0)
+
+
+@pytest.mark.parametrize(
+    ("at", "field", "widths"),
+    [({"width": 256}, "ntk_change", {256}), (None, _narrow, {64, 256})],
+)
+def test_a_ladder_is_refined_at_one_width_or_by_a_function(tmp_path, at, field, widths):
+    some, plane = study(width=[64, 256]), replace(PLANE, at=at)
+    with ThreadPoolExecutor(1) as executor:
+        got = sweep_refined(some, tmp_path, plane, field=field, executor=executor, progress=False)
+    assert {entry["width"] for entry in got.study.extra} == widths
+    assert got.places == len(refined(study(), PLANE))
+
+
+@pytest.mark.parametrize("value", ["largest-stable", 0.1, True, None])
+def test_a_plane_lies_at_a_value_that_is_no_number(tmp_path, value):
+    """Where an axis holds more than numbers, its labels in the results are texts."""
+    some = study(other=[value, "else"])
+    plane = replace(PLANE, at={"other": value}, depth=1)
+    with ThreadPoolExecutor(1) as executor:
+        got = sweep_refined(some, tmp_path, plane, executor=executor, progress=False)
+    assert {entry["other"] for entry in got.study.extra} == {value}
+
+
 def test_a_refined_sweep_recovers_from_a_store_that_was_being_made(tmp_path):
     (tmp_path / "arrays").mkdir()
     (tmp_path / "record.sqlite").touch()

@@ -41,7 +41,8 @@ class Plane:
         y: the vertical one.
         level: of the values; the boundary is where they cross it.
         depth: how often a cell may be bisected.
-        at: values of the other axes at which new points are made; all values of those not named.
+        at: one value of other axes, at which new points are made. New points are made at all values
+            of axes that are not named, whose values a function must then reduce to one a place.
     """
 
     x: str
@@ -143,8 +144,8 @@ def sweep_refined(
         study: with the coarse grid on its axes.
         out: folder of the store.
         plane: axes, level and depth.
-        field: a quantity, of which the geometric mean over seeds is taken at `plane.at`; or a
-            function of the results that gives values over the two axes.
+        field: a quantity, of which the geometric mean over seeds is taken at `plane.at`, which must
+            name all other axes; or a function of the results that gives values over the two axes.
         options: of `sweep`: `workers`, `together`, …; `extend` takes a store of another study.
 
     Raises:
@@ -152,7 +153,7 @@ def sweep_refined(
     """
     folder = Path(out)
     _mesh(study, plane)  # refuses a plane that is none before anything is trained
-    _check_place(study, plane)
+    _check_place(study, plane, field)
     study = _stored(folder, study)
     extend = options.pop("extend", False)
     while True:
@@ -309,18 +310,31 @@ def _middles(cell: Cell) -> list[tuple[int, int]]:
 def _values(data: xr.Dataset, plane: Plane, field: Field) -> xr.DataArray:
     if callable(field):
         return field(data)
-    chosen = final(data.sel(dict(plane.at or {})))
+    at = {
+        name: str(value) if data[name].dtype.kind == "U" else value  # as `results` labels it
+        for name, value in (plane.at or {}).items()
+    }
+    chosen = final(data.sel(at))
     return measured_diagram(chosen, plane.x, plane.y, order=[field])[field]
 
 
-def _check_place(study: Study, plane: Plane) -> None:
-    for name, value in (plane.at or {}).items():
+def _check_place(study: Study, plane: Plane, field: Field) -> None:
+    at = plane.at or {}
+    for name, value in at.items():
         known = [_coordinate(each) for each in study.axes.get(name, ())]
         if name in (plane.x, plane.y) or value not in known:
             raise InputError(
                 f"`at` must give other axes one of their values, got {name} = {value!r}. "
                 f"Its values are {known or 'none'}."
             )
+    left = [name for name in study.axes if name not in (plane.x, plane.y, *at)]
+    if left and not callable(field):
+        example = {**at, **{name: _coordinate(study.axes[name][0]) for name in left}}
+        raise InputError(
+            f"`at` must give every axis but {plane.x!r} and {plane.y!r} a value where `field` is a "
+            f"name, got none for {', '.join(left)}. Write, for instance, Plane(…, at={example}), "
+            "or give a function as `field`."
+        )
 
 
 def _stored(folder: Path, study: Study) -> Study:

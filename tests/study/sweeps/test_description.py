@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, Optional
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazyrich import InputError
+from lazyrich.study.sweeps.axes import values_of
 from lazyrich.study.sweeps.changes import differences
 from lazyrich.study.sweeps.description import Study
 from lazyrich.study.sweeps.plain import canonical, conform
@@ -213,6 +215,23 @@ def test_ranges():
     assert study.axes["width"] == (64, 128, 256, 512, 1024, 2048, 4096)
     assert study.axes["rate"] == (0.001, 0.01, 0.1)
     assert study.axes["stop"] == (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (int, (10, 32, 100)),
+        (int | None, (10, 32, 100)),
+        (Optional[int], (10, 32, 100)),  # noqa: UP045 - the other way to write it
+        (int | Literal["all"], (10, 32, 100)),
+        (float | None, (10.0, 31.6227766017, 100.0)),
+        (int | float, (10.0, 31.6227766017, 100.0)),
+    ],
+)
+def test_a_range_is_rounded_where_the_field_takes_whole_numbers_alone(kind, found):
+    values = values_of("samples", {"log": [10, 100, 3]}, {"samples": kind})
+    assert values == found
+    assert [type(value) for value in values] == [type(value) for value in found]
 
 
 def test_a_table_sets_several_fields_and_its_label_is_the_place():

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 
@@ -83,7 +84,8 @@ def values_of(axis: str, given: object, kinds: Kinds) -> tuple[Plain, ...]:
     Args:
         axis: its name.
         given: a list, an array, {"log": [low, high, count]} or {"linear": [low, high, count]}.
-        kinds: the annotation of every field; numbers of a range are rounded where it is int.
+        kinds: the annotation of every field; numbers of a range are rounded where it is int, or a
+            union with int and without float.
 
     Raises:
         InputError: if it is neither, is empty, or the range is impossible.
@@ -93,7 +95,7 @@ def values_of(axis: str, given: object, kinds: Kinds) -> tuple[Plain, ...]:
         (64, 128, 256, 512, 1024)
     """
     if isinstance(given, Mapping):
-        given = _range(axis, given, whole=kinds.get(axis) is int)
+        given = _range(axis, given, whole=_is_whole(kinds.get(axis)))
     if isinstance(given, str | bytes) or not isinstance(given, Sequence | np.ndarray):
         raise InputError(
             f"`axes.{axis}` must be a list or a range, got {given!r}. "
@@ -107,6 +109,12 @@ def values_of(axis: str, given: object, kinds: Kinds) -> tuple[Plain, ...]:
         raise InputError(
             f"`axes.{axis}` must hold plain values ({error}), got {given!r}. Change them."
         ) from error
+
+
+def _is_whole(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    """Whether the numbers that a field takes are whole ones."""
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return int in members and float not in members
 
 
 def _range(axis: str, given: Mapping[Any, Any], *, whole: bool) -> list[float] | list[int]:
