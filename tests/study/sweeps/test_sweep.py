@@ -91,6 +91,19 @@ def test_what_is_stored_is_not_run_again(tmp_path):
     assert stored(tmp_path) == by_hand(more)
 
 
+def test_points_of_earlier_descriptions_are_counted_apart(tmp_path):
+    first = Study(name="half", experiment=Half, seeds=[1, 3, 5])
+    assert sweep(first, tmp_path, executor=Synchronous()).statuses == {"failed": 3}
+    second = Study(name="half", experiment=Half, seeds=[5, 2])
+    summary = sweep(second, tmp_path, executor=Synchronous(), extend=True)
+    assert (summary.ran, summary.statuses, summary.earlier) == (1, {"finished": 1, "failed": 1}, 2)
+    assert summary.sentence.endswith("Stored: 1 finished, 1 failed, and 2 of earlier descriptions.")
+    more = Study(name="half", experiment=Half, seeds=[5, 2, 1, 3])
+    summary = sweep(more, tmp_path, executor=Synchronous(), extend=True)
+    assert (summary.statuses, summary.earlier) == ({"finished": 1, "failed": 3}, 0)
+    assert "earlier" not in summary.sentence
+
+
 def test_processes_of_its_own(tmp_path):
     study = Study(name="look", experiment=Surroundings, seeds=4)
     sweep(study, tmp_path, workers=2)

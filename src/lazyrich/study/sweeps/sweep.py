@@ -34,6 +34,7 @@ COMMIT_EVERY = 0.05  # seconds that a finished point waits for others at most
 AHEAD = 4  # calls per local process: one that runs, and the next ones
 IN_FLIGHT = 1024  # calls that another executor is given at a time
 GOOD: tuple[Status, ...] = ("fitted", "finished", "diverged")
+ENDS: tuple[Status, ...] = (*GOOD, "failed")
 BREATH = 1000  # finished groups that are passed over before the driver looks at what came back
 
 
@@ -46,7 +47,8 @@ class Summary:
         folder: of its store.
         points: of the study.
         ran: points that this sweep ran.
-        statuses: number of stored points by status.
+        statuses: number of its stored points by status.
+        earlier: points of earlier descriptions that the store holds too, see `extend`.
         seconds: that it took.
     """
 
@@ -55,6 +57,7 @@ class Summary:
     points: int
     ran: int
     statuses: Mapping[str, int]
+    earlier: int = 0
     seconds: float
 
     @property
@@ -69,9 +72,10 @@ class Summary:
             'scales: 5 of 9 points ran in 1 min 10 s. Stored: 8 fitted, 1 diverged.'
         """
         stored = ", ".join(f"{count} {status}" for status, count in self.statuses.items())
+        earlier = f", and {self.earlier} of earlier descriptions" if self.earlier else ""
         return (
             f"{self.name}: {self.ran} of {self.points} points ran in {duration(self.seconds)}. "
-            f"Stored: {stored or 'nothing'}."
+            f"Stored: {stored or 'nothing'}{earlier}."
         )
 
 
@@ -140,18 +144,19 @@ def sweep(
             Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter,
         ):
             driver.drive(pool, limit, meter)
-        statuses = dict(store.statuses())
         if driver.stopped:
             raise KeyboardInterrupt(
                 f"{study.name} was stopped: {meter.done} of {len(study)} points are stored in "
                 f"{out}. Run the same again to go on."
             )
+        statuses, earlier = _counted(store, study)
     return Summary(
         name=study.name,
         folder=Path(out),
         points=len(study),
         ran=driver.ran,
         statuses=statuses,
+        earlier=earlier,
         seconds=monotonic() - start,
     )
 
@@ -173,6 +178,17 @@ def _check(study: Study, executor: Executor | None, workers: int | None, togethe
             f"`workers` must be left out where there is an `executor`, got {workers}. "
             "The executor has its own."
         )
+
+
+def _counted(store: Store, study: Study) -> tuple[dict[str, int], int]:
+    """The points of a study that has run by status, and how many others are in its store."""
+    every = store.statuses()
+    others = sum(every.values()) - len(study)
+    if not others:
+        return every, 0
+    own = {point.key for point in study.points()}
+    counts: dict[str, int] = {status: len(own & store.keys(status)) for status in ENDS}
+    return {status: count for status, count in counts.items() if count}, others
 
 
 @contextmanager
