@@ -1,5 +1,6 @@
 """`lazyrich sweep`: what it prints and refuses; a real process is stopped and goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -52,6 +53,76 @@ def test_a_study_is_run_and_exported(tmp_path):
         assert set(data.status.sel(what="raise").values) == {"failed"}
 
 
+def test_the_folder_of_an_export_is_made_as_that_of_the_results(tmp_path, monkeypatch):
+    study = written(tmp_path, QUICK)
+    monkeypatch.chdir(tmp_path)  # a fresh checkout, with the command of the README
+    done = run("sweep", study, "--out", "runs/a", "--export", "runs/a.nc", "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["a", "a.nc"]
+    assert "must be at least 1" in refusal(
+        "sweep", study, "--out", "deep/a", "--export", "deep/b/a.nc", "--workers", 0
+    )
+    assert not Path("deep").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "export"),
+    [("store.zarr", "store.zarr"), ("out", "out/a.nc"), ("out", "here/../out/a.csv"),
+     ("all.zarr/out", "all.zarr")],
+)  # fmt: skip
+def test_an_export_never_replaces_the_results(tmp_path, out, export):
+    study = written(tmp_path, QUICK)
+    told = refusal("sweep", study, "--out", tmp_path / out, "--export", tmp_path / export)
+    assert told.startswith(f"--export must lie outside of --out, the folder {tmp_path / out}, got")
+    assert [path.name for path in tmp_path.iterdir()] == [study.name]
+    done = run("sweep", study, "--out", tmp_path / out, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    before = stored(tmp_path / out)
+    assert refusal("sweep", study, "--out", tmp_path / out, "--export", tmp_path / export)
+    assert stored(tmp_path / out) == before
+
+
+def test_a_folder_is_not_exported_to(tmp_path):
+    study = written(tmp_path, QUICK)
+    (tmp_path / "precious.csv").mkdir()
+    (tmp_path / "precious.csv" / "thesis.txt").write_text("years of work")
+    told = refusal("sweep", study, "--out", tmp_path / "out", "--export", tmp_path / "precious.csv")
+    assert "which is there and is no file. Choose another name" in told
+    assert (tmp_path / "precious.csv" / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_of_which_every_point_failed(tmp_path):
+    study = written(tmp_path, QUICK.replace('["finish", "raise", "diverge"]', '["raise"]'))
+    for ran in (2, 0):
+        done = run("sweep", study, "--out", tmp_path / "out", "--workers", 1)
+        assert done.exit_code == 1
+        first, second, third = done.stdout.splitlines()
+        assert first.startswith(f"trouble: {ran} of 2 points ran in ")
+        assert second == "The first failed point: ValueError: the first line"
+        assert third == "When the cause is mended, --retry-failed runs failed points again."
+    done = run("sweep", study, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["statuses"] == {"failed": 2}
+    study = written(tmp_path, QUICK.replace('["finish", "raise", "diverge"]', '["diverge"]'))
+    told = answer("sweep", study, "--out", tmp_path / "out", "--workers", 1, "--extend")
+    assert (told["statuses"], told["earlier"]) == ({"diverged": 2}, 2)
+    done = run("sweep", study, "--out", tmp_path / "out")
+    assert done.stdout == (
+        "trouble: 0 of 2 points ran in 0 s. Stored: 2 diverged, and 2 of earlier descriptions.\n"
+    )
+
+
+def test_the_first_failed_point_is_the_first_of_the_study_itself(tmp_path):
+    whats = ["exit", "return", "raise", "finish"]
+    failures = ["SystemExit: enough", "TypeError: ", "ValueError: "]
+    for some, failure in zip((whats, whats[1:], whats[2:]), failures, strict=True):
+        study = written(tmp_path, QUICK.replace('["finish", "raise", "diverge"]', json.dumps(some)))
+        done = run("sweep", study, "--out", tmp_path / "out", "--workers", 1, "--extend")
+        assert done.exit_code == 0, done.output
+        assert f"The first failed point: {failure}" in done.stdout
+
+
 def test_refusals(tmp_path):
     study = written(tmp_path, QUICK)
     out = tmp_path / "out"
@@ -68,6 +139,10 @@ def test_refusals(tmp_path):
         "sweep", study, "--out", out, "--together", 2
     )
     assert "nowhere.toml" in refusal("sweep", "nowhere.toml", "--out", out)
+    assert refusal("sweep", study, "--out", out, "--download") == (
+        "--download is for studies of lazyrich.study.trained:Training, got one of "
+        "tests.study.experiments:Trouble. Leave it out."
+    )
     assert refusal("sweep", written(tmp_path, "name ="), "--out", out)
     assert "'tests.study.experiments:None'" in refusal(
         "sweep", written(tmp_path, QUICK.replace("Trouble", "None")), "--out", out

@@ -14,8 +14,10 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 
 if TYPE_CHECKING:
+    from lazyrich.study.sweeps.description import Study
     from lazyrich.study.sweeps.sweep import Summary
 
+NOTHING = 1  # exit code if every point of the study failed
 INTERRUPTED = 130
 
 
@@ -43,6 +45,9 @@ def sweep(
             file_okay=False,
         ),
     ] = None,
+    download: Annotated[
+        bool, Option("--download", help="Fetch data sets of the study that are not here.")
+    ] = False,
     export: Annotated[
         Path | None, Option(help="Write all results to a .nc, .zarr, .parquet or .csv at the end.")
     ] = None,
@@ -51,21 +56,22 @@ def sweep(
     """Run a study; what is stored already is not run again.
 
     Ctrl-C stores what is finished and ends with exit code 130. The same command goes on from there,
-    also after a crash.
+    also after a crash. The exit code is 1 if every point of the study failed.
     """
     from lazyrich.cli.show import print_json
 
     if scheduler is not None and workers is not None:
         raise InputError("--workers is for this machine: leave it out where there is a --scheduler")
     if export is not None:
-        from lazyrich.study.sweeps.export import check_target
-
-        check_target(export)
+        _check_target(export, out)
     if data_dir is not None:
         os.environ["LAZYRICH_DATA"] = str(data_dir.resolve())  # the worker processes inherit it
+    described = _described(study)
+    if download:
+        _download(described)
     options = {"together": together, "retry_failed": retry_failed, "extend": extend}
     try:
-        summary = _run(study, out, workers, scheduler, progress=not json, **options)
+        summary = _run(described, out, workers, scheduler, progress=not json, **options)
     except KeyboardInterrupt as stop:
         typer.echo(f"lazyrich: {stop or 'stopped'}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -76,38 +82,75 @@ def sweep(
     else:
         typer.echo(summary.sentence)
         if summary.statuses.get("failed"):
-            typer.echo(f"The first failed point: {_first_failure(out)}")
+            typer.echo(f"The first failed point: {_first_failure(out, described)}")
+            typer.echo("When the cause is mended, --retry-failed runs failed points again.")
+    if summary.statuses.keys() == {"failed"}:
+        raise typer.Exit(NOTHING)
+
+
+def _check_target(target: Path, out: Path) -> None:
+    from lazyrich.study.sweeps.export import check_target
+
+    check_target(target)
+    file, store = target.resolve(), out.resolve()
+    if file.is_relative_to(store) or store.is_relative_to(file):
+        raise InputError(
+            f"--export must lie outside of --out, the folder {out}, got {target}. "
+            "Choose another name."
+        )
+
+
+def _described(study: Path) -> Study:
+    from lazyrich.study.sweeps.description import Study
+
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # experiments in modules of the folder in which the command runs
+    return Study.from_toml(study)
+
+
+def _download(study: Study) -> None:
+    """Fetch each data set from files that a point of the study names, before workers start."""
+    from lazyrich.study.data.datasets import FROM_FILES, load
+    from lazyrich.study.sweeps.experiment import name_of
+    from lazyrich.study.trained import Training
+
+    names = {p.experiment.data for p in study.points() if isinstance(p.experiment, Training)}
+    if not names:
+        raise InputError(
+            f"--download is for studies of {name_of(Training)}, got one of "
+            f"{name_of(study.experiment)}. Leave it out."
+        )
+    for name in sorted(names & FROM_FILES.keys()):
+        load(name, download=True)
 
 
 def _run(
-    study: Path,
+    study: Study,
     out: Path,
     workers: int | None,
     scheduler: str | None,
     **options: Any,  # noqa: ANN401
 ) -> Summary:
-    from lazyrich.study.sweeps.description import Study
     from lazyrich.study.sweeps.executors import dask_cluster
     from lazyrich.study.sweeps.sweep import sweep
 
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # experiments in modules of the folder in which the command runs
-    described = Study.from_toml(study)
     with nullcontext() if scheduler is None else dask_cluster(scheduler) as executor:
-        return sweep(described, out, executor=executor, workers=workers, **options)
+        return sweep(study, out, executor=executor, workers=workers, **options)
 
 
-def _first_failure(out: Path) -> str:
+def _first_failure(out: Path, study: Study) -> str:
     from lazyrich.study.sweeps.store import Store
 
     with Store.read_only(out) as store:
-        return store.read(min(store.keys("failed"))).sentence
+        failed = store.keys("failed")
+        return store.read(next(p.key for p in study.points() if p.key in failed)).sentence
 
 
 def _export(out: Path, target: Path) -> None:
     from lazyrich.study.sweeps.export import export
     from lazyrich.study.sweeps.results import results
 
+    target.parent.mkdir(parents=True, exist_ok=True)
     export(results(out), target)
 
 
@@ -118,5 +161,6 @@ def _plain(summary: Summary) -> dict[str, Any]:
         "points": summary.points,
         "ran": summary.ran,
         "statuses": summary.statuses,
+        "earlier": summary.earlier,
         "seconds": summary.seconds,
     }

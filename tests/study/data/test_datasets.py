@@ -146,9 +146,10 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path, pixels, missing):
 
 
 def test_nothing_anywhere_names_the_ways_out(tmp_path):
-    remedy = "folder=, --data-dir or the variable LAZYRICH_DATA; .* download=True, .* --download"
+    ways = "folder=, --data-dir or the variable LAZYRICH_DATA; .* download=True, .* --download of"
     for name in datasets.FROM_FILES:
-        with pytest.raises(InputError, match=f"{name} needs the file .*{tmp_path}.*{remedy}"):
+        told = f"{name} needs the file .*{ways}.* Looked at: {tmp_path}"
+        with pytest.raises(InputError, match=told):
             datasets.load(name, folder=tmp_path)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from lazyrich import InputError, MissingExtraError
 from lazyrich.study.data import cifar, datasets, downloads
+from tests.cli.run import run
 from tests.study.data.test_datasets import archive, grey, put, records
 
 WHOLE, OTHER, SHORT, GONE = "whole", "other bytes", "cut off", "gone"
@@ -104,6 +105,37 @@ def test_nothing_is_downloaded_unless_asked(mnist, server, cache):
 def test_files_at_hand_are_not_downloaded(mnist, server, tmp_path):
     assert len(datasets.load("mnist", folder=tmp_path / "origin", download=True).train) == 20
     assert server.asked == []
+
+
+def test_a_sweep_downloads_what_its_points_name_when_asked(mnist, server, cache, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'name = "two"\nbase = {steps = 1, samples = 10, measurements = 1}\nseeds = 2\n'
+        'axes.data = ["digits", "mnist"]\n'
+    )
+    command = ("sweep", study, "--out", tmp_path / "out", "--workers", 1)
+    done = run(*command)
+    assert "Stored: 2 finished, 2 failed." in done.stdout, done.output
+    assert "download=True, or --download of diagnose and sweep." in done.stdout
+    assert server.asked == []
+    done = run(*command, "--download", "--retry-failed")
+    assert done.exit_code == 0, done.output
+    assert "2 of 4 points ran" in done.stdout
+    assert "Stored: 4 finished." in done.stdout
+    assert sorted(server.asked) == sorted(f"a/{name}" for name in mnist.checksums)  # each once
+    assert left(cache / "mnist") == sorted(mnist.checksums)
+    server.files = {}
+    assert run(*command, "--download").exit_code == 0
+
+
+def test_a_sweep_whose_data_cannot_be_downloaded_makes_nothing(mnist, server, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text('name = "one"\nbase.data = "mnist"\n')
+    server.behaviour = dict.fromkeys((f"a/{name}" for name in mnist.checksums), GONE)
+    done = run("sweep", study, "--out", tmp_path / "out", "--download")
+    assert done.exit_code == 2
+    assert "could not be downloaded" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

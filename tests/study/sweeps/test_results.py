@@ -1,5 +1,7 @@
 """Results on a grid, point by point against what went in; files back and forth."""
 
+import os
+import shutil
 import time
 
 import numpy as np
@@ -189,6 +191,48 @@ def test_arrays_come_back_from_files(folder, tmp_path, suffix):
     with opened as back:
         xr.testing.assert_identical(back.load().drop_encoding(), data)
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, "store"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.nc", "out.zarr", "store/out.csv", "store.zarr"])
+def test_what_is_no_export_is_not_replaced(folder, tmp_path, name):
+    if name == "store.zarr":
+        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name / ".zgroup").touch()
+    elif name.startswith("out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("years of work")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    lost = "is no (file|zarr). Choose another name" if name.startswith("out") else "outside of sto"
+    with pytest.raises(InputError, match=lost):
+        export(xr.Dataset({"loss": ("width", [0.5])}, {"width": [8]}), tmp_path / name)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_file_is_not_replaced_by_a_zarr(tmp_path):
+    (tmp_path / "out.zarr").write_text("years of work")
+    with pytest.raises(InputError, match=r"got .*out.zarr, which is there and is no zarr"):
+        export(xr.Dataset({"loss": 0.5}), tmp_path / "out.zarr")
+    with pytest.raises(InputError, match=r"must lie in a folder, .* and .*out.zarr is a file"):
+        export(xr.Dataset({"loss": 0.5}), tmp_path / "out.zarr" / "deep" / "out.nc")
+
+
+def test_a_zarr_whose_replacement_fails_stays(tmp_path, monkeypatch):
+    path = export(xr.Dataset({"loss": 0.5}), tmp_path / "out.zarr")
+    replace = os.replace
+
+    def failing(old, new):
+        if new == path and old.parent != tmp_path and old.name == path.name:
+            assert not path.exists()  # it waits beside
+            raise OSError("the disk is gone")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="the disk is gone"):
+        export(xr.Dataset({"loss": 0.25}), path)
+    with xr.open_zarr(path) as back:
+        assert float(back.loss) == 0.5
+    assert [part.name for part in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])

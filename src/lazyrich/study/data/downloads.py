@@ -79,9 +79,9 @@ def folder_of(source: Source, folder: str | Path | None, *, download: bool) -> P
         return fetch(source)
     first, where = source.files[0], ", ".join(str(place) for place in looked)
     raise InputError(
-        f"{source.name} needs the file {first} (or {first}.gz), which is not in {where}. Put the "
-        f"set's files {BY_HAND}; or let them be downloaded with download=True, on the command line "
-        "--download."
+        f"{source.name} needs the file {first} (or with .gz), which is missing. Put the set's "
+        f"files {BY_HAND}; or have them downloaded: download=True, or --download of diagnose and "
+        f"sweep. Looked at: {where}."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
+from lazyrich.study.sweeps.record import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = {".nc": "netCDF4", ".zarr": "zarr", ".parquet": "pyarrow", ".csv": "pandas"}
+OF_ZARR = (".zgroup", "zarr.json")  # one of these stands in every group, of version 2 or 3
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
@@ -50,13 +51,15 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
 
     Args:
         data: of `results`, `measured_diagram`, or any Dataset.
-        path: ends with `.nc`, `.zarr`, `.parquet` or `.csv`; replaced if it exists.
+        path: ends with `.nc`, `.zarr`, `.parquet` or `.csv`; a file, or for `.zarr` a zarr, that is
+            there is replaced.
 
     Returns:
         The path.
 
     Raises:
-        InputError: another suffix, or a folder that does not exist.
+        InputError: another suffix, a folder that does not exist, a path that lies in a store, or
+            one that is a folder but no zarr.
         MissingExtraError: the library for that format is not installed.
 
     Example:
@@ -68,26 +71,29 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
     """
     path = Path(path)
     check_target(path)
+    if not path.parent.is_dir():
+        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             made = Path(folder) / path.name
             _WRITERS[path.suffix](data, made)
-            if path.is_dir():
-                shutil.rmtree(path)
-            os.replace(made, path)
+            _put(made, path)
     except ImportError as error:
         raise MissingExtraError(KINDS[path.suffix], "store") from error
     return path
 
 
 def check_target(path: Path) -> None:
-    """Refuse a path that `export` cannot write to, before the work is done.
+    """Refuse a path that `export` must not write to, before the work is done.
+
+    The folder that it lies in need not be there yet.
 
     Args:
         path: of the file.
 
     Raises:
-        InputError: another suffix, or a folder that does not exist.
+        InputError: another suffix, a path that lies in a store or below a file, or one that is a
+            folder but no zarr.
 
     Example:
         >>> check_target(Path("out.csv"))
@@ -96,8 +102,39 @@ def check_target(path: Path) -> None:
         raise InputError(
             f"`path` must end in {', '.join(KINDS)}, got {path.name!r}. Choose a format."
         )
-    if not path.parent.is_dir():
-        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
+    whole = path.resolve()
+    for folder in (whole, *whole.parents):
+        if (folder / NAME).is_file():
+            raise InputError(
+                f"`path` must lie outside of stores, got {path}, and {folder} is one. Choose "
+                "another name."
+            )
+    above = next(folder for folder in whole.parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(
+            f"`path` must lie in a folder, got {path}, and {above} is a file. Choose another name."
+        )
+    is_zarr = any((path / name).is_file() for name in OF_ZARR)
+    replaceable = is_zarr if path.suffix == ".zarr" else not path.is_dir()
+    if path.exists() and not replaceable:
+        kind = "zarr" if path.suffix == ".zarr" else "file"
+        raise InputError(
+            f"`path` must be a new name or that of a {kind}, got {path}, which is there and is no "
+            f"{kind}. Choose another name: what is there would be lost."
+        )
+
+
+def _put(made: Path, path: Path) -> None:
+    """Move what was made to its path; a zarr that is there waits beside it until that is done."""
+    old = made.with_name("old")
+    try:
+        if path.is_dir():
+            os.replace(path, old)
+        os.replace(made, path)
+    except BaseException:
+        if os.path.lexists(old) and not os.path.lexists(path):
+            os.replace(old, path)
+        raise
 
 
 def _there(data: xr.Dataset) -> xr.DataArray:
