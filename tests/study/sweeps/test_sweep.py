@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import subprocess
 import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -327,6 +328,17 @@ def test_processes_behave_like_an_executor(processes):
     closed.shutdown()
     with pytest.raises(RuntimeError, match="cannot submit a call after shutdown"):
         closed.submit(divmod, 1, 1)
+
+
+def test_the_first_process_blocks_ctrl_c_from_its_first_moment():
+    code = (
+        "import signal; from lazyrich.study.sweeps.executors import Processes\n"
+        "with Processes(1) as executor:\n"
+        "    blocked = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()\n"
+        "    print(signal.SIGINT in blocked)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_killing_the_processes_ends_what_they_compute():

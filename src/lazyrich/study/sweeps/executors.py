@@ -16,6 +16,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -126,8 +127,6 @@ class Processes(Executor):
 
     def _lane(self) -> None:
         """One process and what it computes; the thread lives as long as the executor."""
-        if hasattr(signal, "pthread_sigmask"):  # inherited by the process, from its first moment
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: _Worker | None = None
         while (call := self._calls.get()) is not None:
             future, request = call
@@ -214,6 +213,7 @@ class _Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         try:
+            _block_interrupts()
             self.pipe, theirs = context.Pipe()
         except OSError as error:
             raise _unstarted(error) from error
@@ -268,6 +268,13 @@ class _Worker:
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was killed by {signal.Signals(-code).name}"
+
+
+def _block_interrupts() -> None:
+    """Block Ctrl-C in this thread and in the processes that it starts, from their first moment."""
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()  # when it starts, Python 3.11 unblocks Ctrl-C
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _unstarted(error: OSError) -> WorkerError:
