@@ -28,7 +28,7 @@ name = "walk"
 experiment = "tests.study.experiments:Walk"
 base.seconds = 0.3
 axes.drift = [0.0, 0.1]
-seeds = 6
+seeds = 20
 """
 
 
@@ -193,15 +193,15 @@ def test_a_stopped_study_stores_what_is_finished_and_goes_on(tmp_path, number):
     assert output == ""
     with Store.read_only(out) as store:
         kept, described = store.keys(), store.study
-    assert 2 <= len(kept) < 12
+    assert 2 <= len(kept) < 40
     assert told == (
-        f"lazyrich: walk was stopped: {len(kept)} of 12 points are stored in {out}. "
+        f"lazyrich: walk was stopped: {len(kept)} of 40 points are stored in {out}. "
         "Run the same again to go on.\n"
     )
     assert not members(process.pid)
     if number == signal.SIGTERM:
         again = answer("sweep", study, "--out", out, "--workers", 2)
-        assert again["ran"] == 12 - len(kept)
+        assert again["ran"] == 40 - len(kept)
         assert stored(out) == by_hand(described)
 
 

@@ -20,7 +20,7 @@ from lazyrich.study.sweeps.store import Store
 from lazyrich.study.sweeps.sweep import sweep
 from tests.study.experiments import Descent, Walk
 
-from .test_sweep import Synchronous, by_hand, stored
+from .test_sweep import Synchronous, by_hand, stored, without_sleep
 
 ROOT = Path(__file__).parents[3]
 KILLS = 50
@@ -29,28 +29,24 @@ STUDY = Study(
 )
 
 # Forks a driver for each line that it reads, and kills it so many seconds after its start or, if
-# the number is negative, after its next results have reached the arrays (10 seconds at most).
+# the number is negative, after its next results are recorded (10 seconds at most).
 LAUNCHER = """
 import os, signal, sys, time
-from pathlib import Path
-from tests.study.sweeps.test_kill import STUDY
+from tests.study.sweeps.test_kill import STUDY, count
 from tests.study.sweeps.test_sweep import Synchronous
 from lazyrich.study.sweeps.sweep import sweep
 
-def size():
-    return sum(path.stat().st_size for path in Path(sys.argv[1]).glob("arrays/*.bin"))
-
 print("ready", flush=True)
 for line in sys.stdin:
-    seconds, before = float(line), size()
+    seconds, before = float(line), count(sys.argv[1])
     driver = os.fork()
     if driver == 0:
         os.setsid()
         sweep(STUDY, sys.argv[1], executor=Synchronous())
         os._exit(0)
     started = time.monotonic()
-    while seconds < 0 and size() == before and time.monotonic() < started + 10:
-        time.sleep(0.001)
+    while seconds < 0 and count(sys.argv[1]) <= before and time.monotonic() < started + 10:
+        time.sleep(0.01)
     time.sleep(abs(seconds))
     os.kill(driver, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]), flush=True)
@@ -97,7 +93,7 @@ name = "descent"
 experiment = "tests.study.experiments:Descent"
 base.seconds = 0.15
 axes.rate = [0.1, 0.3, 0.5]
-seeds = 20
+seeds = 100
 """
 
 
@@ -119,9 +115,10 @@ def test_kills_of_a_driver_with_its_worker_processes(tmp_path):
         assert driver.returncode == -signal.SIGKILL
         seen = count(out)
         assert seen % 3 == 0  # groups are whole or not there
-    assert sweep(study, out, executor=Synchronous(), together=3).ran == len(study) - seen
-    points = [point.experiment for point in study.points()]
-    groups = [Descent.run_together(points[i : i + 3]) for i in range(0, len(points), 3)]
+    with without_sleep():
+        assert sweep(study, out, executor=Synchronous(), together=3).ran == len(study) - seen
+        points = [point.experiment for point in study.points()]
+        groups = [Descent.run_together(points[i : i + 3]) for i in range(0, len(points), 3)]
     losses = [result.data.loss.values.tobytes() for group in groups for result in group]
     found = stored(out)
     assert [found[point.key][2]["loss"][2] for point in study.points()] == losses

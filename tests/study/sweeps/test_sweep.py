@@ -9,6 +9,7 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -19,6 +20,7 @@ from lazyrich.study.sweeps.executors import Processes, WorkerDiedError
 from lazyrich.study.sweeps.progress import Meter
 from lazyrich.study.sweeps.store import Store
 from lazyrich.study.sweeps.sweep import sweep
+from tests.study import experiments
 from tests.study.experiments import Deadly, Descent, Half, Surroundings, Trouble, Walk
 
 driver = sys.modules[
@@ -65,7 +67,13 @@ WALK = Study(name="walk", experiment=Walk, axes={"drift": [0.0, 0.1, 0.2]}, seed
 
 
 def by_hand(study):
-    return {point.key: content(point.experiment.run()) for point in study.points()}
+    with without_sleep():
+        return {point.key: content(point.experiment.run()) for point in study.points()}
+
+
+def without_sleep():
+    """Experiments of this process take no longer than their numbers need."""
+    return mock.patch.object(experiments, "time")
 
 
 @pytest.mark.parametrize("kind", ["synchronous", "threads", "processes", "pool"])
