@@ -25,7 +25,7 @@ from .test_sweep import Synchronous, by_hand, stored, without_sleep
 ROOT = Path(__file__).parents[3]
 KILLS = 50
 STUDY = Study(
-    name="walk", experiment=Walk, base={"steps": 150}, axes={"drift": [0.0, 0.1, 0.2]}, seeds=1500
+    name="walk", experiment=Walk, base={"steps": 150}, axes={"drift": [0.0, 0.1, 0.2]}, seeds=500
 )
 
 # Forks a driver for each line that it reads, and kills it so many seconds after its start or, if
