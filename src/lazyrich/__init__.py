@@ -49,9 +49,11 @@ _HOME = {
     "optim": "lazyrich.optim",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
+    "plot": "lazyrich.plot",
     "quadratic_network_prediction": "lazyrich.theory.early_ansatz",
     "results": "lazyrich.study.sweeps.results",
     "richness": "lazyrich.probe.forecast",
+    "study": "lazyrich.study",
     "sweep": "lazyrich.study.sweeps.sweep",
 }
 
@@ -95,14 +97,16 @@ __all__ = [
     "optim",
     "order_parameters",
     "parameter_diagram",
+    "plot",
     "quadratic_network_prediction",
     "results",
     "richness",
+    "study",
     "sweep",
 ]
 
 if TYPE_CHECKING:
-    from lazyrich import optim
+    from lazyrich import optim, plot, study
     from lazyrich._errors import (
         ConvergenceError,
         InputError,
