@@ -2,6 +2,7 @@ import os
 import sqlite3
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -70,8 +71,9 @@ def datasets(draw):
         values = draw(arrays(tuple(sizes[dim] for dim in dims)))
         data[name] = (dims, values, draw(attributes))
     coords = {"layer": list("ab")[: sizes["layer"]]}
-    if draw(st.booleans()):
-        coords["time"] = draw(arrays((sizes["time"],)).filter(lambda a: a.dtype != "f2"))
+    times = draw(arrays((sizes["time"],)).filter(lambda a: a.dtype != "f2"))
+    if len(set(times.tolist())) == times.size and not pd.isna(times).any():
+        coords["time"] = times
     found = xr.Dataset(data, attrs=draw(attributes))
     return found.assign_coords({name: v for name, v in coords.items() if name in found.dims})
 

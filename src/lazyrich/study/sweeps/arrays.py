@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
+from lazyrich.study.sweeps.inner import check_labels
 from lazyrich.study.sweeps.result import Result
 
 RAW = "biufcSUmM"  # kinds of NumPy that are stored as they lie in memory
@@ -28,7 +29,8 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
         result: with arrays of numbers, booleans, times or text.
 
     Raises:
-        InputError: if the data holds what cannot be stored without pickle.
+        InputError: if the data holds what cannot be stored without pickle, or labels that are
+            repeated or missing.
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
@@ -40,6 +42,8 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
     coordinates = set(result.data.coords)
     for name, variable in result.data.variables.items():
         entry, block = _variable(name, variable)
+        if name in variable.dims:
+            check_labels(entry["name"], variable.dims, variable.values)
         entry["coordinate"] = name in coordinates
         variables.append(entry)
         blocks.append(block)

@@ -23,7 +23,8 @@ class Result:
         status: "fitted" (the loss level was reached), "finished" (the steps are over), "diverged",
             or "failed" (an exception).
         sentence: how it ended, in words.
-        data: measured arrays, with dimensions such as `time` and `layer`.
+        data: measured arrays, with dimensions such as `time` and `layer`. Labels of a dimension
+            differ from each other; a variable has the same dimensions and kind in every point.
         traceback: of the exception, where there was one.
         seconds: that the point took.
 

@@ -12,12 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich.study.sweeps.arrays import unpack
+from lazyrich.study.sweeps.inner import Inner, Variables, check_alike
 from lazyrich.study.sweeps.result import Result
 from lazyrich.study.sweeps.store import Store
 
 Label: TypeAlias = int | float | str
 Place: TypeAlias = tuple[int, ...]
-Variables: TypeAlias = Mapping[Any, xr.Variable]
 
 OUTCOME = ("status", "sentence", "seconds")
 LAST_DIMS = ("layer", "time")  # come last, in this order
@@ -37,7 +37,8 @@ def results(folder: str | Path) -> xr.Dataset:
         refinement, add their values to the axes.
 
     Raises:
-        InputError: there is no store in the folder.
+        InputError: there is no store in the folder, or two results do not fit together; see
+            `assemble`.
     """
     with Store.read_only(folder) as store:
         study = store.study
@@ -59,6 +60,11 @@ def assemble(
         axes: the values of every axis. A value of a point that is not among them is added, and a
             numeric axis is then put in increasing order. A variable that has the name of an
             axis or of an outcome becomes `<name>_of_result`.
+
+    Raises:
+        InputError: labels of a result are repeated or missing, or a variable has not in all
+            results that hold it the same dims, the same kind of values (numbers, booleans, text,
+            …) and labels or none.
 
     Example:
         >>> def result(loss):
@@ -97,7 +103,9 @@ def _assembled(
     where: Sequence[Mapping[str, Any]], found: Sequence[_Found], axes: Mapping[str, Sequence[Any]]
 ) -> xr.Dataset:
     grid, places = _grid(where, axes)
-    inner = _Inner([one.variables for one in found])
+    inside = [one.variables for one in found]
+    check_alike(where, inside, {*grid, *OUTCOME})
+    inner = Inner(inside)
     outer = tuple(len(labels) for labels in grid.values())
     tables: dict[str, NDArray[Any]] = {}
     examples: dict[str, xr.Variable] = {}
@@ -182,43 +190,6 @@ def _label(value: Any) -> Label:  # noqa: ANN401 - any plain value
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         return value
     return str(value)
-
-
-class _Inner:
-    """The dims that a single result has, united over all of them."""
-
-    def __init__(self, found: Sequence[Variables]) -> None:
-        self.sizes: dict[str, int] = {}
-        self.coords: dict[str, NDArray[Any]] = {}
-        self._known: dict[tuple[str, int, bytes], NDArray[np.intp]] = {}
-        self._labels: dict[str, dict[Any, int]] = {}
-        deepest = sorted(found, key=lambda variables: -sum(_sizes(variables).values()))
-        for variables in deepest:  # first, so that the layers of shallower ones keep their order
-            for dim, size in _sizes(variables).items():
-                self.sizes[dim] = max(self.sizes.get(dim, 0), size)
-                if dim in variables:
-                    names = self._labels.setdefault(dim, {})
-                    for label in variables[dim].values.tolist():
-                        names.setdefault(label, len(names))
-        for dim, names in self._labels.items():
-            self.coords[dim], self.sizes[dim] = np.array(list(names)), len(names)
-
-    def index(self, variables: Variables) -> dict[str, NDArray[np.intp]]:
-        """Where the labels of one result lie."""
-        found = {}
-        for dim, size in _sizes(variables).items():
-            values = variables[dim].values if dim in variables else np.empty(0)
-            known = (dim, size, values.tobytes())
-            if known not in self._known:
-                names = self._labels.get(dim)
-                places = [names[label] for label in values.tolist()] if names else range(size)
-                self._known[known] = np.array(list(places), dtype=np.intp)
-            found[dim] = self._known[known]
-        return found
-
-
-def _sizes(variables: Variables) -> dict[str, int]:
-    return {str(dim): n for one in variables.values() for dim, n in one.sizes.items()}
 
 
 def _empty(variable: xr.Variable, shape: tuple[int, ...]) -> NDArray[Any]:
