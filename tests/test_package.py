@@ -30,6 +30,13 @@ def test_theory_loads_neither_torch_nor_matplotlib(statement):
     assert found.stdout.strip() == "[]"
 
 
+def test_a_missing_matplotlib_is_said():
+    code = "import sys; sys.modules['matplotlib'] = None; import lazyrich; lazyrich.plot"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stderr.splitlines()[-1].startswith("lazyrich._errors.MissingExtraError")
+    assert "pip install 'lazyrich[plot]'" in found.stderr
+
+
 def test_errors_are_what_python_calls_them():
     assert issubclass(lazyrich.InputError, ValueError)
     assert issubclass(lazyrich.MissingExtraError, ImportError)

@@ -489,6 +489,22 @@ def test_a_softmax_that_is_sure_of_wrong_classes_is_fitted_in_finite_time():
     assert found[200.0].richness == pytest.approx(found[100.0].richness, rel=0.02)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_rounding_that_makes_the_curvature_negative_is_no_obstacle(dtype):
+    """Softmax is flat where it is saturated: all that is left of its curvature is noise."""
+    negative = 0
+    for seed in range(100):
+        g = torch.Generator().manual_seed(seed)
+        f = 1000 * torch.randn(8, 10, generator=g, dtype=dtype)
+        labels = torch.randint(10, (8,), generator=g)
+        loss = output_loss("cross_entropy", f, labels)
+        r = torch.func.grad(loss)(f)
+        fall = descent(loss, f, -r)
+        negative += fall.curvature < 0
+        assert fall.slope == 0 or 0 < fall.time_to_fit <= -2 * fall.loss / fall.slope
+    assert negative > 0
+
+
 def test_a_loss_without_a_name_may_be_negative_and_a_note_says_what_that_means():
     model, x, labels = sure(200.0)
     named = forecast(model, (x, labels), "cross_entropy", exact=True)
@@ -597,6 +613,7 @@ BAD = {
         "0 to 2 for 3 outputs, got 0 to 4",
     ),
     "negative labels": (mlp, (X, torch.arange(5) - 3), "cross_entropy", "got -3 to 1"),
+    "negative probabilities": (mlp, (X, -Y.abs()), "cross_entropy", "must not be negative, got -"),
     "no labels": (mlp, (X, [0, 1]), "cross_entropy", "a tensor of targets"),
     "unknown loss": (mlp, (X, Y), "hinge", "must be 'mse', 'cross_entropy' or a callable"),
     "vector loss": (mlp, (X, Y), lambda f, y: (f - y).sum(1), r"return one number, got \(5,\)"),

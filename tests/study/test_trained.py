@@ -274,6 +274,7 @@ def test_it_is_the_standard_experiment_of_a_study():
         ({"data": "gaussian", "lr": "accuracy"}, "`lr` must not be 'accuracy' for gaussian"),
         ({"data": "line", "augment": True}, "`augment` must not be True for line"),
         ({"data": "line", "model": "cnn"}, "`model` must not be 'cnn' for line"),
+        ({"data": "staircase", "model": "transformer"}, "must not be 'transformer' for staircase"),
         ({"model_options": {"width": 4}}, "of fcn must be among none, got 'width'"),
         ({"model_options": {"depth": 2}}, "of fcn must be among none, got 'depth'"),
         (

@@ -75,8 +75,6 @@ def sweep(
     except KeyboardInterrupt as stop:
         typer.echo(f"lazyrich: {stop or 'stopped'}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    if export is not None:
-        _export(out, export)
     if json:
         print_json(_plain(summary))
     else:
@@ -84,6 +82,8 @@ def sweep(
         if summary.statuses.get("failed"):
             typer.echo(f"The first failed point: {_first_failure(out, described)}")
             typer.echo("When the cause is mended, --retry-failed runs failed points again.")
+    if export is not None:
+        _export(out, export)
     if summary.statuses.keys() == {"failed"}:
         raise typer.Exit(NOTHING)
 

@@ -3,6 +3,13 @@
 Each function draws on Axes that it is given, or makes its own, and returns them.
 """
 
+from lazyrich._errors import MissingExtraError
+
+try:
+    import matplotlib  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingExtraError("matplotlib", "plot") from error
+
 from lazyrich.plot.diagram import phase_diagram
 from lazyrich.plot.history import (
     feature_ansatz,

@@ -8,15 +8,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from lazyrich._errors import InputError, MissingExtraError
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-try:
-    import matplotlib as mpl
-    from cycler import cycler
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise MissingExtraError("matplotlib", "plot") from error
+from lazyrich._errors import InputError
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

@@ -60,16 +60,17 @@ class Descent:
         is saturated at wrong classes has a slope but hardly any curvature, and the first says
         nothing there. NaN if the motion does not lead towards a minimum.
         """
-        if not self.slope < 0 or self.curvature < 0:
+        if not self.slope < 0 or (self.curvature < 0 and not self.nonnegative):
             return nan
         bound = -2 * self.loss / self.slope if self.nonnegative else inf
-        tau = min(-self.slope / self.curvature if self.curvature else inf, bound)
+        # the named losses are convex: their curvature is negative by rounding alone
+        tau = min(-self.slope / self.curvature if self.curvature > 0 else inf, bound)
         return tau if isfinite(tau) else nan
 
     @property
     def least(self) -> float:
         """L − ⟨r, ḟ⟩²/2⟨Hḟ, ḟ⟩: what the loss would fall to by its quadratic model; or −∞."""
-        return self.loss - self.slope**2 / (2 * self.curvature) if self.curvature else -inf
+        return self.loss - self.slope**2 / (2 * self.curvature) if self.curvature > 0 else -inf
 
 
 def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> OutputLoss:  # noqa: ANN401
@@ -171,6 +172,11 @@ def _cross_entropy(outputs: Tensor, targets: Any) -> Callable[[Tensor], Tensor]:
             f"got outputs of shape {tuple(outputs.shape)} and a {type(targets).__name__}."
         )
     if targets.is_floating_point() and targets.shape == outputs.shape:
+        if targets.min() < 0:
+            raise InputError(
+                f"class probabilities must not be negative, got {targets.min().item():.3g}. "
+                "Divide each row by its sum, or pass integer class labels."
+            )
         return lambda f: functional.cross_entropy(f, targets.to(f.dtype))
     last = targets.shape == outputs.shape[:-1]
     second = targets.shape == outputs.shape[:1] + outputs.shape[2:]

@@ -33,7 +33,7 @@ OBSERVABLES = (
 
 FOR_IMAGES_OR_CLASSES = (
     *(("loss", "cross_entropy"), ("lr", "accuracy"), ("augment", True)),
-    *(("model", name) for name in ("cnn", "resnet18", "vgg11")),
+    *(("model", name) for name in ("cnn", "resnet18", "vgg11", "transformer")),
 )
 OF_ONE_NETWORK = (  # may differ between networks that are trained together
     *("output_scale", "output_scale_exponent", "init_scale", "seed", "lr", "lr_exponent"),

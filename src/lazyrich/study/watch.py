@@ -86,7 +86,7 @@ class Watch:
         data["time_to_fit"] = before.time_to_fit / outcome.lr if before else nan
         data["learning_rate"] = outcome.lr
         data["steps"] = outcome.steps
-        data["data_digest"] = self._start.digest
+        data["data_digest"] = (), self._start.digest, {"long_name": "digest of the whole data set"}
         for key in data.data_vars:
             if (name := str(key)) in VOCABULARY:
                 data[name].attrs = VOCABULARY[name].attrs

@@ -104,6 +104,12 @@ def test_the_first_point_tells_of_repeated_labels():
     assert "cannot be stored: labels of `time` must differ from each other" in result.sentence
 
 
+def test_a_result_may_not_have_a_dimension_of_the_study():
+    for name in ("seed", "status"):
+        with pytest.raises(InputError, match=f"`{name}` is something that every study has"):
+            arrays.encode("ab", one({"loss": (name, [2.0, 1.0])}))
+
+
 def test_a_store_that_took_repeated_labels_names_the_point_and_stays_readable(
     tmp_path, monkeypatch
 ):

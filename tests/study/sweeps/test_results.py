@@ -209,6 +209,13 @@ def test_what_is_no_export_is_not_replaced(folder, tmp_path, name):
     assert after == before
 
 
+def test_nothing_is_exported_into_a_zarr(tmp_path):
+    export(xr.Dataset({"loss": 0.5}), tmp_path / "out.zarr")
+    with pytest.raises(InputError, match=r"outside of stores and other exports, .*out.zarr is one"):
+        export(xr.Dataset({"loss": ("x", [0.5])}), tmp_path / "out.zarr" / "in.csv")
+    export(xr.Dataset({"loss": 1.5}), tmp_path / "out.zarr")  # itself it may be replaced
+
+
 def test_a_file_is_not_replaced_by_a_zarr(tmp_path):
     (tmp_path / "out.zarr").write_text("years of work")
     with pytest.raises(InputError, match=r"got .*out.zarr, which is there and is no zarr"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.study.sweeps.inner import check_labels
-from lazyrich.study.sweeps.result import Result
+from lazyrich.study.sweeps.result import OUTCOME, Result
 
 RAW = "biufcSUmM"  # kinds of NumPy that are stored as they lie in memory
 Json = Any
@@ -29,8 +29,8 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
         result: with arrays of numbers, booleans, times or text.
 
     Raises:
-        InputError: if the data holds what cannot be stored without pickle, or labels that are
-            repeated or missing.
+        InputError: if the data holds what cannot be stored without pickle, labels that are
+            repeated or missing, or a dimension with a name that every study uses.
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
@@ -38,6 +38,12 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
         >>> payload == np.float64(1.5).tobytes()
         True
     """
+    for taken in ("seed", *OUTCOME):
+        if taken in result.data.dims:
+            raise InputError(
+                f"`{taken}` is something that every study has, and a dimension of this result. "
+                "Rename the dimension."
+            )
     variables, blocks = [], []
     coordinates = set(result.data.coords)
     for name, variable in result.data.variables.items():

@@ -104,24 +104,28 @@ def check_target(path: Path) -> None:
         )
     whole = path.resolve()
     for folder in (whole, *whole.parents):
-        if (folder / NAME).is_file():
+        inside = folder != whole and _is_zarr(folder)
+        if inside or (folder / NAME).is_file():
             raise InputError(
-                f"`path` must lie outside of stores, got {path}, and {folder} is one. Choose "
-                "another name."
+                f"`path` must lie outside of stores and other exports, got {path}, and {folder} is "
+                "one. Choose another name."
             )
     above = next(folder for folder in whole.parents if folder.exists())
     if not above.is_dir():
         raise InputError(
             f"`path` must lie in a folder, got {path}, and {above} is a file. Choose another name."
         )
-    is_zarr = any((path / name).is_file() for name in OF_ZARR)
-    replaceable = is_zarr if path.suffix == ".zarr" else not path.is_dir()
+    replaceable = _is_zarr(path) if path.suffix == ".zarr" else not path.is_dir()
     if path.exists() and not replaceable:
         kind = "zarr" if path.suffix == ".zarr" else "file"
         raise InputError(
             f"`path` must be a new name or that of a {kind}, got {path}, which is there and is no "
             f"{kind}. Choose another name: what is there would be lost."
         )
+
+
+def _is_zarr(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in OF_ZARR)
 
 
 def _put(made: Path, path: Path) -> None:

@@ -11,6 +11,7 @@ from lazyrich._errors import InputError
 
 Status = Literal["fitted", "finished", "diverged", "failed"]
 STATUSES: tuple[str, ...] = get_args(Status)
+OUTCOME = ("status", "sentence", "seconds")  # that results have beside their data
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from lazyrich.study.sweeps.arrays import unpack
 from lazyrich.study.sweeps.inner import Inner, Variables, check_alike
-from lazyrich.study.sweeps.result import Result
+from lazyrich.study.sweeps.result import OUTCOME, Result
 from lazyrich.study.sweeps.store import Store
 
 Label: TypeAlias = int | float | str
 Place: TypeAlias = tuple[int, ...]
 
-OUTCOME = ("status", "sentence", "seconds")
 LAST_DIMS = ("layer", "time")  # come last, in this order
 
 
