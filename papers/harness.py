@@ -126,7 +126,7 @@ def reproduce(
     Args:
         target: what to reproduce.
         scale: of the runs.
-        out: folder of records and figures; None for the paper's own.
+        out: folder in which every paper gets one for its records and figures; None for its own.
         data_dir: folder of the data sets; None for the environment's LAZYRICH_DATA.
         workers: processes.
         only_plot: draw again from the records, run nothing.
@@ -141,7 +141,7 @@ def reproduce(
     names = figures(paper)
     if figure and figure not in names:
         raise lr.InputError(f"{paper!r} has the figures {', '.join(names)}, got {figure!r}.")
-    place = HOME / paper if out is None else Path(out)
+    place = (HOME if out is None else Path(out)) / paper
     _announce(data_dir)
     records = []
     for name in [figure] if figure else names:

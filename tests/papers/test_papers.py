@@ -36,8 +36,8 @@ def test_script_runs_and_its_figure_comes_from_the_record(paper, figure, out):
     target = f"{paper}/{figure}"
     for needed in getattr(import_module(f"papers.{paper}.{figure}"), "NEEDS", ()):
         if not (place / "records" / "smoke" / f"{needed}.json").is_file():
-            harness.reproduce(f"{paper}/{needed}", scale="smoke", out=place)
-    (made,) = harness.reproduce(target, scale="smoke", out=place)
+            harness.reproduce(f"{paper}/{needed}", scale="smoke", out=out)
+    (made,) = harness.reproduce(target, scale="smoke", out=out)
     assert {row["verdict"] for row in harness.judge(made)} == {"not judged"}
 
     path = place / "records" / "smoke" / f"{figure}.json"
@@ -49,7 +49,7 @@ def test_script_runs_and_its_figure_comes_from_the_record(paper, figure, out):
     picture.unlink()
     (place / "runs").rename(place / "hidden") if (place / "runs").exists() else None
     try:
-        again = answer("reproduce", target, "--scale", "smoke", "--out", place, "--plot")
+        again = answer("reproduce", target, "--scale", "smoke", "--out", out, "--plot")
     finally:
         (place / "hidden").rename(place / "runs") if (place / "hidden").exists() else None
     assert [row["finding"] for row in again["findings"]] == list(harness.expected(paper)[figure])
@@ -281,3 +281,13 @@ def test_workers_find_the_papers(tmp_path):
     found = bench.sweep(study.Study(name="few", axes={"preset": ["ntk"]}, **plan))
     assert found.status.values.tolist() == [["finished"]]
     assert (tmp_path / "runs" / "smoke" / "fig1" / "few").is_dir()
+
+
+def test_papers_in_one_folder_do_not_meet(tmp_path):
+    harness.reproduce("xu2025three/fig2", scale="smoke", out=tmp_path)
+    with pytest.raises(InputError, match="there is no record of beaglehole2024alignment/fig2"):
+        harness.reproduce(
+            "beaglehole2024alignment/fig2", scale="smoke", out=tmp_path, only_plot=True
+        )
+    (again,) = harness.reproduce("xu2025three/fig2", scale="smoke", out=tmp_path, only_plot=True)
+    assert again["paper"] == "xu2025three"

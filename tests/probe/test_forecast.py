@@ -6,6 +6,7 @@ import copy
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -525,6 +526,24 @@ def test_the_bound_of_a_loss_that_is_never_negative_does_not_touch_quadratic_los
             assert fall.least >= -1e-12 * fall.loss
         else:
             assert math.isnan(fall.time_to_fit)
+
+
+def test_learning_rates_that_overshoot_are_noted():
+    model, batch = mlp(), regression()
+    tau = forecast(model, batch).time_to_fit
+    for share, noted in ((0.4, True), (0.6, False)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=tau / share)
+        notes = forecast(model, batch, optimizer=optimizer).notes
+        said = [note for note in notes if "goes 2.5 times as far as the fit" in note]
+        assert len(said) == noted
+        assert not noted or "Divide the learning rates by 25 to" in said[0]
+    assert not any("as far as the fit" in note for note in forecast(model, batch).notes)
+
+
+def test_the_edge_of_lazy_is_lazy():
+    some = forecast(mlp(), regression())
+    for rho, word in ((0.1 + 1e-9, "lazy"), (0.1 - 1e-9, "lazy"), (0.102, "between")):
+        assert f", {word}" in str(replace(some, richness=rho)).splitlines()[0]
 
 
 def test_richness_is_inverse_to_the_scale_of_a_centred_output():

@@ -32,6 +32,15 @@ def ladder(rng, noise, **dims):
     return power.squeeze(), xr.DataArray(values, dims=("width", *dims)).assign_coords(width=WIDTHS)
 
 
+def test_widths_on_the_plane_have_no_exponents():
+    d = xr.DataArray([16, 64, 256, 1024], dims="width")
+    change = (d.astype(float) ** -0.5).expand_dims(b=[1, 2], seed=[0, 1])
+    data = xr.Dataset({"ntk_change": change}).assign_coords(width=d)
+    found = measured_diagram(data, "b", "width")
+    assert list(found.data_vars) == ["ntk_change"]
+    assert found.ntk_change.dims == ("width", "b")
+
+
 def test_exponents_and_intervals_are_those_of_linregress(rng):
     _, values = ladder(rng, 0.3, x=3, y=2, seed=5)
     values[1, 0, 0, 2], values[0, 1, 1, :], values[2, 2, 0, 0] = np.nan, 0.0, -values[2, 2, 0, 0]

@@ -308,6 +308,15 @@ def test_the_time_to_fit_is_in_steps_of_the_learning_rate():
         assert float(data.richness) == pytest.approx(expected.richness, rel=1e-4)
 
 
+def test_the_loss_is_called_what_it_is():
+    for loss, name in (("mse", "mean squared error"), ("cross_entropy", "cross-entropy")):
+        data = replace(SMALL, loss=loss, steps=1, measurements=1).run().data
+        assert data.loss.attrs["long_name"] == name
+        assert data.test_loss.attrs["long_name"] == (
+            name if loss == "cross_entropy" else "loss of the test samples"
+        )
+
+
 def test_a_rate_that_needs_no_forecast_trains_without_one():
     """Weight decay outweighs the gradient at the start: no minimum lies along the first step."""
     point = replace(SMALL, output_scale=1e-6, weight_decay=0.1, steps=2)

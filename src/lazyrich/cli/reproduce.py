@@ -34,7 +34,7 @@ def reproduce(
         ),
     ] = None,
     out: Annotated[
-        Path | None, Option(help="Folder for runs, records and figures; else the paper's own.")
+        Path | None, Option(help="Folder for the papers' runs, records and figures; else theirs.")
     ] = None,
     workers: Annotated[int | None, Option(help="Processes.", min=1)] = None,
     plot: Annotated[bool, Option("--plot", help="Only redraw from the record.")] = False,
@@ -67,7 +67,7 @@ def reproduce(
         print_table({name: [row[name] for row in rows] for name in rows[0]})
         if scale == "smoke":
             typer.echo("Smoke runs are too small to judge a claim by.")
-        place = harness.HOME / records[0]["paper"] if out is None else out
+        place = (harness.HOME if out is None else out) / records[0]["paper"]
         typer.echo(f"Records and figures: {place}")
 
 

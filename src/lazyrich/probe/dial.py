@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from lazyrich._errors import ConvergenceError, InputError
 from lazyrich.probe.centred import CentredOutput
 from lazyrich.probe.feature_speed import own_speeds
-from lazyrich.probe.forecast import Start, measured_richness, start_of_training
+from lazyrich.probe.forecast import Start, measured_richness, overshoot, start_of_training
 from lazyrich.probe.isolation import undisturbed, unwrap
 from lazyrich.probe.losses import Loss
 from lazyrich.probe.network import DROPOUT, layer_of
@@ -67,8 +67,8 @@ class Dialled:
         did = "Dialled" if self.applied else "Advice (nothing was changed): dial"
         margin = max(8, *(len(layer) for layer in self.learning_rates))
         lines = [
-            f"{did} the richness from ρ = {self.richness_before:.3g} to {self.richness:.3g} "
-            f"(asked: {self.target:.3g}).",
+            f"{did} the richness to ρ = {self.richness:.3g} (asked: {self.target:.3g}); without "
+            f"its initial function the network had {self.richness_before:.3g}.",
             f"Output: {self.output_scale:.4g} × (network − its initial function).",
             f"{'layer':>{margin}}   learning rate",
         ]
@@ -163,7 +163,7 @@ def dial(
         target=richness,
         learning_rates=rates,
         applied=dialled,
-        notes=(*_notes(model, centred, optimizer), *speed_notes),
+        notes=(*_notes(model, centred, optimizer), *speed_notes, *overshoot(tau)),
     )
 
 

@@ -202,7 +202,10 @@ def _network(
         return "cannot tell", "Only one measurement was made: measure again after training."
     if not isfinite(change):
         return "cannot tell", "The kernel was not measured, or was zero at the start."
-    spread = f"the tangent kernel changed by {change:.2g} of its size ({low:.2g} to {high:.2g})"
+    spread = (
+        f"the tangent kernel changed by {_plain(change)} of its size "
+        f"({_plain(low)} to {_plain(high)})"
+    )
     if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
         return "frozen", (
             f"The output moved {evidence['output_change']:.2g} of the way that the loss asks for: "
@@ -276,9 +279,14 @@ def _layer_sentence(
         return f"{status}{ending}."
     part = f", {share:.0%} of the kernel," if isfinite(share) else ""
     return (
-        f"{status}: its tangent features{part} changed by {change:.2g} "
-        f"({low:.2g} to {high:.2g}){ending}."
+        f"{status}: its tangent features{part} changed by {_plain(change)} "
+        f"({_plain(low)} to {_plain(high)}){ending}."
     )
+
+
+def _plain(number: float) -> str:
+    """Two digits, or all of them before the point of a number that people read without powers."""
+    return f"{number:.0f}" if 100 <= number < 1e5 else f"{number:.2g}"
 
 
 def _notes(history: xr.Dataset) -> tuple[str, ...]:

@@ -156,8 +156,8 @@ def measured_diagram(
         x: name of the horizontal axis.
         y: name of the vertical axis.
         order: quantities to map; None takes those of `ORDER` that were measured.
-        dim: the axis of widths; without it, or with fewer than three widths, there are neither
-            exponents nor phases.
+        dim: the axis of widths; without it, with fewer than three widths, or where it is one of the
+            two axes, there are neither exponents nor phases.
         confidence: level of the intervals.
         tolerance: of the phases.
 
@@ -179,7 +179,8 @@ def measured_diagram(
     """
     data = final(data)
     _check_axes(data, {x, y}, dim)
-    if dim in data.dims:
+    ladder = dim not in (x, y) and data.sizes.get(dim, 0) >= 3
+    if ladder:
         data = data.sortby(dim)
     chosen = [name for name in ORDER if name in data] if order is None else list(order)
     if missing := [name for name in chosen if name not in data] or not chosen:
@@ -190,7 +191,7 @@ def measured_diagram(
     for name in chosen:
         values = data[name].where(data.status != "diverged") if "status" in data else data[name]
         found[name] = _typical(values)
-        if data.sizes.get(dim, 0) >= 3:
+        if ladder:
             fits[name] = width_exponents(values, dim=dim, confidence=confidence)
             found[f"{name}_exponent"] = fits[name].exponent
             found |= {f"{name}_{end}": fits[name][end] for end in ("low", "high")}

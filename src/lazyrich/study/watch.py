@@ -21,6 +21,7 @@ from lazyrich.study.training.task import accuracy, mean_loss, task_of
 if TYPE_CHECKING:
     from lazyrich.study.trained import Training
 
+CROSS_ENTROPY = {"long_name": "cross-entropy", "units": "nat"}
 NETWORK_ON_A_LINE = {"model": "fcn", "depth": 1, "activation": "linear", "bias": False}
 
 
@@ -90,6 +91,9 @@ class Watch:
         for key in data.data_vars:
             if (name := str(key)) in VOCABULARY:
                 data[name].attrs = VOCABULARY[name].attrs
+        if self._point.loss == "cross_entropy":
+            data["loss"].attrs = CROSS_ENTROPY
+            data["test_loss"].attrs |= CROSS_ENTROPY
         return data
 
 
