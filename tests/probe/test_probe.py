@@ -407,6 +407,32 @@ def test_a_model_that_is_nan_from_the_start_is_refused():
         Probe(model, (randn(5, 4), randn(5, 3))).measure(0)
 
 
+def test_the_outputs_way_leads_to_the_targets_or_out_of_a_saturated_softmax():
+    x, y = torch.eye(3).double(), randn(3, 2)
+
+    def fit(model):
+        with torch.no_grad():
+            model.weight.copy_((y - model.bias).mT)
+
+    history = measured(nn.Linear(3, 2).double(), x, y, fit).history
+    assert history.output_change.values == pytest.approx([0, 1])
+
+    sure = nn.Linear(1, 2).double()  # of class 0 by 100, and class 1 is right
+    with torch.no_grad():
+        sure.weight.zero_()
+        sure.bias.copy_(torch.tensor([100.0, 0.0]))
+
+    def halfway(model):
+        with torch.no_grad():
+            model.bias.copy_(torch.tensor([50.0, 50.0]))
+
+    labels = torch.ones(2, dtype=torch.long)
+    history = measured(
+        sure, torch.ones(2, 1).double(), labels, halfway, loss="cross_entropy"
+    ).history
+    assert history.output_change.values == pytest.approx([0, 0.5])
+
+
 def test_both_estimates_of_the_gradients_average_their_directions():
     model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
     plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
