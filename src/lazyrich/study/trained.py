@@ -14,6 +14,7 @@ from lazyrich.study.data.datasets import FORMULAS, FROM_FILES, WITH_OPTIONS, che
 from lazyrich.study.networks.catalogue import NETWORKS
 from lazyrich.study.networks.fully_connected import ACTIVATIONS
 from lazyrich.study.networks.parametrisation import PARAMETRISATIONS
+from lazyrich.study.networks.width_rule import OptimizerName
 from lazyrich.study.start import PRECISIONS, SEARCHES, Start, started
 from lazyrich.study.sweeps.result import Result
 from lazyrich.study.training.recipe import Recipe
@@ -121,7 +122,7 @@ class Training:
     centred: bool = False
     precision: Literal["float32", "float64"] = "float32"
     loss: Literal["mse", "cross_entropy"] = "mse"
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     lr: float | Literal["forecast", "parametrisation", "largest-stable", "accuracy"] = "forecast"
     lr_scale: float = 1.0
     lr_exponent: float = 0.0

@@ -10,7 +10,7 @@ import xarray as xr
 from lazyrich._errors import InputError
 
 Status = Literal["fitted", "finished", "diverged", "failed"]
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES: tuple[Status, ...] = get_args(Status)
 OUTCOME = ("status", "sentence", "seconds")  # that results have beside their data
 
 

@@ -25,7 +25,7 @@ from lazyrich._errors import InputError, WorkerError
 from lazyrich.study.sweeps.description import Point, Study
 from lazyrich.study.sweeps.executors import Processes, WorkerDiedError
 from lazyrich.study.sweeps.progress import Meter, duration
-from lazyrich.study.sweeps.result import Result, Status
+from lazyrich.study.sweeps.result import STATUSES, Result, Status
 from lazyrich.study.sweeps.store import Store
 from lazyrich.study.sweeps.work import Packed, failed, pack, run_packed, unpack
 
@@ -34,7 +34,6 @@ COMMIT_EVERY = 0.05  # seconds that a finished point waits for others at most
 AHEAD = 4  # calls per local process: one that runs, and the next ones
 IN_FLIGHT = 1024  # calls that another executor is given at a time
 GOOD: tuple[Status, ...] = ("fitted", "finished", "diverged")
-ENDS: tuple[Status, ...] = (*GOOD, "failed")
 BREATH = 1000  # finished groups that are passed over before the driver looks at what came back
 
 
@@ -187,7 +186,7 @@ def _counted(store: Store, study: Study) -> tuple[dict[str, int], int]:
     if not others:
         return every, 0
     own = {point.key for point in study.points()}
-    counts: dict[str, int] = {status: len(own & store.keys(status)) for status in ENDS}
+    counts: dict[str, int] = {status: len(own & store.keys(status)) for status in STATUSES}
     return {status: count for status, count in counts.items() if count}, others
 
 

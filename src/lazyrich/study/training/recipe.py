@@ -8,6 +8,7 @@ from typing import Literal
 
 from lazyrich._errors import InputError
 from lazyrich.study.data.samples import LossName
+from lazyrich.study.networks.width_rule import OptimizerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Recipe:
     """
 
     loss: LossName = "mse"
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
