@@ -14,7 +14,7 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from lazyrich.quantities import VOCABULARY, Quantity
+from lazyrich.vocabulary.quantity import VOCABULARY, Quantity
 
 _EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL

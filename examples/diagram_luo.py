@@ -16,7 +16,7 @@ import xarray as xr
 from diagram_record import asked, record, write
 
 from lazyrich import plot
-from lazyrich.phases.boundary import Boundary
+from lazyrich.numerics.boundary import Boundary
 from lazyrich.study.measured import measured_diagram, within
 from lazyrich.study.sweeps.results import results
 from lazyrich.study.sweeps.sweep import sweep

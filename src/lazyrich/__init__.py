@@ -14,14 +14,14 @@ _HOME = {
     "PRESETS": "lazyrich.phases.presets",
     "CentredOutput": "lazyrich.probe.centred",
     "ConvergenceError": "lazyrich._errors",
-    "GramState": "lazyrich.theory.gram",
+    "GramState": "lazyrich.theory.two_layer_linear.state",
     "InputError": "lazyrich._errors",
     "LazyRichError": "lazyrich._errors",
-    "LineData": "lazyrich.theory.data",
-    "LineState": "lazyrich.theory.gram",
-    "LinearNetwork": "lazyrich.theory.network",
+    "LineData": "lazyrich.theory.two_layer_linear.data",
+    "LineState": "lazyrich.theory.two_layer_linear.state",
+    "LinearNetwork": "lazyrich.theory.two_layer_linear.network",
     "MissingExtraError": "lazyrich._errors",
-    "MomentData": "lazyrich.theory.data",
+    "MomentData": "lazyrich.theory.two_layer_linear.data",
     "NotFiniteError": "lazyrich._errors",
     "Power": "lazyrich.phases.scaling",
     "Probe": "lazyrich.probe.probe",
@@ -31,26 +31,26 @@ _HOME = {
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.coordinate",
-    "descent": "lazyrich.theory.descent",
+    "descent": "lazyrich.theory.two_layer_linear.descent",
     "dial": "lazyrich.probe.dial",
     "every": "lazyrich.probe.schedule",
     "exponent_diagram": "lazyrich.phases.diagram",
     "fit_exponent": "lazyrich.phases.order",
     "fitted_phase": "lazyrich.phases.order",
-    "flow": "lazyrich.theory.flow",
+    "flow": "lazyrich.theory.two_layer_linear.flow",
     "forecast": "lazyrich.probe.forecast",
     "initial_cnfa": "lazyrich.probe.early",
-    "learning_time": "lazyrich.theory.flow",
+    "learning_time": "lazyrich.theory.two_layer_linear.flow",
     "log_spaced": "lazyrich.probe.schedule",
     "mechanisms": "lazyrich.phases.mechanisms",
-    "neurons": "lazyrich.theory.neurons",
+    "neurons": "lazyrich.theory.two_layer_linear.neurons",
     "nfa": "lazyrich.probe.oneshot",
     "ntk": "lazyrich.probe.oneshot",
     "optim": "lazyrich.optim",
     "order_parameters": "lazyrich.phases.order",
     "parameter_diagram": "lazyrich.phases.diagram",
     "plot": "lazyrich.plot",
-    "quadratic_network_prediction": "lazyrich.theory.early_ansatz",
+    "quadratic_network_prediction": "lazyrich.theory.quadratic_start",
     "results": "lazyrich.study.sweeps.results",
     "richness": "lazyrich.probe.forecast",
     "study": "lazyrich.study",
@@ -132,13 +132,13 @@ if TYPE_CHECKING:
     from lazyrich.study.sweeps.description import Study
     from lazyrich.study.sweeps.results import results
     from lazyrich.study.sweeps.sweep import sweep
-    from lazyrich.theory.data import LineData, MomentData
-    from lazyrich.theory.descent import descent
-    from lazyrich.theory.early_ansatz import quadratic_network_prediction
-    from lazyrich.theory.flow import flow, learning_time
-    from lazyrich.theory.gram import GramState, LineState
-    from lazyrich.theory.network import LinearNetwork
-    from lazyrich.theory.neurons import neurons
+    from lazyrich.theory.quadratic_start import quadratic_network_prediction
+    from lazyrich.theory.two_layer_linear.data import LineData, MomentData
+    from lazyrich.theory.two_layer_linear.descent import descent
+    from lazyrich.theory.two_layer_linear.flow import flow, learning_time
+    from lazyrich.theory.two_layer_linear.network import LinearNetwork
+    from lazyrich.theory.two_layer_linear.neurons import neurons
+    from lazyrich.theory.two_layer_linear.state import GramState, LineState
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

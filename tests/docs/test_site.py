@@ -51,7 +51,7 @@ def test_no_page_loads_anything_from_the_network(pages: dict[str, str]) -> None:
 
 
 def test_every_quantity_is_in_the_table(pages: dict[str, str]) -> None:
-    from lazyrich.quantities import VOCABULARY
+    from lazyrich.vocabulary.quantity import VOCABULARY
 
     table = pages["theory/conventions.html"]
     for name in VOCABULARY:

@@ -15,7 +15,7 @@ from lazyrich import (
     parameter_diagram,
 )
 from lazyrich._errors import ConvergenceError
-from lazyrich.phases.boundary import boundaries
+from lazyrich.numerics.boundary import boundaries
 from lazyrich.phases.setting import Setting
 
 

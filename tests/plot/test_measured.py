@@ -7,7 +7,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from lazyrich import InputError, plot
-from lazyrich.phases.boundary import Boundary
+from lazyrich.numerics.boundary import Boundary
 from lazyrich.plot.measured import PHASE_COLOURS, SIDE, WIDEST
 
 X, Y = np.geomspace(0.01, 100, 5), np.linspace(-1.0, 1.0, 3)

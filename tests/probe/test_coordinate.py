@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from lazyrich import InputError, coordinate_check
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(8, 2, generator=G)

@@ -672,7 +672,7 @@ def test_missing_torch_is_said(monkeypatch):
 
 
 def test_vocabulary_knows_the_new_words():
-    from lazyrich.quantities import VOCABULARY
+    from lazyrich.vocabulary.quantity import VOCABULARY
 
     result = forecast(mlp(), regression())
     for name in ("richness", "time_to_fit", "predicted_ntk_change"):

@@ -17,7 +17,7 @@ from lazyrich.observables import linearisation_error, stable_rank
 from lazyrich.probe import capture
 from lazyrich.probe.losses import output_loss
 from lazyrich.probe.moment import Moment, Plan
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 from .models import Residual, brute_kernel, cases, randn
 

@@ -8,7 +8,6 @@ import torch
 import xarray as xr
 
 from lazyrich import InputError, flow, forecast
-from lazyrich.quantities import VOCABULARY
 from lazyrich.study import start
 from lazyrich.study.data.samples import targets
 from lazyrich.study.exact import own_theory
@@ -20,9 +19,10 @@ from lazyrich.study.training import together
 from lazyrich.study.training.search import largest_stable_lr
 from lazyrich.study.training.train import learning_rate
 from lazyrich.study.watch import times
-from lazyrich.theory.data import LineData
-from lazyrich.theory.gram import LineState
-from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.data import LineData
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import LineState
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 SMALL = Training(width=16, samples=60, test_samples=40, steps=12, measurements=3, probe_samples=8)
 LINE = Training(

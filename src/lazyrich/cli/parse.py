@@ -11,8 +11,8 @@ from lazyrich._errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lazyrich.theory.data import LineData
-    from lazyrich.theory.exact import Array
+    from lazyrich.numerics.exact import Array
+    from lazyrich.theory.two_layer_linear.data import LineData
 
 
 LARGEST_COUNT = 10_000
@@ -62,7 +62,7 @@ def setting(pairs: list[str]) -> dict[str, str]:
 
 def csv_data(path: Path, x: str, y: str) -> LineData:
     """Read two columns of a CSV file with a header."""
-    from lazyrich.theory.data import LineData
+    from lazyrich.theory.two_layer_linear.data import LineData
 
     try:
         columns = _csv_columns(path, (x, y))

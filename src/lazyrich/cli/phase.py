@@ -122,7 +122,7 @@ def _ladder(
     """Medians over draws of |ζ_∞| and the kernel's change at each width."""
     from lazyrich.cli.parse import numbers
     from lazyrich.phases.order import order_parameters
-    from lazyrich.theory.data import LineData
+    from lazyrich.theory.two_layer_linear.data import LineData
 
     d = numbers(widths, "--widths")
     data = LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])

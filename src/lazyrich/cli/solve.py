@@ -13,9 +13,9 @@ from lazyrich._errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from lazyrich.theory.data import LineData
-    from lazyrich.theory.gram import LineState
-    from lazyrich.theory.network import LinearNetwork
+    from lazyrich.theory.two_layer_linear.data import LineData
+    from lazyrich.theory.two_layer_linear.network import LinearNetwork
+    from lazyrich.theory.two_layer_linear.state import LineState
 
 SHOWN = ("output", "loss", "alignment", "ntk", "uu", "uw", "ww")
 QUANTILES = (0.05, 0.95)
@@ -64,7 +64,7 @@ def solve(
     a --csv file; the motion is --times or --until for gradient flow, --steps for descent.
     """
     from lazyrich.cli.show import print_json, print_table
-    from lazyrich.theory.network import LinearNetwork
+    from lazyrich.theory.two_layer_linear.network import LinearNetwork
 
     if plot is not None:
         from lazyrich.plot.style import check_target
@@ -90,7 +90,7 @@ def solve(
 def _state(
     gram: Three | None, width: float | None, init_std: Two, seed: int, draws: int | None
 ) -> LineState:
-    from lazyrich.theory.gram import LineState
+    from lazyrich.theory.two_layer_linear.state import LineState
 
     if (gram is None) == (width is None):
         raise InputError("give the start either as --gram UU UW WW or as --width N")
@@ -104,7 +104,7 @@ def _state(
 
 def _data(moments: Three | None, csv: Path | None, x: str | None, y: str | None) -> LineData:
     from lazyrich.cli.parse import csv_data
-    from lazyrich.theory.data import LineData
+    from lazyrich.theory.two_layer_linear.data import LineData
 
     if (moments is None) == (csv is None):
         raise InputError("give the data either as --moments EAA EAY EYY or as --csv FILE")
@@ -128,7 +128,7 @@ def _flow(
     import numpy as np
 
     from lazyrich.cli.parse import numbers
-    from lazyrich.theory.flow import flow
+    from lazyrich.theory.two_layer_linear.flow import flow
 
     if (times is None) == (until is None):
         raise InputError("give the motion as --times T,T,…, as --until T or as --steps N")
@@ -147,7 +147,7 @@ def _descent(
     times: str | None,
     until: float | None,
 ) -> xr.Dataset:
-    from lazyrich.theory.descent import descent
+    from lazyrich.theory.two_layer_linear.descent import descent
 
     if times is not None or until is not None:
         raise InputError("--steps is gradient descent: leave out --times and --until")

@@ -12,15 +12,15 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.phases.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
+from lazyrich.numerics.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
+from lazyrich.numerics.exact import Array
 from lazyrich.phases.mechanisms import Mechanism, acting, activity
 from lazyrich.phases.order import order_parameters
 from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents, rate_exponents
 from lazyrich.phases.setting import Setting
-from lazyrich.quantities import XU2025
-from lazyrich.theory.exact import Array
-from lazyrich.theory.flow import flow, learning_time
 from lazyrich.theory.labels import ParameterLike
+from lazyrich.theory.two_layer_linear.flow import flow, learning_time
+from lazyrich.vocabulary.quantity import XU2025
 
 # kernel changes that bound the feature-learning region: those of F = 1 and F = 10 from zero output
 KERNEL_BELOW, VANISHING_ABOVE = (float(np.sqrt(1 + f**2 / 4)) - 1 for f in (1, 10))

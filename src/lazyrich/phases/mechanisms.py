@@ -23,9 +23,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.quantities import XU2025
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply
+from lazyrich.vocabulary.quantity import XU2025
 
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 

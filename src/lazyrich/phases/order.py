@@ -11,15 +11,15 @@ import xarray as xr
 from scipy import stats
 
 from lazyrich._errors import InputError
+from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.phases.scaling import Phase, Regime
-from lazyrich.quantities import XU2025
-from lazyrich.theory.data import LineData
-from lazyrich.theory.exact import Array, Scaled
-from lazyrich.theory.flow import flow, learning_time, line_arguments
-from lazyrich.theory.gram import LineState
 from lazyrich.theory.labels import apply, dataset
-from lazyrich.theory.line import LineProblem, natural_units
-from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.data import LineData
+from lazyrich.theory.two_layer_linear.flow import flow, learning_time, line_arguments
+from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import LineState
+from lazyrich.vocabulary.quantity import XU2025
 
 PLATEAU_LEFT, LEARNED_LEFT = 0.9, 0.1  # shares of the residual that name the two times
 

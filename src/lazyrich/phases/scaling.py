@@ -25,10 +25,10 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.theory.gram import LineState
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
-from lazyrich.theory.network import LinearNetwork
-from lazyrich.theory.wishart import SeedLike
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import LineState
+from lazyrich.theory.two_layer_linear.wishart import SeedLike
 
 ExponentLike = int | str | float | Fraction
 

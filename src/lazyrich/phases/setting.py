@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from lazyrich._errors import InputError
-from lazyrich.theory.data import LineData
-from lazyrich.theory.gram import LineState
 from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, labelled
-from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.data import LineData
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import LineState
 
 BOTH_LAYERS = {"lr": ("lr_u", "lr_w"), "init_std": ("init_std_u", "init_std_w")}
 

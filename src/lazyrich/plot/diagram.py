@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lazyrich._errors import InputError
+from lazyrich.numerics.exact import Array
 from lazyrich.phases.diagram import PhaseDiagram
 from lazyrich.plot.style import BLACK, axes
-from lazyrich.theory.exact import Array
 
 REGION_COLOURS = {
     "frozen": "#D9D9D9",

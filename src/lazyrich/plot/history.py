@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 

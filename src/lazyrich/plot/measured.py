@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from scipy.spatial import cKDTree
 
 from lazyrich._errors import InputError
-from lazyrich.phases.boundary import Boundary
-from lazyrich.phases.spacing import Spacing
+from lazyrich.numerics.boundary import Boundary
+from lazyrich.numerics.exact import Array
+from lazyrich.numerics.spacing import Spacing
 from lazyrich.plot.diagram import REGION_COLOURS
 from lazyrich.plot.style import BLACK, VERMILION, axes
-from lazyrich.theory.exact import Array
 
 Curves = Mapping[str, Sequence[Boundary]]
 """Curves by the name that the legend gives them."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lazyrich._errors import InputError
 from lazyrich.plot.style import BLACK, CYCLE, axes
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 POINTS = 25  # markers a curve
 

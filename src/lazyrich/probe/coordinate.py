@@ -24,7 +24,7 @@ from lazyrich.probe.isolation import undisturbed
 from lazyrich.probe.losses import Loss, OutputLoss
 from lazyrich.probe.network import Network, Parameters, layer_outputs
 from lazyrich.probe.tangent import directions, how_many, kernel_change, root_of_ratio
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
 """`(model, width) -> optimizer`, so that learning rates can follow the width."""

@@ -14,7 +14,7 @@ from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.probe.capture import Capture, capture
 from lazyrich.probe.losses import Loss, output_loss
 from lazyrich.probe.parts import Heads, Part, hidden_parts, part_covariances, part_sketches
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 
 def initial_cnfa(

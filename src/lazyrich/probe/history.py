@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 Row = dict[str, float | dict[str, float]]
 """One measurement: a number a quantity, or one for each layer."""

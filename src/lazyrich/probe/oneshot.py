@@ -17,7 +17,7 @@ from lazyrich.probe.capture import Capture, capture
 from lazyrich.probe.isolation import Batch, unwrap
 from lazyrich.probe.jacobian import jacobian_factors
 from lazyrich.probe.parts import Heads, Part, hidden_parts, part_covariances, part_sketches
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 State = Mapping[str, Tensor]
 

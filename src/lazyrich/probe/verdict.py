@@ -12,7 +12,7 @@ import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.probe.windows import Window, windows
-from lazyrich.quantities import VOCABULARY
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 Status = Literal["lazy", "rich", "frozen", "unstable", "cannot tell"]
 

@@ -15,10 +15,10 @@ from lazyrich import plot
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
-from lazyrich.quantities import VOCABULARY
 from lazyrich.report.page import drawing, table
 from lazyrich.report.setting import network_name
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 if TYPE_CHECKING:
     from lazyrich.probe.forecast import Forecast

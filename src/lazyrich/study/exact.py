@@ -7,10 +7,10 @@ import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.phases.order import order_parameters
-from lazyrich.theory.data import LineData
-from lazyrich.theory.descent import descent
-from lazyrich.theory.gram import LineState
-from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.data import LineData
+from lazyrich.theory.two_layer_linear.descent import descent
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import LineState
 
 NEEDED = ("uu", "uw", "ww", "multiplier", "lr_u", "lr_w", "mean_aa", "mean_ay", "mean_yy", "step")
 BESIDE = ("uu", "uw", "ww", "loss", "alignment", "ntk_change")

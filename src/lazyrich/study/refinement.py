@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
 from lazyrich._errors import InputError
-from lazyrich.phases.boundary import Boundary
-from lazyrich.phases.spacing import Spacing
+from lazyrich.numerics.boundary import Boundary
+from lazyrich.numerics.spacing import Spacing
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.sweeps.description import Study
 from lazyrich.study.sweeps.record import UnmadeError

@@ -11,12 +11,12 @@ from torch import nn
 
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
-from lazyrich.quantities import VOCABULARY
 from lazyrich.study.data.samples import DataSet, Samples
 from lazyrich.study.start import Start, batch_of
 from lazyrich.study.sweeps.result import Result
 from lazyrich.study.training.recipe import Outcome
 from lazyrich.study.training.task import accuracy, mean_loss, task_of
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 if TYPE_CHECKING:
     from lazyrich.study.trained import Training

@@ -18,8 +18,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.quantities import VOCABULARY
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 ParameterLike: TypeAlias = float | Sequence[float] | np.ndarray[Any, Any] | xr.DataArray
 

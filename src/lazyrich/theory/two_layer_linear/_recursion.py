@@ -8,7 +8,7 @@ import numpy as np
 from numba import guvectorize, njit
 from numpy.typing import NDArray
 
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
 
 Indices = NDArray[np.int64]
 

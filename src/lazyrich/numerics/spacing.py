@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
 
 
 @dataclass(frozen=True)

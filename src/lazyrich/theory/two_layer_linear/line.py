@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lazyrich.theory.exact import Array, Scaled, difference_of_products
+from lazyrich.numerics.exact import Array, Scaled, difference_of_products
 
 
 class LineProblem(NamedTuple):

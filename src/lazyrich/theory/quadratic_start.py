@@ -16,8 +16,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.quantities import VOCABULARY
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
+from lazyrich.vocabulary.quantity import VOCABULARY
 
 Matrix = NDArray[np.float64]
 

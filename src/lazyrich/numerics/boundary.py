@@ -10,7 +10,7 @@ from contourpy import contour_generator
 from scipy.optimize import elementwise
 
 from lazyrich._errors import ConvergenceError
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
 
 Field = Callable[[Array, Array], Array]
 Branches = Callable[[Array, Array], tuple[Array, ...]]

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.theory.exact import Array
+from lazyrich.numerics.exact import Array
 
 
 def neurons(result: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.theory.exact import Array, cauchy_schwarz_gap
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
 from lazyrich.theory.labels import Labelled, Parameter, apply, first_where, require_range
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line

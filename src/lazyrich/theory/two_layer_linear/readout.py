@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from lazyrich.theory.data import MomentData
-from lazyrich.theory.exact import Array
-from lazyrich.theory.gram import Blocks, GramState
+from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply, dataset
-from lazyrich.theory.line import LineProblem
-from lazyrich.theory.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.data import MomentData
+from lazyrich.theory.two_layer_linear.line import LineProblem
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.state import Blocks, GramState
 
 
 class LineReadout(NamedTuple):

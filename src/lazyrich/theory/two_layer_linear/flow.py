@@ -15,14 +15,20 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import OptimizeResult
 
 from lazyrich._errors import InputError
-from lazyrich.quantities import XU2025
-from lazyrich.theory.data import LineData, MomentData
-from lazyrich.theory.exact import Array
-from lazyrich.theory.gram import GramState, LineState
+from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import ParameterLike, apply, dataset, labelled
-from lazyrich.theory.line import LineProblem, propagate, solve, stays_at_saddle, time_to_reach
-from lazyrich.theory.network import LinearNetwork
-from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear.data import LineData, MomentData
+from lazyrich.theory.two_layer_linear.line import (
+    LineProblem,
+    propagate,
+    solve,
+    stays_at_saddle,
+    time_to_reach,
+)
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear.state import GramState, LineState
+from lazyrich.vocabulary.quantity import XU2025
 
 SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed to the data"
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity

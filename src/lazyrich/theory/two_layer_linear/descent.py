@@ -24,16 +24,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.quantities import XU2025
-from lazyrich.theory import _kernels
-from lazyrich.theory.data import LineData, MomentData
-from lazyrich.theory.exact import Array, Scaled
-from lazyrich.theory.flow import line_arguments, require_pair
-from lazyrich.theory.gram import GramState, LineState
+from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply, dataset, require_whole
-from lazyrich.theory.line import LineProblem, natural_units
-from lazyrich.theory.network import LinearNetwork
-from lazyrich.theory.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear import _recursion as _kernels
+from lazyrich.theory.two_layer_linear.data import LineData, MomentData
+from lazyrich.theory.two_layer_linear.flow import line_arguments, require_pair
+from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
+from lazyrich.theory.two_layer_linear.network import LinearNetwork
+from lazyrich.theory.two_layer_linear.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear.state import GramState, LineState
+from lazyrich.vocabulary.quantity import XU2025
 
 Steps = NDArray[np.int64]
 

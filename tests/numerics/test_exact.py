@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazyrich.theory.exact import (
+from lazyrich.numerics.exact import (
     Scaled,
     cauchy_schwarz_gap,
     difference_of_products,

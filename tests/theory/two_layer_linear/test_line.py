@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazyrich import LinearNetwork, LineData, LineState, flow, learning_time, neurons
-from tests.theory.problems import inputs, problem, random_problem, solved, times
+from tests.theory.two_layer_linear.problems import inputs, problem, random_problem, solved, times
 
 TIMES = (0.1, 1.0, 10.0, np.inf)
 

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 from tests.reference import line, relative_error
-from tests.theory.problems import EDGES, VARIABLES, problem, random_problem, solved, times
+from tests.theory.two_layer_linear.problems import (
+    EDGES,
+    VARIABLES,
+    problem,
+    random_problem,
+    solved,
+    times,
+)
 
-VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "two_layer_linear_1d.json"
+VECTORS = Path(__file__).parents[4] / "shared" / "vectors" / "two_layer_linear_1d.json"
 TOLERANCE = 1e-12
 RANGE = 1e-290  # smaller numbers have fewer digits in float64
 MULTIPLES = (1e-9, 0.01, 1.0, 10.0, 100.0, 1e6, np.inf)

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
-from lazyrich.theory.exact import Array, cauchy_schwarz_gap
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
 from lazyrich.theory.labels import (
     Labelled,
     Parameter,
@@ -27,7 +27,7 @@ from lazyrich.theory.labels import (
     labelled,
     require_range,
 )
-from lazyrich.theory.wishart import SeedLike, bartlett_factor
+from lazyrich.theory.two_layer_linear.wishart import SeedLike, bartlett_factor
 
 PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
 

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from lazyrich import GramState, LinearNetwork, LineData, LineState, MomentData, flow, neurons
 from tests.reference import Network
-from tests.theory.problems import inputs, random_problem, solved, times
+from tests.theory.two_layer_linear.problems import inputs, random_problem, solved, times
 
 TIMES = [0.0, 0.3, 1.0, 4.0, 60.0]
 

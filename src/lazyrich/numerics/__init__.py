@@ -1,0 +1,1 @@
+"""Numerics that know neither theory nor PyTorch: exact sums, spacings, boundaries, windows."""
