@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.func import grad, jvp
 
 import lazyrich
-from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.network import as_network
-from lazyrich.probe.tangent import directions, kernel_change, root_of_ratio
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.network import as_network
+from lazyrich.probe.forecast.tangent import directions, kernel_change, root_of_ratio
+from lazyrich.probe.steer.centred import CentredOutput
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "docs" / "records" / "forecast.json"

@@ -11,7 +11,7 @@ from nngeometry.layercollection import LayerCollection
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lazyrich.probe import layers as geometry
+from lazyrich.capture import modules as geometry
 
 
 def kernel_by_jacobians(model: nn.Module, x: Tensor) -> Tensor:

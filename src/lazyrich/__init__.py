@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "PRESETS": "lazyrich.phases.presets",
-    "CentredOutput": "lazyrich.probe.centred",
+    "CentredOutput": "lazyrich.probe.steer.centred",
     "ConvergenceError": "lazyrich._errors",
     "GramState": "lazyrich.theory.two_layer_linear.state",
     "InputError": "lazyrich._errors",
@@ -30,16 +30,16 @@ _HOME = {
     "Study": "lazyrich.study.sweeps.description",
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
-    "coordinate_check": "lazyrich.probe.coordinate",
+    "coordinate_check": "lazyrich.probe.steer.coordinate",
     "descent": "lazyrich.theory.two_layer_linear.descent",
-    "dial": "lazyrich.probe.dial",
+    "dial": "lazyrich.probe.steer.dial",
     "every": "lazyrich.probe.schedule",
     "exponent_diagram": "lazyrich.phases.diagram",
     "fit_exponent": "lazyrich.phases.order",
     "fitted_phase": "lazyrich.phases.order",
     "flow": "lazyrich.theory.two_layer_linear.flow",
-    "forecast": "lazyrich.probe.forecast",
-    "initial_cnfa": "lazyrich.probe.early",
+    "forecast": "lazyrich.probe.forecast.forecast",
+    "initial_cnfa": "lazyrich.probe.initial",
     "learning_time": "lazyrich.theory.two_layer_linear.flow",
     "log_spaced": "lazyrich.probe.schedule",
     "mechanisms": "lazyrich.phases.mechanisms",
@@ -52,7 +52,7 @@ _HOME = {
     "plot": "lazyrich.plot",
     "quadratic_network_prediction": "lazyrich.theory.quadratic_start",
     "results": "lazyrich.study.sweeps.results",
-    "richness": "lazyrich.probe.forecast",
+    "richness": "lazyrich.probe.forecast.forecast",
     "study": "lazyrich.study",
     "sweep": "lazyrich.study.sweeps.sweep",
 }
@@ -120,14 +120,14 @@ if TYPE_CHECKING:
     from lazyrich.phases.order import fit_exponent, fitted_phase, order_parameters
     from lazyrich.phases.presets import PRESETS
     from lazyrich.phases.scaling import Power, ScalingLaw
-    from lazyrich.probe.centred import CentredOutput
-    from lazyrich.probe.coordinate import coordinate_check
-    from lazyrich.probe.dial import dial
-    from lazyrich.probe.early import initial_cnfa
-    from lazyrich.probe.forecast import forecast, richness
+    from lazyrich.probe.forecast.forecast import forecast, richness
+    from lazyrich.probe.initial import initial_cnfa
     from lazyrich.probe.oneshot import nfa, ntk
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import at, every, log_spaced
+    from lazyrich.probe.steer.centred import CentredOutput
+    from lazyrich.probe.steer.coordinate import coordinate_check
+    from lazyrich.probe.steer.dial import dial
     from lazyrich.probe.verdict import Thresholds
     from lazyrich.study.sweeps.description import Study
     from lazyrich.study.sweeps.results import results

@@ -564,7 +564,7 @@ def test_other_refusals():
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
 def test_the_forecast_knows_the_step_that_it_makes(kind):
-    from lazyrich.probe.step import next_step
+    from lazyrich.capture.optimizer_step import next_step
 
     model, batch = mlp(bias=True).double(), tuple(t.double() for t in batches(1)[0])
     trained = [*model[0].parameters(), *model[4].parameters()]

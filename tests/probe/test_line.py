@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import lazyrich
+from lazyrich.capture import capture
 from lazyrich.observables import alignment, imbalance, inter_layer_alignment, layer_norms
-from lazyrich.probe import capture
 
 from .models import randn
 

@@ -8,8 +8,8 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
+from lazyrich.capture import capture
 from lazyrich.observables import agop, ansatz_correlation, haar_null, predicted_centred, ptk
-from lazyrich.probe import capture
 
 from .models import Attention, Residual, Transformer, randn
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.observables import OuterFactor, kernel, kernel_matvec, traced_kernel
-from lazyrich.probe import capture, jacobian_factors
-from lazyrich.probe.per_sample import per_sample_gradients
+from lazyrich.capture import capture, kernel
+from lazyrich.capture.per_sample import per_sample_gradients
+from lazyrich.observables import OuterFactor, kernel_matvec, traced_kernel
+from lazyrich.probe import jacobian_factors
 from lazyrich.study import transformer
 
 from .models import Transformer, Twice, brute_kernel, cases, randn
@@ -71,7 +72,7 @@ def test_only_the_unexplained_takes_the_slow_road(name, slow, monkeypatch):
         asked.extend(names)
         return per_sample_gradients(capture, names, **options)
 
-    monkeypatch.setattr("lazyrich.probe.jacobian.per_sample_gradients", spy)
+    monkeypatch.setattr("lazyrich.capture.jacobian.per_sample_gradients", spy)
     lazyrich.ntk(*CASES[name])
     assert asked == slow
 

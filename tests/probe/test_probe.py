@@ -13,10 +13,10 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError, Probe
+from lazyrich.capture import capture
+from lazyrich.capture.losses import output_loss
+from lazyrich.capture.moment import Moment, Plan
 from lazyrich.observables import linearisation_error, stable_rank
-from lazyrich.probe import capture
-from lazyrich.probe.losses import output_loss
-from lazyrich.probe.moment import Moment, Plan
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 from .models import Residual, brute_kernel, cases, randn

@@ -10,9 +10,9 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError, Probe, Thresholds
+from lazyrich.numerics.windows import windows
 from lazyrich.probe.history import as_dataset
 from lazyrich.probe.verdict import judge
-from lazyrich.probe.windows import windows
 
 from .models import randn
 

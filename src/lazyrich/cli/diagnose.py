@@ -143,7 +143,7 @@ def _watched(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lazyrich.probe.forecast import forecast
+    from lazyrich.probe.forecast.forecast import forecast
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
     from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train

@@ -4,6 +4,24 @@ Nothing here knows a module or a hook. Kernels keep the precision of their input
 norms and differences are computed in float64, so that float32 networks lose nothing more.
 """
 
+from lazyrich.capture.kernel import (
+    DenseFactor,
+    OuterFactor,
+    full_kernel,
+    kernel,
+    kernel_matvec,
+    traced_kernel,
+)
+from lazyrich.capture.norms import LayerNorms, layer_norms
+from lazyrich.capture.sampled_kernel import (
+    block_squares,
+    change_interval,
+    resampled_sum,
+    resamples,
+    rotation_interval,
+    sampled_trace,
+)
+from lazyrich.capture.sketch import Sketch, sketch
 from lazyrich.observables.ansatz import (
     agop,
     ansatz_correlation,
@@ -14,17 +32,9 @@ from lazyrich.observables.ansatz import (
     nfm,
     ptk,
 )
-from lazyrich.observables.ansatz_sketch import Ansatz, Sketch, ansatz_from_sketches, sketch
+from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
 from lazyrich.observables.derivative_alignment import predicted_centred
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
-from lazyrich.observables.kernel import (
-    DenseFactor,
-    OuterFactor,
-    full_kernel,
-    kernel,
-    kernel_matvec,
-    traced_kernel,
-)
 from lazyrich.observables.kernel_change import (
     effective_rank,
     kernel_distance,
@@ -35,21 +45,11 @@ from lazyrich.observables.kernel_change import (
 )
 from lazyrich.observables.laziness import linearisation_error
 from lazyrich.observables.mechanism import (
-    LayerNorms,
     Shares,
     alignment,
     decompose,
     imbalance,
     inter_layer_alignment,
-    layer_norms,
-)
-from lazyrich.observables.sampled_kernel import (
-    block_squares,
-    change_interval,
-    resampled_sum,
-    resamples,
-    rotation_interval,
-    sampled_trace,
 )
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.sketch import Covariance, Weight
+
 Correlation = Literal["cosine", "pearson"]
-Weight = Float[Tensor, "k d"]
-Covariance = Float[Tensor, "k k"]
 
 
 def nfm(weight: Weight) -> Float[Tensor, "d d"]:

@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.observables.ansatz import Correlation, Covariance, Weight, null_from_traces
-from lazyrich.observables.norms import norm
+from lazyrich.capture.norms import norm
+from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots, gram
+from lazyrich.observables.ansatz import Correlation, null_from_traces
 
-_SOME = 64  # samples for a standard error, which is then itself known to about 10 %
 _TINY = 1e-12  # norms whose square float32 does not hold well
-_BLOCK = 128  # neurons: smaller products waste more time than symmetry saves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,52 +37,6 @@ class Ansatz:
     stderr: float
     null: float
     inner: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sketch:
-    """What one random probe a sample says of K.
-
-    Attributes:
-        covariance: `K = (1/n) Σ g gᵀ` over all samples; None where the rows are all there is.
-        rows: g of some samples, (samples, rows of a sample, neurons).
-        samples: n.
-    """
-
-    covariance: Covariance | None
-    rows: Float[Tensor, "s r k"]
-    samples: int
-
-    def form(self, vectors: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
-        """`Σ_r yᵀKy` for every sample."""
-        if self.covariance is not None:
-            return _dots(vectors @ self.covariance, vectors)
-        products = vectors @ self.rows.flatten(0, 1).T  # Gy
-        return _dots(products, products) / self.samples
-
-    def trace(self) -> Float[Tensor, ""]:
-        """The trace of K."""
-        if self.covariance is not None:
-            return self.covariance.diagonal().sum(dtype=torch.float64)
-        return _dots(self.rows, self.rows).mean()
-
-
-@torch.no_grad()
-def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
-    """Reduce the gradients along one probe a sample to what the ansatz needs.
-
-    Args:
-        gradients: `g = ∂(v·f)/∂z`, (samples, positions, neurons).
-
-    Returns:
-        A sketch, whose K is unbiased over the probes v.
-    """
-    n, r, k = gradients.shape
-    g = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
-    if n * r <= k:
-        return Sketch(covariance=None, rows=g, samples=n)
-    some = torch.linspace(0, n - 1, min(n, _SOME), dtype=torch.float64).round().long()
-    return Sketch(covariance=_gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
 
 
 @torch.no_grad()
@@ -109,7 +62,7 @@ def ansatz_from_sketches(
     size = torch.linalg.vector_norm(weight)
     unit = float(size) if size < _TINY else 1.0
     w = (weight / unit if size < _TINY else weight).to(first.rows.dtype)
-    b = _gram(w.T)
+    b = gram(w.T)
     trace = b.diagonal().sum()
     b /= trace  # the scale of W is of no interest, and B² must not underflow
     u = w.sum(1) / (trace * w.shape[1]).sqrt() if correlation == "pearson" else None
@@ -145,7 +98,7 @@ def _by_sample(
 ) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
     """`N_α` and `D_α` of the samples in the rows of one sketch; `u = W·1/√d`, None for cosine."""
     y = here.rows @ b
-    n, d = _dots(y, y), other.form(y)
+    n, d = dots(y, y), other.form(y)
     if u is None:
         return n, d
     entries = (here.rows @ u).double().square().sum(1)  # uᵀKu is the entry sum of G
@@ -172,7 +125,7 @@ def _product_with(b: Covariance, of: Sketch) -> Tensor:
     if of.covariance is not None:
         return _sum(b, b @ of.covariance)
     y = of.rows @ b
-    return _dots(y, y).mean()
+    return dots(y, y).mean()
 
 
 def _product(first: Sketch, second: Sketch) -> Tensor:
@@ -182,23 +135,6 @@ def _product(first: Sketch, second: Sketch) -> Tensor:
     return second.form(first.rows).mean()
 
 
-def _gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
-    """`GᵀG`, of which one triangle of blocks is multiplied."""
-    k = rows.shape[1]
-    if k < 2 * _BLOCK:
-        return rows.T @ rows
-    product = rows.new_empty(k, k)
-    for i in range(0, k, step := max(_BLOCK, -(-k // 8))):
-        end = i + step
-        torch.mm(rows[:, i:end].T, rows[:, i:], out=product[i:end, i:])
-        product[end:, i:end] = product[i:end, end:].T
-    return product
-
-
 def _sum(a: Tensor, b: Tensor) -> Tensor:
     """`Σ a∘b`, rows in the tensors' precision, their sum in float64."""
     return torch.linalg.vecdot(a, b).double().sum()
-
-
-def _dots(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
-    return torch.linalg.vecdot(a, b).double().sum(1)

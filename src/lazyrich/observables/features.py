@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.observables.norms import norm as frobenius
+from lazyrich.capture.norms import norm as frobenius
 
 
 @torch.no_grad()

@@ -9,22 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.observables.norms import norm
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerNorms:
-    """Norms of one layer over the probe batch, in the order in which layers act.
-
-    Attributes:
-        weight: `‖W‖_F`.
-        inputs: `‖h‖`, over all samples and positions.
-        preactivations: `‖z‖`, z the layer's output before its nonlinearity.
-    """
-
-    weight: float
-    inputs: float
-    preactivations: float
+from lazyrich.capture.norms import LayerNorms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +32,6 @@ class Shares:
     def total(self) -> float:
         """The change of `ln‖f‖` that the shares add up to."""
         return self.input + float((self.alignment + self.rescaling + self.gain).sum())
-
-
-@torch.no_grad()
-def layer_norms(
-    weight: Float[Tensor, "*w"], inputs: Float[Tensor, "*h"], preactivations: Float[Tensor, "*z"]
-) -> LayerNorms:
-    """Norms of one layer.
-
-    Args:
-        weight: W.
-        inputs: h, patches for a convolution.
-        preactivations: z.
-
-    Returns:
-        The three norms.
-    """
-    return LayerNorms(weight=norm(weight), inputs=norm(inputs), preactivations=norm(preactivations))
 
 
 def alignment(norms: LayerNorms) -> float:

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lazyrich._errors import InputError, NotFiniteError
-from lazyrich.probe.isolation import Batch, unwrap
-from lazyrich.probe.network import layer_of
+from lazyrich.capture.isolation import Batch, unwrap
+from lazyrich.capture.network import layer_of
 from lazyrich.probe.oneshot import nfa
 from lazyrich.probe.schedule import Schedule, every
 

@@ -5,12 +5,12 @@ backward passes. `Probe` watches a training loop; `ntk` and `nfa` are the one-sh
 people who want one number.
 """
 
-from lazyrich.probe.capture import Capture, Layer, capture
-from lazyrich.probe.jacobian import jacobian_factors
+from lazyrich.capture.capture import Capture, Layer, capture
+from lazyrich.capture.jacobian import jacobian_factors
+from lazyrich.numerics.windows import Window
 from lazyrich.probe.oneshot import nfa, ntk
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.verdict import LayerVerdict, Thresholds, Verdict, judge
-from lazyrich.probe.windows import Window
 
 __all__ = [
     "Capture",

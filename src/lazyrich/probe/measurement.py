@@ -12,6 +12,17 @@ from torch import Tensor
 from torch.func import grad
 
 from lazyrich._errors import InputError
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.network import derivative
+from lazyrich.capture.norms import norm
+from lazyrich.capture.sampled_kernel import (
+    block_squares,
+    change_interval,
+    resampled_sum,
+    rotation_interval,
+    sampled_trace,
+)
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel_change import effective_rank
@@ -22,19 +33,8 @@ from lazyrich.observables.mechanism import (
     imbalance,
     inter_layer_alignment,
 )
-from lazyrich.observables.norms import norm
-from lazyrich.observables.sampled_kernel import (
-    block_squares,
-    change_interval,
-    resampled_sum,
-    rotation_interval,
-    sampled_trace,
-)
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed
 from lazyrich.probe.history import Row
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.moment import Moment, Reference
-from lazyrich.probe.network import derivative
 
 
 @dataclass(frozen=True, kw_only=True)

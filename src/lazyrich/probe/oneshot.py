@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.isolation import Batch, unwrap
+from lazyrich.capture.jacobian import jacobian_factors
+from lazyrich.capture.kernel import full_kernel
+from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
-from lazyrich.observables.ansatz_sketch import Sketch, ansatz_from_sketches
-from lazyrich.observables.kernel import full_kernel
-from lazyrich.probe.capture import Capture, capture
-from lazyrich.probe.isolation import Batch, unwrap
-from lazyrich.probe.jacobian import jacobian_factors
-from lazyrich.probe.parts import Heads, Part, hidden_parts, part_covariances, part_sketches
+from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
+from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 State = Mapping[str, Tensor]

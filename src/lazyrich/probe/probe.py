@@ -16,13 +16,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NotFiniteError
+from lazyrich.capture.capture import capture
+from lazyrich.capture.isolation import batch_size, take, unwrap
+from lazyrich.capture.losses import Loss, OutputLoss, output_loss
+from lazyrich.capture.moment import Earlier, Moment, Plan, Reference, reference_of
 from lazyrich.probe import measurement
-from lazyrich.probe.capture import capture
-from lazyrich.probe.forecast import Forecast, forecast
+from lazyrich.probe.forecast.forecast import Forecast, forecast
 from lazyrich.probe.history import Row, as_dataset, as_sink, save, scalars
-from lazyrich.probe.isolation import batch_size, take, unwrap
-from lazyrich.probe.losses import Loss, OutputLoss, output_loss
-from lazyrich.probe.moment import Earlier, Moment, Plan, Reference, reference_of
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 

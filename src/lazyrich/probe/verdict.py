@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.probe.windows import Window, windows
+from lazyrich.numerics.windows import Window, windows
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 Status = Literal["lazy", "rich", "frozen", "unstable", "cannot tell"]

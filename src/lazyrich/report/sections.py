@@ -21,7 +21,7 @@ from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 if TYPE_CHECKING:
-    from lazyrich.probe.forecast import Forecast
+    from lazyrich.probe.forecast.forecast import Forecast
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.verdict import LayerVerdict, Verdict
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 import lazyrich
-from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.isolation import unwrap
+from lazyrich.capture.isolation import unwrap
+from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.report.page import table
 from lazyrich.report.words import items
 

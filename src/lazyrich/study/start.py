@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lazyrich._errors import NotFiniteError
-from lazyrich.probe.forecast import Forecast, NoDescentError, forecast
-from lazyrich.probe.isolation import is_finite
+from lazyrich.capture.isolation import is_finite
+from lazyrich.probe.forecast.forecast import Forecast, NoDescentError, forecast
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.networks.catalogue import NETWORKS, as_taken_by

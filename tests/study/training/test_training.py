@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from lazyrich import InputError, Probe, every, forecast
-from lazyrich.probe.losses import output_loss
+from lazyrich.capture.losses import output_loss
 from lazyrich.study.data.datasets import digits
 from lazyrich.study.training import train as training
 from lazyrich.study.training.augment import shifted_and_mirrored

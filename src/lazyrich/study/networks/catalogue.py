@@ -8,8 +8,8 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.network import as_network
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.network import as_network
 from lazyrich.study.data.samples import DataSet, Samples
 from lazyrich.study.networks.attention import transformer
 from lazyrich.study.networks.convolutional import cnn, resnet18, vgg11

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.isolation import single_output
 from lazyrich.phases.presets import PRESETS
-from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.isolation import single_output
+from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.study.networks.width_rule import (
     BASE_WIDTH,
     Layer,

@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.modules import is_embedding, is_linear, is_norm
 from lazyrich.phases.scaling import Power, ScalingLaw
-from lazyrich.probe.layers import is_embedding, is_linear, is_norm
 from lazyrich.study.networks.attention import Place
 from lazyrich.study.networks.fully_connected import Erf, Quadratic
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import undisturbed
+from lazyrich.capture.isolation import undisturbed
 from lazyrich.study.data.samples import DataSet
 from lazyrich.study.networks.parametrisation import Parametrised
 from lazyrich.study.training.recipe import Recipe

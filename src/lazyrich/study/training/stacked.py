@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from lazyrich.probe.network import Parameters
+from lazyrich.capture.network import Parameters
 from lazyrich.study.training.recipe import Recipe
 
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # of torch.optim.Adam

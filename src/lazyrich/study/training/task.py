@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import undisturbed
+from lazyrich.capture.isolation import undisturbed
 from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
 from lazyrich.study.training.augment import shifted_and_mirrored
 from lazyrich.study.training.recipe import Recipe

@@ -12,8 +12,8 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.network import BATCH_NORM, DROPOUT, Parameters
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.network import BATCH_NORM, DROPOUT, Parameters
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet
 from lazyrich.study.training.recipe import Outcome, Recipe, ended

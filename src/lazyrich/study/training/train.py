@@ -12,8 +12,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich._errors import InputError
-from lazyrich.probe.forecast import Forecast
-from lazyrich.probe.isolation import is_finite, undisturbed
+from lazyrich.capture.isolation import is_finite, undisturbed
+from lazyrich.probe.forecast.forecast import Forecast
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet, LossName, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.probe import capture
-from lazyrich.probe.isolation import undisturbed
+from lazyrich.capture import capture
+from lazyrich.capture.isolation import undisturbed
 
 from .models import Residual, Transformer, randn
 

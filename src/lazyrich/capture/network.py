@@ -17,7 +17,7 @@ from torch.func import functional_call, jvp, vjp
 from torch.utils._pytree import tree_leaves, tree_map
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import (
+from lazyrich.capture.isolation import (
     arguments,
     batch_size,
     map_tensors,

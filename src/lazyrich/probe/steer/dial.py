@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import ConvergenceError, InputError
-from lazyrich.probe.centred import CentredOutput
-from lazyrich.probe.feature_speed import own_speeds
-from lazyrich.probe.forecast import Start, measured_richness, overshoot, start_of_training
-from lazyrich.probe.isolation import undisturbed, unwrap
-from lazyrich.probe.losses import Loss
-from lazyrich.probe.network import DROPOUT, layer_of
-from lazyrich.probe.step import ScalesGradients
-from lazyrich.probe.tangent import how_many
+from lazyrich.capture.isolation import undisturbed, unwrap
+from lazyrich.capture.losses import Loss
+from lazyrich.capture.network import DROPOUT, layer_of
+from lazyrich.capture.optimizer_step import ScalesGradients
+from lazyrich.probe.forecast.forecast import Start, measured_richness, overshoot, start_of_training
+from lazyrich.probe.forecast.tangent import how_many
+from lazyrich.probe.steer.centred import CentredOutput
+from lazyrich.probe.steer.feature_speed import own_speeds
 
 TOLERANCE = 0.1
 AIM = 0.01

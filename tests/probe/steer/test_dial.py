@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
 from lazyrich import CentredOutput, ConvergenceError, InputError, dial, forecast, richness
-from lazyrich.probe.feature_speed import own_speeds
-from lazyrich.probe.forecast import start_of_training
-from lazyrich.probe.isolation import undisturbed
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.probe.forecast.forecast import start_of_training
+from lazyrich.probe.steer.feature_speed import own_speeds
 
 F64 = torch.float64
 
@@ -149,7 +149,7 @@ def test_dry_run_changes_nothing(again, equal_speed):
 )
 def test_a_failed_dial_changes_nothing(monkeypatch, target, rounds, error, message):
     """With strong weight decay one round is not enough; far out no scale helps."""
-    monkeypatch.setattr("lazyrich.probe.dial.MAX_ROUNDS", rounds)
+    monkeypatch.setattr("lazyrich.probe.steer.dial.MAX_ROUNDS", rounds)
     model, data = net(), batch()
     optimizer = SGD(model.parameters(), lr=0.01)
     given = dial(model, optimizer, data, richness=0.5).model

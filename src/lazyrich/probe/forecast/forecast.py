@@ -18,11 +18,11 @@ from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.losses import Descent, Loss, OutputLoss, descent, output_loss
-from lazyrich.probe.network import Network, as_network
-from lazyrich.probe.step import Step, gradient_step, next_step
-from lazyrich.probe.tangent import (
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, output_loss
+from lazyrich.capture.network import Network, as_network
+from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
+from lazyrich.probe.forecast.tangent import (
     directions,
     how_many,
     kernel_change,

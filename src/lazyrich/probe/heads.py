@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich._errors import InputError
-from lazyrich.observables.ansatz_sketch import Sketch, sketch
-from lazyrich.probe.capture import Capture, Layer
+from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.sketch import Sketch, sketch
 
 Heads = Mapping[str, int]
 """Number of heads by layer name, or by a pattern such as `"*.query"`."""

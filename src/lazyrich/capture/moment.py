@@ -16,26 +16,18 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.optim import Optimizer
 
-from lazyrich.observables.ansatz_sketch import Sketch, sketch
-from lazyrich.observables.kernel import Factor, kernel
-from lazyrich.observables.mechanism import LayerNorms, layer_norms
-from lazyrich.observables.sampled_kernel import (
-    block_squares,
-    resampled_sum,
-    resamples,
-    sampled_trace,
-)
-from lazyrich.probe.capture import Capture, Layer
-from lazyrich.probe.isolation import Batch, undisturbed
-from lazyrich.probe.jacobian import (
+from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.isolation import Batch, undisturbed
+from lazyrich.capture.jacobian import (
     Sweep,
     jacobian_factors,
     learning_rates,
     sweep,
     trusted_parameters,
 )
-from lazyrich.probe.losses import OutputLoss, descent
-from lazyrich.probe.network import (
+from lazyrich.capture.kernel import Factor, kernel
+from lazyrich.capture.losses import OutputLoss, descent
+from lazyrich.capture.network import (
     Network,
     Parameters,
     as_network,
@@ -43,7 +35,15 @@ from lazyrich.probe.network import (
     layer_of,
     layer_outputs,
 )
-from lazyrich.probe.step import gradient_step, next_step
+from lazyrich.capture.norms import LayerNorms, layer_norms
+from lazyrich.capture.optimizer_step import gradient_step, next_step
+from lazyrich.capture.sampled_kernel import (
+    block_squares,
+    resampled_sum,
+    resamples,
+    sampled_trace,
+)
+from lazyrich.capture.sketch import Sketch, sketch
 
 Kernel = Float[Tensor, "n s n s"]
 

@@ -6,8 +6,9 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
-from lazyrich.probe import capture, jacobian_factors
-from lazyrich.probe.centred import CentredOutput
+from lazyrich.capture import capture
+from lazyrich.probe import jacobian_factors
+from lazyrich.probe.steer.centred import CentredOutput
 
 from .models import Named, Residual, Transformer, cases, randn
 

@@ -60,7 +60,7 @@ def lightning(monkeypatch):
 @pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
 def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
-    from lazyrich.probe.lightning import ProbeCallback
+    from lazyrich.probe.callbacks.lightning import ProbeCallback
 
     class Regression(lightning.LightningModule):
         def __init__(self):
@@ -109,7 +109,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
 def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers")
     pytest.importorskip("accelerate", reason="needs accelerate")
-    from lazyrich.probe.huggingface import ProbeCallback
+    from lazyrich.probe.callbacks.huggingface import ProbeCallback
 
     class Regression(nn.Module):
         def __init__(self):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lazyrich.probe.network import Network, derivative, layer_of, layer_outputs
-from lazyrich.probe.step import Step
+from lazyrich.capture.network import Network, derivative, layer_of, layer_outputs
+from lazyrich.capture.optimizer_step import Step
 
 
 def own_speeds(network: Network, step: Step) -> dict[str, float]:

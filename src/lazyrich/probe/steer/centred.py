@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.probe.isolation import single_output, unwrap
-from lazyrich.probe.network import BATCH_NORM
+from lazyrich.capture.isolation import single_output, unwrap
+from lazyrich.capture.network import BATCH_NORM
 
 
 class CentredOutput(nn.Module):

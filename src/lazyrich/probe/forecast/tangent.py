@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vjp
 
-from lazyrich.probe.network import Network, Parameters, derivative, layer_of
+from lazyrich.capture.network import Network, Parameters, derivative, layer_of
 
 
 def directions(outputs: Float[Tensor, "n *k"], probes: int | None, seed: int) -> Iterator[Tensor]:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich._errors import InputError
-from lazyrich.probe.capture import Capture
-from lazyrich.probe.isolation import dense_gradient, run, take, undisturbed
+from lazyrich.capture.capture import Capture
+from lazyrich.capture.isolation import dense_gradient, run, take, undisturbed
 
 ROUNDINGS = 64
 

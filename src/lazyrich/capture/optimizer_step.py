@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._errors import InputError
-from lazyrich.probe.network import Parameters
+from lazyrich.capture.network import Parameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ import xarray as xr
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.losses import Loss, output_loss
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
-from lazyrich.probe.capture import Capture, capture
-from lazyrich.probe.losses import Loss, output_loss
-from lazyrich.probe.parts import Heads, Part, hidden_parts, part_covariances, part_sketches
+from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 

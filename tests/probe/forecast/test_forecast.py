@@ -16,7 +16,7 @@ from torch.func import functional_call, jacfwd, jacrev
 
 import lazyrich
 from lazyrich import InputError, forecast, richness
-from lazyrich.probe.losses import descent, output_loss
+from lazyrich.capture.losses import descent, output_loss
 
 F64 = torch.float64
 
@@ -190,7 +190,7 @@ SETTINGS: list[tuple[type[torch.optim.Optimizer], dict]] = [
 @pytest.mark.parametrize("earlier_steps", [0, 3])
 @pytest.mark.parametrize(("kind", "options"), SETTINGS)
 def test_the_step_is_the_one_that_the_optimiser_makes(kind, options, earlier_steps):
-    from lazyrich.probe.step import next_step
+    from lazyrich.capture.optimizer_step import next_step
 
     model, (x, y) = mlp(), regression()
     groups = [{"params": list(model[0].parameters()), "lr": 0.01}, {"params": [model[2].weight]}]
@@ -210,7 +210,7 @@ def test_the_step_is_the_one_that_the_optimiser_makes(kind, options, earlier_ste
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_rates_multiply_the_gradient(nesterov):
-    from lazyrich.probe.step import next_step
+    from lazyrich.capture.optimizer_step import next_step
 
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lazyrich._errors import MissingExtraError
+from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
-from lazyrich.probe.stepwise import Stepwise
 
 try:
     from transformers import (

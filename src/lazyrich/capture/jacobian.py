@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.observables.kernel import DenseFactor, Factor, OuterFactor
-from lazyrich.probe import layers
-from lazyrich.probe.capture import Capture, Layer
-from lazyrich.probe.per_sample import per_sample_gradients
+from lazyrich.capture import modules as layers
+from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.kernel import DenseFactor, Factor, OuterFactor
+from lazyrich.capture.per_sample import per_sample_gradients
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check; half precision below
 _HALF_TOLERANCE = 0.1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lazyrich._errors import MissingExtraError
+from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
-from lazyrich.probe.stepwise import Stepwise
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError
-from lazyrich.probe.forecast import measured_richness, start_of_training
-from lazyrich.probe.isolation import undisturbed
-from lazyrich.probe.losses import Loss, OutputLoss
-from lazyrich.probe.network import Network, Parameters, layer_outputs
-from lazyrich.probe.tangent import directions, how_many, kernel_change, root_of_ratio
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.losses import Loss, OutputLoss
+from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
+from lazyrich.probe.forecast.tangent import directions, how_many, kernel_change, root_of_ratio
 from lazyrich.vocabulary.quantity import VOCABULARY
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]

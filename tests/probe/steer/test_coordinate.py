@@ -112,7 +112,7 @@ def test_adam_with_rate_one_over_width_is_lazy_in_standard_parametrisation():
 
 
 def test_an_interval_covers_the_slope_between_the_largest_widths():
-    from lazyrich.probe.coordinate import _slope
+    from lazyrich.probe.steer.coordinate import _slope
 
     widths = np.array([10.0, 100.0, 1000.0])
     straight = np.array([[1.0, 1.1], [0.1, 0.11], [0.01, 0.011]])

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.probe import layers
-from lazyrich.probe.isolation import (
+from lazyrich.capture import modules as layers
+from lazyrich.capture.isolation import (
     Batch,
     batch_size,
     dense_gradient,

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from lazyrich.capture import kernel
 from lazyrich.observables import (
     DenseFactor,
     OuterFactor,
     effective_rank,
     full_kernel,
-    kernel,
     kernel_distance,
     kernel_matvec,
     relative_change,

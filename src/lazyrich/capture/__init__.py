@@ -1,0 +1,1 @@
+"""One look at a network that leaves no trace in it."""

@@ -1,0 +1,64 @@
+"""Norms of large tensors, without a copy in double precision, and those of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_SQUARES_FIT = 1e-12, 1e12  # norms whose squares float32 holds well
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNorms:
+    """Norms of one layer over the probe batch, in the order in which layers act.
+
+    Attributes:
+        weight: `‖W‖_F`.
+        inputs: `‖h‖`, over all samples and positions.
+        preactivations: `‖z‖`, z the layer's output before its nonlinearity.
+    """
+
+    weight: float
+    inputs: float
+    preactivations: float
+
+
+def norm(x: Float[Tensor, "*rows d"]) -> float:
+    """Frobenius norm, `‖x‖`: of rows in the tensor's precision (≥ float32), of all in float64.
+
+    Args:
+        x: any tensor with at least one axis.
+
+    Returns:
+        A number ≥ 0, also for what float32 cannot square.
+
+    Example:
+        >>> round(norm(torch.tensor([3e-30, 4e-30])) / 1e-30, 6)
+        5.0
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    rows = torch.linalg.vector_norm(x, dim=-1, dtype=wide)
+    size = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
+    if _SQUARES_FIT[0] < size < _SQUARES_FIT[1]:
+        return size
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
+
+
+@torch.no_grad()
+def layer_norms(
+    weight: Float[Tensor, "*w"], inputs: Float[Tensor, "*h"], preactivations: Float[Tensor, "*z"]
+) -> LayerNorms:
+    """Norms of one layer.
+
+    Args:
+        weight: W.
+        inputs: h, patches for a convolution.
+        preactivations: z.
+
+    Returns:
+        The three norms.
+    """
+    return LayerNorms(weight=norm(weight), inputs=norm(inputs), preactivations=norm(preactivations))

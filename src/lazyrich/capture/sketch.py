@@ -1,0 +1,79 @@
+"""Gradients along random output directions, reduced to what the feature ansatz needs of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Weight = Float[Tensor, "k d"]
+Covariance = Float[Tensor, "k k"]
+
+_SOME = 64  # samples for a standard error, which is then itself known to about 10 %
+_BLOCK = 128  # neurons: smaller products waste more time than symmetry saves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """What one random probe a sample says of K.
+
+    Attributes:
+        covariance: `K = (1/n) Σ g gᵀ` over all samples; None where the rows are all there is.
+        rows: g of some samples, (samples, rows of a sample, neurons).
+        samples: n.
+    """
+
+    covariance: Covariance | None
+    rows: Float[Tensor, "s r k"]
+    samples: int
+
+    def form(self, vectors: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
+        """`Σ_r yᵀKy` for every sample."""
+        if self.covariance is not None:
+            return dots(vectors @ self.covariance, vectors)
+        products = vectors @ self.rows.flatten(0, 1).T  # Gy
+        return dots(products, products) / self.samples
+
+    def trace(self) -> Float[Tensor, ""]:
+        """The trace of K."""
+        if self.covariance is not None:
+            return self.covariance.diagonal().sum(dtype=torch.float64)
+        return dots(self.rows, self.rows).mean()
+
+
+@torch.no_grad()
+def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
+    """Reduce the gradients along one probe a sample to what the ansatz needs.
+
+    Args:
+        gradients: `g = ∂(v·f)/∂z`, (samples, positions, neurons).
+
+    Returns:
+        A sketch, whose K is unbiased over the probes v.
+    """
+    n, r, k = gradients.shape
+    g = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
+    if n * r <= k:
+        return Sketch(covariance=None, rows=g, samples=n)
+    some = torch.linspace(0, n - 1, min(n, _SOME), dtype=torch.float64).round().long()
+    return Sketch(covariance=gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
+
+
+def gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
+    """`GᵀG`, of which one triangle of blocks is multiplied."""
+    k = rows.shape[1]
+    if k < 2 * _BLOCK:
+        return rows.T @ rows
+    product = rows.new_empty(k, k)
+    for i in range(0, k, step := max(_BLOCK, -(-k // 8))):
+        end = i + step
+        torch.mm(rows[:, i:end].T, rows[:, i:], out=product[i:end, i:])
+        product[end:, i:end] = product[i:end, end:].T
+    return product
+
+
+def dots(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
+    """`Σ a∘b` of every sample, rows in the tensors' precision, their sum in float64."""
+    return torch.linalg.vecdot(a, b).double().sum(1)

@@ -1,0 +1,1 @@
+"""How rich training will be, before its first step."""

@@ -1,0 +1,1 @@
+"""Set how rich training will be, and check a family of widths."""
