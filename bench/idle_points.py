@@ -7,7 +7,7 @@ from time import perf_counter
 
 import xarray as xr
 
-from lazyrich.study.sweeps.result import Result
+from lazyrich.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

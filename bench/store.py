@@ -27,15 +27,15 @@ import xarray as xr
 from timing import Row, markdown, row, write_record
 
 import lazyrich
-from lazyrich.study.sweeps.arrays import decode, encode
-from lazyrich.study.sweeps.description import Study
-from lazyrich.study.sweeps.result import Result
-from lazyrich.study.sweeps.segments import entry
-from lazyrich.study.sweeps.store import Store
+from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.result import Result
+from lazyrich.sweeps.store.codec import decode, encode
+from lazyrich.sweeps.store.segments import entry
+from lazyrich.sweeps.store.store import Store
 
 ROUNDS = 5
 GROUP = 32
-STUDY = Study(name="bench", experiment="lazyrich.study.examples:Decay")
+STUDY = Study(name="bench", experiment="lazyrich.sweeps.example:Decay")
 
 
 def result() -> Result:

@@ -30,10 +30,10 @@ from typing import Any
 from idle_points import Idle
 from timing import ROUNDS, Row, markdown, row, write_record
 
-from lazyrich.study.sweeps.description import Study
-from lazyrich.study.sweeps.executors import Processes, available, dask_cluster
-from lazyrich.study.sweeps.store import Store
-from lazyrich.study.sweeps.sweep import sweep
+from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.run.executors import Processes, available, dask_cluster
+from lazyrich.sweeps.run.sweep import sweep
+from lazyrich.sweeps.store.store import Store
 
 COMPUTING = 0.02  # seconds
 PACKAGES = ("numpy", "xarray", "distributed")

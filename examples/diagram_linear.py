@@ -17,10 +17,10 @@ from diagram_record import asked, record, write
 
 import lazyrich as lr
 from lazyrich import plot
-from lazyrich.study.exact import own_theory
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents, within
-from lazyrich.study.sweeps.results import final, results
-from lazyrich.study.sweeps.sweep import sweep
+from lazyrich.study.own_theory import own_theory
+from lazyrich.sweeps.run.sweep import sweep
+from lazyrich.sweeps.store.results import final, results
 
 X, Y = "first_variance_exponent", "last_variance_exponent"
 QUANTITIES = ("ntk_change", "alignment")

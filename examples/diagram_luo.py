@@ -18,8 +18,8 @@ from diagram_record import asked, record, write
 from lazyrich import plot
 from lazyrich.numerics.boundary import Boundary
 from lazyrich.study.measured import measured_diagram, within
-from lazyrich.study.sweeps.results import results
-from lazyrich.study.sweeps.sweep import sweep
+from lazyrich.sweeps.run.sweep import sweep
+from lazyrich.sweeps.store.results import results
 
 X, Y = "gamma", "gamma_prime"
 REGIMES = ("linear", "critical", "condensed", "undecided")

@@ -23,8 +23,8 @@ from lazyrich import plot
 from lazyrich.plot.style import VERMILION
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents
 from lazyrich.study.refinement import Plane, Refined, level_curve, sweep_refined
-from lazyrich.study.sweeps.results import final, results
-from lazyrich.study.sweeps.sweep import sweep
+from lazyrich.sweeps.run.sweep import sweep
+from lazyrich.sweeps.store.results import final, results
 
 X, Y = "output_scale", "init_scale"
 LEVEL = 0.5  # of the kernel's relative change

@@ -27,7 +27,7 @@ _HOME = {
     "Probe": "lazyrich.probe.probe",
     "ScalingLaw": "lazyrich.phases.scaling",
     "StoreError": "lazyrich._errors",
-    "Study": "lazyrich.study.sweeps.description",
+    "Study": "lazyrich.sweeps.describe.description",
     "Thresholds": "lazyrich.probe.verdict",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.steer.coordinate",
@@ -51,10 +51,10 @@ _HOME = {
     "parameter_diagram": "lazyrich.phases.diagram",
     "plot": "lazyrich.plot",
     "quadratic_network_prediction": "lazyrich.theory.quadratic_start",
-    "results": "lazyrich.study.sweeps.results",
+    "results": "lazyrich.sweeps.store.results",
     "richness": "lazyrich.probe.forecast.forecast",
     "study": "lazyrich.study",
-    "sweep": "lazyrich.study.sweeps.sweep",
+    "sweep": "lazyrich.sweeps.run.sweep",
 }
 
 __all__ = [
@@ -129,9 +129,9 @@ if TYPE_CHECKING:
     from lazyrich.probe.steer.coordinate import coordinate_check
     from lazyrich.probe.steer.dial import dial
     from lazyrich.probe.verdict import Thresholds
-    from lazyrich.study.sweeps.description import Study
-    from lazyrich.study.sweeps.results import results
-    from lazyrich.study.sweeps.sweep import sweep
+    from lazyrich.sweeps.describe.description import Study
+    from lazyrich.sweeps.run.sweep import sweep
+    from lazyrich.sweeps.store.results import results
     from lazyrich.theory.quadratic_start import quadratic_network_prediction
     from lazyrich.theory.two_layer_linear.data import LineData, MomentData
     from lazyrich.theory.two_layer_linear.descent import descent

@@ -9,8 +9,7 @@ from lazyrich import InputError
 from lazyrich.capture import capture
 from lazyrich.probe import jacobian_factors
 from lazyrich.probe.steer.centred import CentredOutput
-
-from .models import Named, Residual, Transformer, cases, randn
+from tests.models import Named, Residual, Transformer, cases, randn
 
 CASES = cases()
 

@@ -11,8 +11,7 @@ from torch import nn
 import lazyrich
 from lazyrich.capture import capture
 from lazyrich.capture.isolation import undisturbed
-
-from .models import Residual, Transformer, randn
+from tests.models import Residual, Transformer, randn
 
 
 def renormed():

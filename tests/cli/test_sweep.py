@@ -12,20 +12,20 @@ import pytest
 import xarray as xr
 
 from lazyrich._errors import InputError, StoreError
-from lazyrich.study.sweeps.store import Store
+from lazyrich.sweeps.store.store import Store
 from tests.cli.run import answer, refusal, run
-from tests.study.sweeps.test_sweep import by_hand, stored
+from tests.sweeps.run.test_sweep import by_hand, stored
 
 ROOT = Path(__file__).parents[2]
 QUICK = """
 name = "trouble"
-experiment = "tests.study.experiments:Trouble"
+experiment = "tests.sweeps.experiments:Trouble"
 axes.what = ["finish", "raise", "diverge"]
 seeds = 2
 """
 SLOW = """
 name = "walk"
-experiment = "tests.study.experiments:Walk"
+experiment = "tests.sweeps.experiments:Walk"
 base.seconds = 0.3
 axes.drift = [0.0, 0.1]
 seeds = 20
@@ -140,11 +140,11 @@ def test_refusals(tmp_path):
     )
     assert "nowhere.toml" in refusal("sweep", "nowhere.toml", "--out", out)
     assert refusal("sweep", study, "--out", out, "--download") == (
-        "--download is for studies of lazyrich.study.trained:Training, got one of "
-        "tests.study.experiments:Trouble. Leave it out."
+        "--download is for studies of lazyrich.study.experiment:Training, got one of "
+        "tests.sweeps.experiments:Trouble. Leave it out."
     )
     assert refusal("sweep", written(tmp_path, "name ="), "--out", out)
-    assert "'tests.study.experiments:None'" in refusal(
+    assert "'tests.sweeps.experiments:None'" in refusal(
         "sweep", written(tmp_path, QUICK.replace("Trouble", "None")), "--out", out
     )
     assert not out.exists()
@@ -219,9 +219,9 @@ def test_the_workers_of_a_killed_driver_end(tmp_path):
 def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from lazyrich.study.sweeps.description import Study\n"
-        "from lazyrich.study.sweeps.sweep import sweep\n"
-        "study = Study(name='decay', experiment='lazyrich.study.examples:Decay')\n"
+        "from lazyrich.sweeps.describe.description import Study\n"
+        "from lazyrich.sweeps.run.sweep import sweep\n"
+        "study = Study(name='decay', experiment='lazyrich.sweeps.example:Decay')\n"
         f"sweep(study, {str(tmp_path / 'out')!r}, workers=1)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -1,8 +1,1 @@
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_and_seed():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+from tests.seeded import _one_thread_and_seed  # noqa: F401 - a fixture

@@ -10,8 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import lazyrich
 from lazyrich import InputError
-
-from .models import Residual, Twice, randn
+from tests.models import Residual, Twice, randn
 
 
 def correlate(a, b):

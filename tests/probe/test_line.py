@@ -13,8 +13,7 @@ from torch import nn
 import lazyrich
 from lazyrich.capture import capture
 from lazyrich.observables import alignment, imbalance, inter_layer_alignment, layer_norms
-
-from .models import randn
+from tests.models import randn
 
 
 class TwoLayers(nn.Module):

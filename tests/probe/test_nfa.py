@@ -10,8 +10,7 @@ import lazyrich
 from lazyrich import InputError
 from lazyrich.capture import capture
 from lazyrich.observables import agop, ansatz_correlation, haar_null, predicted_centred, ptk
-
-from .models import Attention, Residual, Transformer, randn
+from tests.models import Attention, Residual, Transformer, randn
 
 
 def mlp(width=16, outputs=3):

@@ -13,8 +13,7 @@ from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.observables import OuterFactor, kernel_matvec, traced_kernel
 from lazyrich.probe import jacobian_factors
 from lazyrich.study import transformer
-
-from .models import Transformer, Twice, brute_kernel, cases, randn
+from tests.models import Transformer, Twice, brute_kernel, cases, randn
 
 CASES = cases()
 ROOM = 2**30

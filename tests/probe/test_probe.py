@@ -18,8 +18,7 @@ from lazyrich.capture.losses import output_loss
 from lazyrich.capture.moment import Moment, Plan
 from lazyrich.observables import linearisation_error, stable_rank
 from lazyrich.vocabulary.quantity import VOCABULARY
-
-from .models import Residual, brute_kernel, cases, randn
+from tests.models import Residual, brute_kernel, cases, randn
 
 
 class TwoLayers(nn.Module):

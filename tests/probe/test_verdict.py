@@ -13,8 +13,7 @@ from lazyrich import InputError, Probe, Thresholds
 from lazyrich.numerics.windows import windows
 from lazyrich.probe.history import as_dataset
 from lazyrich.probe.verdict import judge
-
-from .models import randn
+from tests.models import randn
 
 
 def history(last, **attrs):

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from lazyrich import InputError, Probe, at, every, log_spaced
-
-from .models import randn
+from tests.models import randn
 
 
 class Noisy(nn.Module):

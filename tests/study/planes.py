@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from lazyrich.study.sweeps.result import Result
+from lazyrich.sweeps.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from lazyrich import (
 )
 from lazyrich.study.measured import PHASES, measured_diagram, phases, width_exponents, within
 from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
-from lazyrich.study.sweeps.description import Study
+from lazyrich.sweeps.describe.description import Study
 
 WIDTHS = np.array([64, 256, 1024, 4096])
 

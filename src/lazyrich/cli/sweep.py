@@ -14,8 +14,8 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 
 if TYPE_CHECKING:
-    from lazyrich.study.sweeps.description import Study
-    from lazyrich.study.sweeps.sweep import Summary
+    from lazyrich.sweeps.describe.description import Study
+    from lazyrich.sweeps.run.sweep import Summary
 
 NOTHING = 1  # exit code if every point of the study failed
 INTERRUPTED = 130
@@ -89,7 +89,7 @@ def sweep(
 
 
 def _check_target(target: Path, out: Path) -> None:
-    from lazyrich.study.sweeps.export import check_target
+    from lazyrich.sweeps.store.export import check_target
 
     check_target(target)
     file, store = target.resolve(), out.resolve()
@@ -101,7 +101,7 @@ def _check_target(target: Path, out: Path) -> None:
 
 
 def _described(study: Path) -> Study:
-    from lazyrich.study.sweeps.description import Study
+    from lazyrich.sweeps.describe.description import Study
 
     if "" not in sys.path:
         sys.path.insert(0, "")  # experiments in modules of the folder in which the command runs
@@ -111,8 +111,8 @@ def _described(study: Path) -> Study:
 def _download(study: Study) -> None:
     """Fetch each data set from files that a point of the study names, before workers start."""
     from lazyrich.study.data.datasets import FROM_FILES, load
-    from lazyrich.study.sweeps.experiment import name_of
-    from lazyrich.study.trained import Training
+    from lazyrich.study.experiment import Training
+    from lazyrich.sweeps.describe.experiment import name_of
 
     names = {p.experiment.data for p in study.points() if isinstance(p.experiment, Training)}
     if not names:
@@ -131,15 +131,15 @@ def _run(
     scheduler: str | None,
     **options: Any,  # noqa: ANN401
 ) -> Summary:
-    from lazyrich.study.sweeps.executors import dask_cluster
-    from lazyrich.study.sweeps.sweep import sweep
+    from lazyrich.sweeps.run.executors import dask_cluster
+    from lazyrich.sweeps.run.sweep import sweep
 
     with nullcontext() if scheduler is None else dask_cluster(scheduler) as executor:
         return sweep(study, out, executor=executor, workers=workers, **options)
 
 
 def _first_failure(out: Path, study: Study) -> str:
-    from lazyrich.study.sweeps.store import Store
+    from lazyrich.sweeps.store.store import Store
 
     with Store.read_only(out) as store:
         failed = store.keys("failed")
@@ -147,8 +147,8 @@ def _first_failure(out: Path, study: Study) -> str:
 
 
 def _export(out: Path, target: Path) -> None:
-    from lazyrich.study.sweeps.export import export
-    from lazyrich.study.sweeps.results import results
+    from lazyrich.sweeps.store.export import export
+    from lazyrich.sweeps.store.results import results
 
     target.parent.mkdir(parents=True, exist_ok=True)
     export(results(out), target)

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lazyrich.study.data.datasets import cifar10, digits, fashion_mnist, load, mnist
     from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
-    from lazyrich.study.exact import own_theory
+    from lazyrich.study.experiment import Training
     from lazyrich.study.measured import measured_diagram, phases, width_exponents, within
     from lazyrich.study.networks.catalogue import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
     from lazyrich.study.networks.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
+    from lazyrich.study.own_theory import own_theory
     from lazyrich.study.refinement import Plane, Refined, level_curve, refine, sweep_refined
-    from lazyrich.study.sweeps.description import Study
-    from lazyrich.study.sweeps.export import export, table
-    from lazyrich.study.sweeps.result import Result
-    from lazyrich.study.sweeps.results import final, results
-    from lazyrich.study.sweeps.store import Store
-    from lazyrich.study.sweeps.sweep import Summary, sweep
-    from lazyrich.study.trained import Training
     from lazyrich.study.training.recipe import Outcome, Recipe
     from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
     from lazyrich.study.training.task import accuracy, batches, loss_value
     from lazyrich.study.training.together import Member, pays, train_together
     from lazyrich.study.training.train import train
+    from lazyrich.sweeps.describe.description import Study
+    from lazyrich.sweeps.result import Result
+    from lazyrich.sweeps.run.sweep import Summary, sweep
+    from lazyrich.sweeps.store.export import export, table
+    from lazyrich.sweeps.store.results import final, results
+    from lazyrich.sweeps.store.store import Store
 
 _HOME = {
     "NETWORKS": "lazyrich.study.networks.catalogue",
@@ -40,21 +40,21 @@ _HOME = {
     "Plane": "lazyrich.study.refinement",
     "Recipe": "lazyrich.study.training.recipe",
     "Refined": "lazyrich.study.refinement",
-    "Result": "lazyrich.study.sweeps.result",
+    "Result": "lazyrich.sweeps.result",
     "Samples": "lazyrich.study.data.samples",
-    "Store": "lazyrich.study.sweeps.store",
-    "Study": "lazyrich.study.sweeps.description",
-    "Summary": "lazyrich.study.sweeps.sweep",
-    "Training": "lazyrich.study.trained",
+    "Store": "lazyrich.sweeps.store.store",
+    "Study": "lazyrich.sweeps.describe.description",
+    "Summary": "lazyrich.sweeps.run.sweep",
+    "Training": "lazyrich.study.experiment",
     "accuracy": "lazyrich.study.training.task",
     "batches": "lazyrich.study.training.task",
     "cifar10": "lazyrich.study.data.datasets",
     "cnn": "lazyrich.study.networks.catalogue",
     "digits": "lazyrich.study.data.datasets",
-    "export": "lazyrich.study.sweeps.export",
+    "export": "lazyrich.sweeps.store.export",
     "fashion_mnist": "lazyrich.study.data.datasets",
     "fcn": "lazyrich.study.networks.catalogue",
-    "final": "lazyrich.study.sweeps.results",
+    "final": "lazyrich.sweeps.store.results",
     "largest_stable_lr": "lazyrich.study.training.search",
     "level_curve": "lazyrich.study.refinement",
     "load": "lazyrich.study.data.datasets",
@@ -62,16 +62,16 @@ _HOME = {
     "lr_for_accuracy": "lazyrich.study.training.search",
     "measured_diagram": "lazyrich.study.measured",
     "mnist": "lazyrich.study.data.datasets",
-    "own_theory": "lazyrich.study.exact",
+    "own_theory": "lazyrich.study.own_theory",
     "parametrise": "lazyrich.study.networks.parametrisation",
     "pays": "lazyrich.study.training.together",
     "phases": "lazyrich.study.measured",
     "refine": "lazyrich.study.refinement",
     "resnet18": "lazyrich.study.networks.catalogue",
-    "results": "lazyrich.study.sweeps.results",
-    "sweep": "lazyrich.study.sweeps.sweep",
+    "results": "lazyrich.sweeps.store.results",
+    "sweep": "lazyrich.sweeps.run.sweep",
     "sweep_refined": "lazyrich.study.refinement",
-    "table": "lazyrich.study.sweeps.export",
+    "table": "lazyrich.sweeps.store.export",
     "targets": "lazyrich.study.data.samples",
     "train": "lazyrich.study.training.train",
     "train_together": "lazyrich.study.training.together",

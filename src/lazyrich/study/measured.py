@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from lazyrich._errors import InputError
-from lazyrich.study.sweeps.results import final
+from lazyrich.sweeps.store.results import final
 
 ORDER = (
     "ntk_change",

@@ -18,11 +18,11 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import Boundary
 from lazyrich.numerics.spacing import Spacing
 from lazyrich.study.measured import measured_diagram
-from lazyrich.study.sweeps.description import Study
-from lazyrich.study.sweeps.record import UnmadeError
-from lazyrich.study.sweeps.results import final, results
-from lazyrich.study.sweeps.store import Store
-from lazyrich.study.sweeps.sweep import sweep
+from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.run.sweep import sweep
+from lazyrich.sweeps.store.record import UnmadeError
+from lazyrich.sweeps.store.results import final, results
+from lazyrich.sweeps.store.store import Store
 
 Array = NDArray[np.float64]
 Field = str | Callable[[xr.Dataset], xr.DataArray]
@@ -97,7 +97,7 @@ def refine(study: Study, values: xr.DataArray, plane: Plane) -> Study:
     Example:
         >>> study = Study(
         ...     name="plane",
-        ...     experiment="lazyrich.study.examples:Decay",
+        ...     experiment="lazyrich.sweeps.example:Decay",
         ...     axes={"rate": [1.0, 2.0, 3.0], "noise": [0.0, 1.0, 2.0]},
         ... )
         >>> axes = {name: xr.DataArray(list(v), {name: list(v)}) for name, v in study.axes.items()}

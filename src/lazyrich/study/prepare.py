@@ -1,0 +1,176 @@
+"""Everything that an experiment has before its first step: data, network, learning rate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._errors import NotFiniteError
+from lazyrich.capture.isolation import is_finite
+from lazyrich.probe.forecast.forecast import Forecast, NoDescentError, forecast
+from lazyrich.study.data.datasets import load
+from lazyrich.study.data.samples import DataSet, targets
+from lazyrich.study.networks.catalogue import NETWORKS, as_taken_by
+from lazyrich.study.networks.parametrisation import Parametrised, parametrise
+from lazyrich.study.training.recipe import Recipe
+from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
+from lazyrich.study.training.task import loss_value
+from lazyrich.study.training.train import learning_rate, optimizer_of
+
+if TYPE_CHECKING:
+    from lazyrich.study.experiment import Training
+
+SEARCHES = ("forecast", "parametrisation", "largest-stable", "accuracy")
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+FORECAST_SAMPLES = 256  # training samples that the forecast looks at
+FORECAST_PROBES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network ready to be trained.
+
+    Attributes:
+        data: what it learns, in the form that it takes.
+        digest: of the whole data set that this was taken from.
+        model: the network behind its output scale.
+        lr_factors: by parameter name.
+        recipe: with the learning rate that was chosen.
+        forecast: made before the first step, with the learning rates as they are relative to each
+            other; None if the first step leads to no minimum.
+    """
+
+    data: DataSet
+    digest: str
+    model: nn.Module
+    lr_factors: Mapping[str, float]
+    recipe: Recipe
+    forecast: Forecast | None
+
+
+def started(point: Training) -> Start:
+    """Data, network, forecast and learning rate of a point.
+
+    Args:
+        point: of a study.
+
+    Raises:
+        InputError: data or model that do not take their options; a search that finds nothing.
+        NotFiniteError: a network whose outputs or loss overflow.
+    """
+    data = data_of(point)
+    made = built(point, data)
+    seen = _some(data, FORECAST_SAMPLES, point)
+    with torch.no_grad():
+        outputs = made.model(seen[0])
+        for what, value in (
+            ("outputs overflow", outputs),
+            # the forecast squares the loss's slope
+            ("loss overflows", loss_value(point.loss, outputs, seen[1]) ** 2),
+        ):
+            if not is_finite(value):
+                raise NotFiniteError(f"the {what}.")
+    unit = optimizer_of(made.model, point.recipe(1.0), made.lr_factors)
+    try:
+        before = forecast(made.model, seen, point.loss, optimizer=unit, probes=FORECAST_PROBES)
+    except NoDescentError:
+        if point.lr in SEARCHES and point.lr != "parametrisation":
+            raise
+        before = None
+    lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
+    return Start(
+        data=data,
+        digest=_loaded_for(point)[1],
+        model=made.model,
+        lr_factors=made.lr_factors,
+        recipe=point.recipe(lr),
+        forecast=before,
+    )
+
+
+def data_of(point: Training) -> DataSet:
+    """The data of a point, read once in a process, in the form that its network takes."""
+    data, _ = _loaded_for(point)
+    return as_taken_by(_network(point, data), data) if point.model != "fcn" else data
+
+
+def _loaded_for(point: Training) -> tuple[DataSet, str]:
+    options = json.dumps(point.data_options, sort_keys=True)
+    return _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
+
+
+@lru_cache(maxsize=4)
+def _loaded(
+    name: str, options: str, samples: int | None, test_samples: int | None, seed: int
+) -> tuple[DataSet, str]:
+    whole = load(name, **json.loads(options))
+    return whole.take(samples, test_samples, seed=seed), whole.digest
+
+
+def _network(point: Training, data: DataSet) -> nn.Module:
+    options = {"width": point.width, **point.model_options}
+    if point.model == "fcn":
+        options |= {"depth": point.depth, "activation": point.activation, "bias": point.bias}
+    return NETWORKS[point.model](data.inputs, data.outputs, **options)
+
+
+def built(point: Training, data: DataSet) -> Parametrised:
+    """The network of a point under its parametrisation, with its initial weights.
+
+    Args:
+        point: of a study.
+        data: of that point.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = _network(point, data).to(PRECISIONS[point.precision])
+    return parametrise(
+        network,
+        point.parametrisation,
+        optimizer=point.optimizer,
+        output_scale=point.output_scale * point.width**point.output_scale_exponent,
+        init_scale=point.scales,
+        centred=point.centred,
+        seed=point.seed,
+    )
+
+
+def batch_of(data: DataSet, point: Training) -> tuple[Tensor, Tensor]:
+    """The training samples on which the probe measures."""
+    return _some(data, point.probe_samples, point)
+
+
+def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
+    """At most so many training samples, and their targets."""
+    part = data.train
+    if len(part) > size:
+        part = data.take(size, None, seed=point.data_seed).train
+    x, y = part.x, targets(part, data.classes, point.loss)
+    like = PRECISIONS[point.precision]
+    return x.to(like), y.to(like) if y.is_floating_point() else y
+
+
+def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast | None) -> float:
+    if point.lr == "parametrisation":
+        return made.lr
+    if before is None or point.lr not in SEARCHES:
+        return float(point.lr)
+    first = learning_rate(before)
+    if point.lr == "forecast":
+        return first
+    recipe = point.recipe(first)
+    if point.lr == "largest-stable":
+        return largest_stable_lr(lambda: built(point, data), data, recipe, seed=point.seed).lr
+    return lr_for_accuracy(
+        lambda: built(point, data),
+        data,
+        recipe,
+        level=point.accuracy,
+        within=point.steps,
+        seed=point.seed,
+    ).lr

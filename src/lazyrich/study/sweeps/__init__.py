@@ -1,1 +1,0 @@
-"""Families of runs: their description, the store of results, the driver and its executors."""

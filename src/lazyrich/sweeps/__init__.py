@@ -1,0 +1,4 @@
+"""Families of experiments: described as data, run anywhere, kept in a store.
+
+Knows nothing of networks: an experiment is any frozen dataclass with a seed and a method `run`.
+"""

@@ -1,0 +1,1 @@
+"""What a study is: axes, points, and the experiment that they set."""

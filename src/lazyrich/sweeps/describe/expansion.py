@@ -1,0 +1,128 @@
+"""From axes and seeds to points with keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from itertools import product
+from math import prod
+
+from lazyrich._errors import InputError
+from lazyrich.sweeps.describe.axes import Setting
+from lazyrich.sweeps.describe.experiment import Experiment, name_of
+from lazyrich.sweeps.describe.plain import Plain, canonical
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of a study.
+
+    Attributes:
+        key: the hash of its content, 64 hexadecimal digits.
+        place: its coordinate on every axis, and its seed.
+        experiment: what to run.
+    """
+
+    key: str
+    place: Mapping[str, Plain]
+    experiment: Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The product of settings and seeds, and points off it.
+
+    The text of every value is made once, so that a point costs one join and one hash.
+
+    Attributes:
+        experiment: the class of the points.
+        base: value of every field that no axis must set.
+        axes: settings on every axis.
+        seeds: of every configuration.
+        extra: configurations off the grid, with their seeds.
+    """
+
+    experiment: type[Experiment]
+    base: Mapping[str, Plain]
+    axes: Mapping[str, Sequence[Setting]]
+    seeds: Sequence[int]
+    extra: Sequence[tuple[Sequence[Setting], Sequence[int]]]
+
+    def __len__(self) -> int:
+        grid = prod(len(found) for found in self.axes.values()) * len(self.seeds)
+        return grid + len(self._apart)
+
+    def configurations(self) -> Iterator[tuple[Setting, ...]]:
+        """The product of the axes, the last one fastest."""
+        return product(*self.axes.values())
+
+    def points(self) -> Iterator[Point]:
+        """The grid with the seeds fastest, then the points off it.
+
+        Raises:
+            InputError: if the experiment refuses a point.
+        """
+        for chosen in self.configurations():
+            for seed in self.seeds:
+                yield self.point(chosen, seed)
+        yield from (self.point(chosen, seed) for chosen, seed in self._apart)
+
+    def point(self, chosen: Sequence[Setting], seed: int) -> Point:
+        """The point of one setting on every axis and a seed.
+
+        Raises:
+            InputError: if the experiment refuses it.
+        """
+        values = {**self.base, "seed": seed}
+        place = {axis: setting.label for axis, setting in zip(self.axes, chosen, strict=True)}
+        place["seed"] = seed
+        for setting in chosen:
+            values.update(setting.fields)
+        try:
+            experiment = self.experiment(**values)
+        except Exception as error:
+            where = ", ".join(f"{axis}={value!r}" for axis, value in place.items())
+            raise InputError(
+                f"every point must suit {self.experiment.__qualname__}, got {where}: {error} "
+                "Change the base or the axes."
+            ) from error
+        return Point(key=self.key(chosen, seed), place=place, experiment=experiment)
+
+    def key(self, chosen: Sequence[Setting], seed: int) -> str:
+        """The key of the point of one setting on every axis and a seed."""
+        head, texts, slots = self._texts
+        texts = texts.copy()
+        texts[slots["seed"]] = f'"seed":{seed}'
+        for setting in chosen:
+            for name, text in setting.texts.items():
+                texts[slots[name]] = text
+        return sha256((head + ",".join(texts) + "}}").encode()).hexdigest()
+
+    @cached_property
+    def _texts(self) -> tuple[str, list[str], dict[str, int]]:
+        """Start of the text of every point, text of every field, and where the fields stand."""
+        names = set(self.base) | {"seed"}
+        for found in self.axes.values():
+            names.update(*(setting.fields for setting in found))
+        head = f'{{"experiment":{json.dumps(name_of(self.experiment))},"fields":{{'
+        texts = [f"{json.dumps(name)}:{canonical(self.base.get(name))}" for name in sorted(names)]
+        return head, texts, {name: index for index, name in enumerate(sorted(names))}
+
+    @cached_property
+    def _apart(self) -> list[tuple[Sequence[Setting], int]]:
+        """The points off the grid, each once."""
+        known = [{tuple(sorted(s.texts.items())) for s in found} for found in self.axes.values()]
+        seen: set[str] = set()
+        apart = []
+        for chosen, seeds in self.extra:
+            settings = [tuple(sorted(setting.texts.items())) for setting in chosen]
+            on_grid = all(s in found for s, found in zip(settings, known, strict=True))
+            for seed in seeds:
+                key = self.key(chosen, seed)
+                if key not in seen and not (on_grid and seed in self.seeds):
+                    seen.add(key)
+                    apart.append((chosen, seed))
+        return apart

@@ -1,0 +1,1 @@
+"""Run a study on local processes, any executor or a cluster."""

@@ -1,0 +1,216 @@
+"""All results of a study in one labelled Dataset: axes × seed × layer × time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lazyrich.sweeps.result import OUTCOME, Result
+from lazyrich.sweeps.store.codec import unpack
+from lazyrich.sweeps.store.inner import Inner, Variables, check_alike
+from lazyrich.sweeps.store.store import Store
+
+Label: TypeAlias = int | float | str
+Place: TypeAlias = tuple[int, ...]
+
+LAST_DIMS = ("layer", "time")  # come last, in this order
+
+
+def results(folder: str | Path) -> xr.Dataset:
+    """Open the results of a study, also while it is still running.
+
+    Args:
+        folder: the store that a sweep writes.
+
+    Returns:
+        Every variable over the axes of the study in their order, `seed`, and the dims of a single
+        result, with `layer` and `time` at the end. Points that are not there yet, and places that
+        a shorter or smaller network does not have, are NaN. `status` ("" where a point is
+        missing), `sentence` and `seconds` tell what became of a point. Points off the grid, from a
+        refinement, add their values to the axes.
+
+    Raises:
+        InputError: there is no store in the folder, or two results do not fit together; see
+            `assemble`.
+    """
+    with Store.read_only(folder) as store:
+        study = store.study
+        done = set(store.keys())
+        points = [point for point in study.points() if point.key in done]
+        found = [_Found.of_bytes(*store.read_bytes(point.key)) for point in points]
+    axes = {**study.axes, "seed": study.seeds}
+    data = _assembled([point.place for point in points], found, axes)
+    return data.assign_attrs(study=study.to_json(), name=study.name)
+
+
+def assemble(
+    pairs: Sequence[tuple[Mapping[str, Any], Result]], axes: Mapping[str, Sequence[Any]]
+) -> xr.Dataset:
+    """Lay results out on a grid.
+
+    Args:
+        pairs: the place of every point (axis → value), and its result.
+        axes: the values of every axis. A value of a point that is not among them is added, and a
+            numeric axis is then put in increasing order. A variable that has the name of an
+            axis or of an outcome becomes `<name>_of_result`.
+
+    Raises:
+        InputError: labels of a result are repeated or missing, or a variable has not in all
+            results that hold it the same dims, the same kind of values (numbers, booleans, text,
+            …) and labels or none.
+
+    Example:
+        >>> def result(loss):
+        ...     data = xr.Dataset({"loss": ("time", loss)})
+        ...     return Result(status="finished", sentence="", data=data)
+        >>> pairs = [({"width": 8}, result([1.0, 0.5])), ({"width": 16}, result([1.0]))]
+        >>> assemble(pairs, {"width": [8, 16, 32]}).loss.values
+        array([[1. , 0.5],
+               [1. , nan],
+               [nan, nan]])
+    """
+    found = [_Found.of_result(result) for _, result in pairs]
+    return _assembled([place for place, _ in pairs], found, axes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a point gave. It takes the place of a Result, whose Dataset costs a millisecond."""
+
+    status: str
+    sentence: str
+    seconds: float
+    variables: Variables
+
+    @classmethod
+    def of_result(cls, result: Result) -> _Found:
+        return cls(result.status, result.sentence, result.seconds, result.data.variables)
+
+    @classmethod
+    def of_bytes(cls, header: bytes, payload: bytes) -> _Found:
+        parts, variables = unpack(header, payload)
+        return cls(parts["status"], parts["sentence"], parts["seconds"], variables)
+
+
+def _assembled(
+    where: Sequence[Mapping[str, Any]], found: Sequence[_Found], axes: Mapping[str, Sequence[Any]]
+) -> xr.Dataset:
+    grid, places = _grid(where, axes)
+    inside = [one.variables for one in found]
+    check_alike(where, inside, {*grid, *OUTCOME})
+    inner = Inner(inside)
+    outer = tuple(len(labels) for labels in grid.values())
+    tables: dict[str, NDArray[Any]] = {}
+    examples: dict[str, xr.Variable] = {}
+    for place, one in zip(places, found, strict=True):
+        index = inner.index(one.variables)
+        for key, variable in one.variables.items():
+            if key in inner.sizes:
+                continue
+            name = f"{key}_of_result" if key in {*grid, *OUTCOME} else str(key)
+            dims = tuple(map(str, variable.dims))
+            if name not in tables:
+                examples[name] = variable
+                tables[name] = _empty(variable, (*outer, *(inner.sizes[dim] for dim in dims)))
+            whole: Any = (*place, ...)
+            tables[name][whole][np.ix_(*(index[dim] for dim in dims)) if dims else ()] = (
+                variable.values
+            )
+    variables = {
+        name: ((*grid, *map(str, examples[name].dims)), _settled(table), examples[name].attrs)
+        for name, table in tables.items()
+    }
+    data = xr.Dataset(variables | _outcomes(places, found, grid, outer), coords=inner.coords)
+    data = data.assign_coords({name: np.array(labels) for name, labels in grid.items()})
+    for name in grid:
+        data[name].attrs["long_name"] = name.replace("_", " ")
+    return data.transpose(*grid, ..., *(name for name in LAST_DIMS if name in data.dims))
+
+
+def final(data: xr.Dataset, *, dim: str = "time") -> xr.Dataset:
+    """Every network at its last measurement.
+
+    That is the last moment at which anything but the step is known; of a network that diverged,
+    the one before its numbers were lost.
+
+    Args:
+        data: of `results`, or any Dataset.
+        dim: the dimension to reduce; without it the Dataset is returned as it is.
+
+    Example:
+        >>> loss = xr.DataArray([[3.0, 2.0, 1.0], [3.0, 4.0, np.nan]], dims=("seed", "time"))
+        >>> final(xr.Dataset({"loss": loss})).loss.values
+        array([1., 4.])
+    """
+    if dim not in data.dims:
+        return data
+    timed = {str(name): values for name, values in data.data_vars.items() if dim in values.dims}
+    known = xr.zeros_like(xr.DataArray(np.arange(data.sizes[dim]), dims=dim), dtype=bool)
+    for name, values in timed.items():
+        if name != "step":
+            there = values != "" if values.dtype.kind in "UO" else values.notnull()
+            known = known | there.any([d for d in values.dims if d in LAST_DIMS[:1]])
+    order = xr.DataArray(np.arange(data.sizes[dim]), dims=dim)
+    last = order.where(known, 0).max(dim).astype(int)
+    rest = data.drop_vars([*timed, *({dim} & set(data.coords))])
+    return rest.assign({name: values.isel({dim: last}) for name, values in timed.items()})
+
+
+def _grid(
+    found: Sequence[Mapping[str, Any]], axes: Mapping[str, Sequence[Any]]
+) -> tuple[dict[str, list[Label]], list[Place]]:
+    """The labels on every axis, and where on it each point lies."""
+    grid: dict[str, list[Label]] = {}
+    columns: list[list[int]] = []
+    for name, given in axes.items():
+        base = [_label(value) for value in given]
+        seen = [_label(place[name]) for place in found]
+        if any(isinstance(label, str) for label in (*base, *seen)):
+            base, seen = [str(label) for label in base], [str(label) for label in seen]
+        labels = list(dict.fromkeys([*base, *seen]))
+        if len(labels) > len(set(base)) and not isinstance(labels[0], str):
+            labels.sort()
+        where = {label: i for i, label in enumerate(labels)}
+        grid[name] = labels
+        columns.append([where[label] for label in seen])
+    return grid, [tuple(column[i] for column in columns) for i in range(len(found))]
+
+
+def _label(value: Any) -> Label:  # noqa: ANN401 - any plain value
+    """What stands on an axis: numbers and texts as they are, the label of a table, else text."""
+    if isinstance(value, Mapping) and "label" in value:
+        return _label(value["label"])
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        return value
+    return str(value)
+
+
+def _empty(variable: xr.Variable, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.full(shape, np.nan) if variable.dtype.kind in "biuf" else np.full(shape, "", object)
+
+
+def _settled(table: NDArray[Any]) -> NDArray[Any]:
+    """Texts in the form that files hold."""
+    return table.astype(str) if table.dtype == object else table
+
+
+def _outcomes(
+    places: Iterable[Place], found: Iterable[_Found], grid: Mapping[str, Any], outer: Place
+) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]:
+    status, sentence = (np.full(outer, "", object) for _ in range(2))
+    seconds = np.full(outer, np.nan)
+    for place, result in zip(places, found, strict=True):
+        status[place], sentence[place] = result.status, result.sentence
+        seconds[place] = result.seconds
+    dims = tuple(grid)
+    return {
+        "status": (dims, status.astype(str), {"long_name": "what became of the point"}),
+        "sentence": (dims, sentence.astype(str), {"long_name": "how the point ended"}),
+        "seconds": (dims, seconds, {"long_name": "time that the point took", "units": "s"}),
+    }

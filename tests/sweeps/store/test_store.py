@@ -1,0 +1,279 @@
+import os
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazyrich import InputError, StoreError
+from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.result import Result
+from lazyrich.sweeps.store import segments
+from lazyrich.sweeps.store.codec import decode, encode
+from lazyrich.sweeps.store.record import NAME, Record
+from lazyrich.sweeps.store.store import Store
+from tests.sweeps.stored import STUDY, key, result, same
+
+DTYPES = [
+    "f2",
+    "f4",
+    "f8",
+    ">f8",
+    "i1",
+    "i8",
+    "u2",
+    "c8",
+    "c16",
+    "?",
+    "U3",
+    "S4",
+    "M8[ns]",
+    "m8[s]",
+]
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
+attributes = st.dictionaries(
+    texts,
+    st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=2)
+        | st.dictionaries(texts, inner, max_size=2)
+        | st.tuples(inner),
+    ),
+    max_size=3,
+)  # fmt: skip
+
+
+@st.composite
+def arrays(draw, shape):
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    size = int(np.prod(shape))
+    if dtype.kind == "U":
+        flat = np.array(draw(st.lists(texts, min_size=size, max_size=size)), dtype)
+    elif dtype.kind == "b":
+        flat = np.array(draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype)
+    else:
+        flat = np.frombuffer(
+            draw(st.binary(min_size=size * dtype.itemsize, max_size=size * dtype.itemsize)), dtype
+        )
+    return flat.reshape(shape)
+
+
+@st.composite
+def datasets(draw):
+    sizes = {"time": draw(st.integers(0, 3)), "layer": draw(st.integers(1, 2))}
+    data = {}
+    for name in draw(st.lists(texts.filter(lambda t: t not in sizes), unique=True, max_size=3)):
+        dims = draw(st.sampled_from([(), ("time",), ("layer", "time")]))
+        values = draw(arrays(tuple(sizes[dim] for dim in dims)))
+        data[name] = (dims, values, draw(attributes))
+    coords = {"layer": list("ab")[: sizes["layer"]]}
+    times = draw(arrays((sizes["time"],)).filter(lambda a: a.dtype != "f2"))
+    if len(set(times.tolist())) == times.size and not pd.isna(times).any():
+        coords["time"] = times
+    found = xr.Dataset(data, attrs=draw(attributes))
+    return found.assign_coords({name: v for name, v in coords.items() if name in found.dims})
+
+
+def ended(data=None, status="finished", **fields):
+    return Result(status=status, sentence="ends", data=xr.Dataset(data), **fields)
+
+
+@settings(max_examples=150, deadline=None)
+@given(datasets(), texts, texts)
+def test_a_result_comes_back_bit_for_bit(data, sentence, traceback):
+    given_ = Result(status="fitted", sentence=sentence, data=data, traceback=traceback, seconds=0.1)
+    name, found = decode(*encode("k", given_))
+    assert name == "k"
+    assert same(found, given_)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["a", "longer", ""], object),
+        np.array(["a", "longer", "é"], np.dtypes.StringDType()),
+        np.array([np.nan, -np.nan, -0.0, np.inf]).view("u8") | 5,
+        np.zeros((0, 3)),
+        np.array([[1, 2], [3, 4]])[:, ::-1].T,
+    ],
+)
+def test_arrays_of_every_kind_come_back(values):
+    if values.dtype == "u8":
+        values = values.view("f8")  # the payload of a NaN
+    given_ = ended({"x": (list("ab")[: values.ndim], values)})
+    found = decode(*encode("k", given_))[1]
+    assert same(found, given_)
+    found.data.x.values.sort()  # they may be written to
+
+
+def test_attributes_of_every_kind_come_back():
+    attrs = {
+        "array": np.eye(2),
+        "number": np.float32(0.1),
+        "none": np.zeros(0, int),
+        "t": (1, [2.5]),
+    }
+    found = decode(*encode("k", ended({"x": ((), 1.0, attrs)})))[1].data.x.attrs
+    assert repr(found) == repr(attrs)
+
+
+def test_the_indexes_of_labels_are_made_again():
+    data = xr.Dataset({"x": ("layer", [1.0, 2.0])}, {"layer": ["a", "b"]})
+    found = decode(*encode("k", Result(status="fitted", sentence="", data=data)))[1]
+    xr.testing.assert_identical(found.data, data)
+    assert found.data.x.sel(layer="b") == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"x": ("a", np.array([object()]))}, "must hold numbers, booleans, times or text, got 'x'"),
+        ({"x": ("a", np.zeros(1, "i4,i4"))}, "must hold numbers, booleans, times or text, got 'x'"),
+        ({3: ("a", [1])}, "`data` must have names of text, got 3"),
+        ({"x": ((), 1, {"f": len})}, "attributes of `data` must be plain values, got .* in 'x'"),
+    ],
+)
+def test_a_result_that_cannot_be_stored_stops_its_group_and_is_named(tmp_path, data, message):
+    with Store.open(tmp_path / "out", STUDY) as store:
+        with pytest.raises(InputError, match=f"result of the point {key(1)} cannot be .*{message}"):
+            store.write({key(0): result(0), key(1): ended(data)})
+        assert store.keys() == set()
+
+
+def test_the_first_writer_wins_and_failed_points_are_replaced_when_asked(tmp_path):
+    first = {key(0): ended(), key(1): ended(status="failed")}
+    second = {key(0): ended(status="diverged"), key(1): ended(status="fitted"), key(2): ended()}
+    with Store.open(tmp_path / "out", STUDY) as store:
+        assert store.write(first) == 2
+        assert store.write(second) == 1
+        assert store.statuses() == {"finished": 2, "failed": 1}
+        assert store.write(second, replace_failed=True) == 1
+        assert store.write({}) == 0
+        assert store.statuses() == {"finished": 2, "fitted": 1}
+        assert store.keys("fitted") == {key(1)}
+        assert store.read(key(1)).status == "fitted"
+        assert store.verify() == ()
+
+
+def test_a_store_is_opened_again_and_grows_in_files_of_limited_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 3000)
+    for number in range(6):
+        with Store.open(tmp_path / "out", STUDY) as store:
+            store.write({key(number): result(number)})
+    assert len(list((tmp_path / "out/arrays").iterdir())) > 1
+    with Store.read_only(tmp_path / "out") as store:
+        assert all(same(store.read(key(n)), result(n)) for n in range(6))
+        assert store.study == STUDY
+
+
+def test_a_store_is_written_from_several_threads(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with Store.open(tmp_path / "out", STUDY) as store, ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(store.write, {key(n // 2): result(n // 2)}) for n in range(40)]
+        assert sum(future.result() for future in work) == 20
+        assert all(pool.map(lambda n: same(store.read(key(n)), result(n)), range(20)))
+
+
+def test_a_changed_description_is_named_and_taken_when_asked(tmp_path):
+    Store.open(tmp_path / "out", STUDY).close()
+    base = {"name": "stored", "experiment": "lazyrich.sweeps.example:Decay"}
+    more = Study(**base, seeds=100, axes={"rate": [0.1, 0.2]}, base={"steps": 3})
+    said = r"out is of another description: base.steps: was absent; is 3. axes.rate: was absent; is"
+    with pytest.raises(StoreError, match=said + r" 0.1, 0.2. .* extend=True"):
+        Store.open(tmp_path / "out", more)
+    with Store.open(tmp_path / "out", STUDY) as store:
+        store.write({key(0): result(0)})
+    with Store.open(tmp_path / "out", more, extend=True) as store:
+        assert store.keys() == {key(0)}
+        assert store.study == more
+    Store.open(tmp_path / "out", more).close()
+    with Store.read_only(tmp_path / "out") as store:
+        assert store.study == more
+    with pytest.raises(StoreError, match=r"seeds: had 100 values; has 101 \(new 100\)"):
+        Store.open(tmp_path / "out", Study(**base, axes=more.axes, base=more.base, seeds=101))
+
+
+def test_a_default_that_changed_with_the_code_is_named(tmp_path, monkeypatch):
+    Store.open(tmp_path / "out", STUDY).close()
+    monkeypatch.setattr("lazyrich.sweeps.example.Decay.__dataclass_fields__", _slower())
+    with pytest.raises(StoreError, match=r"default.steps: was 10; is 20"):
+        Store.open(tmp_path / "out", Study(name="stored", experiment=STUDY.experiment, seeds=100))
+
+
+def _slower():
+    from copy import copy
+
+    fields = dict(STUDY.experiment.__dataclass_fields__)
+    fields["steps"] = copy(fields["steps"])
+    fields["steps"].default = 20
+    return fields
+
+
+def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"`folder` must be a folder, and .*file is a file"):
+        Store.open(tmp_path / "file", STUDY)
+    with pytest.raises(InputError, match=r"must be empty or hold a store, and .* holds file"):
+        Store.open(tmp_path, STUDY)
+    with pytest.raises(InputError, match=r"must hold a store, and .* holds none"):
+        Store.read_only(tmp_path)
+    with pytest.raises(InputError, match="must hold the arrays of a store"):
+        Store.rebuild(tmp_path, STUDY)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_record_of_another_program_or_version_is_refused(tmp_path):
+    base = sqlite3.connect(tmp_path / NAME)
+    base.execute("CREATE TABLE t (x)")
+    with pytest.raises(StoreError, match="it is another SQLite file"):
+        Store.open(tmp_path, STUDY)
+    base.close()
+    Store.open(tmp_path / "new", STUDY).close()
+    base = sqlite3.connect(tmp_path / "new" / NAME)
+    base.execute("PRAGMA user_version=2")
+    base.close()
+    for opened in (
+        lambda: Store.open(tmp_path / "new", STUDY),
+        lambda: Store.read_only(tmp_path / "new"),
+    ):
+        with pytest.raises(StoreError, match="must have schema 1, got 2: another version"):
+            opened()
+
+
+def test_what_a_reader_may_not_do(tmp_path):
+    with Store.open(tmp_path / "out", STUDY) as writer, Store.read_only(tmp_path / "out") as store:
+        with pytest.raises(StoreError, match=r"is open for reading. Use Store.open"):
+            store.write({key(0): result(0)})
+        with pytest.raises(StoreError, match=r"is open for reading. Use Store.open"):
+            store.verify(repair=True)
+        with pytest.raises(InputError, match="`key` must be of a point that is done, got 'x'"):
+            writer.read("x")
+        with pytest.raises(StoreError, match=f"and process {os.getpid()} on"):
+            Store.open(tmp_path / "out", STUDY)
+
+
+def test_the_arrays_are_on_the_disk_before_the_record_names_them(tmp_path, monkeypatch):
+    done = []
+    sync, put = os.fsync, Record.put
+    monkeypatch.setattr(segments.os, "fsync", lambda file: done.append("sync") or sync(file))
+    monkeypatch.setattr(Record, "put", lambda self, rows: done.append("put") or put(self, rows))
+    with Store.open(tmp_path / "out", STUDY) as store:
+        done.clear()
+        store.write({key(n): result(n) for n in range(3)})
+        assert done == ["sync", "sync", "put"]  # the name of a new file, its content
+        store.write({key(3): result(3)})
+        assert done[3:] == ["sync", "put"]
+        pragma = store._record._base.execute
+        assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_closing_twice_is_closing_once(tmp_path):
+    store = Store.open(tmp_path / "out", STUDY)
+    store.close()
+    store.close()
