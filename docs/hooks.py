@@ -13,8 +13,9 @@ from typing import Any
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from vocabulary import vocabulary
 
-from lazyrich.vocabulary.quantity import VOCABULARY, Quantity
+from lazyrich.vocabulary.quantity import Quantity
 
 _EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
@@ -73,7 +74,7 @@ def vocabulary_table() -> str:
         '| name | symbol | meaning | units | range | source |'
     """
     head = ["name", "symbol", "meaning", "units", "range", "source"]
-    rows = [head, ["---"] * len(head), *map(_row, VOCABULARY.values())]
+    rows = [head, ["---"] * len(head), *map(_row, vocabulary().values())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

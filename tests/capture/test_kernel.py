@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lazyrich.capture import kernel
+from lazyrich.capture.kernel import kernel
 from lazyrich.observables import (
     DenseFactor,
     OuterFactor,

@@ -51,10 +51,10 @@ def test_no_page_loads_anything_from_the_network(pages: dict[str, str]) -> None:
 
 
 def test_every_quantity_is_in_the_table(pages: dict[str, str]) -> None:
-    from lazyrich.vocabulary.quantity import VOCABULARY
+    from docs.vocabulary import vocabulary
 
     table = pages["theory/conventions.html"]
-    for name in VOCABULARY:
+    for name in vocabulary():
         assert f"<td><code>{name}</code></td>" in table
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.capture import capture, kernel
+from lazyrich.capture.capture import capture
+from lazyrich.capture.kernel import kernel
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.observables import OuterFactor, kernel_matvec, traced_kernel
 from lazyrich.probe import jacobian_factors

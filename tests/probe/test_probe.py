@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from docs.vocabulary import vocabulary
 from torch import nn
 
 import lazyrich
 from lazyrich import InputError, Probe
-from lazyrich.capture import capture
+from lazyrich.capture.capture import capture
 from lazyrich.capture.losses import output_loss
 from lazyrich.capture.moment import Moment, Plan
 from lazyrich.observables import linearisation_error, stable_rank
-from lazyrich.vocabulary.quantity import VOCABULARY
 from tests.models import Residual, brute_kernel, cases, randn
 
 
@@ -316,7 +316,7 @@ def test_history_has_names_and_attributes_of_the_vocabulary():
     history = probe.history
     assert history.sizes == {"step": 2, "layer": 2}
     for name, variable in history.data_vars.items():
-        assert variable.attrs == VOCABULARY[name].attrs
+        assert variable.attrs == vocabulary()[name].attrs
     setting = json.loads(history.setting)
     assert setting["samples"] == 5
     assert setting["directions"] == "2 random"

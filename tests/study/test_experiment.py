@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from docs.vocabulary import vocabulary
 
 from lazyrich import InputError, flow, forecast
 from lazyrich.study import prepare as start
@@ -22,7 +23,6 @@ from lazyrich.sweeps.store.results import assemble
 from lazyrich.theory.two_layer_linear.data import LineData
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
-from lazyrich.vocabulary.quantity import VOCABULARY
 
 SMALL = Training(width=16, samples=60, test_samples=40, steps=12, measurements=3, probe_samples=8)
 LINE = Training(
@@ -54,11 +54,11 @@ def test_the_global_random_state_is_left_alone():
 
 def test_everything_measured_is_in_the_vocabulary_or_a_step():
     data = SMALL.run().data
-    assert set(map(str, data.data_vars)) - set(VOCABULARY) == {"step", "steps", "data_digest"}
+    assert set(map(str, data.data_vars)) - set(vocabulary()) == {"step", "steps", "data_digest"}
     for name, values in data.data_vars.items():
         assert set(values.dims) <= {"layer", "time"}
-        if name in VOCABULARY:
-            assert values.attrs["long_name"] == VOCABULARY[name].meaning
+        if name in vocabulary():
+            assert values.attrs["long_name"] == vocabulary()[name].meaning
     assert data.layer.values.tolist() == ["layer1", "readout"]
     assert data.step.values.tolist() == [0, 1, 3, 12]
 

@@ -33,8 +33,10 @@ from lazyrich.observables.ansatz import (
     ptk,
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
+from lazyrich.observables.balance import imbalance, inter_layer_alignment
+from lazyrich.observables.cka import cka
+from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
-from lazyrich.observables.features import cka, condensation, stable_rank, weight_movement
 from lazyrich.observables.kernel_change import (
     effective_rank,
     kernel_distance,
@@ -43,15 +45,15 @@ from lazyrich.observables.kernel_change import (
     trace_ratio,
     velocity,
 )
-from lazyrich.observables.laziness import linearisation_error
+from lazyrich.observables.linearisation import linearisation_error
 from lazyrich.observables.mechanism import (
     Shares,
     alignment,
     decompose,
-    imbalance,
-    inter_layer_alignment,
 )
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
+from lazyrich.observables.stable_rank import stable_rank
+from lazyrich.observables.weight_movement import weight_movement
 
 __all__ = [
     "Ansatz",

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.norms import norm
+from lazyrich.capture.sampled_kernel import (
+    block_squares,
+    change_interval,
+    resampled_sum,
+    rotation_interval,
+    sampled_trace,
+)
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.vocabulary.quantity import BARATIN2021, DERIVED, FORT2020, Quantity
+from lazyrich.vocabulary.shared import NTK_CHANGE
 
 Kernel = Float[Tensor, "..."]
 
@@ -116,3 +131,129 @@ def target_alignment(kernel: Float[Tensor, "n k n k"], targets: Float[Tensor, "n
 
 def _matrix(kernel: Float[Tensor, "n k n k"]) -> Float[Tensor, "nk nk"]:
     return kernel.double().flatten(2).flatten(0, 1)
+
+
+def _kernel(moment: Moment, reference: Reference) -> Row:
+    start, random = reference.kernel, moment.random
+    assert start is not None  # kept for this observable
+    parts = [(moment.kernel, start.whole)]
+    parts += [(moment.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
+    squares = [block_squares(theta - theta_0, random=random) for theta, theta_0 in parts]
+    squares.append(block_squares(moment.kernel, random=random))
+    *changes, now = resampled_sum(torch.stack(squares), start.resamples)
+    change, ends = change_interval(torch.stack(changes), start.squares)
+    rotation, rotation_ends = rotation_interval(changes[0], start.squares[0], now)
+    trace = sampled_trace(moment.kernel, random=random)
+    sizes = start.squares[:, 0].clamp(min=0).sqrt()
+    shares = (sizes[1:] / sizes[0]).clamp(max=1)
+    by_layer = [
+        dict(zip(start.layers, x.tolist(), strict=True)) for x in (change[1:], *ends[1:].T, shares)
+    ]
+    return {
+        "ntk_change": float(change[0]),
+        "ntk_change_low": float(ends[0, 0]),
+        "ntk_change_high": float(ends[0, 1]),
+        "kernel_distance": float(rotation),
+        "kernel_distance_low": float(rotation_ends[0]),
+        "kernel_distance_high": float(rotation_ends[1]),
+        "ntk_trace_ratio": trace / start.trace if start.trace else nan,
+        "target_alignment": _target_alignment(moment, reference, float(now[0].clamp(min=0)) ** 0.5),
+        **({} if random else {"effective_rank": effective_rank(moment.kernel)}),
+        "layer_ntk_change": by_layer[0],
+        "layer_ntk_change_low": by_layer[1],
+        "layer_ntk_change_high": by_layer[2],
+        "layer_ntk_share": by_layer[3],
+    }
+
+
+def _target_alignment(moment: Moment, reference: Reference, size: float) -> float:
+    """`yᵀΘy / (‖Θ‖‖y‖²)`, with `yᵀΘy = ‖J̃ᵀy‖²` by one more backward pass."""
+    y = reference.asked
+    trainable = [name for name, leaf in moment.capture.leaves.items() if leaf.requires_grad]
+    gradients = moment.capture.backward(y, trainable)[1]
+    rates = moment.rates
+    along = sum(rates[name] * norm(g) ** 2 for name, g in gradients.items())
+    scale = size * norm(y) ** 2
+    return along / scale if scale and scale < inf else nan
+
+
+def _velocity(moment: Moment, _: Reference) -> Row:
+    earlier, random = moment.earlier, moment.random
+    if earlier is None:
+        return {"ntk_velocity": nan}
+    moved, size = (
+        float(block_squares(theta, random=random).sum().clamp(min=0).sqrt())
+        for theta in (moment.kernel - earlier.kernel, earlier.kernel)
+    )
+    return {"ntk_velocity": moved / (size * (moment.step - earlier.step)) if size else nan}
+
+
+KERNEL_CHANGE = Observable(
+    quantities=(
+        NTK_CHANGE,
+        Quantity(
+            name="kernel_distance",
+            interval=True,
+            symbol="1 − cos(Θ₀, Θ)",
+            meaning="rotation of the neural tangent kernel since the start",
+            low=0.0,
+            high=2.0,
+            source=FORT2020,
+        ),
+        Quantity(
+            name="ntk_trace_ratio",
+            symbol="tr Θ/tr Θ₀",
+            meaning="trace of the neural tangent kernel in terms of that at the start",
+            low=0.0,
+            source=DERIVED,
+        ),
+        Quantity(
+            name="target_alignment",
+            symbol="yᵀΘy/(‖Θ‖‖y‖²)",
+            meaning="alignment of the neural tangent kernel with the targets",
+            low=0.0,
+            high=1.0,
+            source=BARATIN2021,
+        ),
+        Quantity(
+            name="effective_rank",
+            symbol="exp H(λ)",
+            meaning="exponential of the entropy of the neural tangent kernel's spectrum",
+            low=1.0,
+            source="Roy & Vetterli, The effective rank, EUSIPCO 2007",
+        ),
+        Quantity(
+            name="layer_ntk_change",
+            interval=True,
+            symbol="‖ΔΘ_l‖/‖Θ_l,0‖",
+            meaning="relative change of one layer's part of the kernel since the start",
+            low=0.0,
+            source=DERIVED,
+        ),
+        Quantity(
+            name="layer_ntk_share",
+            symbol="‖Θ_l,0‖/‖Θ₀‖",
+            meaning="size of one layer's part of the kernel at the start, in units of the whole",
+            low=0.0,
+            high=1.0,
+            source=DERIVED,
+        ),
+    ),
+    measure=_kernel,
+    kernel=True,
+)
+NTK_VELOCITY = Observable(
+    quantities=(
+        Quantity(
+            name="ntk_velocity",
+            symbol="‖Θ_t − Θ_s‖/((t − s)‖Θ_s‖)",
+            meaning="relative change of the kernel per step since the measurement before",
+            units="1/step",
+            low=0.0,
+            source=DERIVED,
+        ),
+    ),
+    measure=_velocity,
+    default=False,
+    kernel=True,
+)

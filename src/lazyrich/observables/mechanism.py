@@ -9,7 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich._errors import InputError
+from lazyrich.capture.moment import Moment, Reference
 from lazyrich.capture.norms import LayerNorms
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
+from lazyrich.vocabulary.shared import LOG_OUTPUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,47 +98,62 @@ def _log_terms(norms: Sequence[LayerNorms], output: float) -> tuple[Tensor, Tens
     return weight, preactivations - weight - inputs, gain, inputs[0]
 
 
-@torch.no_grad()
-def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float:
-    """Alignment of two neighbouring layers, `ζ = ‖W₂W₁‖_F / (‖W₂‖_F ‖W₁‖_F)`.
+def _mechanism(moment: Moment, reference: Reference) -> Row:
+    names = [layer.name for layer in moment.layers]
+    if not names:
+        return {}
+    if len(moment.norms) != len(reference.norms):
+        raise InputError("the same layers must act in every measurement, got other ones.")
+    sizes = float(reference.outputs.double().norm()), float(moment.f.double().norm())
+    shares = decompose(reference.norms, moment.norms, output=sizes)
 
-    Args:
-        upper: W₂, (outputs, hidden).
-        lower: W₁, (hidden, inputs).
+    def by_layer(values: Tensor) -> dict[str, float]:
+        return dict(zip(names, values.tolist(), strict=True))
 
-    Returns:
-        Between 0 and 1; NaN if a layer is zero.
-
-    Example:
-        >>> inter_layer_alignment(torch.ones(1, 4), torch.ones(4, 1))
-        1.0
-    """
-    a, b = upper.double(), lower.double()
-    return float((a @ b).norm() / (a.norm() * b.norm()))
+    return {
+        "log_output": shares.total,
+        "input_share": shares.input,
+        "layer_alignment": dict(zip(names, map(alignment, moment.norms), strict=True)),
+        "alignment_share": by_layer(shares.alignment),
+        "rescaling_share": by_layer(shares.rescaling),
+        "gain_share": by_layer(shares.gain),
+    }
 
 
-@torch.no_grad()
-def imbalance(
-    upper: Float[Tensor, "a b"],
-    lower: Float[Tensor, "b c"],
-    *,
-    lr_upper: float = 1.0,
-    lr_lower: float = 1.0,
-) -> float:
-    """Distance from balanced layers, `‖η₁W₂ᵀW₂ − η₂W₁W₁ᵀ‖_F`, conserved by flow in linear nets.
-
-    Args:
-        upper: W₂, (outputs, hidden).
-        lower: W₁, (hidden, inputs).
-        lr_upper: η₂, learning rate of the upper layer.
-        lr_lower: η₁, learning rate of the lower layer.
-
-    Returns:
-        A number ≥ 0.
-
-    Example:
-        >>> imbalance(torch.ones(1, 4), torch.ones(4, 1))
-        0.0
-    """
-    a, b = upper.double(), lower.double()
-    return float((lr_lower * a.T @ a - lr_upper * b @ b.T).norm())
+MECHANISM = Observable(
+    quantities=(
+        LOG_OUTPUT,
+        Quantity(
+            name="input_share",
+            symbol="Δln‖h₁‖",
+            meaning="share of what comes before the first layer in the change of ln ‖f‖",
+            source=DERIVED,
+        ),
+        Quantity(
+            name="layer_alignment",
+            symbol="A = ‖z‖/(‖W‖‖h‖)",
+            meaning="alignment of a layer's weight with its inputs",
+            low=0.0,
+            source=DERIVED,
+        ),
+        Quantity(
+            name="alignment_share",
+            symbol="Δln A",
+            meaning="share of a layer's alignment in the change of ln ‖f‖",
+            source=DERIVED,
+        ),
+        Quantity(
+            name="rescaling_share",
+            symbol="Δln‖W‖",
+            meaning="share of a layer's weight norm in the change of ln ‖f‖",
+            source=DERIVED,
+        ),
+        Quantity(
+            name="gain_share",
+            symbol="Δln(‖h₊‖/‖z‖)",
+            meaning="share of what follows a layer, up to the next, in the change of ln ‖f‖",
+            source=DERIVED,
+        ),
+    ),
+    measure=_mechanism,
+)

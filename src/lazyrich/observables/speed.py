@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import grad
+
+from lazyrich.capture.moment import Moment, Reference
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.vocabulary.quantity import CHIZAT2023, Quantity
 
 
 @torch.no_grad()
@@ -57,3 +62,51 @@ def speed_from_angle(
         4.0
     """
     return squared_gradients / (float(backward.double().norm()) * cosine)
+
+
+def _speed(moment: Moment, _: Reference) -> Row:
+    return {"feature_speed": {name: feature_speed(*both) for name, both in moment.motion.items()}}
+
+
+def _angle(moment: Moment, _: Reference) -> Row:
+    """`b = ∂L/∂z` by one more backward pass."""
+    with torch.enable_grad():
+        slope = grad(moment.loss_of)(moment.f)
+    at_layers = zip(moment.capture.layers, moment.capture.gradients(slope), strict=False)
+    backward = {layer.name: torch.cat([b.flatten() for b in calls]) for layer, calls in at_layers}
+    return {
+        "backward_feature_cosine": {
+            name: backward_feature_cosine(backward[name], z_dot)
+            for name, (_z, z_dot) in moment.motion.items()
+        }
+    }
+
+
+SPEED = Observable(
+    quantities=(
+        Quantity(
+            name="feature_speed",
+            symbol="‖ḣ‖/‖h‖",
+            meaning="relative speed of a layer's features",
+            units="1/time",
+            low=0.0,
+            source=CHIZAT2023,
+        ),
+    ),
+    measure=_speed,
+    default=False,
+)
+ANGLE = Observable(
+    quantities=(
+        Quantity(
+            name="backward_feature_cosine",
+            symbol="cos θ",
+            meaning="cosine of the angle between a layer's descent direction and its motion",
+            low=-1.0,
+            high=1.0,
+            source=CHIZAT2023,
+        ),
+    ),
+    measure=_angle,
+    default=False,
+)

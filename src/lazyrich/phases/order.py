@@ -19,7 +19,42 @@ from lazyrich.theory.two_layer_linear.flow import flow, learning_time, line_argu
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
-from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
+from lazyrich.vocabulary.shared import QUANTITIES as SHARED
+
+QUANTITIES = (
+    Quantity(
+        name="order_parameter",
+        symbol="F",
+        meaning="distance to travel in units of what the initial kernel has",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="time_constant",
+        symbol="τ = 1/D",
+        meaning="time constant of the exact solution",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="plateau_time",
+        symbol="t₁₀",
+        meaning="time at which the residual has lost 10 % of its initial value",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="learning_time",
+        symbol="t₉₀",
+        meaning="time at which the residual has lost 90 % of its initial value",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
+
 
 PLATEAU_LEFT, LEARNED_LEFT = 0.9, 0.1  # shares of the residual that name the two times
 
@@ -68,7 +103,8 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
             "time_constant": tau,
             "plateau_time": learning_time(state, network, data, PLATEAU_LEFT),
             "learning_time": learning_time(state, network, data, LEARNED_LEFT),
-        }
+        },
+        by_name(SHARED, QUANTITIES),
     )
     result.attrs = {"references": XU2025}
     return result.drop_vars("remaining", errors="ignore")

@@ -9,7 +9,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
-from lazyrich.vocabulary.quantity import VOCABULARY
 
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 
@@ -91,7 +90,7 @@ def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     for name, colour in (("ntk_change", BLUE), ("kernel_distance", PURPLE)):
         if name in history:
             _interval(ax, history, name, colour)
-            label = f"{SHORT[name]}  {VOCABULARY[name].symbol}"
+            label = f"{SHORT[name]}  {history[name].attrs.get('symbol', name)}"
             ax.plot(history.step, _positive(history[name]), color=colour, label=label)
     _logarithmic(ax)
     return _finished(ax, "neural tangent kernel", "since the start")

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 
 from lazyrich._errors import InputError
 from lazyrich.plot.style import BLACK, CYCLE, axes
-from lazyrich.vocabulary.quantity import VOCABULARY
 
 POINTS = 25  # markers a curve
 
@@ -46,10 +45,10 @@ def trajectory(
         ax.plot(
             time[shown], values[shown], "o", ms=4, mfc="white", color=BLACK, zorder=3, label=label
         )
-    entry = VOCABULARY[quantity]
+    attrs = next(iter(solutions.values()))[quantity].attrs
     ax.set_xlabel(_time_dim(next(iter(solutions.values()))[quantity]))
-    ax.set_ylabel(entry.symbol)
-    ax.set_title(entry.meaning.partition(",")[0].partition(";")[0])
+    ax.set_ylabel(attrs["symbol"])
+    ax.set_title(attrs["long_name"].partition(",")[0].partition(";")[0])
     if len(solutions) + len(points or {}) > 1:
         ax.legend()
     return ax
@@ -67,7 +66,9 @@ def _draw_line(ax: Axes, values: xr.DataArray, label: str, colour: str) -> None:
 
 def _checked(solution: xr.Dataset, quantity: str, repeats: set[str]) -> xr.DataArray:
     """The finite values of a quantity over time and, at most, `repeats`."""
-    drawable = [name for name in map(str, solution.data_vars) if name in VOCABULARY]
+    drawable = [
+        str(name) for name, values in solution.data_vars.items() if "symbol" in values.attrs
+    ]
     if quantity not in drawable:
         raise InputError(f"there is no quantity {quantity!r}; choose from {', '.join(drawable)}")
     values = solution[quantity]

@@ -10,10 +10,8 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
-from lazyrich.vocabulary.quantity import VOCABULARY
-
-Row = dict[str, float | dict[str, float]]
-"""One measurement: a number a quantity, or one for each layer."""
+from lazyrich.observables.catalogue import quantities
+from lazyrich.observables.observable import Row
 
 Sink = Callable[[dict[str, float], int], object]
 """Takes scalars and the step."""
@@ -34,7 +32,7 @@ def as_dataset(
         Dims `step` and `layer`; every variable with the attributes of the vocabulary.
     """
     names = dict.fromkeys(name for row in rows for name in row)
-    nan = float("nan")
+    nan, known = float("nan"), quantities()
     variables: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {}
     for name in names:
         values = [row.get(name, nan) for row in rows]
@@ -43,9 +41,9 @@ def as_dataset(
                 [value.get(layer, nan) if isinstance(value, dict) else nan for layer in layers]
                 for value in values
             ]
-            variables[name] = (("step", "layer"), np.array(table), VOCABULARY[name].attrs)
+            variables[name] = (("step", "layer"), np.array(table), known[name].attrs)
         else:
-            variables[name] = (("step",), np.array(values), VOCABULARY[name].attrs)
+            variables[name] = (("step",), np.array(values), known[name].attrs)
     return xr.Dataset(
         variables,
         coords={"step": np.asarray(steps, dtype=np.int64), "layer": np.asarray(layers, dtype=str)},

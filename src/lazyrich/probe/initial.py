@@ -13,8 +13,8 @@ from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.losses import Loss, output_loss
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
+from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
-from lazyrich.vocabulary.quantity import VOCABULARY
 
 
 def initial_cnfa(
@@ -81,9 +81,10 @@ def initial_cnfa(
         for step, both in zip(steps, part_sketches(seen, parts, seed), strict=True):
             found = ansatz_from_sketches(step, *both, correlation=correlation)
             rows.append((found.value, found.null))
+    known = quantities()
     return xr.Dataset(
         {
-            name: ("layer", [row[i] for row in rows], VOCABULARY[name].attrs)
+            name: ("layer", [row[i] for row in rows], known[name].attrs)
             for i, name in enumerate(("cnfa", "cnfa_null"))
         },
         coords={"layer": [part.name for part in parts]},

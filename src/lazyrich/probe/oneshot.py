@@ -17,10 +17,23 @@ from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
+from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 
 State = Mapping[str, Tensor]
+
+QUANTITIES = (
+    Quantity(
+        name="double_cnfa",
+        symbol="ρ(W̄ᵀW̄, W̄ᵀ(K − K₀)W̄)",
+        meaning="cnfa with the change of the gradients' covariance since the start",
+        low=-1.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+)
+
 
 _COLUMNS = ("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share")
 
@@ -263,9 +276,10 @@ def _table(
     if seen.readout:
         skipped[seen.readout] = "the readout: K = 1, its correlation is 1 by construction"
     columns = dict.fromkeys((*_COLUMNS, *rows[0]))
+    known = quantities() | by_name(QUANTITIES)
     return xr.Dataset(
         {
-            name: ("layer", [row.get(name, torch.nan) for row in rows], VOCABULARY[name].attrs)
+            name: ("layer", [row.get(name, torch.nan) for row in rows], known[name].attrs)
             for name in columns
         },
         coords={"layer": names},

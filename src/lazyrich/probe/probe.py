@@ -20,9 +20,10 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import batch_size, take, unwrap
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.moment import Earlier, Moment, Plan, Reference, reference_of
-from lazyrich.probe import measurement
+from lazyrich.observables.catalogue import chosen
+from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import Forecast, forecast
-from lazyrich.probe.history import Row, as_dataset, as_sink, save, scalars
+from lazyrich.probe.history import as_dataset, as_sink, save, scalars
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 
@@ -99,7 +100,7 @@ class Probe:
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
         self.forecasted: Forecast | None = None
-        self._observables = measurement.chosen(observables)
+        self._observables = chosen(observables)
         given = batch_size(batch[0])
         kept = given if samples is None else min(samples, given)
         index = (torch.arange(kept) * given) // kept

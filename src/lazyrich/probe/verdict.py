@@ -12,9 +12,20 @@ import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.observables.catalogue import quantities
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 Status = Literal["lazy", "rich", "frozen", "unstable", "cannot tell"]
+
+QUANTITIES = (
+    Quantity(
+        name="loss_ratio",
+        symbol="L/L₀",
+        meaning="loss in terms of its initial value",
+        source=DERIVED,
+    ),
+)
+
 
 _FEW_SAMPLES = 8
 
@@ -122,7 +133,8 @@ class Verdict:
                 ", ".join(window.mechanism for window in layer.mechanisms) for layer in self.layers
             ],
         }
-        attrs = {name: VOCABULARY[name].attrs for name in columns if name in VOCABULARY}
+        known = quantities()
+        attrs = {name: known[name].attrs for name in columns if name in known}
         return xr.Dataset(
             {name: ("layer", values, attrs.get(name, {})) for name, values in columns.items()},
             coords={"layer": [layer.name for layer in self.layers]},

@@ -12,13 +12,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from lazyrich import plot
+from lazyrich.observables.catalogue import quantities
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
+from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.report.page import drawing, table
 from lazyrich.report.setting import network_name
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.vocabulary.quantity import by_name
 
 if TYPE_CHECKING:
     from lazyrich.probe.forecast.forecast import Forecast
@@ -55,15 +57,16 @@ def evidence(verdict: Verdict) -> str:
         "output_change": f"frozen below {limits.frozen_below:g}",
         "loss_ratio": f"unstable above {limits.unstable_above:g}",
     }
+    known = quantities() | by_name(OF_VERDICT)
     rows = [
         [
-            escape(VOCABULARY[name].meaning),
-            escape(VOCABULARY[name].symbol),
+            escape(known[name].meaning),
+            escape(known[name].symbol),
             number(value),
             bounds.get(name, NOTHING),
         ]
         for name, value in verdict.evidence.items()
-        if name in VOCABULARY and not name.endswith(("_low", "_high")) and isfinite(value)
+        if name in known and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
     found = table(("quantity", "symbol", "at the end", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{found}"

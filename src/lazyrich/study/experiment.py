@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Literal
 
 from lazyrich._errors import InputError, NotFiniteError
-from lazyrich.probe.measurement import chosen
+from lazyrich.observables.catalogue import chosen
 from lazyrich.study.data.datasets import FORMULAS, FROM_FILES, WITH_OPTIONS, check_options
 from lazyrich.study.networks.catalogue import NETWORKS
 from lazyrich.study.networks.fully_connected import ACTIVATIONS

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
+from lazyrich.observables.catalogue import quantities
+from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
 from lazyrich.study.data.samples import DataSet, Samples
@@ -16,10 +18,50 @@ from lazyrich.study.prepare import Start, batch_of
 from lazyrich.study.training.recipe import Outcome
 from lazyrich.study.training.task import accuracy, mean_loss, task_of
 from lazyrich.sweeps.result import Result
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.theory.two_layer_linear.readout import QUANTITIES as TWO_LAYER_LINEAR
+from lazyrich.vocabulary import parameters, shared
+from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 
 if TYPE_CHECKING:
     from lazyrich.study.experiment import Training
+
+QUANTITIES = (
+    Quantity(
+        name="test_loss",
+        symbol="L_test",
+        meaning="loss of the test samples",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="train_accuracy",
+        symbol="acc",
+        meaning="share of training samples in the right class",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="test_accuracy",
+        symbol="acc_test",
+        meaning="share of test samples in the right class",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="learning_rate",
+        symbol="η",
+        meaning="base learning rate, which the factors of all parameters multiply",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
+
+
+KNOWN = quantities() | by_name(
+    QUANTITIES, FORECAST, shared.QUANTITIES, parameters.QUANTITIES, TWO_LAYER_LINEAR
+)
 
 CROSS_ENTROPY = {"long_name": "cross-entropy", "units": "nat"}
 NETWORK_ON_A_LINE = {"model": "fcn", "depth": 1, "activation": "linear", "bias": False}
@@ -89,8 +131,8 @@ class Watch:
         data["steps"] = outcome.steps
         data["data_digest"] = (), self._start.digest, {"long_name": "digest of the whole data set"}
         for key in data.data_vars:
-            if (name := str(key)) in VOCABULARY:
-                data[name].attrs = VOCABULARY[name].attrs
+            if (name := str(key)) in KNOWN:
+                data[name].attrs = KNOWN[name].attrs
         if self._point.loss == "cross_entropy":
             data["loss"].attrs = CROSS_ENTROPY
             data["test_loss"].attrs |= CROSS_ENTROPY

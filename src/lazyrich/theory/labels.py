@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.vocabulary.quantity import Quantity
 
 ParameterLike: TypeAlias = float | Sequence[float] | np.ndarray[Any, Any] | xr.DataArray
 
@@ -149,9 +149,11 @@ class Labelled:
         return shown
 
 
-def dataset(variables: Mapping[str, xr.DataArray]) -> xr.Dataset:
-    """Collect quantities in a Dataset, each with the attributes of its vocabulary entry."""
+def dataset(
+    variables: Mapping[str, xr.DataArray], quantities: Mapping[str, Quantity]
+) -> xr.Dataset:
+    """Collect quantities in a Dataset, each with the attributes of its entry in the vocabulary."""
     described = {name: array.copy(deep=False) for name, array in variables.items()}
     for name, array in described.items():
-        array.attrs = VOCABULARY[name].attrs if name in VOCABULARY else {}
+        array.attrs = quantities[name].attrs if name in quantities else {}
     return xr.Dataset(described)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.vocabulary.shared import CNFA
 
 Matrix = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def quadratic_network_prediction(
         )
     size = np.abs(S_y).max()
     found = _cosine(S, S_y / size, (k / len(S) * m for m in moments)) if size else k * nan
-    return xr.DataArray(found, name="cnfa").assign_attrs(VOCABULARY["cnfa"].attrs)
+    return xr.DataArray(found, name="cnfa").assign_attrs(CNFA.attrs)
 
 
 def _cosine(S: Matrix, S_y: Matrix, cumulants: Any) -> xr.DataArray:  # noqa: ANN401 - four arrays

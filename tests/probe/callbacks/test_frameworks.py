@@ -161,6 +161,6 @@ def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
 )
 def test_a_missing_framework_is_named_with_the_extra(module, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"lazyrich.probe.{module}", raising=False)
+    monkeypatch.delitem(sys.modules, f"lazyrich.probe.callbacks.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=rf"pip install 'lazyrich\[{module}\]'"):
-        __import__(f"lazyrich.probe.{module}")
+        __import__(f"lazyrich.probe.callbacks.{module}")

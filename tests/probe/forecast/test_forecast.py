@@ -672,8 +672,8 @@ def test_missing_torch_is_said(monkeypatch):
 
 
 def test_vocabulary_knows_the_new_words():
-    from lazyrich.vocabulary.quantity import VOCABULARY
+    from docs.vocabulary import vocabulary
 
     result = forecast(mlp(), regression())
     for name in ("richness", "time_to_fit", "predicted_ntk_change"):
-        assert VOCABULARY[name].low <= getattr(result, name) <= VOCABULARY[name].high
+        assert vocabulary()[name].low <= getattr(result, name) <= vocabulary()[name].high

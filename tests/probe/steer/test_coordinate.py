@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from docs.vocabulary import vocabulary
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from lazyrich import InputError, coordinate_check
-from lazyrich.vocabulary.quantity import VOCABULARY
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(8, 2, generator=G)
@@ -162,7 +162,7 @@ def test_table_and_words():
         *("activation_size", "feature_update", "output_size", "progress"),
         *("richness", "ntk_change", "loss_ratio"),
     ):
-        assert data[name].attrs == VOCABULARY[name].attrs
+        assert data[name].attrs == vocabulary()[name].attrs
         assert (data[name] >= 0).all()
     low, estimate, high = data.feature_update_exponent.sel(layer="2").values
     assert low < estimate < high

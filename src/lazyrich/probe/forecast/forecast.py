@@ -30,12 +30,38 @@ from lazyrich.probe.forecast.tangent import (
     root_of_ratio,
     velocity_of_outputs,
 )
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 LAZY_BELOW = 0.1  # and at it, which is where a dial is set
 RICH_FROM = 1.0
 STABLE_FROM = 0.5  # steps to the fit
 NOTICEABLE = 0.1  # relative to the loss
 NEGLIGIBLE_OUTPUT = 1e-4  # relative to the way that the outputs have to travel
+
+QUANTITIES = (
+    Quantity(
+        name="richness",
+        symbol="ρ",
+        meaning="relative displacement of the tangent features that fitting will ask for",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="time_to_fit",
+        symbol="τ",
+        meaning="time to fit along the first step, by a quadratic model of the loss",
+        units="steps",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="predicted_ntk_change",
+        symbol="‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖",
+        meaning="relative change of the kernel after one virtual step to the fitted point",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
 
 
 class NoDescentError(InputError):

@@ -22,12 +22,50 @@ from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
 from lazyrich.probe.forecast.tangent import directions, how_many, kernel_change, root_of_ratio
-from lazyrich.vocabulary.quantity import VOCABULARY
+from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
+from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
+from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
 """`(model, width) -> optimizer`, so that learning rates can follow the width."""
+
+QUANTITIES = (
+    Quantity(
+        name="activation_size",
+        symbol="rms(z)",
+        meaning="root mean square of a layer's outputs before training",
+        low=0.0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="feature_update",
+        symbol="rms(Δz)",
+        meaning="root mean square change of a layer's outputs since the start",
+        low=0.0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="output_size",
+        symbol="rms(f)",
+        meaning="root mean square of the network's output before training",
+        units="y",
+        low=0.0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="progress",
+        symbol="‖Δf‖/‖τḟ‖",
+        meaning="largest change of the output since the start, in units of the way it has to go",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
+
+
+_KNOWN = by_name(FORECAST, OF_VERDICT, QUANTITIES, SHARED)
 
 THRESHOLD = 0.25  # half-way between the kernel phase's slowest exponent, −1/2, and 0
 
@@ -247,7 +285,7 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
     more = {name: (("width", "seed"), whole[..., i]) for i, name in enumerate(_OF_NETWORK)}
     dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
     for name in dataset.data_vars:
-        dataset[name].attrs = VOCABULARY[str(name)].attrs
+        dataset[name].attrs = _KNOWN[str(name)].attrs
     return dataset
 
 

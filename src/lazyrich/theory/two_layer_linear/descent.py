@@ -31,7 +31,12 @@ from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.flow import line_arguments, require_pair
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
-from lazyrich.theory.two_layer_linear.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear.readout import (
+    KNOWN,
+    LineReadout,
+    gram_quantities,
+    line_readout,
+)
 from lazyrich.theory.two_layer_linear.state import GramState, LineState
 from lazyrich.vocabulary.quantity import XU2025
 
@@ -160,7 +165,7 @@ def _descend_on_line(
     names = LineReadout._fields
     arguments = (*line_arguments(state, network, data), data.noise, *norms)
     values = apply(evaluate, *arguments, output_core_dims=[()] * len(names))
-    return dataset(dict(zip(names, values, strict=True))).assign(found)
+    return dataset(dict(zip(names, values, strict=True)), KNOWN).assign(found)
 
 
 def _step_line(

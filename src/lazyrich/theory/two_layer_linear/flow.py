@@ -26,7 +26,12 @@ from lazyrich.theory.two_layer_linear.line import (
     time_to_reach,
 )
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
-from lazyrich.theory.two_layer_linear.readout import LineReadout, gram_quantities, line_readout
+from lazyrich.theory.two_layer_linear.readout import (
+    KNOWN,
+    LineReadout,
+    gram_quantities,
+    line_readout,
+)
 from lazyrich.theory.two_layer_linear.state import GramState, LineState
 from lazyrich.vocabulary.quantity import XU2025
 
@@ -166,7 +171,9 @@ def _flow_on_line(
         evaluate, saddle, *arguments, data.noise, time, output_core_dims=[()] * len(names)
     )
     texts = np.where(saddle, SADDLE, "ok") if saddle.any() else np.full(saddle.shape, "ok")
-    result = dataset({**dict(zip(names, found, strict=True)), "status": saddle.copy(data=texts)})
+    result = dataset(
+        {**dict(zip(names, found, strict=True)), "status": saddle.copy(data=texts)}, KNOWN
+    )
     if propagator:
         result["propagator"] = apply(
             lambda *arrays: propagate(LineProblem(*arrays[:-1]), arrays[-1]),

@@ -18,6 +18,52 @@ from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.line import LineProblem
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import Blocks, GramState
+from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, Quantity, by_name
+from lazyrich.vocabulary.shared import QUANTITIES as SHARED
+
+QUANTITIES = (
+    Quantity(name="output", symbol="f", meaning="network output per unit input", units="y/x"),
+    Quantity(
+        name="excess_loss",
+        symbol="L - L*",
+        meaning="loss above its minimum over all linear maps",
+        units="y^2",
+        low=0.0,
+    ),
+    Quantity(name="uu", symbol="‖u‖²", meaning="squared norm of the second layer", low=0.0),
+    Quantity(name="uw", symbol="u·w", meaning="product of the two layers"),
+    Quantity(name="ww", symbol="‖w‖²", meaning="squared norm of the first layer", low=0.0),
+    Quantity(
+        name="balancedness",
+        symbol="η_w‖u‖² − η_u‖w‖²",
+        meaning="difference of the squared layer norms, conserved by gradient flow",
+    ),
+    Quantity(
+        name="ntk",
+        symbol="Θ",
+        meaning="neural tangent kernel per squared unit input, learning rates inside",
+        units="1/time",
+        low=0.0,
+    ),
+    Quantity(
+        name="ntk_plain",
+        symbol="Θ/η",
+        meaning="neural tangent kernel per squared unit input, without learning rates",
+        low=0.0,
+    ),
+    Quantity(
+        name="nfm", symbol="WᵀW", meaning="neural feature matrix of layer 1", source=BEAGLEHOLE2024
+    ),
+    Quantity(
+        name="agop",
+        symbol="E ∇f∇fᵀ",
+        meaning="average gradient outer product of the network",
+        source=BEAGLEHOLE2024,
+    ),
+)
+
+
+KNOWN = by_name(SHARED, QUANTITIES)
 
 
 class LineReadout(NamedTuple):
@@ -134,7 +180,8 @@ def gram_quantities(
             "nfm": now.ww,
             "agop": agop,
             "nfa": _feature_correlation(now),
-        }
+        },
+        KNOWN,
     )
 
 

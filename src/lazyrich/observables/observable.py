@@ -1,0 +1,38 @@
+"""What an observable is: quantities that are measured together, and how they are read off a look.
+
+A new observable is one file in this folder with an `Observable` in it: its quantities, their
+mathematics, and the function that reads them. Nothing else has to know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lazyrich.capture.moment import Moment, Reference
+from lazyrich.vocabulary.quantity import Quantity
+
+Row = dict[str, float | dict[str, float]]
+"""One measurement: a number a quantity, or one for each layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observable:
+    """Quantities that are measured together.
+
+    Attributes:
+        quantities: what is measured; those with an interval bring `…_low` and `…_high`.
+        measure: reads them off a look and what it is compared with.
+        default: whether they are measured unless others are asked for.
+        kernel: whether the reference has to keep its kernel.
+    """
+
+    quantities: tuple[Quantity, ...]
+    measure: Callable[[Moment, Reference], Row]
+    default: bool = True
+    kernel: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the quantities."""
+        return tuple(quantity.name for quantity in self.quantities)

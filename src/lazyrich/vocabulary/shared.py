@@ -1,0 +1,45 @@
+"""Quantities that more than one room gives: what theory predicts and a probe measures."""
+
+from __future__ import annotations
+
+from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity
+
+LOSS = Quantity(name="loss", symbol="L", meaning="mean squared error", units="y^2", low=0.0)
+ALIGNMENT = Quantity(
+    name="alignment",
+    symbol="ζ",
+    meaning="alignment of the two layers, ‖UW‖/(‖U‖‖W‖); signed if both are vectors",
+    low=-1.0,
+    high=1.0,
+)
+NTK_CHANGE = Quantity(
+    interval=True,
+    name="ntk_change",
+    symbol="‖ΔΘ‖/‖Θ₀‖",
+    meaning="relative change of the kernel since the start",
+    low=0.0,
+)
+NFA = Quantity(
+    name="nfa",
+    symbol="ρ(WᵀW, AGOP)",
+    meaning="cosine between neural feature matrix and average gradient outer product",
+    low=-1.0,
+    high=1.0,
+    source=BEAGLEHOLE2024,
+)
+CNFA = Quantity(
+    name="cnfa",
+    symbol="ρ(W̄ᵀW̄, W̄ᵀKW̄)",
+    meaning="the same for the weights' change since the start, W̄ = W − W₀",
+    low=-1.0,
+    high=1.0,
+    source=BEAGLEHOLE2024,
+)
+LOG_OUTPUT = Quantity(
+    name="log_output",
+    symbol="Δln‖f‖",
+    meaning="change of the logarithm of the output's norm since the start",
+    source=DERIVED,
+)
+
+QUANTITIES = (LOSS, ALIGNMENT, NTK_CHANGE, NFA, CNFA, LOG_OUTPUT)
