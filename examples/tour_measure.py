@@ -47,7 +47,7 @@ def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> l
         advance(step)
 
     train(model, data, recipe, seed=seed, observe=observe, when=lr.every(steps // MEASUREMENTS))
-    probe.report(out / f"{name}.html")
+    lr.write_report(probe.history, out / f"{name}.html")
     return probe
 
 

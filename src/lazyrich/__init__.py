@@ -55,6 +55,7 @@ _HOME = {
     "richness": "lazyrich.probe.forecast.forecast",
     "study": "lazyrich.study",
     "sweep": "lazyrich.sweeps.run.sweep",
+    "write_report": "lazyrich.report.write",
 }
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "richness",
     "study",
     "sweep",
+    "write_report",
 ]
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ if TYPE_CHECKING:
     from lazyrich.probe.steer.coordinate import coordinate_check
     from lazyrich.probe.steer.dial import dial
     from lazyrich.probe.verdict import Thresholds
+    from lazyrich.report.write import write_report
     from lazyrich.sweeps.describe.description import Study
     from lazyrich.sweeps.run.sweep import sweep
     from lazyrich.sweeps.store.results import results

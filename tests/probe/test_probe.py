@@ -15,8 +15,8 @@ from torch import nn
 import lazyrich
 from lazyrich import InputError, Probe
 from lazyrich.capture.capture import capture
+from lazyrich.capture.look import Look, Plan
 from lazyrich.capture.losses import output_loss
-from lazyrich.capture.moment import Moment, Plan
 from lazyrich.observables import linearisation_error, stable_rank
 from tests.models import Residual, brute_kernel, cases, randn
 
@@ -68,10 +68,10 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
         model.u.weight.normal_(std=width**-0.5)
         model.w.weight.normal_(std=0.6)
     u, w = (layer.weight.detach().numpy().copy() for layer in (model.u, model.w))
-    lr_u, lr_w, steps = 0.05, 0.02, 40
+    lr_u, lr_w, steps = 0.06, 0.006, 40
     groups = [{"params": [model.u.weight], "lr": lr_u}, {"params": [model.w.weight], "lr": lr_w}]
     optimizer = torch.optim.SGD(groups, lr=1.0)
-    probe = Probe(model, (x, y[:, None]), lrs={"u": lr_u, "w": lr_w})
+    probe = Probe(model, (x, y[:, None]))
     with probe.watch(optimizer, when=lazyrich.every(8)):
         for _ in range(steps):
             optimizer.zero_grad()
@@ -102,7 +102,7 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
     np.testing.assert_allclose(history.nfa.sel(layer="w"), full.nfa, **exact)
     norms = 0.5 * np.log(line.uu / line.uu[0])
     np.testing.assert_allclose(history.rescaling_share.sel(layer="u"), norms, **exact)
-    assert line.ntk_change[-1] > 0.01
+    assert line.ntk_change[-1] > 1e-3
 
 
 @pytest.mark.parametrize("name", ["mlp", "convolutions"])
@@ -435,8 +435,8 @@ def test_the_outputs_way_leads_to_the_targets_or_out_of_a_saturated_softmax():
 def test_both_estimates_of_the_gradients_average_their_directions():
     model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
     plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
-    moment = Moment(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
-    layer = moment.layers[0]
-    g = moment.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
-    for found, part in zip(moment.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
+    look = Look(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
+    layer = look.layers[0]
+    g = look.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
+    for found, part in zip(look.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
         torch.testing.assert_close(found.rows.mT @ found.rows, part.mT @ part / 2)

@@ -42,7 +42,7 @@ def change(value, low, high):
         (change(645.2, 99.4, 712.0), "rich", "changed by 645 of its size (99 to 712)"),
         (change(0.03, 0.02, 0.04), "lazy", "acts like its linearisation"),
         (change(0.11, 0.08, 0.13), "cannot tell", "holds the threshold 0.1"),
-        (change(0.03, 0.02, 0.04) | {"output_change": 0.01}, "frozen", "0.01 of the way"),
+        (change(0.03, 0.02, 0.04) | {"output_change": 0.01}, "frozen", "0.01 of the distance"),
         (change(0.5, 0.4, 0.6) | {"output_change": 0.01}, "rich", "features"),
         (change(0.5, 0.4, 0.6) | {"loss": 2.5}, "unstable", "grew to 2.5 times"),
         (change(0.5, 0.4, 0.6) | {"loss": np.nan}, "unstable", "diverged"),

@@ -5,11 +5,13 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
-from lazyrich import InputError, report
+from lazyrich import InputError
 from lazyrich.probe.probe import Probe
 from lazyrich.report import page as shell
+from lazyrich.report.write import write_report
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -35,7 +37,9 @@ class Checked(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(probe, tmp_path_factory):
-    return report.write(probe, tmp_path_factory.mktemp("report") / "report.html").read_text("utf-8")
+    return write_report(probe.history, tmp_path_factory.mktemp("report") / "report.html").read_text(
+        "utf-8"
+    )
 
 
 def test_the_page_is_whole_and_loads_nothing(written):
@@ -82,7 +86,7 @@ def test_names_are_escaped(tmp_path):
     model.add_module("<b>&", nn.Linear(2, 1))
     probe = Probe(model, (torch.ones(4, 2), torch.zeros(4, 1)))
     probe.measure(0)
-    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    text = write_report(probe.history, tmp_path / "report.html").read_text("utf-8")
     assert "&lt;b&gt;&amp;" in text
     assert "<b>" not in text
 
@@ -94,7 +98,7 @@ def test_a_run_that_became_nan_is_reported(tmp_path):
     with torch.no_grad():
         model[0].weight.fill_(float("nan"))
     probe.measure(1)
-    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    text = write_report(probe.history, tmp_path / "report.html").read_text("utf-8")
     assert '<span class="chip unstable">' in text
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
 
@@ -102,14 +106,32 @@ def test_a_run_that_became_nan_is_reported(tmp_path):
 def test_only_some_observables(tmp_path):
     probe = Probe(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)), observables=["loss"])
     probe.measure(0)
-    text = report.write(probe, tmp_path / "report.html").read_text("utf-8")
+    text = write_report(probe.history, tmp_path / "report.html").read_text("utf-8")
     assert '<span class="chip cannot-tell">' in text
     assert "None was made before training" in text
 
 
-def test_the_probe_writes_it_too(probe, tmp_path):
-    probe.report(tmp_path / "report.html")
-    assert (tmp_path / "report.html").read_text("utf-8").endswith("</html>\n")
+def test_a_saved_history_gives_the_same_page(probe, tmp_path, written):
+    probe.save(tmp_path / "run.nc")
+    with xr.open_dataset(tmp_path / "run.nc") as history:
+        text = write_report(history, tmp_path / "report.html").read_text("utf-8")
+    assert text == written
+    assert text.endswith("</html>\n")
+
+
+def test_the_forecast_may_be_given(probe, tmp_path):
+    history = probe.history.drop_attrs(deep=False).assign_attrs(
+        {name: value for name, value in probe.history.attrs.items() if name != "forecast"}
+    )
+    without = write_report(history, tmp_path / "a.html").read_text("utf-8")
+    assert "None was made before training" in without
+    given = write_report(history, tmp_path / "b.html", forecast=probe.forecasted)
+    assert "Forecast against outcome" in given.read_text("utf-8")
+
+
+def test_what_is_no_history_is_refused(tmp_path):
+    with pytest.raises(InputError, match="`history` must be that of a probe, with its attributes"):
+        write_report(xr.Dataset({"loss": ("step", [1.0])}), tmp_path / "report.html")
 
 
 def test_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -124,13 +146,13 @@ def test_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):
     with pytest.raises(InputError, match=r"the folder .*missing' does not exist"):
-        report.write(probe, tmp_path / "missing" / "report.html")
+        write_report(probe.history, tmp_path / "missing" / "report.html")
     with pytest.raises(InputError, match="is a folder"):
-        report.write(probe, tmp_path)
+        write_report(probe.history, tmp_path)
 
 
 def test_a_probe_that_has_not_measured_is_refused(tmp_path):
     probe = Probe(nn.Linear(2, 1), (torch.ones(4, 2), torch.zeros(4, 1)))
     with pytest.raises(InputError, match="at least one measurement"):
-        report.write(probe, tmp_path / "report.html")
+        write_report(probe.history, tmp_path / "report.html")
     assert not list(tmp_path.iterdir())

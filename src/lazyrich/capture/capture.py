@@ -247,7 +247,7 @@ def _sort(
     found, skipped = [], {}
     for name, seen in calls.items():
         module = modules[name]
-        reasons = (layers.misfit(module, call.inputs, samples) for call in seen)
+        reasons = (layers.reason_to_skip(module, call.inputs, samples) for call in seen)
         reason = next((r for r in reasons if r), None)
         if reason:
             skipped[name] = reason

@@ -70,6 +70,22 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: 
     return tree
 
 
+def shapes(tree: object) -> str:
+    """What a batch is made of, in words.
+
+    Example:
+        >>> shapes({"ids": torch.ones(2, 3), "labels": [torch.zeros(2)]})
+        'ids (2, 3) float32, labels (2,) float32'
+    """
+    if isinstance(tree, Tensor):
+        return f"{tuple(tree.shape)} {str(tree.dtype).removeprefix('torch.')}"
+    if isinstance(tree, Mapping):
+        return ", ".join(f"{name} {shapes(part)}" for name, part in tree.items())
+    if isinstance(tree, list | tuple):
+        return ", ".join(map(shapes, tree))
+    return type(tree).__name__
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether no entry is NaN or infinite; reads the tensor once if so."""
     with torch.no_grad():

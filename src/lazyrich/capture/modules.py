@@ -59,7 +59,7 @@ def is_captured(module: nn.Module) -> bool:
     return known and next(module.parameters(), None) is not None
 
 
-def misfit(module: nn.Module, inputs: Tensor, samples: int) -> str | None:
+def reason_to_skip(module: nn.Module, inputs: Tensor, samples: int) -> str | None:
     """Why the module's call cannot be split into samples, or None if it can."""
     dims = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
     expected = next((n for kind, n in dims.items() if isinstance(module, kind)), None)

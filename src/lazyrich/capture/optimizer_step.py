@@ -110,6 +110,35 @@ def next_step(
     return Step(velocity=velocity, rates=rates, notes=(note,) if left_out else ())
 
 
+def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] | None:
+    """The learning rates that an optimiser's groups give, in units of the largest one.
+
+    A schedule that has not begun (a warm-up from 0) counts by the rates that it leads to.
+
+    Args:
+        optimizer: with parameters of the module; it is only read.
+        module: the model, for the names of its trainable parameters.
+
+    Returns:
+        η by parameter name, at most 1, and 0 for what the optimiser does not own; None if all are
+        equal, or all 0.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False))
+        >>> groups = [{"params": net[0].parameters(), "lr": 0.05}, {"params": net[1].parameters()}]
+        >>> relative_rates(SGD(groups, lr=0.2), net)
+        {'0.weight': 0.25, '1.weight': 1.0}
+    """
+    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    for key in ("lr", "initial_lr"):
+        of = {id(p): float(g.get(key, 0)) for g in optimizer.param_groups for p in g["params"]}
+        rates = {name: of.get(id(p), 0.0) for name, p in trainable.items()}
+        if largest := max(rates.values(), default=0.0):
+            equal = len(set(rates.values())) == 1
+            return None if equal else {name: rate / largest for name, rate in rates.items()}
+    return None
+
+
 def _scaled_step(
     wrapper: ScalesGradients, module: nn.Module, theta: Parameters, gradient: Parameters
 ) -> Step:

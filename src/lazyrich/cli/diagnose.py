@@ -85,7 +85,9 @@ def diagnose(
     learned = as_taken_by(network, learned)
     probe = _watched(network, learned, loss, lr, epochs, batch_size, seed)
     if html is not None:
-        probe.report(html)
+        from lazyrich.report.write import write_report
+
+        write_report(probe.history, html, verdict=probe.verdict())
     if json:
         print_json(_summary(probe))
     else:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
@@ -59,14 +59,14 @@ def imbalance(
     return float((lr_lower * a.T @ a - lr_upper * b @ b.T).norm())
 
 
-def _neighbours(moment: Moment, _: Reference) -> Row:
+def _neighbours(look: Look, _: Reference) -> Row:
     """Of every layer with the next one, where their shapes allow."""
     pairs = [
         (lower, upper)
-        for lower, upper in pairwise(moment.layers)
+        for lower, upper in pairwise(look.layers)
         if upper.matrix.shape[1] == lower.matrix.shape[0]
     ]
-    rates = moment.rates
+    rates = look.rates
     return {
         "inter_layer_alignment": {
             lower.name: inter_layer_alignment(upper.matrix, lower.matrix) for lower, upper in pairs

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
 
@@ -36,8 +36,8 @@ def cka(features: Float[Tensor, "n d"], reference: Float[Tensor, "n e"]) -> floa
     return float((a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm()))
 
 
-def _measure(moment: Moment, reference: Reference) -> Row:
-    pairs = {name: (h, reference.features[name]) for name, h in moment.features.items()}
+def _measure(look: Look, reference: Reference) -> Row:
+    pairs = {name: (h, reference.features[name]) for name, h in look.features.items()}
     return {"cka": {name: cka(h, h_0) for name, (h, h_0) in pairs.items()}}
 
 
@@ -49,7 +49,7 @@ CKA = Observable(
             meaning="similarity of a layer's features with those at the start",
             low=0.0,
             high=1.0,
-            source="Kornblith et al., Similarity of neural network representations, arXiv:1905.00414",
+            source="Kornblith et al., arXiv:1905.00414",
         ),
     ),
     measure=_measure,

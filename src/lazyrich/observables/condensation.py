@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
 
@@ -35,8 +35,8 @@ def condensation(weight: Float[Tensor, "m d"]) -> float:
     return float((w @ w.T).abs().fill_diagonal_(0).sum() / (m * (m - 1)))
 
 
-def _measure(moment: Moment, _: Reference) -> Row:
-    return {"condensation": {layer.name: condensation(layer.matrix) for layer in moment.layers}}
+def _measure(look: Look, _: Reference) -> Row:
+    return {"condensation": {layer.name: condensation(layer.matrix) for layer in look.layers}}
 
 
 CONDENSATION = Observable(

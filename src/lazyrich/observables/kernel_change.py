@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import norm
 from lazyrich.capture.sampled_kernel import (
     block_squares,
@@ -133,17 +133,17 @@ def _matrix(kernel: Float[Tensor, "n k n k"]) -> Float[Tensor, "nk nk"]:
     return kernel.double().flatten(2).flatten(0, 1)
 
 
-def _kernel(moment: Moment, reference: Reference) -> Row:
-    start, random = reference.kernel, moment.random
+def _kernel(look: Look, reference: Reference) -> Row:
+    start, random = reference.kernel, look.random
     assert start is not None  # kept for this observable
-    parts = [(moment.kernel, start.whole)]
-    parts += [(moment.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
+    parts = [(look.kernel, start.whole)]
+    parts += [(look.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
     squares = [block_squares(theta - theta_0, random=random) for theta, theta_0 in parts]
-    squares.append(block_squares(moment.kernel, random=random))
+    squares.append(block_squares(look.kernel, random=random))
     *changes, now = resampled_sum(torch.stack(squares), start.resamples)
     change, ends = change_interval(torch.stack(changes), start.squares)
     rotation, rotation_ends = rotation_interval(changes[0], start.squares[0], now)
-    trace = sampled_trace(moment.kernel, random=random)
+    trace = sampled_trace(look.kernel, random=random)
     sizes = start.squares[:, 0].clamp(min=0).sqrt()
     shares = (sizes[1:] / sizes[0]).clamp(max=1)
     by_layer = [
@@ -157,8 +157,8 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
         "kernel_distance_low": float(rotation_ends[0]),
         "kernel_distance_high": float(rotation_ends[1]),
         "ntk_trace_ratio": trace / start.trace if start.trace else nan,
-        "target_alignment": _target_alignment(moment, reference, float(now[0].clamp(min=0)) ** 0.5),
-        **({} if random else {"effective_rank": effective_rank(moment.kernel)}),
+        "target_alignment": _target_alignment(look, reference, float(now[0].clamp(min=0)) ** 0.5),
+        **({} if random else {"effective_rank": effective_rank(look.kernel)}),
         "layer_ntk_change": by_layer[0],
         "layer_ntk_change_low": by_layer[1],
         "layer_ntk_change_high": by_layer[2],
@@ -166,26 +166,26 @@ def _kernel(moment: Moment, reference: Reference) -> Row:
     }
 
 
-def _target_alignment(moment: Moment, reference: Reference, size: float) -> float:
+def _target_alignment(look: Look, reference: Reference, size: float) -> float:
     """`yᵀΘy / (‖Θ‖‖y‖²)`, with `yᵀΘy = ‖J̃ᵀy‖²` by one more backward pass."""
-    y = reference.asked
-    trainable = [name for name, leaf in moment.capture.leaves.items() if leaf.requires_grad]
-    gradients = moment.capture.backward(y, trainable)[1]
-    rates = moment.rates
+    y = reference.residual_at_zero
+    trainable = [name for name, leaf in look.capture.leaves.items() if leaf.requires_grad]
+    gradients = look.capture.backward(y, trainable)[1]
+    rates = look.rates
     along = sum(rates[name] * norm(g) ** 2 for name, g in gradients.items())
     scale = size * norm(y) ** 2
     return along / scale if scale and scale < inf else nan
 
 
-def _velocity(moment: Moment, _: Reference) -> Row:
-    earlier, random = moment.earlier, moment.random
+def _velocity(look: Look, _: Reference) -> Row:
+    earlier, random = look.previous, look.random
     if earlier is None:
         return {"ntk_velocity": nan}
     moved, size = (
         float(block_squares(theta, random=random).sum().clamp(min=0).sqrt())
-        for theta in (moment.kernel - earlier.kernel, earlier.kernel)
+        for theta in (look.kernel - earlier.kernel, earlier.kernel)
     )
-    return {"ntk_velocity": moved / (size * (moment.step - earlier.step)) if size else nan}
+    return {"ntk_velocity": moved / (size * (look.step - earlier.step)) if size else nan}
 
 
 KERNEL_CHANGE = Observable(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.network import derivative
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -38,15 +38,15 @@ def linearisation_error(
     return float((change - tangent.double()).norm() / change.norm())
 
 
-def _linearisation(moment: Moment, reference: Reference) -> Row:
+def _linearisation(look: Look, reference: Reference) -> Row:
     network = reference.network
     moved = {
-        name: moment.capture.leaves[name].detach().to(start.dtype) - start
+        name: look.capture.leaves[name].detach().to(start.dtype) - start
         for name, start in network.theta.items()
     }
     with undisturbed(network.module, twice=True):
         start, tangent = derivative(network, network.theta, moved)
-    f = moment.f.view(start.shape)
+    f = look.f.view(start.shape)
     return {"linearisation_error": linearisation_error(f, reference.outputs.view_as(f), tangent)}
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich._errors import InputError
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import LayerNorms
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -98,14 +98,14 @@ def _log_terms(norms: Sequence[LayerNorms], output: float) -> tuple[Tensor, Tens
     return weight, preactivations - weight - inputs, gain, inputs[0]
 
 
-def _mechanism(moment: Moment, reference: Reference) -> Row:
-    names = [layer.name for layer in moment.layers]
+def _mechanism(look: Look, reference: Reference) -> Row:
+    names = [layer.name for layer in look.layers]
     if not names:
         return {}
-    if len(moment.norms) != len(reference.norms):
+    if len(look.norms) != len(reference.norms):
         raise InputError("the same layers must act in every measurement, got other ones.")
-    sizes = float(reference.outputs.double().norm()), float(moment.f.double().norm())
-    shares = decompose(reference.norms, moment.norms, output=sizes)
+    sizes = float(reference.outputs.double().norm()), float(look.f.double().norm())
+    shares = decompose(reference.norms, look.norms, output=sizes)
 
     def by_layer(values: Tensor) -> dict[str, float]:
         return dict(zip(names, values.tolist(), strict=True))
@@ -113,7 +113,7 @@ def _mechanism(moment: Moment, reference: Reference) -> Row:
     return {
         "log_output": shares.total,
         "input_share": shares.input,
-        "layer_alignment": dict(zip(names, map(alignment, moment.norms), strict=True)),
+        "layer_alignment": dict(zip(names, map(alignment, look.norms), strict=True)),
         "alignment_share": by_layer(shares.alignment),
         "rescaling_share": by_layer(shares.rescaling),
         "gain_share": by_layer(shares.gain),

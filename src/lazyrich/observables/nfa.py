@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from math import nan
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.shared import CNFA, NFA
 
 
-def _ansatz(moment: Moment, reference: Reference) -> Row:
+def _ansatz(look: Look, reference: Reference) -> Row:
     names = ("nfa", "stderr", "null", "cnfa", "cnfa_null", "centred_share")
     row: dict[str, dict[str, float]] = {name: {} for name in names}
-    for layer in moment.layers:
-        if layer.name == moment.capture.readout:
+    for layer in look.layers:
+        if layer.name == look.capture.readout:
             continue  # K = 1, its correlation is 1 by construction
-        weight, sketches = layer.matrix, moment.sketches(layer)
+        weight, sketches = layer.matrix, look.sketches(layer)
         moved = weight - reference.weights[layer.name].to(weight)
         plain, centred = (ansatz_from_sketches(w, *sketches) for w in (weight, moved))
         share = centred.inner / plain.inner if plain.inner else nan

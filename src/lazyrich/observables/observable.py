@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.vocabulary.quantity import Quantity
 
 Row = dict[str, float | dict[str, float]]
@@ -28,7 +28,7 @@ class Observable:
     """
 
     quantities: tuple[Quantity, ...]
-    measure: Callable[[Moment, Reference], Row]
+    measure: Callable[[Look, Reference], Row]
     default: bool = True
     kernel: bool = False
 

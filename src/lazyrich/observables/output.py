@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from math import nan
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.shared import LOSS
 
 
-def _output(moment: Moment, reference: Reference) -> Row:
-    moved = float((moment.f.double() - reference.outputs.double()).norm())
+def _output(look: Look, reference: Reference) -> Row:
+    moved = float((look.f.double() - reference.outputs.double()).norm())
     return {
-        "loss": float(moment.loss_of(moment.f)),
-        "output_change": moved / reference.way if reference.way else nan,
+        "loss": float(look.loss_of(look.f)),
+        "output_change": moved / reference.distance_to_fit if reference.distance_to_fit else nan,
     }
 
 
@@ -23,8 +23,8 @@ OUTPUT = Observable(
         LOSS,
         Quantity(
             name="output_change",
-            symbol="‖Δf‖/‖way‖",
-            meaning="change of the output, in units of the way that the loss asks for at the start",
+            symbol="‖Δf‖/‖τ ∂L/∂f‖",
+            meaning="change of the output, in units of the distance to the fit at the start",
             low=0.0,
             source=DERIVED,
         ),

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import CHIZAT2023, Quantity
 
@@ -64,20 +64,20 @@ def speed_from_angle(
     return squared_gradients / (float(backward.double().norm()) * cosine)
 
 
-def _speed(moment: Moment, _: Reference) -> Row:
-    return {"feature_speed": {name: feature_speed(*both) for name, both in moment.motion.items()}}
+def _speed(look: Look, _: Reference) -> Row:
+    return {"feature_speed": {name: feature_speed(*both) for name, both in look.motion.items()}}
 
 
-def _angle(moment: Moment, _: Reference) -> Row:
+def _angle(look: Look, _: Reference) -> Row:
     """`b = ∂L/∂z` by one more backward pass."""
     with torch.enable_grad():
-        slope = grad(moment.loss_of)(moment.f)
-    at_layers = zip(moment.capture.layers, moment.capture.gradients(slope), strict=False)
+        slope = grad(look.loss_of)(look.f)
+    at_layers = zip(look.capture.layers, look.capture.gradients(slope), strict=False)
     backward = {layer.name: torch.cat([b.flatten() for b in calls]) for layer, calls in at_layers}
     return {
         "backward_feature_cosine": {
             name: backward_feature_cosine(backward[name], z_dot)
-            for name, (_z, z_dot) in moment.motion.items()
+            for name, (_z, z_dot) in look.motion.items()
         }
     }
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
 
@@ -29,8 +29,8 @@ def stable_rank(weight: Float[Tensor, "m d"]) -> float:
     return float((s / s.max()).square().sum())
 
 
-def _measure(moment: Moment, _: Reference) -> Row:
-    return {"stable_rank": {layer.name: stable_rank(layer.matrix) for layer in moment.layers}}
+def _measure(look: Look, _: Reference) -> Row:
+    return {"stable_rank": {layer.name: stable_rank(layer.matrix) for layer in look.layers}}
 
 
 STABLE_RANK = Observable(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.moment import Moment, Reference
+from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import norm as frobenius
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -46,8 +46,8 @@ def weight_movement(
     return moved / size if size else (inf if moved else nan)
 
 
-def _measure(moment: Moment, reference: Reference) -> Row:
-    weights = {layer.name: layer.matrix for layer in moment.layers}
+def _measure(look: Look, reference: Reference) -> Row:
+    weights = {layer.name: layer.matrix for layer in look.layers}
     return {
         "weight_movement": {
             name: weight_movement(w, reference.weights[name]) for name, w in weights.items()

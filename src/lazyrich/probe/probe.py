@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.capture import capture
-from lazyrich.capture.isolation import batch_size, take, unwrap
+from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
+from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
-from lazyrich.capture.moment import Earlier, Moment, Plan, Reference, reference_of
+from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import Forecast, forecast
 from lazyrich.probe.history import as_dataset, as_sink, save, scalars
 from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 
 _DEFAULT_INTERVAL = 50
@@ -47,8 +49,9 @@ class Probe:
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
         sketches: random output directions of every sample, at least 2; models with no more outputs
             than that are measured exactly, and only they have an `effective_rank`.
-        lrs: learning rates η inside the kernel, by parameter or module name, "" for all others;
-            None for the plain kernel.
+        lrs: learning rates η inside the kernel, by parameter or module name, "" for all others.
+            None takes the relative rates of the optimiser's groups at the first measurement, those
+            of parameters that it does not own being 0; without an optimiser all are equal.
         memory: bytes that a layer's kernel, and temporary arrays, may each take.
         seed: of directions and bootstrap; no global random state is used.
 
@@ -111,7 +114,7 @@ class Probe:
         )
         self._fixed_loss: OutputLoss | None = None
         self._reference: Reference | None = None
-        self._kernels: list[Earlier] = []  # the last two
+        self._kernels: list[PreviousKernel] = []  # the last two
         self._steps: list[int] = []
         self._rows: list[Row] = []
         self._measuring = self._elapsed = self._cost = 0.0
@@ -139,7 +142,8 @@ class Probe:
 
         Args:
             step: optimiser steps made so far; that of the last measurement replaces it.
-            optimizer: for `feature_speed`; None for gradient descent.
+            optimizer: whose rates go into the kernel, and whose next step into `feature_speed`;
+                None for gradient descent with equal rates.
 
         Raises:
             InputError: a step before the last one, or see `capture`.
@@ -147,6 +151,8 @@ class Probe:
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         start = time.perf_counter()
+        if self._reference is None and self._plan.lrs is None and optimizer is not None:
+            self._plan = replace(self._plan, lrs=relative_rates(optimizer, unwrap(self.model)))
         with torch.no_grad():
             row = self._row(step, optimizer)
         if self._steps and step == self._steps[-1]:
@@ -168,22 +174,22 @@ class Probe:
                 outputs = seen.outputs.detach().view(seen.shape)
                 self._fixed_loss = output_loss(self.loss, outputs, self._targets)
             known = self._reference
-            moment = Moment(
+            look = Look(
                 plan=self._plan,
                 capture=seen,
                 fixed_loss=self._fixed_loss,
                 trusted=known.trusted if known else None,
                 optimizer=optimizer,
                 step=step,
-                earlier=before[-1] if before else None,
+                previous=before[-1] if before else None,
             )
             if known is None:
-                self._reference = known = reference_of(moment, kernel=kernel)
+                self._reference = known = reference_of(look, kernel=kernel)
             row: Row = {}
             for observable in self._observables:
-                row |= observable.measure(moment, known)
+                row |= observable.measure(look, known)
             if kernel:
-                self._kernels = [*before[-1:], Earlier(step=step, kernel=moment.kernel)]
+                self._kernels = [*before[-1:], PreviousKernel(step=step, kernel=look.kernel)]
         except NotFiniteError:
             if self._reference is None:
                 raise
@@ -274,7 +280,8 @@ class Probe:
     def history(self) -> xr.Dataset:
         """All measurements: dims `step` and `layer`, variables named as in the vocabulary.
 
-        Attributes: `setting` (JSON), `overhead`, `samples`, `skipped` and `notes` (one a line).
+        Attributes: `setting` (JSON), `forecast` (JSON, if one was made), `overhead`, `samples`,
+        `skipped` and `notes` (one a line): all that a report needs, also of a saved history.
 
         Raises:
             InputError: nothing was measured yet.
@@ -291,7 +298,8 @@ class Probe:
             self._rows,
             list(reference.weights),
             {
-                "setting": json.dumps(self._setting(reference)),
+                "setting": json.dumps(self._setting(reference), ensure_ascii=False),
+                **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
                 "samples": self._samples,
                 "skipped": "\n".join(skipped),
@@ -304,8 +312,10 @@ class Probe:
         outputs = reference.outputs.shape[1]
         exact = outputs <= self._plan.sketches
         return {
-            "model": type(model).__name__,
+            "model": model.title if isinstance(model, CentredOutput) else type(model).__name__,
             "parameters": sum(p.numel() for p in model.parameters()),
+            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "batch": [shapes(part) for part in self.batch],
             "loss": self.loss
             if isinstance(self.loss, str)
             else getattr(self.loss, "__name__", type(self.loss).__name__),
@@ -313,7 +323,9 @@ class Probe:
             "outputs": outputs,
             "directions": "all outputs" if exact else f"{self._plan.sketches} random",
             "mode": "evaluation: dropout off, running statistics",
+            "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,
+            "thresholds": asdict(self.thresholds),
             "torch": torch.__version__,
         }
 
@@ -328,7 +340,3 @@ class Probe:
     def save(self, path: str | Path) -> None:
         """Write the history to netCDF (`.nc`) or zarr (`.zarr`); see `lazyrich.probe.history`."""
         save(self.history, path)
-
-    def report(self, path: str | Path) -> None:
-        """Write a self-contained HTML page: verdict, mechanisms, kernel, forecast and outcome."""
-        import_module("lazyrich.report").write(self, path)

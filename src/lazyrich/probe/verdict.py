@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite, nan
@@ -40,7 +41,7 @@ class Thresholds:
             its feature-learning phase.
         turned_from: kernel distance, 1 − cos(Θ₀, Θ), from which the kernel is said to have turned
             and not only grown or shrunk. It names the kind of richness and decides nothing.
-        frozen_below: change of the output, in units of the way that the loss asked for, below
+        frozen_below: change of the output, in units of the distance to the fit, below
             which nothing was learned (and nothing counts as lazy).
         unstable_above: ratio of the last to the first loss above which training is unstable.
         alignment: total rise or fall of a layer's alignment A from which it aligns or disaligns.
@@ -150,12 +151,12 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
     Args:
         history: of a probe, with at least the variables `loss` and `ntk_change`.
-        thresholds: None for the default ones.
+        thresholds: None for those that the history was made with, or the default ones.
 
     Returns:
         The verdict at the last step measured.
     """
-    limits = thresholds or Thresholds()
+    limits = thresholds or _recorded(history)
     evidence = _evidence(history)
     low, high = evidence["ntk_change_low"], evidence["ntk_change_high"]
     status, sentence = _network(evidence, limits, measured=history.sizes["step"])
@@ -169,6 +170,11 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
         thresholds=limits,
         notes=_notes(history),
     )
+
+
+def _recorded(history: xr.Dataset) -> Thresholds:
+    setting = json.loads(history.attrs.get("setting", "{}"))
+    return Thresholds(**setting.get("thresholds", {}))
 
 
 def _last(history: xr.Dataset, name: str) -> float:
@@ -220,7 +226,7 @@ def _network(
     )
     if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
         return "frozen", (
-            f"The output moved {evidence['output_change']:.2g} of the way that the loss asks for: "
+            f"The output moved {evidence['output_change']:.2g} of the distance to the fit: "
             "it trained too little, or too slowly, to say more."
         )
     if low >= limits.rich_from:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from html import escape
 from math import isfinite, nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -16,32 +15,28 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
+from lazyrich.probe.forecast.forecast import Forecast
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
+from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, table
-from lazyrich.report.setting import network_name
+from lazyrich.report.setting import Setting
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
 from lazyrich.vocabulary.quantity import by_name
-
-if TYPE_CHECKING:
-    from lazyrich.probe.forecast.forecast import Forecast
-    from lazyrich.probe.probe import Probe
-    from lazyrich.probe.verdict import LayerVerdict, Verdict
 
 MOST_PICTURES = 24  # of layers; the table has them all
 SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
-def opening(verdict: Verdict, probe: Probe) -> str:
+def opening(verdict: Verdict, history: xr.Dataset, before: Forecast | None, of: Setting) -> str:
     """The verdict in words, and the numbers that one asks for first."""
-    history, before = probe.history, probe.forecasted
     facts = [
         ("forecast of the richness ρ", _rho(before), "lazy below 0.1, rich from 1"),
         ("change of the NTK", number(_last(history, "ntk_change")), _interval(verdict)),
         ("rotation of the NTK", number(_last(history, "kernel_distance")), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), "first → last"),
     ]
-    return f"""<p class="kicker">lazyrich · how {escape(network_name(probe))} learned</p>
+    return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
 <h1>{chip(verdict.status)}</h1>
 <p class="lead">{escape(verdict.sentence)}</p>
 {tiles(facts)}

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor
+import xarray as xr
 
 import lazyrich
-from lazyrich.capture.isolation import unwrap
-from lazyrich.probe.steer.centred import CentredOutput
+from lazyrich.probe.verdict import Verdict
 from lazyrich.report.page import table
 from lazyrich.report.words import items
-
-if TYPE_CHECKING:
-    from lazyrich.probe.probe import Probe
 
 WORDS = """<details><summary>What the words mean</summary><dl class="words">
 <dt>lazy</dt><dd>The network acts like its linearisation around the start: its neural tangent kernel
@@ -38,40 +36,71 @@ gradient outer product.</dd>
 </dl></details>"""
 
 
-def setting(probe: Probe) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a history says of how it was made.
+
+    Attributes:
+        network: class of the network.
+        trainable: number of its trainable parameters.
+        batch: shapes of inputs and targets.
+        how: samples, directions, mode, loss and seed.
+        steps: first, last and number of the measurements.
+        overhead: share of the time that measuring took.
+        skipped: modules that are not among the layers, and why.
+    """
+
+    network: str
+    trainable: int
+    batch: tuple[str, str]
+    how: Mapping[str, Any]
+    steps: tuple[int, int, int]
+    overhead: float
+    skipped: tuple[str, ...]
+
+    @classmethod
+    def of(cls, history: xr.Dataset) -> Setting:
+        """From the attributes of a history."""
+        how = json.loads(history.attrs["setting"])
+        steps = history.step.values
+        return cls(
+            network=how["model"],
+            trainable=how["trainable"],
+            batch=tuple(how["batch"]),
+            how=how,
+            steps=(int(steps[0]), int(steps[-1]), steps.size),
+            overhead=float(history.attrs["overhead"]),
+            skipped=tuple(history.attrs["skipped"].splitlines()),
+        )
+
+
+def setting(of: Setting, verdict: Verdict) -> str:
     """Everything that one needs to measure the same again, and what was left out."""
-    history = probe.history
-    steps = history.step.values
-    weights = sum(p.numel() for p in probe.model.parameters() if p.requires_grad)
-    how = json.loads(history.attrs["setting"])
+    first, last, count = of.steps
+    rates = of.how["learning_rates"]
     rows = {
-        "network": f"{network_name(probe)}, {weights:,} trainable parameters",
-        "probe batch": f"inputs {_shapes(probe.batch[0])}, targets {_shapes(probe.batch[1])}",
-        "measured on": f"{how['samples']} samples, {how['directions']} as directions",
-        "mode": how["mode"],
-        "loss": how["loss"],
-        "seed": str(how["seed"]),
-        "measured": f"{steps.size} times, steps {steps[0]} to {steps[-1]}",
-        "cost of watching": f"{100 * probe.overhead:.3g} % of the time of training",
+        "network": f"{of.network}, {of.trainable:,} trainable parameters",
+        "probe batch": f"inputs {of.batch[0]}, targets {of.batch[1]}",
+        "measured on": f"{of.how['samples']} samples, {of.how['directions']} as directions",
+        "mode": of.how["mode"],
+        "loss": of.how["loss"],
+        "learning rates in the kernel": rates
+        if isinstance(rates, str)
+        else ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()),
+        "seed": str(of.how["seed"]),
+        "measured": f"{count} times, steps {first} to {last}",
+        "cost of watching": f"{100 * of.overhead:.3g} % of the time of training",
         "thresholds": ", ".join(
-            f"{name.replace('_', ' ')} {value:g}" for name, value in vars(probe.thresholds).items()
+            f"{name.replace('_', ' ')} {value:g}"
+            for name, value in vars(verdict.thresholds).items()
         ),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
     lines = [[escape(title), escape(value)] for title, value in rows.items()]
-    skipped = history.attrs["skipped"].splitlines()
     return f"""<h2>The setting</h2>
 {table(("", ""), lines)}
 <h3>Modules that are not among the layers</h3>
-{items(skipped) or "<p>None was left out.</p>"}"""
-
-
-def network_name(probe: Probe) -> str:
-    """The class of the network, without wrappers."""
-    model = unwrap(probe.model)
-    if isinstance(model, CentredOutput):
-        return f"{type(model.network).__name__} (centred, scale {model.scale.item():.3g})"
-    return type(model).__name__
+{items(of.skipped) or "<p>None was left out.</p>"}"""
 
 
 def versions() -> dict[str, str]:
@@ -83,13 +112,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _shapes(value: Any) -> str:  # noqa: ANN401 - whatever a model takes
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_shapes(part)}" for name, part in value.items())
-    if isinstance(value, tuple | list):
-        return ", ".join(map(_shapes, value))
-    return type(value).__name__

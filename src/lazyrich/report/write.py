@@ -3,47 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import xarray as xr
 
 from lazyrich import __version__
+from lazyrich._errors import InputError
 from lazyrich.plot.style import style
+from lazyrich.probe.forecast.forecast import Forecast
+from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.report import sections
 from lazyrich.report.page import check_target, page, write_whole
-from lazyrich.report.setting import WORDS, network_name, setting
+from lazyrich.report.setting import WORDS, Setting, setting
 from lazyrich.report.words import STYLE
 
-if TYPE_CHECKING:
-    from lazyrich.probe.probe import Probe
 
-
-def write(probe: Probe, path: str | Path) -> Path:
-    """Write one HTML page that loads nothing else, whole or not at all.
+def write_report(
+    history: xr.Dataset,
+    path: str | Path,
+    *,
+    verdict: Verdict | None = None,
+    forecast: Forecast | None = None,
+) -> Path:
+    """Write one HTML page about a training run, whole or not at all; it loads nothing else.
 
     Args:
-        probe: that has watched a training run.
-        path: of the file.
+        history: of a probe, fresh or loaded from a file.
+        path: of the page.
+        verdict: None for that of the history.
+        forecast: None for the one that the history carries, if any.
 
     Returns:
         The path.
 
     Raises:
-        InputError: the folder does not exist, or the probe has measured too little for a verdict.
+        InputError: the folder does not exist, or it is no history of a probe.
         MissingExtraError: matplotlib is not installed.
     """
     target = check_target(path)
-    verdict, history = probe.verdict(), probe.history
+    if not {"setting", "skipped", "overhead"} <= set(history.attrs):
+        raise InputError(
+            "`history` must be that of a probe, with its attributes, got a Dataset without them. "
+            "Pass `probe.history`, or what `probe.save` has written."
+        )
+    verdict = judge(history) if verdict is None else verdict
+    if forecast is None and "forecast" in history.attrs:
+        forecast = Forecast.from_json(history.attrs["forecast"])
+    of = Setting.of(history)
     with style():
         parts = [
-            sections.opening(verdict, probe),
+            sections.opening(verdict, history, forecast, of),
             sections.layers(verdict),
             sections.mechanisms(verdict, history),
             sections.kernel(history),
-            sections.forecast(verdict, history, probe.forecasted),
+            sections.forecast(verdict, history, forecast),
             sections.features(history),
             sections.evidence(verdict),
-            setting(probe),
+            setting(of, verdict),
             WORDS,
         ]
-    title = f"{verdict.status}: {network_name(probe)}"
+    title = f"{verdict.status}: {of.network}"
     made = f"lazyrich {__version__}"
     return write_whole(page(title, "\n".join(parts), made, style=STYLE), target)

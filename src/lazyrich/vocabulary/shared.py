@@ -16,7 +16,7 @@ NTK_CHANGE = Quantity(
     interval=True,
     name="ntk_change",
     symbol="‖ΔΘ‖/‖Θ₀‖",
-    meaning="relative change of the kernel since the start",
+    meaning="relative change of the tangent kernel since the start, learning rates inside",
     low=0.0,
 )
 NFA = Quantity(

@@ -8,8 +8,9 @@ two-layer linear network with zero initial output ρ is the order parameter F of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite, isnan
 from typing import Any
 
@@ -36,7 +37,7 @@ LAZY_BELOW = 0.1  # and at it, which is where a dial is set
 RICH_FROM = 1.0
 STABLE_FROM = 0.5  # steps to the fit
 NOTICEABLE = 0.1  # relative to the loss
-NEGLIGIBLE_OUTPUT = 1e-4  # relative to the way that the outputs have to travel
+NEGLIGIBLE_OUTPUT = 1e-4  # relative to the distance to the fit
 
 QUANTITIES = (
     Quantity(
@@ -132,6 +133,26 @@ class Forecast:
         ]
         return "\n".join([*lines, *self.notes])
 
+    def to_json(self) -> str:
+        """As text, for the attributes of a saved history."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Forecast:
+        """From the text that `to_json` made.
+
+        Raises:
+            InputError: other text.
+        """
+        try:
+            fields = json.loads(text)
+            layers = {name: LayerShare(**share) for name, share in fields.pop("layers").items()}
+            return cls(**{**fields, "layers": layers, "notes": tuple(fields["notes"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"a forecast must be what `to_json` made, got {text[:80]!r}."
+            ) from error
+
     @property
     def _margin(self) -> int:
         return max(8, *(len(name or "(the model itself)") for name in self.layers))
@@ -148,7 +169,7 @@ class Start:
         outputs: f.
         descent: how the loss falls along ḟ.
         time_to_fit: τ, in units of the step.
-        way: ‖τḟ‖, how far the outputs have to travel.
+        distance_to_fit: ‖τḟ‖, how far the outputs have to travel.
     """
 
     network: Network
@@ -157,7 +178,7 @@ class Start:
     outputs: Tensor
     descent: Descent
     time_to_fit: float
-    way: float
+    distance_to_fit: float
 
 
 def forecast(
@@ -312,7 +333,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
         outputs=outputs,
         descent=fall,
         time_to_fit=tau,
-        way=tau * f_dot.double().norm().item(),
+        distance_to_fit=tau * f_dot.double().norm().item(),
     )
 
 
@@ -342,12 +363,12 @@ def measured_richness(
 
 
 def _remarks(start: Start, change: float) -> tuple[str, ...]:
-    size = start.outputs.double().norm().item() / start.way
+    size = start.outputs.double().norm().item() / start.distance_to_fit
     remarks = []
     if size > NEGLIGIBLE_OUTPUT:
         remarks.append(
-            f"The initial output is not zero ({size:.2g} of the way it has to go): "
-            "ρ counts the way from there."
+            f"The initial output is not zero ({size:.2g} of the distance to the fit): "
+            "ρ counts the distance from there."
         )
     fall = start.descent
     if fall.least < -NOTICEABLE * abs(fall.loss):

@@ -70,6 +70,11 @@ class CentredOutput(nn.Module):
             if isinstance(module, BATCH_NORM):
                 module.train(self.training)
 
+    @property
+    def title(self) -> str:
+        """What a reader should see in place of this wrapper's name."""
+        return f"{type(self.network).__name__} (centred, scale {self.scale.item():.3g})"
+
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "..."]:  # noqa: ANN401
         """The centred and scaled output."""
         with torch.no_grad():

@@ -58,7 +58,7 @@ QUANTITIES = (
     Quantity(
         name="progress",
         symbol="‖Δf‖/‖τḟ‖",
-        meaning="largest change of the output since the start, in units of the way it has to go",
+        meaning="largest change of the output since the start, in units of the distance to the fit",
         low=0.0,
         source=DERIVED,
     ),
@@ -119,7 +119,7 @@ def coordinate_check(
 
     Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
     covers the slope between the two largest widths. The output's
-    progress, in units of the way that it has to go, decides first: falling with width is frozen;
+    progress, in units of the distance to the fit, decides first: falling with width is frozen;
     growing, or a loss that rises, is unstable. If it stays, the forecast ρ and the measured
     relative change of the NTK decide: falling is the kernel (lazy) phase, not falling is feature
     learning. If the two contradict each other (as they can at small widths, where the random part
@@ -227,7 +227,7 @@ def _run(
         layers=layers,
         richness=richness,
         output_size=_rms([outputs]),
-        progress=max(moved, (final - outputs).double().norm().item()) / start.way,
+        progress=max(moved, (final - outputs).double().norm().item()) / start.distance_to_fit,
         ntk_change=root_of_ratio(*change, exact=True)[0],
         loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
     )

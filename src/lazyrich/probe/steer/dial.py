@@ -67,7 +67,7 @@ class Dialled:
         did = "Dialled" if self.applied else "Advice (nothing was changed): dial"
         margin = max(8, *(len(layer) for layer in self.learning_rates))
         lines = [
-            f"{did} the richness to ρ = {self.richness:.3g} (asked: {self.target:.3g}); without "
+            f"{did} the richness to ρ = {self.richness:.3g} (target: {self.target:.3g}); without "
             f"its initial function the network had {self.richness_before:.3g}.",
             f"Output: {self.output_scale:.4g} × (network − its initial function).",
             f"{'layer':>{margin}}   learning rate",

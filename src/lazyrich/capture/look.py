@@ -57,7 +57,7 @@ class Plan:
         inputs: the probe samples.
         sketches: random output directions of every sample; all outputs if these are not more.
         seed: of the directions and of the bootstrap.
-        lrs: learning rates inside the kernel, by parameter or module name; None for η = 1.
+        lrs: learning rates η inside the kernel, by parameter or module name; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
     """
 
@@ -70,7 +70,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
+class PreviousKernel:
     """The kernel of the measurement before.
 
     Attributes:
@@ -83,7 +83,7 @@ class Earlier:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class Look:
     """The network at one time.
 
     Attributes:
@@ -93,7 +93,7 @@ class Moment:
         trusted: parameters known to have factors; None if that is still to be checked.
         optimizer: whose next step gives the features their speed; None for gradient descent.
         step: optimiser steps made so far.
-        earlier: the last kernel of an earlier step, if one was kept.
+        previous: the last kernel of an earlier step, if one was kept.
     """
 
     plan: Plan
@@ -102,7 +102,7 @@ class Moment:
     trusted: tuple[str, ...] | None = None
     optimizer: Optimizer | None = None
     step: int = 0
-    earlier: Earlier | None = None
+    previous: PreviousKernel | None = None
 
     @property
     def f(self) -> Float[Tensor, "n k"]:
@@ -226,7 +226,7 @@ class Moment:
         return {layer.name: layer.preactivations.flatten(1) for layer in self.layers}
 
     @cached_property
-    def asked(self) -> Float[Tensor, "n k"]:
+    def residual_at_zero(self) -> Float[Tensor, "n k"]:
         """What the loss asks of an output that is zero, `−∂L/∂f` there: the targets up to scale."""
         with torch.enable_grad():
             return -grad(self.loss_of)(torch.zeros_like(self.f))
@@ -258,50 +258,50 @@ class Reference:
     Attributes:
         network: the model as a function of its parameters, at their first values θ_0.
         outputs: f_0.
-        way: ‖τ ∂L/∂f‖, how far the loss asks the outputs to go along −∂L/∂f; NaN if unknown.
+        distance_to_fit: ‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if unknown.
         kernel: what later kernels are compared with; None if none will be.
         norms: of all layers.
         weights: W_0 of all layers.
         features: of all layers.
-        trusted: see `Moment`.
-        asked: see `Moment`.
+        trusted: see `Look`.
+        residual_at_zero: see `Look`.
         skipped: modules that are not among the layers, and why.
     """
 
     network: Network
     outputs: Float[Tensor, "n k"]
-    way: float
+    distance_to_fit: float
     kernel: KernelStart | None
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
     features: dict[str, Float[Tensor, "n p"]]
     trusted: tuple[str, ...] | None
-    asked: Float[Tensor, "n k"]
+    residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]
 
 
-def reference_of(moment: Moment, *, kernel: bool) -> Reference:
+def reference_of(look: Look, *, kernel: bool) -> Reference:
     """Keep what later measurements compare with: copies, no graph.
 
     Args:
-        moment: the first one.
+        look: the first one.
         kernel: whether kernels will be compared.
     """
-    seen = moment.capture
-    frozen = {layer.name for layer in seen.layers} - {layer.name for layer in moment.layers}
-    network = as_network(moment.plan.model, moment.plan.inputs)
+    seen = look.capture
+    frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
+    network = as_network(look.plan.model, look.plan.inputs)
     return Reference(
         network=replace(
             network, theta=_copies(network.theta), constants=_copies(network.constants)
         ),
-        outputs=moment.f,
-        way=_way(moment),
-        kernel=_kernel_start(moment) if kernel else None,
-        norms=moment.norms,
-        weights={layer.name: layer.matrix for layer in moment.layers},
-        features=moment.features,
-        trusted=moment.trusted_names if kernel else None,
-        asked=moment.asked,
+        outputs=look.f,
+        distance_to_fit=_distance_to_fit(look),
+        kernel=_kernel_start(look) if kernel else None,
+        norms=look.norms,
+        weights={layer.name: layer.matrix for layer in look.layers},
+        features=look.features,
+        trusted=look.trusted_names if kernel else None,
+        residual_at_zero=look.residual_at_zero,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
     )
 
@@ -310,23 +310,23 @@ def _copies(tensors: Parameters) -> Parameters:
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def _kernel_start(moment: Moment) -> KernelStart:
-    names = [layer.name for layer in moment.layers if layer.name in moment.kernels]
-    layers = {name: moment.kernels[name] for name in names}
-    counts = resamples(len(moment.f), seed=moment.plan.seed)
-    squares = [block_squares(k, random=moment.random) for k in (moment.kernel, *layers.values())]
+def _kernel_start(look: Look) -> KernelStart:
+    names = [layer.name for layer in look.layers if layer.name in look.kernels]
+    layers = {name: look.kernels[name] for name in names}
+    counts = resamples(len(look.f), seed=look.plan.seed)
+    squares = [block_squares(k, random=look.random) for k in (look.kernel, *layers.values())]
     return KernelStart(
-        whole=moment.kernel,
+        whole=look.kernel,
         layers=layers,
         squares=resampled_sum(torch.stack(squares), counts),
-        trace=sampled_trace(moment.kernel, random=moment.random),
+        trace=sampled_trace(look.kernel, random=look.random),
         resamples=counts,
     )
 
 
-def _way(moment: Moment) -> float:
-    outputs = moment.f.view(moment.capture.shape)
+def _distance_to_fit(look: Look) -> float:
+    outputs = look.f.view(look.capture.shape)
     with torch.enable_grad():
-        r = grad(moment.fixed_loss)(outputs)
-        tau = descent(moment.fixed_loss, outputs, -r).time_to_fit
+        r = grad(look.fixed_loss)(outputs)
+        tau = descent(look.fixed_loss, outputs, -r).time_to_fit
     return tau * r.double().norm().item()
