@@ -139,7 +139,7 @@ def _agreement(name: str, results: dict[str, object]) -> str:
     if name == "lazyrich, exact":
         return ""
     table = results[name]
-    gap, error = float(abs(table.nfa - exact).max()), float(table.stderr.max())
+    gap, error = float(abs(table.nfa - exact).max()), float(table.nfa_stderr.max())
     return f"differs from exact by at most {gap:.1e}, largest standard error {error:.1e}"
 
 

@@ -35,7 +35,7 @@ STEPS = 2_000
 SEED = 0
 COARSENESS = (1, 2, 4, 8)  # step sizes, in units of the finest
 QUANTITIES = {
-    "output": "output",
+    "end_to_end_map": "end_to_end_map",
     "loss": "loss",
     "alignment": "alignment of the layers",
     "ntk_change": "change of the kernel",
@@ -135,8 +135,8 @@ def measured(case: Case, rows: Array, data: lr.LineData) -> xr.Dataset:
     state = lr.LineState(uu=norms[0], uw=norms[1], ww=norms[2])
     found = lr.flow(state, case.network, data, 0.0).drop_vars("t")
     found["loss"] = found.loss.copy(data=loss)
-    start = found.ntk.isel(step=0)
-    found["ntk_change"] = found.ntk_change.copy(data=abs(found.ntk / start - 1))
+    start = found.ntk_trace.isel(step=0)
+    found["ntk_change"] = found.ntk_change.copy(data=abs(found.ntk_trace / start - 1))
     return found.assign_coords(step=np.arange(len(rows)))
 
 
@@ -151,10 +151,10 @@ def solve(case: Case, x: Array, y: Array, tick: Callable[[], object]) -> dict[st
         float(abs(descent[name] / trained[name] - 1).max())
         for name in ("uu", "uw", "ww", "loss", "ntk")
     )
-    deviations = [_deviation(flow.output, trained.output)]
+    deviations = [_deviation(flow.end_to_end_map, trained.end_to_end_map)]
     for factor in COARSENESS[1:]:
         coarse = train(case.coarser(factor), x, y, STEPS // factor, tick)
-        deviations.append(_deviation(flow.output[::factor], coarse.output))
+        deviations.append(_deviation(flow.end_to_end_map[::factor], coarse.end_to_end_map))
     fit = stats.linregress(np.log(COARSENESS), np.log(deviations))
     return {
         "flow": flow,

@@ -66,7 +66,7 @@ def _line(problem, t):
         "uw": x,
         "ww": w2,
         "zeta": x / size if size else mp.mpf(0),
-        "ntk": g**2 * (ew * u2 + eu * w2),
+        "ntk_trace": g**2 * (ew * u2 + eu * w2),
         "loss": yy - ay * best + excess,
         "excess_loss": excess,
     }

@@ -59,18 +59,18 @@ class OnALine:
         )
         stepped = lr.descent(state, small, data, steps=count, every=self.between)
         wide = lr.descent(_typical(law, d), small, data, steps=count, every=self.between)
-        way = abs(ay / aa - float(exact.output[0]))
+        way = abs(ay / aa - float(exact.end_to_end_map[0]))
         found = {
             "step_size": step,
-            "flow_error": np.abs(trained["output"] - exact.output.values).max() / way,
-            "descent_error": np.abs(trained["output"] - stepped.output.values).max() / way,
+            "flow_error": np.abs(trained["output"] - exact.end_to_end_map.values).max() / way,
+            "descent_error": np.abs(trained["output"] - stepped.end_to_end_map.values).max() / way,
             "alignment_error": np.abs(trained["alignment"] - exact.alignment.values).max(),
             "from_typical": np.abs(trained["alignment"] - wide.alignment.values).max(),
             "ntk_change": float(exact.ntk_change[-1]),
         }
         curves = {
             **{name: (("time",), values) for name, values in trained.items()},
-            "exact_output": (("time",), exact.output.values),
+            "exact_output": (("time",), exact.end_to_end_map.values),
             "exact_alignment": (("time",), exact.alignment.values),
             "at": (("time",), exact.time.values),
         }

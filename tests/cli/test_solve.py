@@ -12,7 +12,7 @@ NETWORK = ("--output-scale", 0.7, "--lr", 0.1, 0.3)
 STATE = LineState(uu=1.0, uw=-0.4, ww=2.0)
 DATA = LineData(mean_aa=1.5, mean_ay=-1.0, mean_yy=2.0)
 NET = LinearNetwork(output_scale=0.7, lr_u=0.1, lr_w=0.3)
-KEYS = ("output", "loss", "alignment", "ntk", "uu", "uw", "ww")
+KEYS = ("end_to_end_map", "loss", "alignment", "ntk_trace", "uu", "uw", "ww")
 
 
 def assert_same(found, solution, dim):
@@ -27,7 +27,7 @@ def test_flow_at_times():
     found = answer("solve", *GRAM, *NETWORK, *MOMENTS, "--times", "0,1,5")
     assert_same(found, flow(STATE, NET, DATA, [0, 1, 5]), "time")
     kernel = 0.7**2 * (0.3 * np.array(found["uu"]) + 0.1 * np.array(found["ww"]))
-    np.testing.assert_allclose(found["ntk"], kernel, rtol=1e-13)
+    np.testing.assert_allclose(found["ntk_trace"], kernel, rtol=1e-13)
 
 
 def test_flow_until():
@@ -39,7 +39,7 @@ def test_flow_until():
 def test_infinite_time_is_null():
     found = answer("solve", *GRAM, *NETWORK, *MOMENTS, "--times", "0,inf")
     assert found["time"] == [0, None]
-    assert found["output"][1] == pytest.approx(-1 / 1.5, rel=1e-14)
+    assert found["end_to_end_map"][1] == pytest.approx(-1 / 1.5, rel=1e-14)
 
 
 def test_descent_every():
@@ -52,10 +52,14 @@ def test_descent_every():
 def test_defaults_are_those_that_the_help_shows():
     found = answer("solve", *GRAM, *MOMENTS, "--times", "1")
     unit = LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0)
-    np.testing.assert_array_equal(found["output"], flow(STATE, unit, DATA, [1]).output)
+    np.testing.assert_array_equal(
+        found["end_to_end_map"], flow(STATE, unit, DATA, [1]).end_to_end_map
+    )
     one = answer("solve", "--width", 50, *MOMENTS, "--times", "1")
     state = LineState.sample(50, init_std_u=1, init_std_w=1, rng=0)
-    np.testing.assert_array_equal(one["output"], flow(state, unit, DATA, [1]).output)
+    np.testing.assert_array_equal(
+        one["end_to_end_map"], flow(state, unit, DATA, [1]).end_to_end_map
+    )
 
 
 @pytest.mark.parametrize("motion", [("--times", "0,2"), ("--steps", 6, "--every", 3)])
@@ -92,7 +96,7 @@ def test_divergence_is_a_status_and_null():
 def test_extreme_numbers():
     for size in ("1e-300", "1e300"):
         found = answer("solve", "--gram", size, 0, size, "--moments", 1, 1, 1, "--times", "0,1e6")
-        assert None not in found["output"]
+        assert None not in found["end_to_end_map"]
 
 
 def write(path, text, **options):
@@ -113,7 +117,7 @@ def test_csv(tmp_path, encoding):
 def test_csv_of_one_column_twice(tmp_path):
     file = write(tmp_path / "a.csv", "x\r\n1\r\n2\r\n")
     found = answer("solve", *GRAM, "--csv", file, "--x", "x", "--y", "x", "--times", "inf")
-    assert found["output"] == [pytest.approx(1)]
+    assert found["end_to_end_map"] == [pytest.approx(1)]
 
 
 def test_table_and_plot(tmp_path):

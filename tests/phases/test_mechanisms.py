@@ -38,7 +38,7 @@ def test_decomposition_adds_up(seed):
     state = LineState(uu=uu, uw=rng.uniform(0.01, 0.99) * sqrt(uu * ww), ww=ww)
     path = flow(state, NET, DATA, np.linspace(0, 20, 30))
     found = mechanisms(path)
-    whole = np.log(abs(path.output / path.output.isel(time=0, drop=True)))
+    whole = np.log(abs(path.end_to_end_map / path.end_to_end_map.isel(time=0, drop=True)))
     parts = found.log_alignment + found.log_rescaling
     np.testing.assert_allclose(found.log_output, whole, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(parts, found.log_output, rtol=1e-12, atol=1e-12)

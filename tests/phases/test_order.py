@@ -96,7 +96,7 @@ def test_times_invert_the_trajectory(numbers, name, left):
     best = data.mean_ay.item() / data.mean_aa.item()
 
     def residual(t):
-        out = flow(state, net, data, float(t)).output.item()
+        out = flow(state, net, data, float(t)).end_to_end_map.item()
         return (out - best) / (net.output_scale.item() * state.uw.item() - best) - left
 
     assert 0 < expected < inf
@@ -111,7 +111,7 @@ def test_saddle_is_never_left():
     found = order_parameters(state, net, DATA)
     assert found.learning_time.item() == inf
     assert 0 < found.plateau_time.item() < inf
-    assert flow(state, net, DATA, inf).output.item() == 0.0
+    assert flow(state, net, DATA, inf).end_to_end_map.item() == 0.0
     assert found.ntk_change.item() == 1.0
 
 

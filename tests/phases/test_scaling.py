@@ -223,7 +223,7 @@ def test_pairs_are_one_network_at_width_100(one, other):
         law = PRESETS[name]
         state = law.sample(100, draws=20, rng=5)
         runs.append(flow(state, law.network(100), DATA, xr.DataArray([0.0, 1, 10], dims="time")))
-    for quantity in ("output", "ntk", "alignment", "uu", "ww"):
+    for quantity in ("end_to_end_map", "ntk_trace", "alignment", "uu", "ww"):
         np.testing.assert_allclose(runs[0][quantity], runs[1][quantity], rtol=1e-11)
 
 

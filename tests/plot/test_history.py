@@ -21,8 +21,8 @@ def history():
             "alignment_share": layered([[0, 0], [0.2, 1], [0.4, 2]]),
             "rescaling_share": layered([[0, 0], [-0.1, 3], [-0.3, 4]]),
             "nfa": layered([[0.5, np.nan], [0.6, np.nan], [0.8, np.nan]]),
-            "stderr": layered([[0.1, np.nan], [0.1, np.nan], [0.1, np.nan]]),
-            "null": layered([[0.4, np.nan], [0.4, np.nan], [0.4, np.nan]]),
+            "nfa_stderr": layered([[0.1, np.nan], [0.1, np.nan], [0.1, np.nan]]),
+            "nfa_null": layered([[0.4, np.nan], [0.4, np.nan], [0.4, np.nan]]),
         },
         coords={"step": STEPS, "layer": ["a", "b"]},
     )

@@ -48,18 +48,20 @@ def test_trajectory_draws_line_band_and_points(ax):
     path = flow(STATE, NET, DATA, np.linspace(0, 10, 60))
     draws = LineState.sample(20, init_std_u=0.2, init_std_w=0.2, draws=9, rng=0)
     many = flow(draws, NET, DATA, np.linspace(0, 10, 60))
-    got = plot.trajectory({"one": path, "many": many}, "ntk", points={"one": path}, ax=ax)
+    got = plot.trajectory({"one": path, "many": many}, "ntk_trace", points={"one": path}, ax=ax)
     assert drawn(got) is ax
     assert len(ax.lines) == 3
     assert len(ax.collections) == 1
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), path.ntk)
-    np.testing.assert_allclose(ax.lines[1].get_ydata(), many.ntk.median("draw"))
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), path.ntk_trace)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), many.ntk_trace.median("draw"))
     assert ax.get_xlabel() == "time"
     assert "Θ" in ax.get_ylabel()
     assert ax.get_legend()
 
 
-@pytest.mark.parametrize("quantity", ["output", "loss", "alignment", "ntk", "uu", "nfa"])
+@pytest.mark.parametrize(
+    "quantity", ["end_to_end_map", "loss", "alignment", "ntk_trace", "uu", "nfa"]
+)
 def test_trajectory_of_diverged_descent_draws_without_warnings(ax, quantity):
     draws = LineState.sample(9, init_std_u=1, init_std_w=1, draws=5, rng=0)
     hot = LinearNetwork(output_scale=1.0, lr_u=2.0, lr_w=2.0)
@@ -191,32 +193,34 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path):
 
 def test_one_solution_needs_no_label(ax):
     path = flow(STATE, NET, DATA, np.linspace(0, 10, 60))
-    drawn(plot.trajectory(path, "ntk", ax=ax))
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), path.ntk)
+    drawn(plot.trajectory(path, "ntk_trace", ax=ax))
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), path.ntk_trace)
     assert ax.get_legend() is None
 
 
 def test_infinite_values_of_a_run_are_masked(ax):
     hot = LinearNetwork(output_scale=1.0, lr_u=3.0, lr_w=3.0)
     path = descent(LineState(uu=1.0, uw=0.1, ww=1.0), hot, DATA, steps=30)
-    assert np.isinf(path.ntk).any()
-    drawn(plot.trajectory(path, "ntk", ax=ax))
+    assert np.isinf(path.ntk_trace).any()
+    drawn(plot.trajectory(path, "ntk_trace", ax=ax))
     assert not np.isinf(ax.lines[0].get_ydata()).any()
 
 
 def test_wrong_quantities_are_refused(ax, diagram):
     path = flow(STATE, NET, DATA, [0.0, 1.0])
-    with pytest.raises(InputError, match="no quantity 'foo'; choose from output, loss"):
+    with pytest.raises(InputError, match="no quantity 'foo'; choose from end_to_end_map, loss"):
         plot.trajectory(path, "foo", ax=ax)
     with pytest.raises(InputError, match="no quantity 'status'; choose from"):
         plot.trajectory(path, "status", ax=ax)
     with pytest.raises(InputError, match="no quantity 'foo'; choose from order_parameter"):
         plot.phase_diagram(diagram, show="foo", ax=ax)
     many = flow(LineState(uu=[1.0, 2.0], uw=0.0, ww=1.0), NET, DATA, [0.0, 1.0])
-    with pytest.raises(InputError, match="'ntk' must have the dim `time` or `step` alone, got"):
-        plot.trajectory(many, "ntk", ax=ax)
-    with pytest.raises(InputError, match="'ntk' must have the dim `time` or `step` alone"):
-        plot.trajectory(flow(STATE, NET, DATA, 1.0), "ntk", ax=ax)
+    with pytest.raises(
+        InputError, match="'ntk_trace' must have the dim `time` or `step` alone, got"
+    ):
+        plot.trajectory(many, "ntk_trace", ax=ax)
+    with pytest.raises(InputError, match="'ntk_trace' must have the dim `time` or `step` alone"):
+        plot.trajectory(flow(STATE, NET, DATA, 1.0), "ntk_trace", ax=ax)
 
 
 @pytest.mark.parametrize("show", ["region", "mechanism"])

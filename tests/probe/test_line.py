@@ -83,4 +83,4 @@ def test_neural_feature_ansatz(line):
     for exact in (True, False):  # one output: a sign is no noise
         row = lazyrich.nfa(model, torch.outer(a, n), exact=exact).sel(layer="w")
         assert float(row.nfa) == pytest.approx(expected, rel=1e-10)
-    assert float(row.stderr) < 1e-10
+    assert float(row.nfa_stderr) < 1e-10

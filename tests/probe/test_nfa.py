@@ -132,7 +132,7 @@ def test_table_head_by_head_is_the_input_jacobians_of_each_path(exact):
             w = getattr(model, name).weight.detach()[3 * head : 3 * head + 3]
             found = float(table.nfa.sel(layer=f"{name}[{head}]"))
             exactly = correlate(w.T @ w, total)
-            error = 0 if exact else 5 * float(table.stderr.sel(layer=f"{name}[{head}]"))
+            error = 0 if exact else 5 * float(table.nfa_stderr.sel(layer=f"{name}[{head}]"))
             assert found == pytest.approx(exactly, abs=1e-12 + error)
 
 
@@ -186,11 +186,11 @@ def test_table_is_exact_on_request(correlation):
         assert float(row.nfa) == pytest.approx(correlate(w.T @ w, agop(w, k), correlation))
         centred = correlate(moved.T @ moved, agop(moved, k), correlation)
         assert float(row.cnfa) == pytest.approx(centred)
-        assert float(row.null) == pytest.approx(haar_null(w, k, correlation=correlation))
+        assert float(row.nfa_null) == pytest.approx(haar_null(w, k, correlation=correlation))
         assert float(row.cnfa_null) == pytest.approx(haar_null(moved, k, correlation=correlation))
         inner = [float((v.T @ v * agop(v, k)).sum()) for v in (moved, w)]
         assert float(row.centred_share) == pytest.approx(inner[0] / inner[1])
-        assert float(row.stderr) > 0
+        assert float(row.nfa_stderr) > 0
 
 
 def test_power_one_half():
@@ -199,7 +199,7 @@ def test_power_one_half():
     row = lazyrich.nfa(model, x, exact=True, power=0.5).sel(layer="0")
     expected = ansatz_correlation(layer.matrix, exact_ptk(seen, layer), power=0.5)
     assert float(row.nfa) == pytest.approx(expected, rel=1e-12)
-    assert 0 < float(row.stderr) < 0.2
+    assert 0 < float(row.nfa_stderr) < 0.2
 
 
 def test_probes_agree_with_the_exact_table_within_their_error():
@@ -207,12 +207,12 @@ def test_probes_agree_with_the_exact_table_within_their_error():
     start = mlp(width=20, outputs=30)
     exact = lazyrich.nfa(model, x, start, exact=True)
     found = [lazyrich.nfa(model, x, start, seed=seed) for seed in range(20)]
-    for name in ("nfa", "cnfa", "null", "cnfa_null", "centred_share"):
+    for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "centred_share"):
         values = torch.stack([torch.tensor(table[name].values) for table in found])
         mean, error = values.mean(0), values.std(0) / 20**0.5
         assert ((mean - torch.tensor(exact[name].values)).abs() < 3.5 * error + 1e-4).all(), name
     for table in found:  # the stated error covers probes and samples, so it is larger still
-        assert (abs(table.nfa - exact.nfa) < 4 * table.stderr).all()
+        assert (abs(table.nfa - exact.nfa) < 4 * table.nfa_stderr).all()
 
 
 def test_one_step_from_the_start_shows_the_predicted_alignment():
@@ -279,12 +279,12 @@ def test_without_movement_or_reference_the_centred_columns_are_nan(exact):
         assert still[name].isnull().all()
     assert alone.centred_share.isnull().all()
     assert (still.centred_share == 0).all()
-    assert lazyrich.nfa(model, x[:1]).stderr.isnull().all()  # one sample has no spread
+    assert lazyrich.nfa(model, x[:1]).nfa_stderr.isnull().all()  # one sample has no spread
 
 
 def test_attributes_come_from_the_vocabulary():
     table = lazyrich.nfa(mlp(), randn(30, 5))
-    for name in ("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share"):
+    for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "nfa_stderr", "centred_share"):
         assert {"long_name", "units", "references"} <= set(table[name].attrs)
 
 

@@ -215,10 +215,10 @@ def test_the_ansatz_is_that_of_the_one_shot_function(sketches):
         exact = sketches == 3
         table = lazyrich.nfa(model, x, start, exact=exact)
         row = probe.history.isel(step=1).sel(layer=["0", "2"])
-        for name in ("nfa", "cnfa", "null", "cnfa_null", "centred_share"):
+        for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "centred_share"):
             np.testing.assert_allclose(row[name], table[name], rtol=1e-10)
         if samples == 40:
-            np.testing.assert_allclose(row.stderr, table.stderr, rtol=0.6)
+            np.testing.assert_allclose(row.nfa_stderr, table.nfa_stderr, rtol=0.6)
         assert "4" not in list(row.layer)
 
 

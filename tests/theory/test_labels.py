@@ -62,7 +62,7 @@ def test_a_grid_is_its_cells():
             for rate in (0.1, 0.4):
                 alone = run(LinearNetwork(output_scale=scale, lr_u=rate, lr_w=0.1))
                 cell = grid.sel(output_scale=scale, lr_u=rate)
-                for name in ("loss", "uu", "ww", "ntk", "alignment"):
+                for name in ("loss", "uu", "ww", "ntk_trace", "alignment"):
                     np.testing.assert_array_equal(cell[name], alone[name], err_msg=name)
 
 

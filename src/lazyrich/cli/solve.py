@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lazyrich.theory.two_layer_linear.network import LinearNetwork
     from lazyrich.theory.two_layer_linear.state import LineState
 
-SHOWN = ("output", "loss", "alignment", "ntk", "uu", "uw", "ww")
+SHOWN = ("end_to_end_map", "loss", "alignment", "ntk_trace", "uu", "uw", "ww")
 QUANTILES = (0.05, 0.95)
 POINTS = 101
 MOST = 10**12  # of anything that is counted
@@ -192,6 +192,8 @@ def _draw(solution: xr.Dataset, target: Path) -> None:
         solution = solution.isel(time=np.isfinite(solution.time.values))
     with plot.style():
         made = plot.figure(2, 2, width=4.0, height=2.8)
-        for quantity, ax in zip(("output", "loss", "alignment", "ntk"), made.axes, strict=True):
+        for quantity, ax in zip(
+            ("end_to_end_map", "loss", "alignment", "ntk_trace"), made.axes, strict=True
+        ):
             plot.trajectory({"": solution}, quantity, ax=ax)
         typer.echo(f"lazyrich: wrote {plot.save(made, target)}", err=True)

@@ -12,7 +12,7 @@ from lazyrich.vocabulary.shared import CNFA, NFA
 
 
 def _ansatz(look: Look, reference: Reference) -> Row:
-    names = ("nfa", "stderr", "null", "cnfa", "cnfa_null", "centred_share")
+    names = ("nfa", "nfa_stderr", "nfa_null", "cnfa", "cnfa_null", "centred_share")
     row: dict[str, dict[str, float]] = {name: {} for name in names}
     for layer in look.layers:
         if layer.name == look.capture.readout:
@@ -40,7 +40,7 @@ ANSATZ = Observable(
             source=DERIVED,
         ),
         Quantity(
-            name="null",
+            name="nfa_null",
             symbol="ρ(WᵀW, WᵀQKQᵀW)",
             meaning="nfa if the gradients had no preferred directions, Q random orthogonal",
             low=0.0,
@@ -48,7 +48,7 @@ ANSATZ = Observable(
             source=DERIVED,
         ),
         Quantity(
-            name="stderr",
+            name="nfa_stderr",
             symbol="σ(nfa)",
             meaning="standard error of nfa over samples and probes",
             low=0.0,

@@ -59,21 +59,21 @@ def feature_ansatz(history: xr.Dataset, layer: str, *, ax: Axes | None = None) -
     """Draw one layer's NFA with its standard error and its null, and the centred NFA.
 
     Args:
-        history: with dims `step` and `layer` and the variables `nfa` and, if measured, `stderr`,
-            `null` and `cnfa`.
+        history: with dims `step` and `layer` and the variables `nfa` and, if measured,
+            `nfa_stderr`, `nfa_null` and `cnfa`.
         layer: its path.
         ax: where to draw.
     """
     ax = axes(ax)
     found = history.sel(layer=layer)
-    if "stderr" in found:
-        low, high = found.nfa - found.stderr, found.nfa + found.stderr
+    if "nfa_stderr" in found:
+        low, high = found.nfa - found.nfa_stderr, found.nfa + found.nfa_stderr
         ax.fill_between(found.step, low, high, color=BLUE, alpha=0.2, lw=0)
     ax.plot(found.step, found.nfa, color=BLUE, label="NFA")
     if "cnfa" in found:
         ax.plot(found.step, found.cnfa, color=GREEN, label="centred NFA")
-    if "null" in found:
-        ax.plot(found.step, found.null, ":", color=BLACK, label="NFA by chance")
+    if "nfa_null" in found:
+        ax.plot(found.step, found.nfa_null, ":", color=BLACK, label="NFA by chance")
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
     return _finished(ax, layer, "correlation")
 

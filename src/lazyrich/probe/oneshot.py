@@ -35,7 +35,7 @@ QUANTITIES = (
 )
 
 
-_COLUMNS = ("nfa", "cnfa", "null", "cnfa_null", "stderr", "centred_share")
+_COLUMNS = ("nfa", "cnfa", "nfa_null", "cnfa_null", "nfa_stderr", "centred_share")
 
 
 def ntk(
@@ -115,10 +115,10 @@ def nfa(
         seed: of the probes; the global random state is not used.
 
     Returns:
-        A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `null` and `cnfa_null`,
-        their values if K had no preferred directions (power 1); `stderr`, the error of `nfa` over
-        samples and probes; `centred_share`, the weight of the centred part (power 1). The
-        attribute `skipped` lists the modules left out, with reasons.
+        A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `nfa_null` and
+        `cnfa_null`, their values if K had no preferred directions (power 1); `nfa_stderr`, the
+        error of `nfa` over samples and probes; `centred_share`, the weight of the centred part
+        (power 1). The attribute `skipped` lists the modules left out, with reasons.
 
     Raises:
         InputError: see `capture`; a reference that does not fit; a power out of range or without
@@ -186,7 +186,7 @@ def _probed_row(
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
     found = ansatz_from_sketches(part.weight, first, second, correlation=correlation)
-    row = {"nfa": found.value, "null": found.null, "stderr": found.stderr}
+    row = {"nfa": found.value, "nfa_null": found.null, "nfa_stderr": found.stderr}
     if initial is not None:
         moved = part.weight.double() - initial
         centred = ansatz_from_sketches(moved, first, second, correlation=correlation)
@@ -206,12 +206,12 @@ def _exact_row(
     weight, k = part.weight.double(), covariances.mean(0)
     row = {}
     if power == 1:
-        row["nfa"], row["stderr"] = ansatz.correlation_with_error(
+        row["nfa"], row["nfa_stderr"] = ansatz.correlation_with_error(
             weight, covariances, covariances, correlation=correlation
         )
-        row["null"] = ansatz.haar_null(weight, k, correlation=correlation)
+        row["nfa_null"] = ansatz.haar_null(weight, k, correlation=correlation)
     else:
-        row["nfa"], row["stderr"] = _jackknife(weight, covariances, power, correlation)
+        row["nfa"], row["nfa_stderr"] = _jackknife(weight, covariances, power, correlation)
     if initial is not None:
         moved = weight - initial
         row["cnfa"] = ansatz.ansatz_correlation(moved, k, power=power, correlation=correlation)

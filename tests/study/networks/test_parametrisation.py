@@ -45,7 +45,7 @@ def test_two_layers_descend_as_the_exact_theory_says(name):
     for _ in range(steps + 1):
         seen.append(made.model(direction[None]).item())
         fit(made.model, optimizer, x, y, 1)
-    assert np.allclose(seen, exact.output.values, rtol=1e-10, atol=0)
+    assert np.allclose(seen, exact.end_to_end_map.values, rtol=1e-10, atol=0)
     assert abs(seen[-1] / seen[0] - 1) > 1e-3
 
 

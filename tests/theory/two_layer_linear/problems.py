@@ -13,7 +13,7 @@ VARIABLES = {
     "uw": "uw",
     "ww": "ww",
     "zeta": "alignment",
-    "ntk": "ntk",
+    "ntk_trace": "ntk_trace",
     "loss": "loss",
     "excess_loss": "excess_loss",
 }

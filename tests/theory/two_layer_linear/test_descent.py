@@ -74,7 +74,7 @@ def test_on_a_line(rule, rates, minibatches, rng):
         np.testing.assert_allclose(found.ww, grams[:, 1, 1], rtol=1e-12)
     np.testing.assert_allclose(general.uu, grams[:, 0, 0], rtol=1e-12)
     np.testing.assert_allclose(general.ww, grams[:, 1, 1], rtol=1e-12)
-    np.testing.assert_allclose(general.ntk, fast.ntk, rtol=1e-12)
+    np.testing.assert_allclose(general.ntk_trace, fast.ntk_trace, rtol=1e-12)
     np.testing.assert_allclose(general.loss, fast.loss, rtol=1e-12)
     moved = neurons(full, u[0], w[:, 0])
     np.testing.assert_allclose(moved.u.values, [pair[0][0] for pair in weights], atol=1e-13)
@@ -133,8 +133,8 @@ def test_catapult(rate):
         if abs(f) > 1e60:
             break
         scale = abs(f) + abs(y)
-        assert abs(found.output.values[row] * x - f) < 1e-11 * scale
-        assert found.ntk.values[row] * x**2 == pytest.approx(eta / 2 * kernel, rel=1e-11)
+        assert abs(found.end_to_end_map.values[row] * x - f) < 1e-11 * scale
+        assert found.ntk_trace.values[row] * x**2 == pytest.approx(eta / 2 * kernel, rel=1e-11)
         g, c = f - y, x**2 / width
         f, kernel = (
             y + g * (1 - eta * kernel) + eta**2 * c * g**2 * f,
@@ -153,8 +153,8 @@ def test_known_catapult_numbers():
         network = LinearNetwork(output_scale=c**0.5, lr_u=eta / 2, lr_w=eta / 2)
         data = LineData(mean_aa=1.0, mean_ay=float(y), mean_yy=float(y**2))
         found = descent(state, network, data, steps=steps)
-        assert found.output.values[-1] == pytest.approx(f_end, rel=1e-11)
-        assert found.ntk.values[-1] == pytest.approx(eta / 2 * kernel_end, rel=1e-11)
+        assert found.end_to_end_map.values[-1] == pytest.approx(f_end, rel=1e-11)
+        assert found.ntk_trace.values[-1] == pytest.approx(eta / 2 * kernel_end, rel=1e-11)
 
 
 @pytest.mark.parametrize("line", [True, False])
@@ -169,7 +169,7 @@ def test_divergence_is_a_status(line):
     assert list(found.status.values) == ["ok", "diverged at step 8"]
     assert list(found.diverged_at.values) == [-1, 8]
     after = found.isel(run=1).sel(step=slice(8, None))
-    for name in ("uu", "ww", "ntk", "ntk_change", "loss"):
+    for name in ("uu", "ww", "ntk_trace", "ntk_change", "loss"):
         assert np.isinf(after[name].values).all(), name
         assert np.isfinite(found[name].isel(run=0).values).all(), name
     for name in ("alignment", "nfa", "balancedness"):
@@ -211,7 +211,7 @@ def test_descent_becomes_flow_at_first_order(kind, rng):
     errors = []
     for steps in counts:
         found = descent(state, network(1 / steps), data, steps=int(steps), every=int(steps))
-        gap = found.isel(step=-1).output - exact.output
+        gap = found.isel(step=-1).end_to_end_map - exact.end_to_end_map
         errors.append(float(np.sqrt((gap**2).sum())))
     slope = np.polyfit(np.log(1 / counts), np.log(errors), 1)[0]
     assert 0.95 < slope < 1.05

@@ -48,7 +48,7 @@ def test_matrix_equation_is_the_closed_form(kind, seed):
     at = times(case, (0.01, 0.1, 1.0, 3.0))
     exact, found = solved(case, at), flow(*general(case), np.array(at))
     assert found.status.item() == "ok"
-    for name in ("uu", "ww", "ntk", "loss"):
+    for name in ("uu", "ww", "ntk_trace", "loss"):
         np.testing.assert_allclose(found[name], exact[name], rtol=1e-9)
     scale = np.sqrt(exact.uu * exact.ww).values
     np.testing.assert_array_less(np.abs(found.uw.values[:, 0, 0] - exact.uw.values), 1e-9 * scale)
@@ -98,7 +98,7 @@ def test_rotations_of_neurons_and_of_inputs(rng):
     hidden = flow(inside, network, MomentData.from_samples(x, y), TIMES)
     outside = GramState.from_weights(u, w @ turn_x.T)
     turned = flow(outside, network, MomentData.from_samples(x @ turn_x.T, y), TIMES)
-    for name in ("loss", "alignment", "ntk", "ntk_change", "nfa", "uu", "ww"):
+    for name in ("loss", "alignment", "ntk_trace", "ntk_change", "nfa", "uu", "ww"):
         np.testing.assert_allclose(hidden[name], plain[name], atol=1e-10)
         np.testing.assert_allclose(turned[name], plain[name], atol=1e-10)
 
@@ -127,7 +127,7 @@ def test_any_times(rng):
         assert alone.t == t
         np.testing.assert_allclose(alone.uw, many.uw[row], atol=1e-10)
         np.testing.assert_allclose(listed.uw[0], many.uw[row], atol=1e-10)
-    np.testing.assert_allclose(many.output[-1], data.best_map, atol=1e-9)
+    np.testing.assert_allclose(many.end_to_end_map[-1], data.best_map, atol=1e-9)
     assert many.excess_loss[-1] < 1e-12 * many.excess_loss[1]
 
 
@@ -142,7 +142,7 @@ def test_best_reachable_map_is_of_low_rank(size, rng):
     network = LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0)
     found = flow(GramState.from_weights(u, w), network, data, [0.0, 30.0], propagator=True)
     best = left @ np.diag([3.0, 2.0, 0.0]) @ right.T
-    np.testing.assert_allclose(found.output[-1], best, atol=1e-8)
+    np.testing.assert_allclose(found.end_to_end_map[-1], best, atol=1e-8)
     assert found.loss[-1] == pytest.approx(1.0, rel=1e-9)
     moved = neurons(found, u, w).transpose("time", "k", "neuron", "m")
     np.testing.assert_allclose(moved.u[0], u, atol=1e-14)
@@ -176,9 +176,9 @@ def test_line_data_from_samples_is_general_data(rng):
     )
     state = GramState.from_weights(u[None], w)
     full = flow(state, network, MomentData.from_samples(x, y), TIMES)
-    np.testing.assert_allclose(full.output.values[:, 0] @ n, line.output, rtol=1e-9)
+    np.testing.assert_allclose(full.end_to_end_map.values[:, 0] @ n, line.end_to_end_map, rtol=1e-9)
     np.testing.assert_allclose(full.loss, line.loss, rtol=1e-9)
-    np.testing.assert_allclose(full.ntk, line.ntk, rtol=1e-9)
+    np.testing.assert_allclose(full.ntk_trace, line.ntk_trace, rtol=1e-9)
     np.testing.assert_allclose(full.ntk_change, line.ntk_change, atol=1e-9)
 
 
@@ -195,6 +195,6 @@ def test_a_saddle_has_a_status_per_run(side):
     stuck = found.isel(run=0)
     assert (stuck.uu[-1], stuck.uw[-1], stuck.ww[-1]) == (0, 0, 0)
     np.testing.assert_array_equal(stuck.alignment, -side)
-    np.testing.assert_allclose(found.output[1:, -1], side, rtol=1e-12)
+    np.testing.assert_allclose(found.end_to_end_map[1:, -1], side, rtol=1e-12)
     zero = flow(LineState(uu=0.0, uw=0.0, ww=0.0), net, data, 1.0)
     assert (zero.status.item() == found.status[0], zero.alignment) == (True, 0)

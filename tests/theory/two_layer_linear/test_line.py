@@ -45,8 +45,8 @@ def test_kernel_is_a_hyperbola_in_the_output(case):
     squared_sine = inputs(case)[0].sine_squared.item()
     pq = ((first - second) / 4) ** 2 + first * second * squared_sine / 4  # X⁴ times the paper's
     scale = 2 * abs(case["g"])
-    hyperbola = scale * np.hypot(x * found.output.values, scale * np.sqrt(pq))
-    np.testing.assert_allclose(found.ntk.values, hyperbola, rtol=1e-12)
+    hyperbola = scale * np.hypot(x * found.end_to_end_map.values, scale * np.sqrt(pq))
+    np.testing.assert_allclose(found.ntk_trace.values, hyperbola, rtol=1e-12)
 
 
 @quick
@@ -73,7 +73,7 @@ def test_flow_is_a_semigroup(case, first, second):
     scale = np.sqrt(case["uu"] * case["ww"]) + once.uu.item() + once.ww.item()
     for name in ("uu", "uw", "ww"):  # the middle has lost digits of 1 − ζ²
         assert abs(twice[name] - once[name]).item() <= 1e-9 * scale
-    assert twice.ntk.item() == pytest.approx(once.ntk.item(), rel=1e-9)
+    assert twice.ntk_trace.item() == pytest.approx(once.ntk_trace.item(), rel=1e-9)
 
 
 @quick
@@ -97,10 +97,10 @@ def test_mirror_images(case):
     flipped = solved(case | {"uw": -case["uw"], "Eay": -case["Eay"]}, at)
     swapped = {"uu": case["ww"], "ww": case["uu"], "eu": case["ew"], "ew": case["eu"]}
     swapped = solved(case | swapped, at)
-    np.testing.assert_allclose(turned.output, found.output, rtol=1e-14)
-    np.testing.assert_allclose(flipped.output, -found.output, rtol=1e-14)
+    np.testing.assert_allclose(turned.end_to_end_map, found.end_to_end_map, rtol=1e-14)
+    np.testing.assert_allclose(flipped.end_to_end_map, -found.end_to_end_map, rtol=1e-14)
     np.testing.assert_allclose(swapped.uu, found.ww, rtol=1e-12)
-    np.testing.assert_allclose(swapped.ntk, found.ntk, rtol=1e-12)
+    np.testing.assert_allclose(swapped.ntk_trace, found.ntk_trace, rtol=1e-12)
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 40])
@@ -114,7 +114,7 @@ def test_rotations_and_permutations_of_neurons_change_nothing(width, rng):
     network, data = inputs(problem(1, 0, 1))[1:]
     results = [flow(state, network, data, [0.0, 1.0, np.inf]) for state in states]
     for other in results[1:]:
-        for name in ("output", "uu", "ww", "ntk", "alignment"):
+        for name in ("end_to_end_map", "uu", "ww", "ntk_trace", "alignment"):
             np.testing.assert_allclose(other[name], results[0][name], rtol=1e-12)
     shuffled = states[2]
     assert (shuffled.uu, shuffled.uw, shuffled.ww) == (states[0].uu, states[0].uw, states[0].ww)
@@ -168,7 +168,7 @@ def test_balanced_start_ends_where_the_order_parameter_says():
     data = LineData(mean_aa=1.0, mean_ay=signal, mean_yy=xr.DataArray(signal**2, dims="mean_ay"))
     found = flow(state, network, data, np.inf)
     s = np.arcsinh(signal)  # F = B/(AP) = 2 E[ay] here
-    np.testing.assert_allclose(found.ntk, 0.2 * np.cosh(s), rtol=1e-13)
+    np.testing.assert_allclose(found.ntk_trace, 0.2 * np.cosh(s), rtol=1e-13)
     np.testing.assert_allclose(found.ntk_change, 2 * np.sinh(s / 2) ** 2, rtol=1e-13)
     np.testing.assert_allclose(found.alignment, np.tanh(s), rtol=1e-13)
 

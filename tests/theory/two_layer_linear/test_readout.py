@@ -35,8 +35,8 @@ def test_kernel(trained):
     with_rates = np.trace(diagonal(after.kernel(x)), axis1=1, axis2=2).sum() / np.sum(x**2)
     plain = after.kernel(x, rates=(1.0, 1.0))
     without = np.trace(diagonal(plain), axis1=1, axis2=2).sum() / np.sum(x**2)
-    assert found.ntk.item() == pytest.approx(with_rates, rel=1e-11)
-    assert found.ntk_plain.item() == pytest.approx(without, rel=1e-11)
+    assert found.ntk_trace.item() == pytest.approx(with_rates, rel=1e-11)
+    assert found.ntk_trace_plain.item() == pytest.approx(without, rel=1e-11)
 
 
 def test_kernel_change(trained):
@@ -58,7 +58,7 @@ def test_feature_matrices(trained):
 def test_output_loss_and_norms(trained):
     _, after, x, y, found = trained
     product = after.u @ after.w
-    np.testing.assert_allclose(found.output, 0.6 * product, atol=1e-12)
+    np.testing.assert_allclose(found.end_to_end_map, 0.6 * product, atol=1e-12)
     np.testing.assert_allclose(found.uw, product, atol=1e-12)
     assert found.loss.item() == pytest.approx(after.loss(x, y), rel=1e-12)
     best = np.linalg.lstsq(x, y, rcond=None)[0]
@@ -110,6 +110,6 @@ def test_nothing_has_no_direction():
     network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
     state = GramState(matrix=np.zeros((3, 3)), outputs=1)
     for found in (flow(state, network, data, [0.0, 1.0]), descent(state, network, data, steps=3)):
-        for name in ("alignment", "nfa", "ntk_change", "ntk"):
+        for name in ("alignment", "nfa", "ntk_change", "ntk_trace"):
             assert (found[name] == 0).all(), name
         np.testing.assert_allclose(found.loss, 2.0)

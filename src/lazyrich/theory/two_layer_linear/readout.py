@@ -22,7 +22,12 @@ from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, Quantity, by_name
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 QUANTITIES = (
-    Quantity(name="output", symbol="f", meaning="network output per unit input", units="y/x"),
+    Quantity(
+        name="end_to_end_map",
+        symbol="γUW",
+        meaning="end-to-end map of the network: on a line, its output per unit input",
+        units="y/x",
+    ),
     Quantity(
         name="excess_loss",
         symbol="L - L*",
@@ -39,16 +44,16 @@ QUANTITIES = (
         meaning="difference of the squared layer norms, conserved by gradient flow",
     ),
     Quantity(
-        name="ntk",
-        symbol="Θ",
-        meaning="neural tangent kernel per squared unit input, learning rates inside",
+        name="ntk_trace",
+        symbol="tr Θ/E‖x‖²",
+        meaning="trace of the tangent kernel per squared input, learning rates inside",
         units="1/time",
         low=0.0,
     ),
     Quantity(
-        name="ntk_plain",
-        symbol="Θ/η",
-        meaning="neural tangent kernel per squared unit input, without learning rates",
+        name="ntk_trace_plain",
+        symbol="tr JJᵀ/E‖x‖²",
+        meaning="trace of the tangent kernel per squared input, without learning rates",
         low=0.0,
     ),
     Quantity(
@@ -69,7 +74,7 @@ KNOWN = by_name(SHARED, QUANTITIES)
 class LineReadout(NamedTuple):
     """The quantities of a network on a line, by their names in the vocabulary."""
 
-    output: Array
+    end_to_end_map: Array
     loss: Array
     excess_loss: Array
     alignment: Array
@@ -77,8 +82,8 @@ class LineReadout(NamedTuple):
     uw: Array
     ww: Array
     balancedness: Array
-    ntk: Array
-    ntk_plain: Array
+    ntk_trace: Array
+    ntk_trace_plain: Array
     ntk_change: Array
     nfm: Array
     agop: Array
@@ -103,20 +108,20 @@ def line_readout(
     """
     uu, uw, ww = norms
     gamma, lr_u, lr_w = start.output_scale, start.lr_u, start.lr_w
-    output = gamma * uw
+    end_to_end_map = gamma * uw
     best = _ratio(start.mean_ay, start.mean_aa)
     if remaining is None:
-        residual = output - best
+        residual = end_to_end_map - best
     else:
         residual = np.where(remaining > 0, (gamma * start.uw - best) * remaining, 0.0)
     excess = (np.sqrt(start.mean_aa) * residual) ** 2  # no 0·∞ where the inputs vanish
     size_u, size_w = np.sqrt(uu), np.sqrt(ww)
-    ntk = _line_ntk(start, size_u, size_w)
+    ntk_trace = _line_ntk(start, size_u, size_w)
     if ntk_change is None:
         before = _line_ntk(start, np.sqrt(start.uu), np.sqrt(start.ww))
-        ntk_change = np.abs(_ratio(ntk - before, before))
+        ntk_change = np.abs(_ratio(ntk_trace - before, before))
     return LineReadout(
-        output=output,
+        end_to_end_map=end_to_end_map,
         loss=noise + excess,
         excess_loss=excess,
         alignment=np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0),
@@ -124,12 +129,12 @@ def line_readout(
         uw=uw,
         ww=ww,
         balancedness=lr_w * uu - lr_u * ww,
-        ntk=ntk,
-        ntk_plain=(gamma * size_u) ** 2 + (gamma * size_w) ** 2,
+        ntk_trace=ntk_trace,
+        ntk_trace_plain=(gamma * size_u) ** 2 + (gamma * size_w) ** 2,
         ntk_change=ntk_change,
         nfm=ww,
-        agop=output**2,
-        nfa=np.where((ww > 0) & (output != 0), 1.0, 0.0),
+        agop=end_to_end_map**2,
+        nfa=np.where((ww > 0) & (end_to_end_map != 0), 1.0, 0.0),
     )
 
 
@@ -146,9 +151,9 @@ def gram_quantities(
 ) -> xr.Dataset:
     """All quantities of a network on general data that now has the Gram matrix `gram`.
 
-    `ntk` is the mean over the data of the kernel's trace `tr Θ(x, x)`, per `E‖x‖²`; `ntk_change`
-    is the Frobenius norm over all pairs of inputs, `(E‖Θ_t(x, x') − Θ_0(x, x')‖²)^½` relative to
-    its value at the start.
+    `ntk_trace` is the mean over the data of the kernel's trace `tr Θ(x, x)`, per `E‖x‖²`;
+    `ntk_change` is the Frobenius norm over all pairs of inputs, `(E‖Θ_t(x, x') − Θ_0(x, x')‖²)^½`
+    relative to its value at the start.
     """
     k = start.outputs
     now = Blocks.of(gram, k)
@@ -166,7 +171,7 @@ def gram_quantities(
     agop = gamma**2 * xr.dot(now.uw, now.uw.rename(m="m_"), dim="k")
     return dataset(
         {
-            "output": gamma * now.uw,
+            "end_to_end_map": gamma * now.uw,
             "loss": data.noise + excess,
             "excess_loss": excess,
             "alignment": apply(_ratio, inner, trace_u**0.5 * trace_w**0.5),
@@ -174,8 +179,8 @@ def gram_quantities(
             "uw": now.uw,
             "ww": trace_w,
             "balancedness": lr_w * trace_u - lr_u * trace_w,
-            "ntk": gamma**2 * (lr_w * trace_u + lr_u * seen),
-            "ntk_plain": gamma**2 * (trace_u + seen),
+            "ntk_trace": gamma**2 * (lr_w * trace_u + lr_u * seen),
+            "ntk_trace_plain": gamma**2 * (trace_u + seen),
             "ntk_change": _kernel_change(start, network, xx, now),
             "nfm": now.ww,
             "agop": agop,
