@@ -134,7 +134,7 @@ def judged(case: Case) -> tuple[str, float]:
         model,
         (x, y),
         lrs={"u": case.lr_u, "w": case.lr_w},
-        observables=["loss", "ntk_change", "layer_alignment"],
+        observables=["loss", "ntk_change", "parameter_data_alignment"],
     )
     with probe.watch(optimizer, when=lazyrich.at(max(1, case.steps // 2))):
         for _ in range(case.steps):

@@ -12,7 +12,7 @@ from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
 KEYS = {"verdict", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
-LAYER_KEYS = {"name", "verdict", "alignment", "rescaling", "nfa", "cnfa"}
+LAYER_KEYS = {"name", "verdict", "log_alignment", "log_rescaling", "nfa", "cnfa"}
 
 
 @pytest.fixture(autouse=True)

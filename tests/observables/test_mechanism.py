@@ -11,8 +11,8 @@ from lazyrich.observables import (
     alignment,
     decompose,
     imbalance,
-    inter_layer_alignment,
     layer_norms,
+    parameter_data_alignment,
 )
 
 torch.set_num_threads(1)
@@ -41,7 +41,7 @@ def test_shares_add_up(activation):
     assert shares.input == 0
     for i, (w0, w1) in enumerate(zip(weights, moved, strict=True)):
         assert float(shares.rescaling[i]) == pytest.approx(float((w1.norm() / w0.norm()).log()))
-        ratio = alignment(after[i]) / alignment(before[i])
+        ratio = parameter_data_alignment(after[i]) / parameter_data_alignment(before[i])
         assert float(shares.alignment[i]) == pytest.approx(math.log(ratio))
     assert float(shares.gain[-1]) == pytest.approx(0, abs=1e-12)  # the multiplier did not change
 
@@ -61,13 +61,16 @@ def test_last_alignment_is_zeta_on_a_line():
     torch.manual_seed(2)
     w, u = torch.randn(9, 1, dtype=torch.float64), torch.randn(1, 9, dtype=torch.float64)
     norms, _ = forward([w, u], torch.randn(13, 1, dtype=torch.float64), lambda z: z)
-    zeta = float((u @ w).abs() / (u.norm() * w.norm()))
-    assert alignment(norms[1]) == pytest.approx(zeta, rel=1e-13)
-    assert inter_layer_alignment(u, w) == pytest.approx(zeta, rel=1e-13)
+    zeta = float((u @ w) / (u.norm() * w.norm()))
+    assert parameter_data_alignment(norms[1]) == pytest.approx(abs(zeta), rel=1e-13)
+    assert alignment(u, w) == pytest.approx(zeta, rel=1e-13)  # vectors: signed
+    assert alignment(-u, w) == pytest.approx(-zeta, rel=1e-13)
 
 
 def test_alignment_without_signal_is_nan():
-    assert math.isnan(alignment(LayerNorms(weight=0.0, inputs=1.0, preactivations=0.0)))
+    assert math.isnan(
+        parameter_data_alignment(LayerNorms(weight=0.0, inputs=1.0, preactivations=0.0))
+    )
 
 
 def test_imbalance_is_conserved_by_gradient_flow():

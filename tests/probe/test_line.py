@@ -12,7 +12,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich.capture.capture import capture
-from lazyrich.observables import alignment, imbalance, inter_layer_alignment, layer_norms
+from lazyrich.observables import alignment, imbalance, layer_norms, parameter_data_alignment
 from tests.models import randn
 
 
@@ -67,9 +67,9 @@ def test_output_loss_and_alignment(line):
     first, last = seen.layers
     norms = layer_norms(last.matrix, last.inputs, last.preactivations)
     zeta = abs(uw) / math.sqrt(uu * ww)
-    assert alignment(norms) == pytest.approx(zeta, rel=1e-10)
+    assert parameter_data_alignment(norms) == pytest.approx(zeta, rel=1e-10)
     on_line = (first.matrix @ n)[:, None]
-    assert inter_layer_alignment(last.matrix, on_line) == pytest.approx(zeta, rel=1e-10)
+    assert alignment(last.matrix, on_line) == pytest.approx(math.copysign(zeta, uw), rel=1e-10)
     assert imbalance(last.matrix, on_line) >= abs(uu - ww) - 1e-10
 
 

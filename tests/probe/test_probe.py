@@ -98,10 +98,12 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
     exact = {"rtol": 1e-10, "atol": 1e-13}
     np.testing.assert_allclose(history.loss, line.loss, **exact)
     np.testing.assert_allclose(history.ntk_change, line.ntk_change, **exact)
-    np.testing.assert_allclose(history.layer_alignment.sel(layer="u"), abs(line.alignment), **exact)
+    np.testing.assert_allclose(
+        history.parameter_data_alignment.sel(layer="u"), abs(line.alignment), **exact
+    )
     np.testing.assert_allclose(history.nfa.sel(layer="w"), full.nfa, **exact)
     norms = 0.5 * np.log(line.uu / line.uu[0])
-    np.testing.assert_allclose(history.rescaling_share.sel(layer="u"), norms, **exact)
+    np.testing.assert_allclose(history.layer_log_rescaling.sel(layer="u"), norms, **exact)
     assert line.ntk_change[-1] > 1e-3
 
 
@@ -171,8 +173,10 @@ def test_awkward_networks(name):
     numbers = ["loss", "ntk_change", "linearisation_error", "target_alignment", "output_change"]
     assert all(float(row[number]) > 0 for number in numbers)
     if row.sizes["layer"]:
-        shares = row.alignment_share + row.rescaling_share + row.gain_share
-        assert float(shares.sum() + row.input_share - row.log_output) == pytest.approx(0, abs=1e-6)
+        shares = row.layer_log_alignment + row.layer_log_rescaling + row.layer_log_gain
+        assert float(shares.sum() + row.input_log_change - row.log_output) == pytest.approx(
+            0, abs=1e-6
+        )
         assert (row.weight_movement > 0).all()
 
 
@@ -186,9 +190,9 @@ def test_shares_add_up_to_the_change_of_the_output():
     model, x, y = mlp(4, 6, 5, 3), randn(5, 4), randn(5, 3)
     start = model(x).detach().norm()
     row = measured(model, x, y).history.isel(step=1)
-    shares = row.alignment_share + row.rescaling_share + row.gain_share
+    shares = row.layer_log_alignment + row.layer_log_rescaling + row.layer_log_gain
     total = math.log(float(model(x).detach().norm() / start))
-    assert float(shares.sum() + row.input_share) == pytest.approx(total, abs=1e-12)
+    assert float(shares.sum() + row.input_log_change) == pytest.approx(total, abs=1e-12)
     assert float(row.log_output) == pytest.approx(total, abs=1e-12)
 
 
@@ -259,12 +263,12 @@ def test_neighbouring_layers_where_shapes_allow():
     Probe(model, (x, y), observables=["imbalance"]).measure(0)
     model, x, y = mlp(4, 6, 7, 3), randn(5, 4), randn(5, 3)
     rates = {"0": 0.5, "": 2.0}
-    probe = Probe(model, (x, y), observables=["inter_layer_alignment", "imbalance"], lrs=rates)
+    probe = Probe(model, (x, y), observables=["alignment", "imbalance"], lrs=rates)
     probe.measure(0)
     row = probe.history.isel(step=0)
     a, b, c = (model[i].weight.detach() for i in (0, 2, 4))
     zeta = [(v @ u).norm() / (v.norm() * u.norm()) for u, v in ((a, b), (b, c))]
-    np.testing.assert_allclose(row.inter_layer_alignment, [*zeta, math.nan])
+    np.testing.assert_allclose(row.alignment, [*zeta, math.nan])
     off = [(0.5 * b.T @ b - 2 * a @ a.T).norm(), (2 * c.T @ c - 2 * b @ b.T).norm()]
     np.testing.assert_allclose(row.imbalance, [*off, math.nan])
 

@@ -185,8 +185,8 @@ def _summary(probe: Probe) -> dict[str, Any]:
             {
                 "name": layer.name,
                 "verdict": layer.status,
-                "alignment": layer.alignment,
-                "rescaling": layer.rescaling,
+                "log_alignment": layer.log_alignment,
+                "log_rescaling": layer.log_rescaling,
                 "nfa": layer.nfa,
                 "cnfa": layer.cnfa,
                 "mechanisms": [window.mechanism for window in layer.mechanisms],

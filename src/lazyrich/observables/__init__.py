@@ -33,7 +33,7 @@ from lazyrich.observables.ansatz import (
     ptk,
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
-from lazyrich.observables.balance import imbalance, inter_layer_alignment
+from lazyrich.observables.balance import alignment, imbalance
 from lazyrich.observables.cka import cka
 from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
@@ -47,9 +47,9 @@ from lazyrich.observables.kernel_change import (
 )
 from lazyrich.observables.linearisation import linearisation_error
 from lazyrich.observables.mechanism import (
-    Shares,
-    alignment,
+    LogChanges,
     decompose,
+    parameter_data_alignment,
 )
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
 from lazyrich.observables.stable_rank import stable_rank
@@ -59,8 +59,8 @@ __all__ = [
     "Ansatz",
     "DenseFactor",
     "LayerNorms",
+    "LogChanges",
     "OuterFactor",
-    "Shares",
     "Sketch",
     "agop",
     "alignment",
@@ -80,13 +80,13 @@ __all__ = [
     "full_kernel",
     "haar_null",
     "imbalance",
-    "inter_layer_alignment",
     "kernel",
     "kernel_distance",
     "kernel_matvec",
     "layer_norms",
     "linearisation_error",
     "nfm",
+    "parameter_data_alignment",
     "predicted_centred",
     "ptk",
     "relative_change",

@@ -11,25 +11,30 @@ from torch import Tensor
 from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
+from lazyrich.vocabulary.shared import ALIGNMENT
 
 
 @torch.no_grad()
-def inter_layer_alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float:
+def alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float:
     """Alignment of two neighbouring layers, `ζ = ‖W₂W₁‖_F / (‖W₂‖_F ‖W₁‖_F)`.
+
+    If both are vectors, so that their product is a number, ζ has its sign.
 
     Args:
         upper: W₂, (outputs, hidden).
         lower: W₁, (hidden, inputs).
 
     Returns:
-        Between 0 and 1; NaN if a layer is zero.
+        Between 0 and 1, or −1 and 1 if signed; NaN if a layer is zero.
 
     Example:
-        >>> inter_layer_alignment(torch.ones(1, 4), torch.ones(4, 1))
+        >>> alignment(torch.ones(1, 4), torch.ones(4, 1))
         1.0
     """
     a, b = upper.double(), lower.double()
-    return float((a @ b).norm() / (a.norm() * b.norm()))
+    product = a @ b
+    size = product.sum() if product.numel() == 1 else product.norm()
+    return float(size / (a.norm() * b.norm()))
 
 
 @torch.no_grad()
@@ -68,9 +73,7 @@ def _neighbours(look: Look, _: Reference) -> Row:
     ]
     rates = look.rates
     return {
-        "inter_layer_alignment": {
-            lower.name: inter_layer_alignment(upper.matrix, lower.matrix) for lower, upper in pairs
-        },
+        "alignment": {lower.name: alignment(upper.matrix, lower.matrix) for lower, upper in pairs},
         "imbalance": {
             lower.name: imbalance(
                 upper.matrix,
@@ -85,13 +88,7 @@ def _neighbours(look: Look, _: Reference) -> Row:
 
 BALANCE = Observable(
     quantities=(
-        Quantity(
-            name="inter_layer_alignment",
-            symbol="ζ",
-            meaning="alignment of a layer's weight with that of the next one, ‖W₂W₁‖/(‖W₂‖‖W₁‖)",
-            low=0.0,
-            high=1.0,
-        ),
+        ALIGNMENT,
         Quantity(
             name="imbalance",
             symbol="‖η₁W₂ᵀW₂ − η₂W₁W₁ᵀ‖",

@@ -13,13 +13,13 @@ from lazyrich._errors import InputError
 from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import LayerNorms
 from lazyrich.observables.observable import Observable, Row
-from lazyrich.vocabulary.quantity import DERIVED, Quantity
+from lazyrich.vocabulary.quantity import DERIVED, EVERETT2024, Quantity
 from lazyrich.vocabulary.shared import LOG_OUTPUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shares:
-    """Shares of `Δln‖f‖`; the sum of all entries is the change itself.
+class LogChanges:
+    """Parts of `Δln‖f‖`; the sum of all entries is the change itself.
 
     Attributes:
         alignment: `Δln A_l`, one a layer.
@@ -39,8 +39,8 @@ class Shares:
         return self.input + float((self.alignment + self.rescaling + self.gain).sum())
 
 
-def alignment(norms: LayerNorms) -> float:
-    """Alignment of a layer with its inputs, `A = ‖z‖ / (‖W‖_F ‖h‖)`.
+def parameter_data_alignment(norms: LayerNorms) -> float:
+    """Alignment between a layer's parameters and its data, `A = ‖z‖ / (‖W‖_F ‖h‖)`.
 
     Args:
         norms: the layer's norms.
@@ -49,8 +49,13 @@ def alignment(norms: LayerNorms) -> float:
         Between 0 and 1 without a bias; NaN if a factor is zero.
 
     Example:
-        >>> alignment(LayerNorms(weight=2.0, inputs=3.0, preactivations=6.0))
+        >>> parameter_data_alignment(LayerNorms(weight=2.0, inputs=3.0, preactivations=6.0))
         1.0
+
+    References:
+        Everett et al., Scaling exponents across parameterizations and optimizers, ICML 2024,
+        arXiv:2407.05872, whose log alignment ratio is its logarithm to the base of the fan-in, up
+        to their choice of norms.
     """
     scale = norms.weight * norms.inputs
     return norms.preactivations / scale if scale else float("nan")
@@ -58,7 +63,7 @@ def alignment(norms: LayerNorms) -> float:
 
 def decompose(
     before: Sequence[LayerNorms], after: Sequence[LayerNorms], *, output: tuple[float, float]
-) -> Shares:
+) -> LogChanges:
     """Exact shares of every layer in the change of the output's size.
 
     `Δln‖f‖ = Δln‖h_1‖ + Σ_l (Δln‖W_l‖ + Δln A_l + Δln(‖h_{l+1}‖/‖z_l‖))`, with `h_{L+1} = f`.
@@ -69,7 +74,7 @@ def decompose(
         output: `‖f‖` before and after.
 
     Returns:
-        The shares; `Shares.total` equals `ln(output[1]/output[0])`.
+        The shares; `LogChanges.total` equals `ln(output[1]/output[0])`.
 
     Example:
         >>> a = LayerNorms(weight=1.0, inputs=1.0, preactivations=0.5)
@@ -82,7 +87,7 @@ def decompose(
         Xu & Ziyin, arXiv:2401.07085, for two layers; derived here for any depth.
     """
     old, new = (_log_terms(norms, f) for norms, f in zip((before, after), output, strict=True))
-    return Shares(
+    return LogChanges(
         rescaling=new[0] - old[0],
         alignment=new[1] - old[1],
         gain=new[2] - old[2],
@@ -112,11 +117,13 @@ def _mechanism(look: Look, reference: Reference) -> Row:
 
     return {
         "log_output": shares.total,
-        "input_share": shares.input,
-        "layer_alignment": dict(zip(names, map(alignment, look.norms), strict=True)),
-        "alignment_share": by_layer(shares.alignment),
-        "rescaling_share": by_layer(shares.rescaling),
-        "gain_share": by_layer(shares.gain),
+        "input_log_change": shares.input,
+        "parameter_data_alignment": dict(
+            zip(names, map(parameter_data_alignment, look.norms), strict=True)
+        ),
+        "layer_log_alignment": by_layer(shares.alignment),
+        "layer_log_rescaling": by_layer(shares.rescaling),
+        "layer_log_gain": by_layer(shares.gain),
     }
 
 
@@ -124,34 +131,34 @@ MECHANISM = Observable(
     quantities=(
         LOG_OUTPUT,
         Quantity(
-            name="input_share",
+            name="input_log_change",
             symbol="Δln‖h₁‖",
-            meaning="share of what comes before the first layer in the change of ln ‖f‖",
+            meaning="change of the logarithm of the first layer's input since the start",
             source=DERIVED,
         ),
         Quantity(
-            name="layer_alignment",
+            name="parameter_data_alignment",
             symbol="A = ‖z‖/(‖W‖‖h‖)",
-            meaning="alignment of a layer's weight with its inputs",
+            meaning="alignment between a layer's parameters and its data",
             low=0.0,
-            source=DERIVED,
+            source=EVERETT2024,
         ),
         Quantity(
-            name="alignment_share",
+            name="layer_log_alignment",
             symbol="Δln A",
-            meaning="share of a layer's alignment in the change of ln ‖f‖",
+            meaning="change of the logarithm of a layer's parameter-data alignment",
             source=DERIVED,
         ),
         Quantity(
-            name="rescaling_share",
+            name="layer_log_rescaling",
             symbol="Δln‖W‖",
-            meaning="share of a layer's weight norm in the change of ln ‖f‖",
+            meaning="change of the logarithm of the norm of a layer's weight",
             source=DERIVED,
         ),
         Quantity(
-            name="gain_share",
+            name="layer_log_gain",
             symbol="Δln(‖h₊‖/‖z‖)",
-            meaning="share of what follows a layer, up to the next, in the change of ln ‖f‖",
+            meaning="change of the logarithm of the gain from a layer to the next",
             source=DERIVED,
         ),
     ),

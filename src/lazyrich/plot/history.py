@@ -14,9 +14,9 @@ LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 
 SHORT = {"ntk_change": "change", "kernel_distance": "rotation"}
 SHARES = (
-    ("alignment_share", "alignment  Δ ln A", BLUE, "-"),
-    ("rescaling_share", "rescaling  Δ ln‖W‖", VERMILION, "-"),
-    ("gain_share", "activation gain", GREY, "--"),
+    ("layer_log_alignment", "alignment  Δ ln A", BLUE, "-"),
+    ("layer_log_rescaling", "rescaling  Δ ln‖W‖", VERMILION, "-"),
+    ("layer_log_gain", "activation gain", GREY, "--"),
 )
 
 
@@ -30,8 +30,8 @@ def mechanism_shares(
     """Draw one layer's part in the change of ln‖f‖ since the start, mechanism by mechanism.
 
     Args:
-        history: with dims `step` and `layer` and the variables `alignment_share`,
-            `rescaling_share` and, if measured, `gain_share`.
+        history: with dims `step` and `layer` and the variables `layer_log_alignment`,
+            `layer_log_rescaling` and, if measured, `layer_log_gain`.
         layer: its path.
         windows: (mechanism, first step, last step) in which it acted, as bars.
         ax: where to draw.

@@ -44,7 +44,7 @@ class Probe:
         loss: `"mse"` (E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
-            `inter_layer_alignment`, `imbalance`, `stable_rank` and `condensation`.
+            `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
         sketches: random output directions of every sample, at least 2; models with no more outputs

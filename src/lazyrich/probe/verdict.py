@@ -74,8 +74,8 @@ class LayerVerdict:
         status: of its own part of the NTK; rich only if that part changed, and by enough of the
             whole: `rich_from` divided by the number of layers, undivided in a lazy network.
         sentence: the same in words.
-        alignment: Δln A, its share in the change of ln‖f‖ by alignment with its inputs.
-        rescaling: Δln‖W‖, its share by growth of its weight.
+        log_alignment: Δln A, its part in the change of ln‖f‖ by alignment with its data.
+        log_rescaling: Δln‖W‖, its part by growth of its weight.
         nfa: correlation of WᵀW with the average gradient outer product; NaN for the readout.
         cnfa: the same for W − W₀.
         mechanisms: those that acted, and when.
@@ -85,8 +85,8 @@ class LayerVerdict:
     name: str
     status: Status
     sentence: str
-    alignment: float
-    rescaling: float
+    log_alignment: float
+    log_rescaling: float
     nfa: float
     cnfa: float
     mechanisms: tuple[Window, ...]
@@ -125,8 +125,8 @@ class Verdict:
         """The layers as a table: dim `layer`; status, shares, nfa, cnfa and NTK change."""
         columns = {
             "status": [layer.status for layer in self.layers],
-            "alignment_share": [layer.alignment for layer in self.layers],
-            "rescaling_share": [layer.rescaling for layer in self.layers],
+            "layer_log_alignment": [layer.log_alignment for layer in self.layers],
+            "layer_log_rescaling": [layer.log_rescaling for layer in self.layers],
             "nfa": [layer.nfa for layer in self.layers],
             "cnfa": [layer.cnfa for layer in self.layers],
             "layer_ntk_change": [layer.evidence["layer_ntk_change"] for layer in self.layers],
@@ -249,11 +249,11 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
     change, low, high = (_last(one, name) for name in names)
     moved = _last(one, "weight_movement")
     found: tuple[Window, ...] = ()
-    if "layer_alignment" in one:
+    if "parameter_data_alignment" in one:
         found = windows(
             one.step.values.astype(float),
-            one.layer_alignment.values,
-            one.rescaling_share.values,
+            one.parameter_data_alignment.values,
+            one.layer_log_rescaling.values,
             alignment_threshold=limits.alignment,
             rescaling_threshold=limits.rescaling,
         )
@@ -272,8 +272,8 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
         name=str(one.layer.item()),
         status=status,
         sentence=_layer_sentence(status, share, (change, low, high), found),
-        alignment=_last(one, "alignment_share"),
-        rescaling=_last(one, "rescaling_share"),
+        log_alignment=_last(one, "layer_log_alignment"),
+        log_rescaling=_last(one, "layer_log_rescaling"),
         nfa=_last(one, "nfa"),
         cnfa=_last(one, "cnfa"),
         mechanisms=found,

@@ -89,8 +89,8 @@ def _row(layer: LayerVerdict) -> list[str]:
             *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
         ),
         windows or NOTHING,
-        number(layer.alignment),
-        number(layer.rescaling),
+        number(layer.log_alignment),
+        number(layer.log_rescaling),
         number(layer.nfa),
         number(layer.cnfa),
     ]
@@ -98,7 +98,7 @@ def _row(layer: LayerVerdict) -> list[str]:
 
 def mechanisms(verdict: Verdict, history: xr.Dataset) -> str:
     """The mechanisms' shares of every layer over time."""
-    if "alignment_share" not in history:
+    if "layer_log_alignment" not in history:
         return ""
     acting = {layer.name: layer.mechanisms for layer in verdict.layers}
 

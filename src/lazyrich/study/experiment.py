@@ -26,7 +26,7 @@ OBSERVABLES = (
     "output_change",
     "ntk_change",
     "linearisation_error",
-    "layer_alignment",
+    "parameter_data_alignment",
     "nfa",
     "weight_movement",
 )

@@ -21,6 +21,9 @@ FORT2020 = "Fort et al., Deep learning versus kernel learning, arXiv:2010.15110"
 BARATIN2021 = (
     "Baratin et al., Implicit regularization via neural feature alignment, arXiv:2008.00938"
 )
+EVERETT2024 = (
+    "Everett et al., Scaling exponents across parameterizations and optimizers, arXiv:2407.05872"
+)
 CHIZAT2023 = "Chizat & Netrapalli, The feature speed formula, arXiv:2311.18718"
 DERIVED = "derived in the lazyrich documentation"
 

@@ -8,7 +8,7 @@ LOSS = Quantity(name="loss", symbol="L", meaning="mean squared error", units="y^
 ALIGNMENT = Quantity(
     name="alignment",
     symbol="ζ",
-    meaning="alignment of the two layers, ‖UW‖/(‖U‖‖W‖); signed if both are vectors",
+    meaning="alignment of neighbouring layers, ‖W₂W₁‖/(‖W₂‖‖W₁‖); signed if both are vectors",
     low=-1.0,
     high=1.0,
 )

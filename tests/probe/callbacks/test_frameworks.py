@@ -100,7 +100,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
     assert logged == set(STEPS)
     row, last = logger.rows[12], probe.history.isel(step=-1)
     assert row["lazyrich/loss"] == float(last.loss)
-    assert row["lazyrich/rescaling_share/0"] == float(last.rescaling_share.sel(layer="0"))
+    assert row["lazyrich/layer_log_rescaling/0"] == float(last.layer_log_rescaling.sel(layer="0"))
     assert math.isfinite(row["lazyrich/nfa/0"])
 
 
