@@ -35,7 +35,7 @@ from lazyrich.sweeps.store.store import Store
 
 ROUNDS = 5
 GROUP = 32
-STUDY = Study(name="bench", experiment="lazyrich.sweeps.example:Decay")
+STUDY = Study(name="bench", experiment="lazyrich.sweeps:Decay")
 
 
 def result() -> Result:

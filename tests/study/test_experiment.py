@@ -9,8 +9,9 @@ import xarray as xr
 
 from lazyrich import InputError, flow, forecast
 from lazyrich.study import prepare as start
+from lazyrich.study.config import OBSERVABLES
 from lazyrich.study.data.samples import targets
-from lazyrich.study.experiment import OBSERVABLES, Training
+from lazyrich.study.experiment import Training
 from lazyrich.study.observe import times
 from lazyrich.study.own_theory import own_theory
 from lazyrich.study.prepare import built, data_of, started

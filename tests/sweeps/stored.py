@@ -18,7 +18,7 @@ from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import encode
 from lazyrich.sweeps.store.store import Store
 
-STUDY = Study(name="stored", experiment="lazyrich.sweeps.example:Decay", seeds=100)
+STUDY = Study(name="stored", experiment="lazyrich.sweeps:Decay", seeds=100)
 GROUPS = (1, 1, 3, 8)  # points that are written together, in turn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,15 +11,13 @@ from torch import nn
 
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
+from lazyrich.study.config import TrainingConfig
 from lazyrich.study.data.samples import DataSet, Samples
 from lazyrich.study.prepare import Start, batch_of
 from lazyrich.study.training.recipe import Outcome
 from lazyrich.study.training.task import accuracy, mean_loss, task_of
 from lazyrich.sweeps.result import Result
 from lazyrich.vocabulary.quantity import VOCABULARY
-
-if TYPE_CHECKING:
-    from lazyrich.study.experiment import Training
 
 CROSS_ENTROPY = {"long_name": "cross-entropy", "units": "nat"}
 NETWORK_ON_A_LINE = {"model": "fcn", "depth": 1, "activation": "linear", "bias": False}
@@ -33,7 +31,7 @@ class Watch:
         start: what it begins with.
     """
 
-    def __init__(self, point: Training, start: Start) -> None:
+    def __init__(self, point: TrainingConfig, start: Start) -> None:
         self._point, self._start = point, start
         factors = start.lr_factors
         self._probe = Probe(
@@ -97,12 +95,11 @@ class Watch:
         return data
 
 
-def times(point: Training) -> At:
+def times(point: TrainingConfig) -> At:
     """The steps at which a point is measured, beside the start and the end.
 
     Example:
-        >>> from lazyrich.study.experiment import Training
-        >>> times(Training(steps=100, measurements=3)).steps
+        >>> times(TrainingConfig(steps=100, measurements=3)).steps
         (1, 10, 100)
     """
     if point.measure_at:
@@ -114,15 +111,14 @@ def times(point: Training) -> At:
     return at(*np.linspace(0, point.steps, point.measurements + 1)[1:].round().astype(int).tolist())
 
 
-def is_on_a_line(point: Training, data: DataSet) -> bool:
+def is_on_a_line(point: TrainingConfig, data: DataSet) -> bool:
     """Whether the exact solution applies: a two-layer linear network on a line, plain descent.
 
     Momentum, weight decay, schedules and minibatches have no closed form here.
 
     Example:
         >>> from lazyrich.study.prepare import data_of
-        >>> from lazyrich.study.experiment import Training
-        >>> point = Training(data="line", activation="linear")
+        >>> point = TrainingConfig(data="line", activation="linear")
         >>> is_on_a_line(point, data_of(point))
         True
     """

@@ -51,3 +51,6 @@ class Decay:
             sentence = f"diverged: |1 − rate| = {growth:.6g} > 1"
             return Result(status="diverged", sentence=sentence, data=data)
         return Result(status="finished", sentence=f"{self.steps} steps", data=data)
+
+
+Decay.__module__ = "lazyrich.sweeps"  # from where users import it: part of the points' keys

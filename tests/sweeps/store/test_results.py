@@ -160,7 +160,7 @@ def folder(tmp_path):
     """A store of ten points, of which one diverged and two are missing."""
     study = Study(
         name="decay",
-        experiment="lazyrich.sweeps.example:Decay",
+        experiment="lazyrich.sweeps:Decay",
         axes={"rate": [0.1, 0.5, 1.0, 1.5, 3.0]},
         seeds=2,
     )
