@@ -30,10 +30,10 @@ def result(number: int) -> Result:
     rng = np.random.default_rng(number)
     data = xr.Dataset(
         {
-            "loss": (("time", "layer"), rng.normal(size=(20, 3)), {"units": "1"}),
-            "raw": ("time", np.frombuffer(rng.bytes(160), "f8")),
+            "loss": (("step", "layer"), rng.normal(size=(20, 3)), {"units": "1"}),
+            "raw": ("step", np.frombuffer(rng.bytes(160), "f8")),
         },
-        {"layer": ["a", "b", "c"], "step": ("time", np.arange(20))},
+        {"layer": ["a", "b", "c"], "step": np.arange(20)},
     )
     status = ("finished", "diverged", "failed")[number % 3]
     return Result(status=status, sentence=f"point {number}", data=data, traceback="t", seconds=0.5)

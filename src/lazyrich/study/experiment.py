@@ -33,20 +33,19 @@ class Training(TrainingConfig):
         >>> point = Training(width=32, samples=100, steps=20, measurements=2)
         >>> result = point.run()
         >>> result.status, dict(result.data.sizes)
-        ('finished', {'time': 3, 'layer': 2})
+        ('finished', {'step': 3, 'layer': 2})
     """
 
     def run(self) -> Result:
         """Train the network and measure it.
 
         Returns:
-            How it ended, and over `time` (the measurements; `step` says when) and `layer`: the
-            probe's quantities, `loss` on all training samples, `test_loss`, and for classes
-            `train_accuracy` and `test_accuracy`; of two layers their `alignment`; once: the
-            forecast `richness`, `predicted_ntk_change` and `time_to_fit` (NaN if the first step
-            leads to no minimum), the `learning_rate` and the `data_digest`. A two-layer linear
-            network on a line also has its Gram numbers `uu`, `uw`, `ww` and all that its exact
-            solution needs, see `own_theory`.
+            How it ended, and over `step` and `layer`: the probe's quantities, `loss` on all
+            training samples, `test_loss`, and for classes `train_accuracy` and `test_accuracy`; of
+            two layers their `alignment`; once: the forecast `richness`, `predicted_ntk_change` and
+            `time_to_fit` (NaN if the first step leads to no minimum), the `learning_rate` and the
+            `data_digest`. A two-layer linear network on a line also has its state `uu`, `uw`,
+            `ww` and the parameters that its exact solution needs, see `exact_solution`.
         """
         begun = _begun(self)
         return begun if isinstance(begun, Result) else _alone(self, *begun)

@@ -68,14 +68,11 @@ class Watch:
         return Result(status=outcome.status, sentence=outcome.sentence, data=self._data(outcome))
 
     def _data(self, outcome: Outcome) -> xr.Dataset:
-        history = self._probe.history
-        steps = history.step.values
-        data = history.drop_vars("step").rename(step="time").drop_attrs()
+        data = self._probe.history.drop_attrs()
         names = [str(name).removeprefix("network.") for name in data.layer.values]
         data = data.assign_coords(layer=np.array(names, dtype=str))
-        data["step"] = ("time", steps)
         for name in self._rows[0]:
-            data[name] = ("time", np.array([row[name] for row in self._rows]))
+            data[name] = ("step", np.array([row[name] for row in self._rows]))
         if self._line:
             data = data.assign(_moments(self._start))
         before = self._start.forecast
@@ -153,7 +150,7 @@ def _moments(start: Start) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
     rate_w, rate_u = (start.recipe.lr * start.lr_factors[name] for name in names)
     return {
-        "multiplier": float(model.scale),
+        "output_scale": float(model.scale),
         "lr_u": rate_u,
         "lr_w": rate_w,
         "mean_aa": float(a @ a) / len(a),
