@@ -35,7 +35,7 @@ from lazyrich.sweeps.store.store import Store
 
 ROUNDS = 5
 GROUP = 32
-STUDY = Study(name="bench", experiment="lazyrich.sweeps.example:Decay")
+STUDY = Study(name="bench", experiment="lazyrich.sweeps:Decay")
 
 
 def result() -> Result:
@@ -43,10 +43,10 @@ def result() -> Result:
     rng = np.random.default_rng(0)
     attributes = {"long_name": "a quantity", "units": "1", "references": "arXiv:2402.05271"}
     data = {
-        f"quantity_{number}": (("time", "layer"), rng.normal(size=(20, 3)), attributes)
+        f"quantity_{number}": (("step", "layer"), rng.normal(size=(20, 3)), attributes)
         for number in range(10)
     }
-    labels = {"step": ("time", np.arange(20)), "layer": ["first", "second", "third"]}
+    labels = {"step": np.arange(20), "layer": ["first", "second", "third"]}
     return Result(status="finished", sentence="100 steps", data=xr.Dataset(data, labels))
 
 

@@ -17,8 +17,8 @@ from diagram_record import asked, record, write
 
 import lazyrich as lr
 from lazyrich import plot
+from lazyrich.study.exact import exact_solution
 from lazyrich.study.measured import PHASES, measured_diagram, width_exponents, within
-from lazyrich.study.own_theory import own_theory
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import final, results
 
@@ -129,7 +129,7 @@ def main() -> None:
     print(sweep(study, out / "store", workers=workers).sentence)
     seconds = perf_counter() - start
     data = results(out / "store")
-    theory = own_theory(data)
+    theory = exact_solution(data)
     diagram = measured_diagram(data, X, Y)
     with plot.style():
         draw(data, theory, diagram, out / "measured-linear.png")

@@ -42,12 +42,12 @@ def measure(bench: Bench) -> Measured:
     findings: dict[str, Finding] = {}
     for role, name in (("first", names[0]), ("second", names[-1])):
         findings |= _findings(role, runs[name])
-    last = starts.isel(time=-1)
+    last = starts.isel(epoch=-1)
     above = (last.nfa - last.null).mean("layer")
     scales = np.broadcast_to(starts.init_scale.values[:, None], above.shape).ravel()
     above = above.transpose("init_scale", "seed").values.ravel()
     findings["scale_lowers_uc"] = rank_correlation(scales, above)[0]
-    first = starts.isel(time=0).cnfa.mean("layer").min("init_scale")
+    first = starts.isel(epoch=0).cnfa.mean("layer").min("init_scale")
     findings["scale_keeps_c"] = mean(first.values)
     return Measured(
         findings=findings,
@@ -98,12 +98,12 @@ def _starts(bench: Bench, name: str) -> xr.Dataset:
 def _findings(role: str, found: xr.Dataset) -> dict[str, Finding]:
     """Means over layers at the first and the last measurement, over seeds."""
     layers = found.mean("layer")
-    start, end = layers.isel(time=0), layers.isel(time=-1)
+    start, end = layers.isel(epoch=0), layers.isel(epoch=-1)
     return {
         f"{role}_uc_at_start": mean((start.nfa - start.null).values),
         f"{role}_uc_at_end": mean((end.nfa - end.null).values),
         f"{role}_c_at_start": mean(start.cnfa.values),
-        f"{role}_c_above_uc": mean((layers.cnfa - layers.nfa).mean("time").values),
+        f"{role}_c_above_uc": mean((layers.cnfa - layers.nfa).mean("epoch").values),
         f"{role}_share_grows": mean((end.centred_share - start.centred_share).values),
     }
 
@@ -114,7 +114,7 @@ def shown_curves(found: xr.Dataset) -> dict[str, Any]:
     spread = {name: _mean_and_spread(found[name]) for name in names}
     scalars = ("loss", "train_accuracy", "test_accuracy")
     return {
-        "epoch": found.epoch.isel(seed=0).values,
+        "epoch": found.epoch.values,
         **spread,
         **{name: _mean_and_spread(found[name]) for name in scalars},
     }
@@ -122,7 +122,7 @@ def shown_curves(found: xr.Dataset) -> dict[str, Any]:
 
 def _mean_and_spread(values: xr.DataArray) -> dict[str, Any]:
     """Mean and standard deviation over seeds, layers last."""
-    values = values.transpose("seed", ..., "time", "layer", missing_dims="ignore")
+    values = values.transpose("seed", ..., "epoch", "layer", missing_dims="ignore")
     return {"mean": values.mean("seed").values, "sd": values.std("seed", ddof=1).values}
 
 

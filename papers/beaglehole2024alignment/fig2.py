@@ -40,14 +40,14 @@ def measure(bench: Bench) -> Measured:
     )
     found = bench.sweep(plan).isel(layer=slice(CONVOLUTIONS))
     layers = found.mean("layer")
-    start, end = layers.isel(time=0), layers.isel(time=-1)
+    start, end = layers.isel(epoch=0), layers.isel(epoch=-1)
     return Measured(
         findings={
             "uc_at_start": mean((start.nfa - start.null).values),
             "uc_at_end": mean((end.nfa - end.null).values),
             "c_at_start": mean(start.cnfa.values),
             "c_at_end": mean(end.cnfa.values),
-            "lowest_c_at_start": mean(found.cnfa.isel(time=0).min("layer").values),
+            "lowest_c_at_start": mean(found.cnfa.isel(epoch=0).min("layer").values),
             "share_grows": mean((end.centred_share - start.centred_share).values),
         },
         shown=shown_curves(found),

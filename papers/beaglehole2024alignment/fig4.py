@@ -93,7 +93,7 @@ def _images(bench: Bench, rule: str) -> xr.Dataset:
     )
     found = bench.sweep(plan)
     # no validation part: the rate with the lowest training loss, which looks at no test image
-    loss = found.loss.isel(time=-1).mean("seed", skipna=False).fillna(np.inf)
+    loss = found.loss.isel(epoch=-1).mean("seed", skipna=False).fillna(np.inf)
     return found.isel(lr=int(np.argmin(loss.values)))
 
 
@@ -102,7 +102,7 @@ def _findings(
 ) -> dict[str, Finding]:
     fast, plain = tuned["limited, layer 1"], tuned["SGD"]
     second = tuned["limited, layer 2"]
-    ends = {rule: run.isel(time=-1) for rule, run in adaptive.items()}
+    ends = {rule: run.isel(epoch=-1) for rule, run in adaptive.items()}
     return {
         "nfa_of_layer_1": mean(fast.nfa.sel(layer="1").values),
         "nfa_of_layer_2": mean((second.nfa - plain.nfa).sel(layer="2").values),
@@ -139,7 +139,7 @@ def _shown(run: xr.Dataset) -> dict[str, Any]:
 
 
 def _shown_images(run: xr.Dataset) -> dict[str, Any]:
-    end = run.isel(time=-1)
+    end = run.isel(epoch=-1)
     return {
         "lr": run.lr.item(),
         **{n: end[n].values for n in ("nfa", "cnfa", "null", "train_accuracy", "test_accuracy")},

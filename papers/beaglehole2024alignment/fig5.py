@@ -42,14 +42,14 @@ def measure(bench: Bench) -> Measured:
     findings = {}
     for kind, heads in kinds.items():
         over = heads.mean("layer")
-        findings[f"{kind}_c_at_start"] = mean(over.cnfa.isel(time=0).values)
-        findings[f"{kind}_c_above_uc"] = mean((over.cnfa - over.nfa).mean("time").values)
-        end = over.isel(time=-1)
+        findings[f"{kind}_c_at_start"] = mean(over.cnfa.isel(epoch=0).values)
+        findings[f"{kind}_c_above_uc"] = mean((over.cnfa - over.nfa).mean("epoch").values)
+        end = over.isel(epoch=-1)
         findings[f"{kind}_uc_at_end"] = mean((end.nfa - end.null).values)
     return Measured(
         findings=findings,
         shown={
-            "epoch": found.epoch.isel(seed=0).values,
+            "epoch": found.epoch.values,
             "accuracy": found.test_accuracy.values,
             "kinds": {kind: _shown(heads) for kind, heads in kinds.items()},
         },
@@ -61,7 +61,7 @@ def _heads(found: xr.Dataset, kind: str) -> list[str]:
 
 
 def _shown(heads: xr.Dataset) -> dict[str, Any]:
-    over = heads.mean("seed").transpose("time", "layer")
+    over = heads.mean("seed").transpose("epoch", "layer")
     values = {name: over[name].values for name in ("nfa", "cnfa", "null")}
     return {"heads": heads.layer.values.tolist(), **values}
 

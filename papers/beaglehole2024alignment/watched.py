@@ -154,11 +154,10 @@ def _movement(network: nn.Module, start: dict[str, Tensor], layer: str) -> float
 
 def _result(rows: list[dict[str, Any]], network: nn.Module, data: study.DataSet) -> study.Result:
     found = {
-        name: (("time", "layer"), np.array([row[name] for row in rows]))
+        name: (("epoch", "layer"), np.array([row[name] for row in rows]))
         for name in (*QUANTITIES, "weight_movement")
     }
-    for name in ("loss", "epoch"):
-        found[name] = (("time",), np.array([row[name] for row in rows]))
+    found["loss"] = ("epoch", np.array([row["loss"] for row in rows]))
     accuracies = {
         "train_accuracy": study.accuracy(network, data.train),
         "test_accuracy": study.accuracy(network, data.test),
@@ -166,5 +165,8 @@ def _result(rows: list[dict[str, Any]], network: nn.Module, data: study.DataSet)
     return study.Result(
         status="finished",
         sentence="trained to the end",
-        data=xr.Dataset({**found, **accuracies}, coords={"layer": rows[0]["layers"]}),
+        data=xr.Dataset(
+            {**found, **accuracies},
+            coords={"epoch": [row["epoch"] for row in rows], "layer": rows[0]["layers"]},
+        ),
     )

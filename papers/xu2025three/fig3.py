@@ -106,12 +106,12 @@ def _powers(task: str, found: xr.Dataset) -> dict[str, Finding]:
 
 def _shown(starts: xr.Dataset, widths: xr.Dataset) -> dict[str, Any]:
     order = ("task", "activation", "start", "seed")
-    first = starts.isel(seed=0).transpose("task", "activation", "start", ..., "time")
+    first = starts.isel(seed=0).transpose("task", "activation", "start", ..., "step")
     losses = (starts.last_loss / starts.first_loss).transpose(*order)
     return {
         "starts": starts.start.values,
         "mechanisms": starts.mechanism.values,
-        "step": first.step.isel(task=0, activation=0, start=0).values,
+        "step": first.step.values,
         "alignment": first.alignment.values,
         "norms": np.sqrt(first.uu * first.ww).values,
         "change": starts.change.transpose(*order, "mechanism").values,

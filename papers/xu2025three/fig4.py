@@ -75,7 +75,7 @@ def measure(bench: Bench) -> Measured:
     )
     last = study.final(found).transpose("scale", "seed", ...)
     whole = last[list(SHARES)].to_dataarray().sum(["variable", "layer"])
-    turned = last.layer_alignment - found.layer_alignment.isel(time=0)
+    turned = last.layer_alignment - study.initial(found).layer_alignment
     findings = {
         "smallest training accuracy": Finding(
             value=float(last.train_accuracy.min()), n=last.train_accuracy.size

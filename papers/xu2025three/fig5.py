@@ -77,7 +77,7 @@ def measure(bench: Bench) -> Measured:
 
 def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     runs, layers = ("sigma", "seed"), ("sigma", "seed", "layer")
-    turned = last.layer_alignment - found.layer_alignment.isel(time=0)
+    turned = last.layer_alignment - study.initial(found).layer_alignment
     return {
         "sigma": last.sigma.values,
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},

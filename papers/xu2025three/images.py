@@ -174,9 +174,8 @@ class _Watcher:
         }
         if self._probe is None:
             return xr.Dataset(best)
-        history = self._probe.history.rename(step="time")
-        history = history.assign(step=("time", history.time.values)).drop_vars("time")
-        kept = [name for name in (*MEASURED, "step") if name in history]
+        history = self._probe.history
+        kept = [name for name in MEASURED if name in history]
         return history[kept].assign(
             {**best, "richness": self._rho, "predicted_ntk_change": self._predicted}
         )

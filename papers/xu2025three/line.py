@@ -69,10 +69,10 @@ class OnALine:
             "ntk_change": float(exact.ntk_change[-1]),
         }
         curves = {
-            **{name: (("time",), values) for name, values in trained.items()},
-            "exact_output": (("time",), exact.end_to_end_map.values),
-            "exact_alignment": (("time",), exact.alignment.values),
-            "at": (("time",), exact.time.values),
+            **{name: ("record", values) for name, values in trained.items()},
+            "exact_output": ("record", exact.end_to_end_map.values),
+            "exact_alignment": ("record", exact.alignment.values),
+            "at": ("record", exact.time.values),
         }
         return study.Result(
             status="finished", sentence="trained to the end", data=xr.Dataset({**curves, **found})

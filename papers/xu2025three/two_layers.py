@@ -97,8 +97,7 @@ class TwoLayers:
         last = probe.history.isel(step=-1)
         data = xr.Dataset(
             {
-                **{name: ("time", curves[name].values) for name in LAYERS},
-                "step": ("time", curves.step.values),
+                **{name: ("step", curves[name].values) for name in LAYERS},
                 "change": ("mechanism", found.change.values),
                 "from": ("mechanism", found.start.values),
                 "until": ("mechanism", found.stop.values),
@@ -107,7 +106,10 @@ class TwoLayers:
                 "first_loss": float(probe.history.loss[0]),
                 "last_loss": loss,
             },
-            coords={"mechanism": found.mechanism.values.astype(str)},
+            coords={
+                "step": curves.step.values,
+                "mechanism": found.mechanism.values.astype(str),
+            },
         )
         return study.Result(status="finished", sentence="trained to the end", data=data)
 

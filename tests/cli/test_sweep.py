@@ -140,7 +140,7 @@ def test_refusals(tmp_path):
     )
     assert "nowhere.toml" in refusal("sweep", "nowhere.toml", "--out", out)
     assert refusal("sweep", study, "--out", out, "--download") == (
-        "--download is for studies of lazyrich.study.experiment:Training, got one of "
+        "--download is for studies of lazyrich.study:Training, got one of "
         "tests.sweeps.experiments:Trouble. Leave it out."
     )
     assert refusal("sweep", written(tmp_path, "name ="), "--out", out)
@@ -221,7 +221,7 @@ def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script.write_text(
         "from lazyrich.sweeps.describe.description import Study\n"
         "from lazyrich.sweeps.run.sweep import sweep\n"
-        "study = Study(name='decay', experiment='lazyrich.sweeps.example:Decay')\n"
+        "study = Study(name='decay', experiment='lazyrich.sweeps:Decay')\n"
         f"sweep(study, {str(tmp_path / 'out')!r}, workers=1)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

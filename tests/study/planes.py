@@ -20,6 +20,6 @@ class Product:
     seed: int = 0
 
     def run(self):
-        data = xr.Dataset({"ntk_change": ("time", [0.0, self.x * self.y])})
+        data = xr.Dataset({"ntk_change": ("step", [0.0, self.x * self.y])})
         status = "diverged" if self.x > self.limit else "finished"
         return Result(status=status, sentence="", data=data)

@@ -8,21 +8,19 @@ import torch
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import InputError, flow, forecast
+from lazyrich import InputError, flow, forecast, order_parameters
 from lazyrich.study import prepare as start
+from lazyrich.study.config import OBSERVABLES
 from lazyrich.study.data.samples import targets
-from lazyrich.study.experiment import OBSERVABLES, Training
+from lazyrich.study.exact import exact_solution, line_problem
+from lazyrich.study.experiment import Training
 from lazyrich.study.observe import times
-from lazyrich.study.own_theory import own_theory
 from lazyrich.study.prepare import built, data_of, started
 from lazyrich.study.training import together
 from lazyrich.study.training.search import largest_stable_lr
 from lazyrich.study.training.train import learning_rate
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.store.results import assemble
-from lazyrich.theory.two_layer_linear.data import LineData
-from lazyrich.theory.two_layer_linear.network import LinearNetwork
-from lazyrich.theory.two_layer_linear.state import LineState
 
 SMALL = Training(width=16, samples=60, test_samples=40, steps=12, measurements=3, probe_samples=8)
 LINE = Training(
@@ -52,11 +50,11 @@ def test_the_global_random_state_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_everything_measured_is_in_the_vocabulary_or_a_step():
+def test_everything_measured_is_in_the_vocabulary():
     data = SMALL.run().data
-    assert set(map(str, data.data_vars)) - set(vocabulary()) == {"step", "steps", "data_digest"}
+    assert set(map(str, data.data_vars)) - set(vocabulary()) == {"steps", "data_digest"}
     for name, values in data.data_vars.items():
-        assert set(values.dims) <= {"layer", "time"}
+        assert set(values.dims) <= {"layer", "step"}
         if name in vocabulary():
             assert values.attrs["long_name"] == vocabulary()[name].meaning
     assert data.layer.values.tolist() == ["layer1", "readout"]
@@ -66,7 +64,7 @@ def test_everything_measured_is_in_the_vocabulary_or_a_step():
 def test_losses_and_accuracies_are_those_of_the_whole_data():
     """Recomputed from a network that is built and trained by hand."""
     point = replace(SMALL, lr=0.01, measure_at=(12,))
-    got = point.run().data.isel(time=-1)
+    got = point.run().data.isel(step=-1)
     data = data_of(point)
     assert (len(data.train), len(data.test)) == (60, 40)
     model = built(point, data).model
@@ -87,13 +85,6 @@ def test_losses_and_accuracies_are_those_of_the_whole_data():
         (f_test.argmax(1) == data.test.y).double().mean().item()
     )
     assert got.learning_rate.item() == 0.01
-
-
-def test_in_double_precision_the_recursion_is_exact_to_rounding():
-    data = assemble([({}, replace(LINE, precision="float64").run())], {})
-    theory = own_theory(data)
-    for name in ("uu", "uw", "ww", "alignment", "ntk_change", "loss"):
-        np.testing.assert_allclose(data[name], theory[name], rtol=1e-10, atol=1e-14, err_msg=name)
 
 
 def test_powers_of_the_width_scale_output_weights_and_rate():
@@ -125,7 +116,7 @@ def test_networks_on_a_line_follow_their_own_exact_solution():
             pairs.append(({"width": width, "init_scale": scale, "seed": 0}, point.run()))
     axes = {"width": [8, 32, 64], "init_scale": [0.3, 1.0], "seed": [0]}
     data = assemble(pairs, axes)
-    theory = own_theory(data)
+    theory = exact_solution(data)
     for name in ("uu", "uw", "ww", "alignment", "ntk_change", "loss"):
         assert theory[name].dims == data[name].dims
         known = data[name].notnull()
@@ -137,21 +128,15 @@ def test_networks_on_a_line_follow_their_own_exact_solution():
 
 def test_without_axes_the_theory_is_that_of_flow_in_small_steps():
     data = replace(LINE, lr_scale=0.02, steps=200).run().data
-    theory = own_theory(data)
-    start = data.isel(time=0)
-    state = LineState(uu=start.uu, uw=start.uw, ww=start.ww)
-    network = LinearNetwork(output_scale=data.multiplier, lr_u=data.lr_u, lr_w=data.lr_w)
-    line = LineData(mean_aa=data.mean_aa, mean_ay=data.mean_ay, mean_yy=data.mean_yy)
-    exact = flow(state, network, line, data.step.values.astype(float))
-    np.testing.assert_allclose(theory.alignment, exact.alignment, atol=2e-3)
-    far = flow(state, network, line, np.inf)
-    assert theory.flow_ntk_change.item() == pytest.approx(far.ntk_change.item())
+    exact = flow(*line_problem(data), data.step.values.astype(float))
+    np.testing.assert_allclose(exact_solution(data).alignment, exact.alignment, atol=2e-3)
 
 
 def test_the_forecast_is_that_of_the_learning_rates_in_use():
     """With equal rates and zero output ρ is the order parameter F of the exact theory."""
     data = replace(LINE, init_scale=0.05, width=4096).run().data
-    assert data.richness.item() == pytest.approx(own_theory(data).order_parameter.item(), rel=0.02)
+    order = order_parameters(*line_problem(data)).order_parameter.item()
+    assert data.richness.item() == pytest.approx(order, rel=0.02)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -355,9 +340,18 @@ def test_other_contents_of_a_file_show(tmp_path):
 def test_only_plain_descent_has_an_exact_solution(fields):
     point = replace(LINE, steps=3, measurements=1, **fields)
     with pytest.raises(InputError, match="by plain gradient descent on all samples"):
-        own_theory(point.run().data)
+        exact_solution(point.run().data)
 
 
-def test_own_theory_refuses_other_networks():
-    with pytest.raises(InputError, match="two-layer linear networks on a line"):
-        own_theory(SMALL.run().data)
+def test_only_linear_networks_on_a_line_have_an_exact_solution():
+    for solve in (exact_solution, line_problem):
+        with pytest.raises(InputError, match="two-layer linear networks on a line"):
+            solve(SMALL.run().data)
+
+
+def test_a_point_that_was_not_trained_has_no_exact_solution():
+    data = assemble([({"seed": 0}, replace(LINE, steps=1).run())], {"seed": [0, 1]})
+    with pytest.raises(InputError, match="every network's start, got 1 points without one"):
+        line_problem(data)
+    with pytest.raises(InputError, match="must hold a network that was measured, got none"):
+        exact_solution(data.isel(seed=[1]))

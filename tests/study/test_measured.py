@@ -131,7 +131,7 @@ def family():
     width = xr.DataArray(WIDTHS.astype(float), dims="width", coords={"width": WIDTHS})
     spread = xr.DataArray([0.99, 1 / 0.99], dims="seed")
     change = (width**a).expand_dims(b=[1, 2], seed=[0, 1]) * spread
-    change = xr.concat([0 * change, change], "time")  # ends at the power law
+    change = xr.concat([0 * change, change], "step")  # ends at the power law
     late = (change.b == 2) & (change.width == 4096) & (change.a > -9) & (change.seed >= 0)
     status = xr.where(late, "diverged", "finished")
     return xr.Dataset({"ntk_change": change, "status": status})
@@ -292,7 +292,7 @@ def test_a_refined_sweep_ends_with_the_curve_and_resumes(tmp_path):
     assert again.study == got.study
     assert got.places == len(got.study) < got.uniform == 17**2
     assert int((got.data.status == "finished").sum()) == got.places
-    curves = level_curve(got.data.ntk_change.isel(time=-1, seed=0).transpose("y", "x"), 1.0)
+    curves = level_curve(got.data.ntk_change.isel(step=-1, seed=0).transpose("y", "x"), 1.0)
     for curve in curves:
         np.testing.assert_allclose(curve.x * curve.y, 1.0, rtol=1e-2)
 
@@ -316,7 +316,7 @@ def test_a_quantity_needs_one_value_a_place_before_anything_is_trained(tmp_path,
 
 
 def _narrow(data):
-    return data.ntk_change.isel(time=-1, seed=0, width=0)
+    return data.ntk_change.isel(step=-1, seed=0, width=0)
 
 
 @pytest.mark.parametrize(

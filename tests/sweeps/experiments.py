@@ -33,7 +33,7 @@ class Walk:
             x = np.tanh(1.1 * x + self.drift + rng.standard_normal(8))
             path.append(float(x @ x))
         time.sleep(self.seconds)
-        data = xr.Dataset({"x": ("time", np.array(path)), "end": ("unit", x.astype(np.float32))})
+        data = xr.Dataset({"x": ("step", np.array(path)), "end": ("unit", x.astype(np.float32))})
         return Result(status="finished", sentence=f"{self.steps} steps", data=data)
 
 
@@ -68,7 +68,7 @@ class Descent:
             Result(
                 status="finished" if np.isfinite(row).all() else "diverged",
                 sentence=f"{len(points)} together",
-                data=xr.Dataset({"loss": ("time", row)}),
+                data=xr.Dataset({"loss": ("step", row)}),
             )
             for row in loss
         ]

@@ -18,7 +18,7 @@ from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import encode
 from lazyrich.sweeps.store.store import Store
 
-STUDY = Study(name="stored", experiment="lazyrich.sweeps.example:Decay", seeds=100)
+STUDY = Study(name="stored", experiment="lazyrich.sweeps:Decay", seeds=100)
 GROUPS = (1, 1, 3, 8)  # points that are written together, in turn
 
 
@@ -30,10 +30,10 @@ def result(number: int) -> Result:
     rng = np.random.default_rng(number)
     data = xr.Dataset(
         {
-            "loss": (("time", "layer"), rng.normal(size=(20, 3)), {"units": "1"}),
-            "raw": ("time", np.frombuffer(rng.bytes(160), "f8")),
+            "loss": (("step", "layer"), rng.normal(size=(20, 3)), {"units": "1"}),
+            "raw": ("step", np.frombuffer(rng.bytes(160), "f8")),
         },
-        {"layer": ["a", "b", "c"], "step": ("time", np.arange(20))},
+        {"layer": ["a", "b", "c"], "step": np.arange(20)},
     )
     status = ("finished", "diverged", "failed")[number % 3]
     return Result(status=status, sentence=f"point {number}", data=data, traceback="t", seconds=0.5)

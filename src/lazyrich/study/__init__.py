@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lazyrich.study.data.datasets import cifar10, digits, fashion_mnist, load, mnist
     from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
+    from lazyrich.study.exact import exact_solution, line_problem
     from lazyrich.study.experiment import Training
     from lazyrich.study.measured import measured_diagram, phases, width_exponents, within
     from lazyrich.study.networks.catalogue import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
     from lazyrich.study.networks.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
-    from lazyrich.study.own_theory import own_theory
     from lazyrich.study.refinement import Plane, Refined, level_curve, refine, sweep_refined
     from lazyrich.study.training.recipe import Outcome, Recipe
     from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lazyrich.sweeps.result import Result
     from lazyrich.sweeps.run.sweep import Summary, sweep
     from lazyrich.sweeps.store.export import export, table
-    from lazyrich.sweeps.store.results import final, results
+    from lazyrich.sweeps.store.results import final, initial, results
     from lazyrich.sweeps.store.store import Store
 
 _HOME = {
@@ -51,18 +51,20 @@ _HOME = {
     "cifar10": "lazyrich.study.data.datasets",
     "cnn": "lazyrich.study.networks.catalogue",
     "digits": "lazyrich.study.data.datasets",
+    "exact_solution": "lazyrich.study.exact",
     "export": "lazyrich.sweeps.store.export",
     "fashion_mnist": "lazyrich.study.data.datasets",
     "fcn": "lazyrich.study.networks.catalogue",
     "final": "lazyrich.sweeps.store.results",
+    "initial": "lazyrich.sweeps.store.results",
     "largest_stable_lr": "lazyrich.study.training.search",
     "level_curve": "lazyrich.study.refinement",
+    "line_problem": "lazyrich.study.exact",
     "load": "lazyrich.study.data.datasets",
     "loss_value": "lazyrich.study.training.task",
     "lr_for_accuracy": "lazyrich.study.training.search",
     "measured_diagram": "lazyrich.study.measured",
     "mnist": "lazyrich.study.data.datasets",
-    "own_theory": "lazyrich.study.own_theory",
     "parametrise": "lazyrich.study.networks.parametrisation",
     "pays": "lazyrich.study.training.together",
     "phases": "lazyrich.study.measured",
@@ -103,18 +105,20 @@ __all__ = [
     "cifar10",
     "cnn",
     "digits",
+    "exact_solution",
     "export",
     "fashion_mnist",
     "fcn",
     "final",
+    "initial",
     "largest_stable_lr",
     "level_curve",
+    "line_problem",
     "load",
     "loss_value",
     "lr_for_accuracy",
     "measured_diagram",
     "mnist",
-    "own_theory",
     "parametrise",
     "pays",
     "phases",

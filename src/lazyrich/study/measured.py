@@ -152,7 +152,7 @@ def measured_diagram(
     """Order parameters, width exponents and phases of trained networks over two axes.
 
     Args:
-        data: of `results`; a dimension `time` is reduced to the last measurement.
+        data: of `results`; of several measurements the last one is taken, as by `final`.
         x: name of the horizontal axis.
         y: name of the vertical axis.
         order: quantities to map; None takes those of `ORDER` that were measured.

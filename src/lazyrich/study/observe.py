@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
+from lazyrich.study.config import TrainingConfig
 from lazyrich.study.data.samples import DataSet, Samples
 from lazyrich.study.prepare import Start, batch_of
 from lazyrich.study.training.recipe import Outcome
@@ -21,9 +22,6 @@ from lazyrich.sweeps.result import Result
 from lazyrich.theory.two_layer_linear.readout import QUANTITIES as TWO_LAYER_LINEAR
 from lazyrich.vocabulary import parameters, shared
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
-
-if TYPE_CHECKING:
-    from lazyrich.study.experiment import Training
 
 QUANTITIES = (
     Quantity(
@@ -75,7 +73,7 @@ class Watch:
         start: what it begins with.
     """
 
-    def __init__(self, point: Training, start: Start) -> None:
+    def __init__(self, point: TrainingConfig, start: Start) -> None:
         self._point, self._start = point, start
         factors = start.lr_factors
         self._probe = Probe(
@@ -112,14 +110,11 @@ class Watch:
         return Result(status=outcome.status, sentence=outcome.sentence, data=self._data(outcome))
 
     def _data(self, outcome: Outcome) -> xr.Dataset:
-        history = self._probe.history
-        steps = history.step.values
-        data = history.drop_vars("step").rename(step="time").drop_attrs()
+        data = self._probe.history.drop_attrs()
         names = [str(name).removeprefix("network.") for name in data.layer.values]
         data = data.assign_coords(layer=np.array(names, dtype=str))
-        data["step"] = ("time", steps)
         for name in self._rows[0]:
-            data[name] = ("time", np.array([row[name] for row in self._rows]))
+            data[name] = ("step", np.array([row[name] for row in self._rows]))
         if self._line:
             data = data.assign(_moments(self._start))
         before = self._start.forecast
@@ -139,12 +134,11 @@ class Watch:
         return data
 
 
-def times(point: Training) -> At:
+def times(point: TrainingConfig) -> At:
     """The steps at which a point is measured, beside the start and the end.
 
     Example:
-        >>> from lazyrich.study.experiment import Training
-        >>> times(Training(steps=100, measurements=3)).steps
+        >>> times(TrainingConfig(steps=100, measurements=3)).steps
         (1, 10, 100)
     """
     if point.measure_at:
@@ -156,15 +150,14 @@ def times(point: Training) -> At:
     return at(*np.linspace(0, point.steps, point.measurements + 1)[1:].round().astype(int).tolist())
 
 
-def is_on_a_line(point: Training, data: DataSet) -> bool:
+def is_on_a_line(point: TrainingConfig, data: DataSet) -> bool:
     """Whether the exact solution applies: a two-layer linear network on a line, plain descent.
 
     Momentum, weight decay, schedules and minibatches have no closed form here.
 
     Example:
         >>> from lazyrich.study.prepare import data_of
-        >>> from lazyrich.study.experiment import Training
-        >>> point = Training(data="line", activation="linear")
+        >>> point = TrainingConfig(data="line", activation="linear")
         >>> is_on_a_line(point, data_of(point))
         True
     """
@@ -199,7 +192,7 @@ def _moments(start: Start) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
     rate_w, rate_u = (start.recipe.lr * start.lr_factors[name] for name in names)
     return {
-        "multiplier": float(model.scale),
+        "output_scale": float(model.scale),
         "lr_u": rate_u,
         "lr_w": rate_w,
         "mean_aa": float(a @ a) / len(a),

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from lazyrich._errors import NotFiniteError
 from lazyrich.capture.isolation import is_finite
 from lazyrich.probe.forecast.forecast import Forecast, NoDescentError, forecast
+from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.networks.catalogue import NETWORKS, as_taken_by
@@ -23,11 +23,6 @@ from lazyrich.study.training.search import largest_stable_lr, lr_for_accuracy
 from lazyrich.study.training.task import loss_value
 from lazyrich.study.training.train import learning_rate, optimizer_of
 
-if TYPE_CHECKING:
-    from lazyrich.study.experiment import Training
-
-SEARCHES = ("forecast", "parametrisation", "largest-stable", "accuracy")
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 FORECAST_SAMPLES = 256  # training samples that the forecast looks at
 FORECAST_PROBES = 8
 
@@ -54,7 +49,7 @@ class Start:
     forecast: Forecast | None
 
 
-def started(point: Training) -> Start:
+def started(point: TrainingConfig) -> Start:
     """Data, network, forecast and learning rate of a point.
 
     Args:
@@ -94,13 +89,13 @@ def started(point: Training) -> Start:
     )
 
 
-def data_of(point: Training) -> DataSet:
+def data_of(point: TrainingConfig) -> DataSet:
     """The data of a point, read once in a process, in the form that its network takes."""
     data, _ = _loaded_for(point)
     return as_taken_by(_network(point, data), data) if point.model != "fcn" else data
 
 
-def _loaded_for(point: Training) -> tuple[DataSet, str]:
+def _loaded_for(point: TrainingConfig) -> tuple[DataSet, str]:
     options = json.dumps(point.data_options, sort_keys=True)
     return _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
 
@@ -113,14 +108,14 @@ def _loaded(
     return whole.take(samples, test_samples, seed=seed), whole.digest
 
 
-def _network(point: Training, data: DataSet) -> nn.Module:
+def _network(point: TrainingConfig, data: DataSet) -> nn.Module:
     options = {"width": point.width, **point.model_options}
     if point.model == "fcn":
         options |= {"depth": point.depth, "activation": point.activation, "bias": point.bias}
     return NETWORKS[point.model](data.inputs, data.outputs, **options)
 
 
-def built(point: Training, data: DataSet) -> Parametrised:
+def built(point: TrainingConfig, data: DataSet) -> Parametrised:
     """The network of a point under its parametrisation, with its initial weights.
 
     Args:
@@ -140,12 +135,12 @@ def built(point: Training, data: DataSet) -> Parametrised:
     )
 
 
-def batch_of(data: DataSet, point: Training) -> tuple[Tensor, Tensor]:
+def batch_of(data: DataSet, point: TrainingConfig) -> tuple[Tensor, Tensor]:
     """The training samples on which the probe measures."""
     return _some(data, point.probe_samples, point)
 
 
-def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
+def _some(data: DataSet, size: int, point: TrainingConfig) -> tuple[Tensor, Tensor]:
     """At most so many training samples, and their targets."""
     part = data.train
     if len(part) > size:
@@ -155,7 +150,9 @@ def _some(data: DataSet, size: int, point: Training) -> tuple[Tensor, Tensor]:
     return x.to(like), y.to(like) if y.is_floating_point() else y
 
 
-def _rate(point: Training, data: DataSet, made: Parametrised, before: Forecast | None) -> float:
+def _rate(
+    point: TrainingConfig, data: DataSet, made: Parametrised, before: Forecast | None
+) -> float:
     if point.lr == "parametrisation":
         return made.lr
     if before is None or point.lr not in SEARCHES:

@@ -97,7 +97,7 @@ def refine(study: Study, values: xr.DataArray, plane: Plane) -> Study:
     Example:
         >>> study = Study(
         ...     name="plane",
-        ...     experiment="lazyrich.sweeps.example:Decay",
+        ...     experiment="lazyrich.sweeps:Decay",
         ...     axes={"rate": [1.0, 2.0, 3.0], "noise": [0.0, 1.0, 2.0]},
         ... )
         >>> axes = {name: xr.DataArray(list(v), {name: list(v)}) for name, v in study.axes.items()}

@@ -2,3 +2,7 @@
 
 Knows nothing of networks: an experiment is any frozen dataclass with a seed and a method `run`.
 """
+
+from lazyrich.sweeps.example import Decay
+
+__all__ = ["Decay"]

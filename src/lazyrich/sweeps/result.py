@@ -24,7 +24,7 @@ class Result:
         status: "fitted" (the loss level was reached), "finished" (the steps are over), "diverged",
             or "failed" (an exception).
         sentence: how it ended, in words.
-        data: measured arrays, with dimensions such as `time` and `layer`. Labels of a dimension
+        data: measured arrays, with dimensions such as `step` and `layer`. Labels of a dimension
             differ from each other; a variable has the same dimensions and kind in every point.
         traceback: of the exception, where there was one.
         seconds: that the point took.
@@ -33,7 +33,7 @@ class Result:
         InputError: if the status is not one of the four, or a field has another type.
 
     Example:
-        >>> data = xr.Dataset({"loss": ("time", [1.0, 0.25])})
+        >>> data = xr.Dataset({"loss": ("step", [1.0, 0.25])}, {"step": [0, 100]})
         >>> Result(status="finished", sentence="100 steps", data=data).data.loss.values
         array([1.  , 0.25])
     """

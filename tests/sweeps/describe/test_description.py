@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from lazyrich import InputError
 from lazyrich.sweeps.describe.axes import values_of
 from lazyrich.sweeps.describe.changes import differences
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.describe.experiment import name_of, resolve
 from lazyrich.sweeps.describe.plain import canonical, conform
 from tests.sweeps.trials import Outer, Trial
 
@@ -185,10 +187,28 @@ def test_keys_are_the_same_in_every_process():
 
 
 def test_this_key_stays_as_it_is():  # else the stores of users would be done again
-    (point,) = Study(name="n", experiment="lazyrich.sweeps.example:Decay").points()
+    (point,) = Study(name="n", experiment="lazyrich.sweeps:Decay").points()
     fields = '{"noise":0,"rate":0.1,"seed":0,"steps":10}'
-    text = f'{{"experiment":"lazyrich.sweeps.example:Decay","fields":{fields}}}'
+    text = f'{{"experiment":"lazyrich.sweeps:Decay","fields":{fields}}}'
     assert point.key == sha256(text.encode()).hexdigest()
+
+
+def test_experiments_are_known_by_the_package_that_offers_them():
+    pytest.importorskip("torch")
+    from lazyrich.study import Training
+    from lazyrich.sweeps import Decay
+
+    for experiment, name in (
+        (Training, "lazyrich.study:Training"),
+        (Decay, "lazyrich.sweeps:Decay"),
+    ):
+        assert name_of(experiment) == name
+        assert resolve(name) is experiment
+        assert pickle.loads(pickle.dumps(experiment())) == experiment()
+        (named,), (passed,) = (
+            Study(name="n", experiment=one).points() for one in (name, experiment)
+        )
+        assert named.key == passed.key
 
 
 def test_points_of_a_large_grid_come_one_by_one():

@@ -114,7 +114,7 @@ def test_an_address_without_a_scheduler_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(executors, "CONNECT", 0.2)
     file = tmp_path / "study.toml"
-    file.write_text('name = "decay"\nexperiment = "lazyrich.sweeps.example:Decay"\n')
+    file.write_text('name = "decay"\nexperiment = "lazyrich.sweeps:Decay"\n')
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         said = refusal("sweep", file, "--out", tmp_path / "out", "--scheduler", address)
         assert said.startswith(

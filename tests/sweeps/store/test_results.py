@@ -13,7 +13,7 @@ from lazyrich import InputError
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.export import export, table
-from lazyrich.sweeps.store.results import assemble, final, results
+from lazyrich.sweeps.store.results import assemble, final, initial, results
 from lazyrich.sweeps.store.store import Store
 
 AXES = {"scale": [0.1, 1.0], "model": ["deep", "flat"], "seed": [0, 1]}
@@ -21,18 +21,17 @@ LAYERS = {"deep": ["a", "b", "out"], "flat": ["a", "out"]}
 
 
 def result(place, status="finished"):
-    """Shapes depend on the place: three layers or two, two times or four."""
+    """Shapes depend on the place: three layers or two, two steps or four."""
     rng = np.random.default_rng(round(100 * place["scale"]) + place["seed"])
     layers, times = LAYERS[place["model"]], 2 + 2 * place["seed"]
     data = xr.Dataset(
         {
-            "step": ("time", np.arange(times)),
-            "loss": ("time", rng.random(times), {"units": "y^2"}),
-            "nfa": (("time", "layer"), rng.random((times, len(layers)))),
+            "loss": ("step", rng.random(times), {"units": "y^2"}),
+            "nfa": (("step", "layer"), rng.random((times, len(layers)))),
             "richness": ((), rng.random()),
             "verdict": ((), "lazy"),
         },
-        {"layer": layers},
+        {"layer": layers, "step": 10 * np.arange(times)},
     )
     return Result(status=status, sentence="it ended", data=data, seconds=1.5)
 
@@ -50,23 +49,23 @@ def pairs(missing=()):
 
 def test_every_number_stands_at_its_place():
     data = assemble(pairs(missing=[3]), AXES)
-    assert data.nfa.dims == ("scale", "model", "seed", "layer", "time")
-    assert dict(data.sizes) == {"scale": 2, "model": 2, "seed": 2, "layer": 3, "time": 4}
+    assert data.nfa.dims == ("scale", "model", "seed", "layer", "step")
+    assert dict(data.sizes) == {"scale": 2, "model": 2, "seed": 2, "layer": 3, "step": 4}
     count = 0
     for place, single in pairs(missing=[3]):
         here = data.sel(place)
         for name, values in single.data.data_vars.items():
             known = here[name]
-            if "time" in values.dims:
-                assert known.isel(time=slice(values.sizes["time"], None)).isnull().all()
-                known = known.isel(time=slice(values.sizes["time"]))
+            if "step" in values.dims:
+                assert known.isel(step=slice(values.sizes["step"], None)).isnull().all()
+                known = known.isel(step=slice(values.sizes["step"]))
             if "layer" in values.dims:
                 assert known.sel(layer=sorted(set("ab") - set(values.layer.values))).isnull().all()
                 known = known.sel(layer=values.layer)
             np.testing.assert_array_equal(known.transpose(*values.dims), values)
             count += 1
         assert (here.status, here.sentence, here.seconds) == ("finished", "it ended", 1.5)
-    assert count == 7 * 5
+    assert count == 7 * 4
     gap = data.sel(scale=0.1, model="flat", seed=1)
     assert (gap.status, gap.verdict, bool(gap.loss.isnull().all())) == ("", "", True)
     assert data.loss.attrs["units"] == "y^2"
@@ -115,7 +114,7 @@ def test_the_last_measurement_is_the_last_one_that_is_known():
         np.testing.assert_array_equal(end.loss.sel(place), single.data.loss[-1])
         layers = single.data.layer
         np.testing.assert_array_equal(end.nfa.sel(place).sel(layer=layers), single.data.nfa[-1])
-    assert "time" not in end.dims
+    assert "step" not in end.dims
     assert final(end) is end
 
 
@@ -124,12 +123,80 @@ def test_the_last_measurement_of_a_shorter_run_is_not_an_empty_text():
         Result(
             status="finished",
             sentence="",
-            data=xr.Dataset({"loss": ("time", loss), "word": ("time", ["a"] * len(loss))}),
+            data=xr.Dataset({"loss": ("step", loss), "word": ("step", ["a"] * len(loss))}),
         )
         for loss in ([3.0], [2.0, 1.0])
     )
     data = assemble([({"seed": 0}, one), ({"seed": 1}, two)], {"seed": [0, 1]})
     assert final(data).loss.values.tolist() == [3.0, 1.0]
+
+
+def at_steps(*steps):
+    """Results at some steps, with the steps as values, on the axis `x`."""
+    found = [
+        xr.Dataset({"at": ("step", np.array(some, float))}, {"step": list(some)}) for some in steps
+    ]
+    pairs = [
+        ({"x": x}, Result(status="finished", sentence="", data=data))
+        for x, data in enumerate(found)
+    ]
+    return assemble(pairs, {"x": list(range(len(steps) + 1))})
+
+
+def test_equal_steps_and_shorter_runs_keep_the_dimension_of_steps():
+    for steps in ([0, 1, 9], [0, 1, 9]), ([0, 1, 9], [0]), ([], [0, 1, 9]):
+        data = at_steps(*steps)
+        assert data["at"].dims == ("x", "step")
+        assert data.step.values.tolist() == [0, 1, 9]
+        np.testing.assert_array_equal(data["at"].isel(x=0)[: len(steps[0])], steps[0])
+
+
+@pytest.mark.parametrize("steps", [([0, 1, 9], [0, 2, 9]), ([0, 1, 9], [0, 2]), ([1], [0])])
+def test_different_steps_are_records(steps):
+    data = at_steps(*steps)
+    assert data["at"].dims == data.step.dims == ("x", "record")
+    assert "step" in data.coords
+    np.testing.assert_array_equal(data.step, data["at"])
+    for x, some in enumerate(steps):
+        single = data.sel(x=x).dropna("record").swap_dims(record="step")
+        assert single["at"].dims == ("step",)
+        assert single.step.values.tolist() == list(some)
+    assert bool(data.sel(x=2)["at"].isnull().all())
+
+
+def test_first_and_last_measurement_after_their_own_steps():
+    for data in at_steps([0, 1, 9], [2, 7]), at_steps([2, 7, 9], [2, 7]):
+        for end in initial(data), final(data):
+            assert end["at"].dims == ("x",)
+        np.testing.assert_array_equal(final(data).step, [9, 7, np.nan])
+        np.testing.assert_array_equal(final(data)["at"], [9, 7, np.nan])
+    assert initial(end) is end
+    np.testing.assert_array_equal(initial(at_steps([0, 1], [2, 7])).step, [0, 2, np.nan])
+
+
+def test_records_go_to_tables_and_files_with_their_steps(tmp_path):
+    data = at_steps([0, 1, 9], [0, 2])
+    rows = table(data)
+    assert rows[["x", "record", "step"]].values[:5].tolist() == [
+        [0, 0, 0], [0, 1, 1], [0, 2, 9], [1, 0, 0], [1, 1, 2],
+    ]  # fmt: skip
+    with xr.open_dataset(export(data, tmp_path / "out.nc")) as back:
+        xr.testing.assert_identical(back.load().drop_encoding(), data)
+
+
+@pytest.mark.parametrize("place", ["axis", "dimension"])
+def test_a_record_of_another_kind_is_refused(place):
+    axis = "record" if place == "axis" else "x"
+    extra = {"other": ("record", [1.0])} if place == "dimension" else {}
+    pairs = [
+        (
+            {axis: i},
+            Result(status="finished", sentence="", data=xr.Dataset(extra, {"step": [i]})),
+        )
+        for i in range(2)
+    ]
+    with pytest.raises(InputError, match="`record` must be free where the points were measured"):
+        assemble(pairs, {axis: [0, 1]})
 
 
 def test_layers_keep_the_order_of_the_deepest_network():
@@ -146,10 +213,9 @@ def test_layers_keep_the_order_of_the_deepest_network():
 
 
 def test_a_network_that_diverged_is_seen_before_its_numbers_were_lost():
-    loss = xr.DataArray([[1.0, 2.0, np.nan], [1.0, 0.5, 0.2]], dims=("seed", "time"))
+    loss = xr.DataArray([[1.0, 2.0, np.nan], [1.0, 0.5, 0.2]], dims=("seed", "step"))
     nfa = loss.expand_dims(layer=["a"]).where(loss != 0.5)
-    step = xr.DataArray([[0, 1, 2], [0, 1, 2]], dims=("seed", "time"))
-    end = final(xr.Dataset({"loss": loss, "nfa": nfa, "step": step}))
+    end = final(xr.Dataset({"loss": loss, "nfa": nfa}, {"step": [0, 1, 2]}))
     assert end.loss.values.tolist() == [2.0, 0.2]
     assert end.step.values.tolist() == [1, 2]
     assert end.nfa.sel(layer="a").values.tolist() == [2.0, 0.2]
@@ -160,7 +226,7 @@ def folder(tmp_path):
     """A store of ten points, of which one diverged and two are missing."""
     study = Study(
         name="decay",
-        experiment="lazyrich.sweeps.example:Decay",
+        experiment="lazyrich.sweeps:Decay",
         axes={"rate": [0.1, 0.5, 1.0, 1.5, 3.0]},
         seeds=2,
     )
@@ -179,7 +245,7 @@ def test_a_store_opens_as_a_dataset(folder):
     point = next(p for p in Study.from_json(data.attrs["study"]).points() if p.place["rate"] == 1.5)
     for name, values in point.experiment.run().data.data_vars.items():
         here = data[name].sel(rate=1.5, seed=0)
-        np.testing.assert_array_equal(here.isel(time=slice(values.size)), values)
+        np.testing.assert_array_equal(here.isel(step=slice(values.size)), values)
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -248,12 +314,12 @@ def test_tables_hold_every_measurement_once(tmp_path, suffix):
     path = export(data, tmp_path / f"out{suffix}")
     rows = pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path)
     assert len(rows) == sum(r.data.nfa.size for _, r in pairs(missing=[3]))
-    back = rows.set_index(["scale", "model", "seed", "layer", "time"])
+    back = rows.set_index(["scale", "model", "seed", "layer", "step"])
     for place, single in pairs(missing=[3]):
         for layer in single.data.layer.values:
-            for t in range(single.data.sizes["time"]):
-                row = back.loc[(*place.values(), layer, t)]
-                nfa = float(single.data.nfa.sel(layer=layer).isel(time=t))
+            for t in range(single.data.sizes["step"]):
+                row = back.loc[(*place.values(), layer, 10 * t)]
+                nfa = float(single.data.nfa.sel(layer=layer).isel(step=t))
                 assert row.nfa == pytest.approx(nfa, rel=1e-12)
                 assert row.loss == pytest.approx(float(single.data.loss[t]), rel=1e-12)
                 assert row.richness == pytest.approx(float(single.data.richness), rel=1e-12)

@@ -181,7 +181,7 @@ def test_a_store_is_written_from_several_threads(tmp_path):
 
 def test_a_changed_description_is_named_and_taken_when_asked(tmp_path):
     Store.open(tmp_path / "out", STUDY).close()
-    base = {"name": "stored", "experiment": "lazyrich.sweeps.example:Decay"}
+    base = {"name": "stored", "experiment": "lazyrich.sweeps:Decay"}
     more = Study(**base, seeds=100, axes={"rate": [0.1, 0.2]}, base={"steps": 3})
     said = r"out is of another description: base.steps: was absent; is 3. axes.rate: was absent; is"
     with pytest.raises(StoreError, match=said + r" 0.1, 0.2. .* extend=True"):

@@ -35,7 +35,7 @@ from lazyrich.sweeps.describe.plain import MismatchError, Plain, conform, plain
 
 __all__ = ["Experiment", "Point", "Study"]
 
-STANDARD = "lazyrich.study.experiment:Training"
+STANDARD = "lazyrich.study:Training"
 CHECKED = 10_000  # configurations that are tried when a study is made
 
 
@@ -66,7 +66,7 @@ class Study:
     Example:
         >>> study = Study.from_toml('''
         ... name = "decay"
-        ... experiment = "lazyrich.sweeps.example:Decay"
+        ... experiment = "lazyrich.sweeps:Decay"
         ... seeds = 2
         ... axes.rate = {log = [0.01, 1, 3]}
         ... ''')
@@ -179,7 +179,7 @@ class Study:
 
         Example:
             >>> study = Study(
-            ...     name="decay", experiment="lazyrich.sweeps.example:Decay", axes={"rate": [1, 2]}
+            ...     name="decay", experiment="lazyrich.sweeps:Decay", axes={"rate": [1, 2]}
             ... )
             >>> [point.place["rate"] for point in study.points()]
             [1.0, 2.0]
@@ -190,9 +190,9 @@ class Study:
         """The description as JSON: `from_json` gives the same study.
 
         Example:
-            >>> study = Study(name="decay", experiment="lazyrich.sweeps.example:Decay", seeds=2)
+            >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay", seeds=2)
             >>> study.to_json()  # doctest: +NORMALIZE_WHITESPACE
-            '{"name": "decay", "experiment": "lazyrich.sweeps.example:Decay", "base": {},
+            '{"name": "decay", "experiment": "lazyrich.sweeps:Decay", "base": {},
              "axes": {}, "seeds": [0, 1], "extra": []}'
             >>> Study.from_json(study.to_json()) == study
             True
@@ -218,7 +218,7 @@ class Study:
             InputError: if it is not JSON, or no study.
 
         Example:
-            >>> text = '{"name": "decay", "experiment": "lazyrich.sweeps.example:Decay"}'
+            >>> text = '{"name": "decay", "experiment": "lazyrich.sweeps:Decay"}'
             >>> len(Study.from_json(text))
             1
         """
@@ -238,7 +238,7 @@ class Study:
             InputError: if it is not TOML, or no study.
 
         Example:
-            >>> text = 'name = "decay"\nexperiment = "lazyrich.sweeps.example:Decay"\nseeds = 3'
+            >>> text = 'name = "decay"\nexperiment = "lazyrich.sweeps:Decay"\nseeds = 3'
             >>> len(Study.from_toml(text))
             3
         """

@@ -31,7 +31,10 @@ class Experiment(Protocol):
 
 
 def name_of(experiment: type[Experiment]) -> str:
-    """The name "module:Class" by which a worker finds an experiment.
+    """The name "module:Class" by which a worker finds an experiment, part of its points' keys.
+
+    The module is what the class says in `__module__`. Those of this package name the package that
+    offers them, so that a file that moves changes no key.
 
     Args:
         experiment: a class that other processes can import.
@@ -74,7 +77,7 @@ def resolve(name: str) -> type[Experiment]:
     if not (colon and module and path):
         raise InputError(
             f"`experiment` must be 'module:Class', got {name!r}. "
-            "An example: 'lazyrich.study.experiment:Training'."
+            "An example: 'lazyrich.study:Training'."
         )
     try:
         found: Any = import_module(module)

@@ -123,7 +123,7 @@ def sweep(
         >>> from concurrent.futures import ThreadPoolExecutor
         >>> study = Study(
         ...     name="decay",
-        ...     experiment="lazyrich.sweeps.example:Decay",
+        ...     experiment="lazyrich.sweeps:Decay",
         ...     axes={"rate": [0.1, 0.5, 3.0]},
         ... )
         >>> with TemporaryDirectory() as out, ThreadPoolExecutor(1) as executor:

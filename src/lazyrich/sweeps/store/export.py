@@ -21,9 +21,9 @@ OF_ZARR = (".zgroup", "zarr.json")  # one of these stands in every group, of ver
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
-    r"""A tidy table: one row for every point, layer and time that has a value.
+    r"""A tidy table: one row for every point, layer and step that has a value.
 
-    Numbers without a layer or a time stand in all rows of their point. Points that are missing,
+    Numbers without a layer or a step stand in all rows of their point. Points that are missing,
     and the places that make arrays of unequal networks rectangular, have no row.
 
     Args:
@@ -35,7 +35,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
         'width,seed,loss\n8,0,4.0\n8,1,1.0\n16,1,3.0\n'
     """
     whole = data.assign_coords({d: range(data.sizes[d]) for d in data.dims if d not in data.coords})
-    whole = whole.drop_vars([name for name in whole.coords if name not in whole.dims])
+    whole = whole.drop_vars([name for name in whole.coords if not whole[name].dims])
     there = _there(whole).rename("there")
     longest = max((values.dims for values in whole.data_vars.values()), key=len, default=())
     order = list(dict.fromkeys([*longest, *whole.dims]))

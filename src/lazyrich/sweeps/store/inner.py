@@ -14,6 +14,9 @@ from lazyrich._errors import InputError
 
 Variables: TypeAlias = Mapping[Any, xr.Variable]
 
+STEP = "step"  # the dimension whose labels are the steps after which a point was measured
+RECORD = "record"  # what it becomes where the points were measured at different steps
+
 KINDS = {
     **dict.fromkeys("iuf", "numbers"),
     **dict.fromkeys("UOT", "text"),
@@ -37,10 +40,10 @@ def check_labels(dim: str, dims: Sequence[Any], values: NDArray[Any]) -> None:
         InputError: if labels are repeated, missing, or lie over other dimensions.
 
     Example:
-        >>> check_labels("time", ["time"], np.array([0, 0, 1]))
+        >>> check_labels("step", ["step"], np.array([0, 0, 1]))
         Traceback (most recent call last):
         ...
-        lazyrich._errors.InputError: labels of `time` must differ from each other, got 0 twice. ...
+        lazyrich._errors.InputError: labels of `step` must differ from each other, got 0 twice. ...
     """
     if len(dims) > 1:
         raise InputError(
@@ -76,11 +79,11 @@ def check_alike(
             or a variable has other dimensions, another kind of values or other labels than before.
 
     Example:
-        >>> loss = xr.Variable("time", [2.0, 1.0])
+        >>> loss = xr.Variable("step", [2.0, 1.0])
         >>> check_alike([{"seed": 0}, {"seed": 1}], [{"loss": loss}, {"loss": loss[-1]}], ())
         Traceback (most recent call last):
         ...
-        lazyrich._errors.InputError: `loss` must be alike in every point, got numbers over time ...
+        lazyrich._errors.InputError: `loss` must be alike in every point, got numbers over step ...
     """
     seen: set[Any] = set()
     first: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -104,6 +107,41 @@ def check_alike(
                     f"{words} {_at(place)}. Let the experiment give it in one form, or under two "
                     "names. Store.read opens each result by itself."
                 )
+
+
+def recorded(found: Sequence[Variables], taken: Collection[str]) -> Sequence[Variables]:
+    """Lay measurements of one number side by side where their steps differ.
+
+    The results stay as they are if their steps are the same, or begin the same where a point made
+    fewer measurements. Otherwise the dimension `step` becomes `record`, the number of the
+    measurement, and the steps become values along it.
+
+    Args:
+        found: variables of every point, as `check_alike` lets them pass.
+        taken: names that no dimension may have.
+
+    Raises:
+        InputError: if the steps differ and there is a `record` already.
+
+    Example:
+        >>> some, other = ({"step": xr.Variable("step", steps)} for steps in ([0, 1, 9], [0, 7]))
+        >>> [one["step"].dims for one in recorded([some, other], ())]
+        [('record',), ('record',)]
+    """
+    steps = {
+        tuple(one[STEP].values.tolist())
+        for one in found
+        if STEP in one and one[STEP].dims == (STEP,)
+    }
+    longest = max(steps, key=len, default=())
+    if all(longest[: len(some)] == some for some in steps):
+        return found
+    if RECORD in taken or any(RECORD in sizes(one) for one in found):
+        raise InputError(
+            f"`{RECORD}` must be free where the points were measured at different steps, got an "
+            "axis or a dimension of that name. Rename it."
+        )
+    return [{name: _renamed(one) for name, one in variables.items()} for variables in found]
 
 
 class Inner:
@@ -155,14 +193,20 @@ def sizes(variables: Variables) -> dict[str, int]:
     """The dims of one result.
 
     Example:
-        >>> sizes({"loss": xr.Variable("time", [2.0, 1.0])})
-        {'time': 2}
+        >>> sizes({"loss": xr.Variable("step", [2.0, 1.0])})
+        {'step': 2}
     """
     return {
         str(dim): size
         for one in variables.values()
         for dim, size in zip(one.dims, one.shape, strict=True)
     }
+
+
+def _renamed(variable: xr.Variable) -> xr.Variable:
+    """With `record` in the place of `step`."""
+    dims = [RECORD if dim == STEP else dim for dim in variable.dims]
+    return xr.Variable(dims, variable.values, variable.attrs)
 
 
 def _check_labels_of(variables: Variables, place: Mapping[str, Any], seen: set[Any]) -> None:

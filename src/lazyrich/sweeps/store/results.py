@@ -1,4 +1,4 @@
-"""All results of a study in one labelled Dataset: axes × seed × layer × time."""
+"""All results of a study in one labelled Dataset: axes × seed × layer × step."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from lazyrich.sweeps.result import OUTCOME, Result
 from lazyrich.sweeps.store.codec import unpack
-from lazyrich.sweeps.store.inner import Inner, Variables, check_alike
+from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.store import Store
 
 Label: TypeAlias = int | float | str
 Place: TypeAlias = tuple[int, ...]
 
-LAST_DIMS = ("layer", "time")  # come last, in this order
+COURSE = (RECORD, STEP, "time")  # dims along which a run goes
+LAST_DIMS = ("layer", *COURSE)  # come last, in this order
 
 
 def results(folder: str | Path) -> xr.Dataset:
@@ -30,10 +31,12 @@ def results(folder: str | Path) -> xr.Dataset:
 
     Returns:
         Every variable over the axes of the study in their order, `seed`, and the dims of a single
-        result, with `layer` and `time` at the end. Points that are not there yet, and places that
+        result, with `layer` and `step` at the end. Points that are not there yet, and places that
         a shorter or smaller network does not have, are NaN. `status` ("" where a point is
         missing), `sentence` and `seconds` tell what became of a point. Points off the grid, from a
-        refinement, add their values to the axes.
+        refinement, add their values to the axes. If points were measured at different steps, they
+        have the dim `record`, the number of the measurement, and `step` is a coordinate over all
+        points and `record`.
 
     Raises:
         InputError: there is no store in the folder, or two results do not fit together; see
@@ -60,20 +63,33 @@ def assemble(
             numeric axis is then put in increasing order. A variable that has the name of an
             axis or of an outcome becomes `<name>_of_result`.
 
+    Returns:
+        As `results`, without the description.
+
     Raises:
         InputError: labels of a result are repeated or missing, or a variable has not in all
             results that hold it the same dims, the same kind of values (numbers, booleans, text,
             …) and labels or none.
 
     Example:
-        >>> def result(loss):
-        ...     data = xr.Dataset({"loss": ("time", loss)})
+        >>> def result(loss, steps):
+        ...     data = xr.Dataset({"loss": ("step", loss)}, {"step": steps})
         ...     return Result(status="finished", sentence="", data=data)
-        >>> pairs = [({"width": 8}, result([1.0, 0.5])), ({"width": 16}, result([1.0]))]
-        >>> assemble(pairs, {"width": [8, 16, 32]}).loss.values
+        >>> pairs = [
+        ...     ({"width": 8}, result([1.0, 0.5], [0, 9])),
+        ...     ({"width": 16}, result([1.0], [0])),
+        ... ]
+        >>> data = assemble(pairs, {"width": [8, 16, 32]})
+        >>> data.loss.dims, data.step.values
+        (('width', 'step'), array([0, 9]))
+        >>> data.loss.values
         array([[1. , 0.5],
                [1. , nan],
                [nan, nan]])
+        >>> pairs[1] = {"width": 16}, result([1.0, 0.7], [0, 3])
+        >>> data = assemble(pairs, {"width": [8, 16]})
+        >>> data.loss.dims, data.step.values
+        (('width', 'record'), array([[0., 9.], [0., 3.]]))
     """
     found = [_Found.of_result(result) for _, result in pairs]
     return _assembled([place for place, _ in pairs], found, axes)
@@ -102,15 +118,16 @@ def _assembled(
     where: Sequence[Mapping[str, Any]], found: Sequence[_Found], axes: Mapping[str, Sequence[Any]]
 ) -> xr.Dataset:
     grid, places = _grid(where, axes)
-    inside = [one.variables for one in found]
+    inside: Sequence[Variables] = [one.variables for one in found]
     check_alike(where, inside, {*grid, *OUTCOME})
+    inside = recorded(inside, grid)
     inner = Inner(inside)
     outer = tuple(len(labels) for labels in grid.values())
     tables: dict[str, NDArray[Any]] = {}
     examples: dict[str, xr.Variable] = {}
-    for place, one in zip(places, found, strict=True):
-        index = inner.index(one.variables)
-        for key, variable in one.variables.items():
+    for place, one in zip(places, inside, strict=True):
+        index = inner.index(one)
+        for key, variable in one.items():
             if key in inner.sizes:
                 continue
             name = f"{key}_of_result" if key in {*grid, *OUTCOME} else str(key)
@@ -130,36 +147,54 @@ def _assembled(
     data = data.assign_coords({name: np.array(labels) for name, labels in grid.items()})
     for name in grid:
         data[name].attrs["long_name"] = name.replace("_", " ")
+    if STEP in data and RECORD in data[STEP].dims:
+        data = data.set_coords(STEP)
     return data.transpose(*grid, ..., *(name for name in LAST_DIMS if name in data.dims))
 
 
-def final(data: xr.Dataset, *, dim: str = "time") -> xr.Dataset:
-    """Every network at its last measurement.
+def initial(data: xr.Dataset) -> xr.Dataset:
+    """Every network at its first measurement.
+
+    Args:
+        data: of `results`, or any Dataset; one without `record`, `step` or `time` is returned.
+
+    Example:
+        >>> loss = xr.DataArray([[3.0, 2.0], [4.0, 1.0]], dims=("seed", "step"))
+        >>> initial(xr.Dataset({"loss": loss})).loss.values
+        array([3., 4.])
+    """
+    dim = next((name for name in COURSE if name in data.dims), None)
+    return data if dim is None else data.isel({dim: 0})
+
+
+def final(data: xr.Dataset) -> xr.Dataset:
+    """Every network at its last measurement, after the steps that `step` says.
 
     That is the last moment at which anything but the step is known; of a network that diverged,
     the one before its numbers were lost.
 
     Args:
-        data: of `results`, or any Dataset.
-        dim: the dimension to reduce; without it the Dataset is returned as it is.
+        data: of `results`, or any Dataset; one without `record`, `step` or `time` is returned.
 
     Example:
-        >>> loss = xr.DataArray([[3.0, 2.0, 1.0], [3.0, 4.0, np.nan]], dims=("seed", "time"))
-        >>> final(xr.Dataset({"loss": loss})).loss.values
-        array([1., 4.])
+        >>> loss = xr.DataArray([[3.0, 2.0, 1.0], [3.0, 4.0, np.nan]], dims=("seed", "step"))
+        >>> end = final(xr.Dataset({"loss": loss}, {"step": [0, 10, 20]}))
+        >>> end.loss.values, end.step.values
+        (array([1., 4.]), array([20., 10.]))
     """
-    if dim not in data.dims:
+    dim = next((name for name in COURSE if name in data.dims), None)
+    if dim is None:
         return data
-    timed = {str(name): values for name, values in data.data_vars.items() if dim in values.dims}
-    known = xr.zeros_like(xr.DataArray(np.arange(data.sizes[dim]), dims=dim), dtype=bool)
-    for name, values in timed.items():
-        if name != "step":
-            there = values != "" if values.dtype.kind in "UO" else values.notnull()
-            known = known | there.any([d for d in values.dims if d in LAST_DIMS[:1]])
     order = xr.DataArray(np.arange(data.sizes[dim]), dims=dim)
+    known = xr.zeros_like(order, dtype=bool)
+    for values in data.data_vars.values():
+        if dim in values.dims:
+            there = values != "" if values.dtype.kind in "UO" else values.notnull()
+            known = known | there.any([d for d in values.dims if d == "layer"])
     last = order.where(known, 0).max(dim).astype(int)
-    rest = data.drop_vars([*timed, *({dim} & set(data.coords))])
-    return rest.assign({name: values.isel({dim: last}) for name, values in timed.items()})
+    end, there = data.isel({dim: last}), known.any(dim)
+    at = {name: end[name].where(there) for name, one in data.coords.items() if dim in one.dims}
+    return end.assign_coords(at)
 
 
 def _grid(

@@ -51,7 +51,7 @@ class Store:
 
     Example:
         >>> import tempfile
-        >>> study = Study(name="decay", experiment="lazyrich.sweeps.example:Decay", seeds=2)
+        >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay", seeds=2)
         >>> with tempfile.TemporaryDirectory() as folder, Store.open(folder, study) as store:
         ...     written = store.write({p.key: p.experiment.run() for p in study.points()})
         ...     again = store.write({p.key: p.experiment.run() for p in study.points()})
@@ -84,8 +84,8 @@ class Store:
 
         Example:
             >>> import tempfile
-            >>> study = Study(name="decay", experiment="lazyrich.sweeps.example:Decay")
-            >>> more = Study(name="decay", experiment="lazyrich.sweeps.example:Decay", seeds=2)
+            >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay")
+            >>> more = Study(name="decay", experiment="lazyrich.sweeps:Decay", seeds=2)
             >>> folder = tempfile.TemporaryDirectory()
             >>> Store.open(folder.name, study).close()
             >>> Store.open(folder.name, more)
@@ -195,7 +195,7 @@ class Store:
 
         Example:
             >>> import tempfile
-            >>> study = Study(name="decay", experiment="lazyrich.sweeps.example:Decay")
+            >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay")
             >>> folder = tempfile.TemporaryDirectory()
             >>> with Store.open(folder.name, study) as store:
             ...     _ = store.write({p.key: p.experiment.run() for p in study.points()})

@@ -1,0 +1,1 @@
+"""What every member of a family keeps to, the members found by themselves."""
