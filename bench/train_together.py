@@ -47,7 +47,7 @@ def network(width: int, seed: int) -> nn.Sequential:
 
 def plain(model: nn.Module, batch: int | None, steps: int) -> None:
     """A loop as in PyTorch's tutorial."""
-    x, y = DATA.train.x, targets(DATA.train, 10, "mse")
+    x, y = DATA.train.x, targets(DATA.train, 10, "squared_error")
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     size = batch or len(x)
     order = torch.randperm(len(x))

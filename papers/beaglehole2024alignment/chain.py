@@ -62,7 +62,7 @@ class Chain:
         x, y = data.train.x, data.train.y
         for rows in study.batches(SAMPLES, BATCH, self.steps, self.seed):
             optimizer.zero_grad()
-            value = study.loss_value("mse", network(x[rows]), y[rows])
+            value = study.loss_value("squared_error", network(x[rows]), y[rows])
             if not isfinite(value.item()):
                 return study.Result(status="diverged", sentence=f"The loss was {value.item()}.")
             value.backward()

@@ -45,7 +45,10 @@ class OneStep:
         made = study.parametrise(network, "default", init_scale=self.init_scale, seed=self.seed)
         model = made.model.double()
         start = {name: p.detach().clone() for name, p in model.state_dict().items()}
-        x, y = data.train.x.double(), study.targets(data.train, data.classes, "mse").double()
+        x, y = (
+            data.train.x.double(),
+            study.targets(data.train, data.classes, "squared_error").double(),
+        )
         predicted = lr.initial_cnfa(model, (x, y), exact=True)
         _descend(model, x, y, TINY, 1, len(x), self.seed)
         step = lr.nfa(model, x, start, exact=True).cnfa
@@ -139,5 +142,5 @@ def _descend(
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     for rows in study.batches(len(x), size, steps, seed):
         optimizer.zero_grad()
-        study.loss_value("mse", model(x[rows]), y[rows]).backward()
+        study.loss_value("squared_error", model(x[rows]), y[rows]).backward()
         optimizer.step()

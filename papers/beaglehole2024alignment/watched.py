@@ -66,7 +66,7 @@ class Watched:
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
         network = self._network(data)
         start = {name: p.detach().clone() for name, p in network.state_dict().items()}
-        x, y = data.train.x, study.targets(data.train, data.classes, "mse")
+        x, y = data.train.x, study.targets(data.train, data.classes, "squared_error")
         due = set(np.linspace(0, self.epochs, self.points).round().astype(int).tolist())
         optimizer = self._optimizer(network, x)
         epoch_steps = max(1, len(x) // self.batch_size)
@@ -78,7 +78,7 @@ class Watched:
             for group in optimizer.param_groups:
                 group["lr"] = share * self.lr
             optimizer.zero_grad()
-            loss = study.loss_value("mse", network(x[batch]), y[batch])
+            loss = study.loss_value("squared_error", network(x[batch]), y[batch])
             if not isfinite(loss.item()):
                 return study.Result(
                     status="diverged", sentence=f"The loss was {loss.item()} at step {step}."

@@ -77,7 +77,7 @@ class TwoLayers:
         outputs = 1 if self.task == "regression" else 2
         u, w, scale = _weights(self.start, self.width, outputs, rng)
         model = _Scaled(u, w, ACTIVATIONS[self.activation](), scale)
-        loss = "mse" if self.task == "regression" else "cross_entropy"
+        loss = "squared_error" if self.task == "regression" else "cross_entropy"
         kernel = scale**2 * (float((u**2).sum()) / outputs + float((w**2).sum()))
         rate = SPEED[self.task] / max(kernel, 4 * scale)
         probe = lr.Probe(
@@ -117,7 +117,7 @@ class TwoLayers:
         self, model: _Scaled, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor]
     ) -> tuple[xr.Dataset, float]:
         """Train to the end: ζ and the norms of both layers over the steps, and the last loss."""
-        loss = "mse" if self.task == "regression" else "cross_entropy"
+        loss = "squared_error" if self.task == "regression" else "cross_entropy"
         due = set(np.unique(np.linspace(0, self.steps, RECORDS + 1).astype(int)).tolist())
         rows, at = [], []
         for step in range(self.steps + 1):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from docs.vocabulary import vocabulary
-from lazyrich.observables.catalogue import observables
 
 from lazyrich import descent
+from lazyrich.observables.catalogue import observables
 from lazyrich.study import Training, exact_solution, line_problem, prepare
 from lazyrich.sweeps.store.results import assemble
 

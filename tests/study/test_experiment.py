@@ -22,7 +22,15 @@ from lazyrich.study.training.train import learning_rate
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.store.results import assemble
 
-SMALL = Training(width=16, samples=60, test_samples=40, steps=12, measurements=3, probe_samples=8)
+SMALL = Training(
+    loss="squared_error",
+    width=16,
+    samples=60,
+    test_samples=40,
+    steps=12,
+    measurements=3,
+    probe_samples=8,
+)
 LINE = Training(
     data="line",
     activation="linear",
@@ -68,7 +76,7 @@ def test_losses_and_accuracies_are_those_of_the_whole_data():
     data = data_of(point)
     assert (len(data.train), len(data.test)) == (60, 40)
     model = built(point, data).model
-    y = targets(data.train, data.classes, "mse")
+    y = targets(data.train, data.classes, "squared_error")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for _ in range(12):
         optimizer.zero_grad()
@@ -76,7 +84,7 @@ def test_losses_and_accuracies_are_those_of_the_whole_data():
         optimizer.step()
     with torch.no_grad():
         f, f_test = model(data.train.x), model(data.test.x)
-    y_test = targets(data.test, data.classes, "mse")
+    y_test = targets(data.test, data.classes, "squared_error")
     assert got.loss.item() == pytest.approx((f - y).square().sum(1).mean().item(), rel=1e-5)
     test_loss = (f_test - y_test).square().sum(1).mean().item()
     assert got.test_loss.item() == pytest.approx(test_loss, rel=1e-5)
@@ -139,7 +147,7 @@ def test_the_forecast_is_that_of_the_learning_rates_in_use():
     assert data.richness.item() == pytest.approx(order, rel=0.02)
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_together_as_alone(loss, monkeypatch):
     monkeypatch.setattr(together, "LEAST", 2)
     points = [
@@ -287,14 +295,21 @@ def test_the_time_to_fit_is_in_steps_of_the_learning_rate():
         ]
         train = begun.data.train
         expected = forecast(
-            begun.model, (train.x, targets(train, 10, "mse")), optimizer=kind(groups), probes=8
+            begun.model,
+            (train.x, targets(train, 10, "squared_error")),
+            optimizer=kind(groups),
+            probes=8,
         )
         assert float(data.time_to_fit) == pytest.approx(expected.time_to_fit, rel=1e-4)
         assert float(data.richness) == pytest.approx(expected.richness, rel=1e-4)
 
 
 def test_the_loss_is_called_what_it_is():
-    for loss, name in (("mse", "mean squared error"), ("cross_entropy", "cross-entropy")):
+    for loss, name in (
+        ("mse", "mean squared error: mean over samples and outputs"),
+        ("squared_error", "squared error: sum over outputs, mean over samples"),
+        ("cross_entropy", "cross-entropy: mean over samples"),
+    ):
         data = replace(SMALL, loss=loss, steps=1, measurements=1).run().data
         assert data.loss.attrs["long_name"] == name
         assert data.test_loss.attrs["long_name"] == (

@@ -13,9 +13,15 @@ from torch.func import grad, vjp
 from torch.nn import functional
 
 from lazyrich._errors import InputError
+from lazyrich.vocabulary.losses import LOSSES
 
 Loss = str | Callable[[Any, Any], Tensor]
-"""`"mse"`, `"cross_entropy"`, or any `(outputs, targets) -> scalar`."""
+"""A name of `LOSSES`, or any `(outputs, targets) -> scalar`."""
+
+
+def name_of(loss: Loss) -> str:
+    """The name of a loss, or of the function that it is."""
+    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +82,14 @@ class Descent:
 def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> OutputLoss:  # noqa: ANN401
     """Fix the targets of a loss, after a check that they fit the outputs.
 
-    `"mse"` is the theory's L = E‖f − y‖²: the mean over samples of the sum over outputs, without
-    ½. `torch.nn.MSELoss` also averages over outputs; ρ is the same for both, since a factor on the
-    loss cancels in it. `"cross_entropy"` takes class labels, or class probabilities of the
-    outputs' shape; classes are the last dimension if the labels have the shape of the rest, and
-    the second one otherwise, as in PyTorch.
+    `"mse"` is `torch.nn.MSELoss`, the mean over samples and outputs; `"squared_error"` is the
+    theory's L = E‖f − y‖², the mean over samples of the sum over outputs, without ½. ρ is the same
+    for both, since a factor on the loss cancels in it. `"cross_entropy"` takes class labels, or
+    class probabilities of the outputs' shape; classes are the last dimension if the labels have
+    the shape of the rest, and the second one otherwise, as in PyTorch.
 
     Args:
-        loss: `"mse"`, `"cross_entropy"` or a callable `(outputs, targets) -> scalar`.
+        loss: `"mse"`, `"squared_error"`, `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         outputs: the model's outputs, the first dimension being the samples.
         targets: what the loss compares them with.
 
@@ -95,22 +101,22 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
 
     Example:
         >>> import torch
-        >>> L = output_loss("mse", torch.zeros(2, 3), torch.ones(2, 3))
-        >>> L(torch.zeros(2, 3)).item()
-        3.0
+        >>> f, y = torch.zeros(2, 3), torch.ones(2, 3)
+        >>> output_loss("mse", f, y)(f).item(), output_loss("squared_error", f, y)(f).item()
+        (1.0, 3.0)
     """
     if callable(loss):
         value: Callable[[Tensor], Tensor] = lambda f: loss(f, targets)  # noqa: E731
-    elif loss == "mse":
-        _refuse_bad_regression_targets(outputs, targets)
+    elif loss in ("mse", "squared_error"):
+        _refuse_bad_regression_targets(loss, outputs, targets)
         y = targets.to(outputs.dtype)
-        value = lambda f: (f - y).square().sum() / f.shape[0]  # noqa: E731
+        value = lambda f: squared_error(loss, f, y)  # noqa: E731
     elif loss == "cross_entropy":
         value = _cross_entropy(outputs, targets)
     else:
         raise InputError(
-            f"`loss` must be 'mse', 'cross_entropy' or a callable (outputs, targets) -> scalar, "
-            f"got {loss!r}."
+            f"`loss` must be {', '.join(map(repr, LOSSES))} or a callable (outputs, targets) -> "
+            f"scalar, got {loss!r}."
         )
     now = value(outputs)
     if not isinstance(now, Tensor) or now.numel() != 1:
@@ -156,11 +162,17 @@ def descent(
     )
 
 
-def _refuse_bad_regression_targets(outputs: Tensor, targets: Any) -> None:  # noqa: ANN401
+def squared_error(loss: str, outputs: Float[Tensor, "n *k"], targets: Tensor) -> Tensor:
+    """`mse` or `squared_error`: they differ in whether the outputs are averaged or summed."""
+    square = (outputs - targets).square()
+    return square.mean() if loss == "mse" else square.sum() / len(outputs)
+
+
+def _refuse_bad_regression_targets(loss: str, outputs: Tensor, targets: Any) -> None:  # noqa: ANN401
     if not isinstance(targets, Tensor) or targets.shape != outputs.shape:
         came = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
         raise InputError(
-            f"for loss='mse' the targets must have the outputs' shape {tuple(outputs.shape)}, "
+            f"for loss={loss!r} the targets must have the outputs' shape {tuple(outputs.shape)}, "
             f"got {came}. Reshape them, encode labels one-hot, or use loss='cross_entropy'."
         )
 

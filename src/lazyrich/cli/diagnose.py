@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.vocabulary.losses import LossName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,6 @@ FCN = {"depth": 2, "bias": True}
 
 Data = Literal["digits", "mnist", "fashion-mnist", "cifar10"]
 Kind = Literal["fcn", "cnn", "transformer"]
-Loss = Literal["cross_entropy", "mse"]
 Status = Literal["lazy", "rich", "frozen", "unstable"]
 
 
@@ -48,7 +48,7 @@ def diagnose(
     output_scale: Annotated[
         float | None, Option(help="Factor α on its output, which starts at zero; 1.")
     ] = None,
-    loss: Annotated[Loss, Option(help="What to minimise.")] = "cross_entropy",
+    loss: Annotated[LossName, Option(help="What to minimise.")] = "cross_entropy",
     lr: Annotated[float | None, Option(help="Learning rate; from the forecast.")] = None,
     epochs: Annotated[int, Option(help="How often each image is seen.", min=1)] = 10,
     batch_size: Annotated[int, Option(help="Images a step.", min=1)] = 64,
@@ -135,7 +135,7 @@ def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
 def _watched(
     network: nn.Module,
     data: DataSet,
-    loss: Loss,
+    loss: LossName,
     lr: float | None,
     epochs: int,
     batch_size: int,

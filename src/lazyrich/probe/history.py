@@ -12,13 +12,18 @@ import xarray as xr
 from lazyrich._errors import InputError, MissingExtraError
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.observable import Row
+from lazyrich.vocabulary.losses import under
 
 Sink = Callable[[dict[str, float], int], object]
 """Takes scalars and the step."""
 
 
 def as_dataset(
-    steps: Sequence[int], rows: Sequence[Row], layers: Sequence[str], attrs: Mapping[str, Any]
+    steps: Sequence[int],
+    rows: Sequence[Row],
+    layers: Sequence[str],
+    loss: str,
+    attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """All measurements in one Dataset.
 
@@ -26,6 +31,7 @@ def as_dataset(
         steps: when they were made.
         rows: what they gave; a quantity that one of them lacks is NaN there.
         layers: names of the layers, in forward order.
+        loss: name of the loss, whose convention its values get.
         attrs: of the Dataset.
 
     Returns:
@@ -33,6 +39,7 @@ def as_dataset(
     """
     names = dict.fromkeys(name for row in rows for name in row)
     nan, known = float("nan"), quantities()
+    known["loss"] = under(loss, known["loss"])
     variables: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {}
     for name in names:
         values = [row.get(name, nan) for row in rows]

@@ -36,7 +36,8 @@ def initial_cnfa(
     Args:
         model: the network before training, measured in evaluation mode and left as it is.
         batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
-        loss: `"mse"` (E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
+        loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
+            `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         exact: one backward pass for each output instead of two random probes for K.
         correlation: cosine, or Pearson over all entries.
         heads: number of heads by layer name or pattern, see `nfa`.

@@ -19,7 +19,7 @@ from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
-from lazyrich.capture.losses import Loss, OutputLoss, output_loss
+from lazyrich.capture.losses import Loss, OutputLoss, name_of, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
@@ -41,7 +41,8 @@ class Probe:
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
         batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
-        loss: `"mse"` (E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
+        loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
+            `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
@@ -297,6 +298,7 @@ class Probe:
             self._steps,
             self._rows,
             list(reference.weights),
+            name_of(self.loss),
             {
                 "setting": json.dumps(self._setting(reference), ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
@@ -316,9 +318,7 @@ class Probe:
             "parameters": sum(p.numel() for p in model.parameters()),
             "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "batch": [shapes(part) for part in self.batch],
-            "loss": self.loss
-            if isinstance(self.loss, str)
-            else getattr(self.loss, "__name__", type(self.loss).__name__),
+            "loss": name_of(self.loss),
             "samples": self._samples,
             "outputs": outputs,
             "directions": "all outputs" if exact else f"{self._plan.sketches} random",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lazyrich.study.data.datasets import cifar10, digits, fashion_mnist, load, mnist
-    from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
+    from lazyrich.study.data.samples import DataSet, Samples, targets
     from lazyrich.study.exact import exact_solution, line_problem
     from lazyrich.study.experiment import Training
     from lazyrich.study.measured import measured_diagram, phases, width_exponents, within
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from lazyrich.sweeps.store.export import export, table
     from lazyrich.sweeps.store.results import final, initial, results
     from lazyrich.sweeps.store.store import Store
+    from lazyrich.vocabulary.losses import LossName
 
 _HOME = {
     "NETWORKS": "lazyrich.study.networks.catalogue",
     "PARAMETRISATIONS": "lazyrich.study.networks.parametrisation",
     "DataSet": "lazyrich.study.data.samples",
-    "LossName": "lazyrich.study.data.samples",
+    "LossName": "lazyrich.vocabulary.losses",
     "Member": "lazyrich.study.training.together",
     "Outcome": "lazyrich.study.training.recipe",
     "Parametrised": "lazyrich.study.networks.parametrisation",

@@ -18,6 +18,7 @@ from lazyrich.study.networks.fully_connected import ACTIVATIONS
 from lazyrich.study.networks.parametrisation import PARAMETRISATIONS
 from lazyrich.study.networks.width_rule import OptimizerName
 from lazyrich.study.training.recipe import Recipe
+from lazyrich.vocabulary.losses import LossName
 
 SEARCHES = ("forecast", "parametrisation", "largest-stable", "accuracy")
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -62,7 +63,7 @@ class TrainingConfig:
         last_variance_exponent: the same of the last layer.
         centred: whether the initial function is subtracted.
         precision: of weights and data.
-        loss: `mse` or `cross_entropy`.
+        loss: `mse`, `squared_error` or `cross_entropy`.
         optimizer: `sgd` or `adam`.
         lr: the learning rate η; or `forecast`: a tenth of the time to fit that is forecast (see
             `learning_rate`), `parametrisation`: the one that it names, `largest-stable`: found by
@@ -113,7 +114,7 @@ class TrainingConfig:
     last_variance_exponent: float = 0.0
     centred: bool = False
     precision: Literal["float32", "float64"] = "float32"
-    loss: Literal["mse", "cross_entropy"] = "mse"
+    loss: LossName = "mse"
     optimizer: OptimizerName = "sgd"
     lr: float | Literal["forecast", "parametrisation", "largest-stable", "accuracy"] = "forecast"
     lr_scale: float = 1.0

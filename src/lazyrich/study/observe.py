@@ -21,6 +21,7 @@ from lazyrich.study.training.task import accuracy, mean_loss, task_of
 from lazyrich.sweeps.result import Result
 from lazyrich.theory.two_layer_linear.readout import QUANTITIES as TWO_LAYER_LINEAR
 from lazyrich.vocabulary import parameters, shared
+from lazyrich.vocabulary.losses import under
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 
 QUANTITIES = (
@@ -61,7 +62,6 @@ KNOWN = quantities() | by_name(
     QUANTITIES, FORECAST, shared.QUANTITIES, parameters.QUANTITIES, TWO_LAYER_LINEAR
 )
 
-CROSS_ENTROPY = {"long_name": "cross-entropy", "units": "nat"}
 NETWORK_ON_A_LINE = {"model": "fcn", "depth": 1, "activation": "linear", "bias": False}
 
 
@@ -128,9 +128,8 @@ class Watch:
         for key in data.data_vars:
             if (name := str(key)) in KNOWN:
                 data[name].attrs = KNOWN[name].attrs
-        if self._point.loss == "cross_entropy":
-            data["loss"].attrs = CROSS_ENTROPY
-            data["test_loss"].attrs |= CROSS_ENTROPY
+        for name in ("loss", "test_loss"):
+            data[name].attrs = under(self._point.loss, KNOWN[name]).attrs
         return data
 
 
@@ -165,7 +164,7 @@ def is_on_a_line(point: TrainingConfig, data: DataSet) -> bool:
     one = data.outputs == 1 and int(np.prod(data.inputs)) == 1
     constant = not point.momentum and not point.weight_decay and point.schedule == "constant"
     descent = point.optimizer == "sgd" and constant and point.recipe(1.0).batch_is_all
-    return plain and one and point.loss == "mse" and not point.centred and descent
+    return plain and one and point.loss != "cross_entropy" and not point.centred and descent
 
 
 def _of_test(data: DataSet) -> DataSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity
 
-LOSS = Quantity(name="loss", symbol="L", meaning="mean squared error", units="y^2", low=0.0)
+LOSS = Quantity(name="loss", symbol="L", meaning="loss", source=DERIVED)
 ALIGNMENT = Quantity(
     name="alignment",
     symbol="ζ",

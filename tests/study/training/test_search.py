@@ -41,14 +41,18 @@ def net(data, output_scale=1.0):
 @pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])
 def test_gradient_descent_is_stable_below_two_over_the_curvature(scale, start):
     exact = 2 / (2 * scale**2) / 0.5  # the factor of the parameter is a half
-    found = search.largest_stable_lr(linear, line(scale), Recipe(lr=start, steps=60), seed=0)
+    found = search.largest_stable_lr(
+        linear, line(scale), Recipe(loss="squared_error", lr=start, steps=60), seed=0
+    )
     assert exact / search.PRECISE <= found.lr <= exact * (1 + 1e-6)
     assert found.steps == sum(one.steps for one in found.tries)
     assert all(one.passed == (one.lr < exact) for one in found.tries)
 
 
 def test_the_grid_then_bisection():
-    found = search.largest_stable_lr(linear, line(1.0), Recipe(lr=0.1, steps=60), seed=0)
+    found = search.largest_stable_lr(
+        linear, line(1.0), Recipe(loss="squared_error", lr=0.1, steps=60), seed=0
+    )
     lrs = [one.lr for one in found.tries]
     grid = next(i for i, one in enumerate(found.tries) if not one.passed) + 1
     assert [b / a for a, b in pairwise(lrs[:grid])] == pytest.approx([4.0] * (grid - 1))
@@ -57,7 +61,7 @@ def test_the_grid_then_bisection():
 
 
 def test_a_dead_network_is_not_stable(data):
-    recipe = Recipe(lr=0.16, steps=20, batch_size=20)
+    recipe = Recipe(loss="squared_error", lr=0.16, steps=20, batch_size=20)
     found = search.largest_stable_lr(lambda: net(data, 3.0), data, recipe, seed=0)
     first = found.tries[0]
     assert first.sentence.endswith("The network is dead: its output is the same everywhere.")
@@ -65,7 +69,7 @@ def test_a_dead_network_is_not_stable(data):
     assert found.lr < first.lr
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_the_search_is_deterministic_and_its_result_trains(data, loss):
     recipe = Recipe(lr=0.01, steps=150, batch_size=20, loss=loss)
     first, second = (
@@ -80,7 +84,7 @@ def test_the_search_is_deterministic_and_its_result_trains(data, loss):
 
 
 def test_the_first_halving_that_passes_the_level(data):
-    recipe = Recipe(lr=0.1, steps=5, batch_size=20)
+    recipe = Recipe(loss="squared_error", lr=0.1, steps=5, batch_size=20)
     found = search.lr_for_accuracy(
         lambda: net(data), data, recipe, level=0.95, within=150, seed=0, steps=20
     )
@@ -92,7 +96,7 @@ def test_the_first_halving_that_passes_the_level(data):
     train(
         made.model,
         data,
-        Recipe(lr=found.lr, steps=150, batch_size=20),
+        Recipe(loss="squared_error", lr=found.lr, steps=150, batch_size=20),
         seed=0,
         observe=lambda step: reached.append(accuracy(made.model, data.train)),
         when=lambda step: True,
@@ -102,11 +106,11 @@ def test_the_first_halving_that_passes_the_level(data):
 
 
 def test_what_cannot_be_found_is_refused(data):
-    recipe = Recipe(lr=1.0, steps=3)
+    recipe = Recipe(loss="squared_error", lr=1.0, steps=3)
     flat = line(1.0)
     with pytest.raises(InputError, match=r"none from there to 5.96e-08 is stable"):
         search.largest_stable_lr(lambda: linear(1.0), flat, recipe, seed=0)
-    slow = line(1e-5), Recipe(lr=1e3, steps=60)
+    slow = line(1e-5), Recipe(loss="squared_error", lr=1e3, steps=60)
     with pytest.raises(InputError, match=r"none from there to 1.68e\+10 is unstable"):
         search.largest_stable_lr(linear, *slow, seed=0)
     with pytest.raises(InputError, match=r"`level` = 0.99 must be passed within 2 steps"):

@@ -94,18 +94,30 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_together_is_one_by_one(data, name):
-    found = compare(data, Recipe(lr=0.03, steps=40, **SETTINGS[name]), 1e-10)
+    found = compare(data, Recipe(loss="squared_error", lr=0.03, steps=40, **SETTINGS[name]), 1e-10)
     assert [o.status == "diverged" for o in found].count(True) == 1
 
 
 def test_adam_together_is_adam_of_pytorch(data):
-    recipe = Recipe(lr=0.003, steps=60, optimizer="adam", weight_decay=1e-2, schedule="cosine")
+    recipe = Recipe(
+        loss="squared_error",
+        lr=0.003,
+        steps=60,
+        optimizer="adam",
+        weight_decay=1e-2,
+        schedule="cosine",
+    )
     compare(data, replace(recipe, batch_size=16), 1e-10)
     compare(data, recipe, 1e-10)
 
 
 def test_in_single_precision_up_to_rounding(data):
-    compare(data, Recipe(lr=0.03, steps=20, batch_size=16, momentum=0.9), 1e-3, torch.float32)
+    compare(
+        data,
+        Recipe(loss="squared_error", lr=0.03, steps=20, batch_size=16, momentum=0.9),
+        1e-3,
+        torch.float32,
+    )
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
@@ -128,7 +140,7 @@ def test_each_member_has_its_own_limit_of_divergence(data):
         pairs = [(9.0, 1.0), (0.1, 0.01), (0.1, 0.2), (3.0, 0.1)]
         return [Member(model=linear(scale), seed=0, lr=lr) for scale, lr in pairs]
 
-    recipe = Recipe(lr=1.0, steps=60)
+    recipe = Recipe(loss="squared_error", lr=1.0, steps=60)
     found, expected = train_together(made(), data, recipe), one_by_one(made(), data, recipe)
     assert [o.sentence for o in found] == [o.sentence for o in expected]
     diverged = [o for o in found if o.status == "diverged"]
@@ -137,12 +149,18 @@ def test_each_member_has_its_own_limit_of_divergence(data):
 
 
 def test_members_with_one_order_share_the_batch(data):
-    compare(data, Recipe(lr=0.01, steps=20, batch_size=16), 1e-10, kinds=KINDS[:3], seed=7)
+    compare(
+        data,
+        Recipe(loss="squared_error", lr=0.01, steps=20, batch_size=16),
+        1e-10,
+        kinds=KINDS[:3],
+        seed=7,
+    )
 
 
 def test_more_than_one_stack(data, monkeypatch):
     monkeypatch.setattr(together, "BLOCK", 2)
-    compare(data, Recipe(lr=0.03, steps=15, batch_size=16), 1e-10)
+    compare(data, Recipe(loss="squared_error", lr=0.03, steps=15, batch_size=16), 1e-10)
 
 
 def test_a_convolution_with_frozen_parameters(data):
@@ -154,7 +172,7 @@ def test_a_convolution_with_frozen_parameters(data):
         model[0].bias.requires_grad_(False)
         return model
 
-    recipe = Recipe(lr=0.1, steps=10, batch_size=20)
+    recipe = Recipe(loss="squared_error", lr=0.1, steps=10, batch_size=20)
     ours, theirs = ([Member(model=net(s), seed=s) for s in range(3)] for _ in range(2))
     train_together(ours, data, recipe)
     one_by_one(theirs, data, recipe)
@@ -185,7 +203,9 @@ def test_observers_see_what_they_see_alone(data):
 
 def test_the_random_state_stays(data):
     before = torch.get_rng_state()
-    train_together(members(), data, Recipe(lr=0.03, steps=5, batch_size=16, augment=True))
+    train_together(
+        members(), data, Recipe(loss="squared_error", lr=0.03, steps=5, batch_size=16, augment=True)
+    )
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -201,7 +221,7 @@ class Scaled(nn.Linear):
 
 
 def test_members_that_do_not_fit_together_are_refused(data):
-    recipe = Recipe(lr=0.1, steps=1)
+    recipe = Recipe(loss="squared_error", lr=0.1, steps=1)
 
     def refused(message, *models, **own):
         with pytest.raises(InputError, match=message):
@@ -228,7 +248,9 @@ def test_members_that_do_not_fit_together_are_refused(data):
 def test_wide_layers_of_small_inputs_do_not_pay():
     """Few operations, many numbers: width 1024, 353 samples, measured slower together."""
     network = nn.Sequential(nn.Linear(1, 1024), nn.Identity(), nn.Linear(1024, 1))
-    found = together.pays(network, load("line", samples=353), Recipe(lr=0.1, steps=1), 36)
+    found = together.pays(
+        network, load("line", samples=353), Recipe(loss="squared_error", lr=0.1, steps=1), 36
+    )
     assert found.sentence == "One by one: 361,825 numbers of a batch are more than 100,000."
 
 
@@ -248,9 +270,11 @@ def test_wide_layers_of_small_inputs_do_not_pay():
 def test_it_says_where_it_does_not_pay(data, width, batch_size, members, says):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
     data = digits()
-    found = together.pays(model, data, Recipe(lr=0.1, steps=1, batch_size=batch_size), members)
+    found = together.pays(
+        model, data, Recipe(loss="squared_error", lr=0.1, steps=1, batch_size=batch_size), members
+    )
     assert found.sentence == says
     assert found.pays == says.startswith("Together")
     model.append(nn.BatchNorm1d(10))
-    found = together.pays(model, data, Recipe(lr=0.1, steps=1), members)
+    found = together.pays(model, data, Recipe(loss="squared_error", lr=0.1, steps=1), members)
     assert found.sentence == "One by one: a BatchNorm1d has random or running state."

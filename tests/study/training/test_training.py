@@ -34,17 +34,26 @@ def weights(model):
 
 
 RECIPES = {
-    "sgd": Recipe(lr=0.03, steps=12, momentum=0.9, weight_decay=1e-2, batch_size=16),
-    "adam": Recipe(lr=0.01, steps=12, optimizer="adam", weight_decay=1e-2, schedule="cosine"),
+    "sgd": Recipe(
+        loss="squared_error", lr=0.03, steps=12, momentum=0.9, weight_decay=1e-2, batch_size=16
+    ),
+    "adam": Recipe(
+        loss="squared_error",
+        lr=0.01,
+        steps=12,
+        optimizer="adam",
+        weight_decay=1e-2,
+        schedule="cosine",
+    ),
     "entropy": Recipe(lr=0.2, steps=12, loss="cross_entropy", batch_size=20, schedule="cosine"),
-    "images": Recipe(lr=0.03, steps=12, batch_size=16, augment=True),
+    "images": Recipe(loss="squared_error", lr=0.03, steps=12, batch_size=16, augment=True),
 }
 
 
 def by_hand(model, data, recipe, seed):
     """The same in the words of PyTorch's tutorial, for samples in the order of `batches`."""
     x, y = data.train.x, data.train.y
-    if recipe.loss == "mse":
+    if recipe.loss == "squared_error":
         y = functional.one_hot(y, 10) - 0.1
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[recipe.optimizer]
     extra = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
@@ -53,7 +62,7 @@ def by_hand(model, data, recipe, seed):
     for rows in training.batches(60, recipe.batch_size or 60, recipe.steps, seed):
         rows = rows if recipe.batch_size else torch.arange(60)
         f = model(x[rows])
-        if recipe.loss == "mse":
+        if recipe.loss == "squared_error":
             loss = functional.mse_loss(f, y[rows], reduction="sum") / len(rows)
         else:
             loss = functional.cross_entropy(f, y[rows])
@@ -142,12 +151,12 @@ def test_observing_changes_no_bit(data, name):
 
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_it_stops_at_the_first_look_below_the_loss(data, batch_size):
-    recipe = Recipe(lr=0.02, steps=400, batch_size=batch_size)
+    recipe = Recipe(loss="squared_error", lr=0.02, steps=400, batch_size=batch_size)
     losses = {}
-    y = training.targets(data.train, 10, "mse")
+    y = training.targets(data.train, 10, "squared_error")
 
     def observe(step):
-        losses[step] = training.loss_value("mse", model(data.train.x), y).item()
+        losses[step] = training.loss_value("squared_error", model(data.train.x), y).item()
 
     model = network()
     train(model, data, recipe, seed=0, observe=observe, when=lambda step: True)
@@ -171,7 +180,7 @@ def test_a_network_that_knows_it_already_makes_no_step(data):
     assert torch.equal(weights(model), weights(network()))
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_divergence_is_a_status(data, loss):
     seen = []
     recipe = Recipe(lr=1e5, steps=300, loss=loss, batch_size=10)
@@ -196,9 +205,9 @@ def test_a_network_that_is_not_finite_is_not_shown(data):
 def test_each_parameter_has_its_learning_rate(data):
     factors = {"1.weight": 0.0, "1.bias": 0.5, "3.weight": 2.0}
     start, model = network(), network()
-    train(model, data, Recipe(lr=1e-3, steps=1), seed=0, lr_factors=factors)
-    y = training.targets(data.train, 10, "mse")
-    training.loss_value("mse", start(data.train.x), y).backward()
+    train(model, data, Recipe(loss="squared_error", lr=1e-3, steps=1), seed=0, lr_factors=factors)
+    y = training.targets(data.train, 10, "squared_error")
+    training.loss_value("squared_error", start(data.train.x), y).backward()
     for name, before in start.named_parameters():
         after = dict(model.named_parameters())[name]
         assert torch.allclose(after, before - 1e-3 * factors[name] * before.grad, atol=1e-7)
@@ -253,10 +262,10 @@ def test_every_epoch_sees_each_sample_once_in_a_new_order():
 
 def test_a_batch_larger_than_the_data_is_the_data():
     assert [len(rows) for rows in training.batches(5, 64, steps=1, seed=0)] == [5]
-    assert Recipe(lr=1.0, steps=1, batch_size=64).epoch(5) == 1
+    assert Recipe(loss="squared_error", lr=1.0, steps=1, batch_size=64).epoch(5) == 1
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_the_loss_is_the_probes_own(data, loss):
     outputs, y = torch.randn(60, 10), training.targets(data.train, 10, loss)
     expected = output_loss(loss, outputs, y)(outputs)
@@ -281,11 +290,11 @@ def test_the_loss_is_the_probes_own(data, loss):
 )
 def test_bad_recipes_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        Recipe(**{"lr": 0.1, "steps": 1, **change})
+        Recipe(loss="squared_error", **{"lr": 0.1, "steps": 1, **change})
 
 
 def test_what_does_not_fit_is_refused(data):
-    recipe = Recipe(lr=0.1, steps=1)
+    recipe = Recipe(loss="squared_error", lr=0.1, steps=1)
     with pytest.raises(InputError, match=r"to outputs \(2, 10\), got \(2, 3\)"):
         train(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), data, recipe, seed=0)
     with pytest.raises(InputError, match=r"`lr_factors` .* got '9.weight': 2.0"):

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, output_loss
+from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, name_of, output_loss
 from lazyrich.capture.network import Network, as_network
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
 from lazyrich.probe.forecast.tangent import (
@@ -31,6 +31,7 @@ from lazyrich.probe.forecast.tangent import (
     root_of_ratio,
     velocity_of_outputs,
 )
+from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 LAZY_BELOW = 0.1  # and at it, which is where a dial is set
@@ -98,6 +99,7 @@ class Forecast:
             it can be too large.
         ntk_change_stderr: its standard error; 0 if exact.
         initial_loss: the loss before training.
+        loss: its name.
         notes: what else one has to know, in sentences.
     """
 
@@ -108,6 +110,7 @@ class Forecast:
     predicted_ntk_change: float
     ntk_change_stderr: float
     initial_loss: float
+    loss: str
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -124,7 +127,8 @@ class Forecast:
             f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size in one "
             "virtual step to the fitted point"
             f"{later if self.predicted_ntk_change < 1 else ''}.",
-            f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g}.",
+            f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g} "
+            f"({meaning_of(self.loss)}).",
             f"{'share of':>{self._margin}}   motion   kernel",
         ]
         lines += [
@@ -203,7 +207,8 @@ def forecast(
         model: any `torch.nn.Module`; measured in eval mode.
         batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
             dict of keyword arguments. The first dimension of the outputs counts the samples.
-        loss: `"mse"` (L = E‖f − y‖²), `"cross_entropy"`, or `(outputs, targets) -> scalar`.
+        loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
+            `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None is gradient descent with
             equal learning rates.
         exact: norms by a loop over all outputs instead of random directions.
@@ -246,6 +251,7 @@ def forecast(
             predicted_ntk_change=change,
             ntk_change_stderr=change_error,
             initial_loss=start.descent.loss,
+            loss=name_of(loss),
             notes=(
                 *network.notes,
                 *step.notes,
@@ -378,8 +384,8 @@ def _remarks(start: Start, change: float) -> tuple[str, ...]:
             + (
                 "It cannot be negative: τ is the time at which a quadratic model touches 0."
                 if fall.nonnegative
-                else "If it cannot be negative, τ and ρ are too large; 'mse' and 'cross_entropy' "
-                "know that they cannot."
+                else "If it cannot be negative, τ and ρ are too large; the losses that have a "
+                "name know that they cannot."
             )
         )
     if not isfinite(change):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lazyrich._errors import InputError
-
-LossName = Literal["mse", "cross_entropy"]
+from lazyrich.vocabulary.losses import LossName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +199,7 @@ def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
     Args:
         samples: of the data set.
         classes: C; 0 for regression.
-        loss: `"mse"` or `"cross_entropy"`.
+        loss: `"mse"`, `"squared_error"` or `"cross_entropy"`.
 
     Returns:
         int64 (samples,) for cross-entropy, float (samples, outputs) for the mean square.

@@ -7,8 +7,8 @@ from math import cos, inf, isfinite, pi
 from typing import Literal
 
 from lazyrich._errors import InputError
-from lazyrich.study.data.samples import LossName
 from lazyrich.study.networks.width_rule import OptimizerName
+from lazyrich.vocabulary.losses import LOSSES, LossName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,8 @@ class Recipe:
     """How to train.
 
     Attributes:
-        loss: `"mse"`, E‖f − y‖² summed over outputs, or `"cross_entropy"`.
+        loss: `"mse"`, the mean over samples and outputs; `"squared_error"`, E‖f − y‖² summed over
+            outputs; or `"cross_entropy"`.
         optimizer: `"sgd"` or `"adam"`, as in `torch.optim`.
         lr: the learning rate η > 0; each parameter's is η times its factor.
         momentum: of SGD, 0 ≤ μ < 1.
@@ -51,7 +52,7 @@ class Recipe:
         size = 1 if self.batch_size is None else self.batch_size
         stop = -inf if self.stop_loss is None else self.stop_loss
         checks = (
-            ("loss", self.loss in ("mse", "cross_entropy"), '"mse" or "cross_entropy"'),
+            ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
             ("optimizer", self.optimizer in ("sgd", "adam"), '"sgd" or "adam"'),
             ("lr", 0 < self.lr < inf, "a positive number"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and less than 1"),

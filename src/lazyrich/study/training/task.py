@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.study.data.samples import DataSet, LossName, Samples, targets
+from lazyrich.capture.losses import squared_error
+from lazyrich.study.data.samples import DataSet, Samples, targets
 from lazyrich.study.training.augment import shifted_and_mirrored
 from lazyrich.study.training.recipe import Recipe
+from lazyrich.vocabulary.losses import LossName
 
 DIVERGED = 1e6  # times the loss at the start, or of outputs that are all zero
 CHUNK = 1000  # samples in one forward pass of an evaluation
@@ -60,25 +62,26 @@ def task_of(model: nn.Module, data: DataSet, loss: LossName) -> Task:
             f"the model must map {len(x[:2])} inputs of shape {data.inputs} to outputs "
             f"{(len(x[:2]), data.outputs)}, got {came}. Give its last layer {data.outputs} outputs."
         )
-    zero = y.square().sum(1).mean().item() if loss == "mse" else log(data.outputs)
+    zero = log(data.outputs) if loss == "cross_entropy" else loss_value(loss, 0 * y, y).item()
     return Task(x=x, y=y, loss=loss, zero=zero)
 
 
 def loss_value(loss: LossName, outputs: Float[Tensor, "n k"], y: Tensor) -> Float[Tensor, ""]:
-    """Cross-entropy, or E‖f − y‖² as everywhere here: summed over outputs, mean over samples.
+    """The loss of a batch: see `lazyrich.vocabulary.losses` for the conventions.
 
     Args:
-        loss: `"mse"` or `"cross_entropy"`.
+        loss: `"mse"`, `"squared_error"` or `"cross_entropy"`.
         outputs: f.
         y: labels for cross-entropy, else the targets y, of the shape of f.
 
     Example:
-        >>> loss_value("mse", torch.ones(3, 2), torch.zeros(3, 2)).item()
-        2.0
+        >>> f, y = torch.ones(3, 2), torch.zeros(3, 2)
+        >>> loss_value("mse", f, y).item(), loss_value("squared_error", f, y).item()
+        (1.0, 2.0)
     """
     if loss == "cross_entropy":
         return functional.cross_entropy(outputs, y)
-    return (outputs - y).square().sum(1).mean()
+    return squared_error(loss, outputs, y)
 
 
 def mean_loss(model: nn.Module, task: Task) -> float:

@@ -15,7 +15,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.isolation import is_finite, undisturbed
 from lazyrich.probe.forecast.forecast import Forecast
 from lazyrich.probe.schedule import Schedule
-from lazyrich.study.data.samples import DataSet, LossName, targets
+from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
 from lazyrich.study.training.task import (
     Task,
@@ -27,6 +27,7 @@ from lazyrich.study.training.task import (
     stream,
     task_of,
 )
+from lazyrich.vocabulary.losses import LossName
 
 __all__ = [
     "LossName",

@@ -18,6 +18,7 @@ from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.line import LineProblem
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import Blocks, GramState
+from lazyrich.vocabulary.losses import under
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, Quantity, by_name
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
@@ -69,6 +70,7 @@ QUANTITIES = (
 
 
 KNOWN = by_name(SHARED, QUANTITIES)
+KNOWN |= {name: under("squared_error", KNOWN[name]) for name in ("loss", "excess_loss")}
 
 
 class LineReadout(NamedTuple):
