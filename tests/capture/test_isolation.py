@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.capture import capture
+from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import undisturbed
 from tests.models import Residual, Transformer, randn
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import lazyrich
-from lazyrich.capture import capture
+from lazyrich.capture.capture import capture
 from lazyrich.observables import alignment, imbalance, inter_layer_alignment, layer_norms
 from tests.models import randn
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
-from lazyrich.capture import capture
+from lazyrich.capture.capture import capture
 from lazyrich.observables import agop, ansatz_correlation, haar_null, predicted_centred, ptk
 from tests.models import Attention, Residual, Transformer, randn
 
