@@ -9,7 +9,6 @@ from torch import nn
 
 from lazyrich import InputError, report
 from lazyrich.probe.probe import Probe
-from lazyrich.report import page as shell
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -110,16 +109,6 @@ def test_only_some_observables(tmp_path):
 def test_the_probe_writes_it_too(probe, tmp_path):
     probe.report(tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text("utf-8").endswith("</html>\n")
-
-
-def test_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "report.html"
-    target.write_text("before")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        shell.write_whole("after", target)
-    assert target.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):

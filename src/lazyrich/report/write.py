@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyrich import __version__
+from lazyrich._files import check_target, write_whole
 from lazyrich.plot.style import style
 from lazyrich.report import sections
-from lazyrich.report.page import check_target, page, write_whole
+from lazyrich.report.page import page
 from lazyrich.report.setting import WORDS, network_name, setting
 from lazyrich.report.words import STYLE
 
@@ -46,4 +47,5 @@ def write(probe: Probe, path: str | Path) -> Path:
         ]
     title = f"{verdict.status}: {network_name(probe)}"
     made = f"lazyrich {__version__}"
-    return write_whole(page(title, "\n".join(parts), made, style=STYLE), target)
+    text = page(title, "\n".join(parts), made, style=STYLE)
+    return write_whole(target, lambda new: new.write_text(text, encoding="utf-8"))
