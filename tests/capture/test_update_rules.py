@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lazyrich.capture.update_rules import adam, velocity
+from lazyrich.capture.update_rules import adam, momentum_buffer
 from tests.models import randn
 
 STEPS = 7
@@ -15,14 +15,14 @@ def gradients():
 
 @pytest.mark.parametrize("dampening", [0.0, 0.25])
 @pytest.mark.parametrize("momentum", [0.5, 0.9])
-def test_velocity_is_that_of_sgd(momentum, dampening):
+def test_the_buffer_is_that_of_sgd(momentum, dampening):
     theta = torch.nn.Parameter(torch.zeros(3, 4, dtype=torch.float64))
     optimizer = torch.optim.SGD([theta], lr=0.1, momentum=momentum, dampening=dampening)
     own, b = torch.zeros(3, 4, dtype=torch.float64), None
     for g in gradients():
         theta.grad = g.clone()
         optimizer.step()
-        b = velocity(g, b, momentum=momentum, dampening=dampening)
+        b = momentum_buffer(g, b, momentum=momentum, dampening=dampening)
         own = own - 0.1 * b
         torch.testing.assert_close(own, theta.detach(), rtol=1e-14, atol=1e-15)
 
@@ -46,6 +46,6 @@ def test_nothing_that_is_given_changes():
     g, m, v = gradients()[:3]
     v = v.abs()
     before = [t.clone() for t in (g, m, v)]
-    velocity(g, m, momentum=0.9, dampening=0.1)
+    momentum_buffer(g, m, momentum=0.9, dampening=0.1)
     adam(g, m, v, step=3, betas=(0.9, 0.999), eps=1e-8, largest=v)
     assert all(torch.equal(now, then) for now, then in zip((g, m, v), before, strict=True))

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.capture.network import Parameters
-from lazyrich.capture.update_rules import adam, velocity
+from lazyrich.capture.update_rules import adam, momentum_buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _sgd(
     if mu:
         buffer = state.get("momentum_buffer")
         earlier = None if buffer is None else buffer.to(g.dtype)
-        b = velocity(g, earlier, momentum=mu, dampening=dampening)
+        b = momentum_buffer(g, earlier, momentum=mu, dampening=dampening)
         # a first step takes the gradient whole; later ones damp it
         gain = 1.0 if buffer is None else 1.0 - dampening
         direction = g + mu * b if group["nesterov"] else b

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 
-def velocity(
+def momentum_buffer(
     g: Tensor, earlier: Tensor | None, *, momentum: float, dampening: float = 0.0
 ) -> Tensor:
-    r"""The velocity of SGD with momentum, \(b \leftarrow \mu b + (1 - d) g\).
+    r"""The buffer of SGD with momentum, \(b \leftarrow \mu b + (1 - d) g\).
 
     Args:
         g: the gradient.
@@ -24,7 +24,7 @@ def velocity(
         b, by whose −η-fold the parameters move.
 
     Example:
-        >>> velocity(torch.tensor(1.0), torch.tensor(2.0), momentum=0.5)
+        >>> momentum_buffer(torch.tensor(1.0), torch.tensor(2.0), momentum=0.5)
         tensor(2.)
     """
     return g if earlier is None else (momentum * earlier).add_(g, alpha=1 - dampening)

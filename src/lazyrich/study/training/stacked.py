@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from lazyrich.capture.network import Parameters
-from lazyrich.capture.update_rules import adam, velocity
+from lazyrich.capture.update_rules import adam, momentum_buffer
 from lazyrich.study.training.recipe import Recipe
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # of torch.optim.Adam
@@ -71,7 +71,7 @@ class StackedOptimizer:
     def _sgd(self, name: str, theta: Tensor, g: Tensor, share: float) -> None:
         momentum = self._recipe.momentum
         if momentum:
-            g = self._first[name] = velocity(g, self._first.get(name), momentum=momentum)
+            g = self._first[name] = momentum_buffer(g, self._first.get(name), momentum=momentum)
         theta.addcmul_(g, self._rates[name], value=-share)
 
     def _adam(self, name: str, theta: Tensor, g: Tensor, share: float) -> None:
