@@ -168,9 +168,9 @@ def run(family: str, loss: str, scale: float, seed: int) -> dict[str, Any]:
     forecast = lazyrich.forecast(model, (x, y), loss, probes=PROBES)
     seconds = time.perf_counter() - began
     net = as_network(model, x)
-    start = {k: t.clone() for k, t in net.theta.items()}
+    start = net.theta
     outcome = train(model, x, y, loss)
-    end = {k: t.detach().clone() for k, t in net.theta.items()}
+    end = {k: p.detach() for k, p in net.module.named_parameters() if k in start}
     with undisturbed(net.module, twice=True):
         ones = {k: t.new_ones(()) for k, t in start.items()}
         es = directions(net(start), PROBES, seed + 7)

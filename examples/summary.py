@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lazyrich.report.page import page, picture, table, write_whole
+from lazyrich._files import write_whole
+from lazyrich.report.page import page, picture, table
 
 TITLE = "Is it lazy or rich?"
 FIRST = """<h1>Is it lazy or rich?</h1>
@@ -58,7 +59,8 @@ def write_summary(folder: Path, numbers: dict[str, Any]) -> Path:
         _image(folder, "measured", "Change of the kernel and loss of both networks"),
     ]
     footer = f"{numbers['command']} · seed {numbers['seed']} · {versions} · {numbers['seconds']} s"
-    return write_whole(page(TITLE, "\n".join(body), footer), folder / "summary.html")
+    text = page(TITLE, "\n".join(body), footer)
+    return write_whole(folder / "summary.html", lambda new: new.write_text(text, encoding="utf-8"))
 
 
 def _section(folder: Path, name: str) -> str:

@@ -1,11 +1,13 @@
 """What `import lazyrich` offers, and what it does not load."""
 
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 import lazyrich
+from lazyrich import _errors
 
 
 def test_every_public_name_resolves():
@@ -33,7 +35,7 @@ def test_theory_loads_neither_torch_nor_matplotlib(statement):
 def test_a_missing_matplotlib_is_said():
     code = "import sys; sys.modules['matplotlib'] = None; import lazyrich; lazyrich.plot"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.stderr.splitlines()[-1].startswith("lazyrich._errors.MissingExtraError")
+    assert found.stderr.splitlines()[-1].startswith("lazyrich.MissingExtraError")
     assert "pip install 'lazyrich[plot]'" in found.stderr
 
 
@@ -43,3 +45,16 @@ def test_errors_are_what_python_calls_them():
     assert issubclass(lazyrich.ConvergenceError, lazyrich.LazyRichError)
     with pytest.raises(ImportError, match=r"pip install 'lazyrich\[torch\]'"):
         raise lazyrich.MissingExtraError("PyTorch", "torch")
+
+
+ERRORS = [error for error in vars(_errors).values() if isinstance(error, type)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_errors_are_public_and_say_so(error):
+    assert f"{error.__module__}.{error.__qualname__}" == f"lazyrich.{error.__name__}"
+    assert getattr(lazyrich, error.__name__) is error
+    arguments = ("PyTorch", "torch") if error is lazyrich.MissingExtraError else ("the reason",)
+    raised = error(*arguments)
+    back = pickle.loads(pickle.dumps(raised))
+    assert (type(back), str(back)) == (error, str(raised))

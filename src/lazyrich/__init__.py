@@ -29,6 +29,7 @@ _HOME = {
     "StoreError": "lazyrich._errors",
     "Study": "lazyrich.sweeps.describe.description",
     "Thresholds": "lazyrich.probe.verdict",
+    "WorkerError": "lazyrich._errors",
     "at": "lazyrich.probe.schedule",
     "coordinate_check": "lazyrich.probe.steer.coordinate",
     "descent": "lazyrich.theory.two_layer_linear.descent",
@@ -77,6 +78,7 @@ __all__ = [
     "StoreError",
     "Study",
     "Thresholds",
+    "WorkerError",
     "__version__",
     "at",
     "coordinate_check",
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NotFiniteError,
         StoreError,
+        WorkerError,
     )
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
     from lazyrich.phases.mechanisms import mechanisms

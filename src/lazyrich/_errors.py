@@ -42,7 +42,23 @@ class MissingExtraError(LazyRichError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
+        super().__init__(package, extra)  # what pickle makes it again from
+
+    def __str__(self) -> str:
+        package, extra = self.args
+        return (
             f"this needs {package}, which is not installed. "
             f"Install it with: pip install 'lazyrich[{extra}]'"
         )
+
+
+for _error in (
+    LazyRichError,
+    InputError,
+    NotFiniteError,
+    ConvergenceError,
+    StoreError,
+    WorkerError,
+    MissingExtraError,
+):
+    _error.__module__ = "lazyrich"  # where users find it, and what they are shown

@@ -108,15 +108,18 @@ def test_bad_input_is_one_sentence(arguments, message):
 
 
 FILES = {
-    "missing": (None, "No such file or directory"),
-    "empty": (b"", "has no column 'x'; it has no header"),
-    "header": (b"x,y\n", "has a header and no rows"),
-    "column": (b"x,z\n1,2\n", "has no column 'y'; it has x, z"),
-    "word": (b"x,y\n1,2\n3,four\n", "line 3: column 'y' must be a finite number, got 'four'"),
-    "short": (b"x,y\n1\n", "line 2: column 'y' must be a finite number, got ''"),
-    "nan": (b"x,y\n1,nan\n", "line 2: column 'y' must be a finite number, got 'nan'"),
-    "binary": (b"x,y\n\xff\xfe\x00,1\n", "is not a CSV file in UTF-8"),
-    "field": (b"x,y\n1," + b"9" * 200_000 + b"\n", "is not a CSV file in UTF-8: field larger"),
+    "missing": (None, "a.csv must be a CSV file, and it is none. Correct the path."),
+    "empty": (b"", "must have a header and rows, got none"),
+    "header": (b"x,y\n", "must have a header and rows, got none"),
+    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Choose among them."),
+    "word": (
+        b"x,y\n1,2\n3,four\n",
+        "line 3: column 'y' must hold finite numbers, got 'four'. Correct it",
+    ),
+    "short": (b"x,y\n1\n", "must have 2 entries in each row, got 1 in line 2"),
+    "nan": (b"x,y\n1,nan\n", "line 2: column 'y' must hold finite numbers, got 'nan'"),
+    "binary": (b"x,y\n\xff\xfe\x00,1\n", "must be a CSV file in UTF-8, got one that is not"),
+    "field": (b"x,y\n1," + b"9" * 200_000 + b"\n", "got one that is not: field larger"),
 }
 
 

@@ -87,7 +87,7 @@ def test_a_folder_is_not_exported_to(tmp_path):
     (tmp_path / "precious.csv").mkdir()
     (tmp_path / "precious.csv" / "thesis.txt").write_text("years of work")
     told = refusal("sweep", study, "--out", tmp_path / "out", "--export", tmp_path / "precious.csv")
-    assert "which is there and is no file. Choose another name" in told
+    assert "precious.csv' is a folder. Give the name of a file in it" in told
     assert (tmp_path / "precious.csv" / "thesis.txt").read_text() == "years of work"
     assert not (tmp_path / "out").exists()
 

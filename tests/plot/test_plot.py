@@ -20,7 +20,7 @@ from lazyrich import (
     parameter_diagram,
     plot,
 )
-from lazyrich.plot.style import check_target
+from lazyrich.plot.style import check_picture
 
 NET = LinearNetwork(output_scale=1.0, lr_u=0.5, lr_w=0.5)
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
@@ -181,14 +181,14 @@ def test_failed_save_leaves_what_was(tmp_path, monkeypatch, exists):
 
 def test_targets_that_cannot_be_written_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"the folder '.*missing' does not exist"):
-        check_target(tmp_path / "missing" / "a.png")
-    with pytest.raises(InputError, match=r"'a.xyz' must end with one of .*\.png"):
+        check_picture(tmp_path / "missing" / "a.png")
+    with pytest.raises(InputError, match=r"must end in .*\.png.*, got 'a.xyz'"):
         plot.save(plot.figure(), tmp_path / "a.xyz")
-    with pytest.raises(InputError, match="'noext' must end with one of"):
-        check_target(tmp_path / "noext")
+    with pytest.raises(InputError, match=r"must end in .*, got 'noext'"):
+        check_picture(tmp_path / "noext")
     (tmp_path / "d.png").mkdir()
-    with pytest.raises(InputError, match=r"d\.png' is a folder, not a picture file"):
-        check_target(tmp_path / "d.png")
+    with pytest.raises(InputError, match=r"d\.png' is a folder. Give the name of a file in it"):
+        check_picture(tmp_path / "d.png")
 
 
 def test_one_solution_needs_no_label(ax):

@@ -254,8 +254,10 @@ def test_float32_agrees_with_float64():
 
 def test_half_precision():
     model, x = mlp(), randn(60, 5)
-    half = lazyrich.nfa(copy.deepcopy(model).bfloat16(), x.bfloat16(), exact=True)
-    assert abs(half.nfa - lazyrich.nfa(model, x, exact=True).nfa).max() < 0.02
+    half, x = copy.deepcopy(model).bfloat16(), x.bfloat16()
+    wide = copy.deepcopy(half).double()
+    found, exact = (lazyrich.nfa(m, b, exact=True).nfa for m, b in ((half, x), (wide, x.double())))
+    assert abs(found - exact).max() < 1e-6
 
 
 def test_layers_used_twice_and_convolutions_have_a_row():

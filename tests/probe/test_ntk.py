@@ -9,6 +9,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich.capture.capture import capture
+from lazyrich.capture.isolation import map_tensors
 from lazyrich.capture.kernel import kernel
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.observables import OuterFactor, kernel_matvec, traced_kernel
@@ -153,13 +154,16 @@ def test_compiled_models_run_eagerly(part):
     assert [layer.name for layer in capture(compiled, x).layers] == names
 
 
-def test_half_precision_widens_the_kernel():
-    model, x = CASES["mlp"]
+@pytest.mark.parametrize("name", CASES)
+def test_half_precision_is_widened(name):
+    model, x = CASES[name]
     half = copy.deepcopy(model).to(torch.bfloat16)
-    theta = lazyrich.ntk(half, x.to(torch.bfloat16))
+    batch = map_tensors(lambda t: t.bfloat16() if t.is_floating_point() else t, x)
+    theta = lazyrich.ntk(half, batch)
     assert theta.dtype == torch.float32
-    exact = brute_kernel(half.double(), x.to(torch.bfloat16).double())
-    assert (theta - exact).norm() < 0.02 * exact.norm()
+    wide = map_tensors(lambda t: t.double() if t.is_floating_point() else t, batch)
+    exact = brute_kernel(half.double(), wide)
+    assert (theta - exact).norm() < 1e-5 * exact.norm()
 
 
 def test_single_precision():

@@ -356,6 +356,15 @@ def test_saved_and_loaded(tmp_path, suffix):
     assert loaded.attrs["setting"] == probe.history.attrs["setting"]
 
 
+def test_a_folder_that_is_no_history_stays(tmp_path):
+    (tmp_path / "h.zarr").mkdir()
+    (tmp_path / "h.zarr" / "thesis.txt").write_text("years of work")
+    probe = measured(mlp(4, 6, 3), randn(5, 4), randn(5, 3), observables=["loss"])
+    with pytest.raises(InputError, match=r"is there and is no zarr. Choose another name"):
+        probe.save(tmp_path / "h.zarr")
+    assert (tmp_path / "h.zarr" / "thesis.txt").read_text() == "years of work"
+
+
 @pytest.mark.parametrize(("suffix", "library"), [("nc", "netCDF4"), ("zarr", "zarr")])
 def test_a_missing_library_is_named(tmp_path, monkeypatch, suffix, library):
     def fail(*_, **__):
@@ -394,7 +403,8 @@ def test_forecast_is_kept():
         (lambda m, x, y: Probe(m, (x * math.nan, y)), "must be finite"),
         (lambda m, x, y: Probe(nn.Tanh(), (x, y)).measure(0), "must have parameters"),
         (lambda m, x, y: measured(m, x, y).measure(0), "`step` must not be before 1, got 0"),
-        (lambda m, x, y: measured(m, x, y).save("h.csv"), "must end in .nc or .zarr, got 'h.csv'"),
+        (lambda m, x, y: measured(m, x, y).save("no/h.nc"), "the folder 'no' does not exist"),
+        (lambda m, x, y: measured(m, x, y).save("h.csv"), "must end in .nc, .zarr, got 'h.csv'"),
     ],
 )
 def test_refusals(act, message):

@@ -10,7 +10,6 @@ from torch import nn
 
 from lazyrich import InputError
 from lazyrich.probe.probe import Probe
-from lazyrich.report import page as shell
 from lazyrich.report.write import write_report
 
 VOID = {"meta", "link", "img", "br"}
@@ -132,16 +131,6 @@ def test_the_forecast_may_be_given(probe, tmp_path):
 def test_what_is_no_history_is_refused(tmp_path):
     with pytest.raises(InputError, match="`history` must be that of a probe, with its attributes"):
         write_report(xr.Dataset({"loss": ("step", [1.0])}), tmp_path / "report.html")
-
-
-def test_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "report.html"
-    target.write_text("before")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        shell.write_whole("after", target)
-    assert target.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):

@@ -21,11 +21,11 @@ from lazyrich.capture.isolation import (
     Batch,
     batch_size,
     dense_gradient,
-    leaves_of,
     run,
     undisturbed,
     unwrap,
 )
+from lazyrich.capture.weights import read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
 
     Measured in evaluation mode: dropout is off and BatchNorm uses its running statistics, whatever
     mode the model is in. The model, its gradients, buffers, hooks and all random generators stay
-    as they are, also after an error.
+    as they are, also after an error. Half precision is widened to float32, in copies.
 
     Args:
         model: any module; compiled and data-parallel wrappers are looked through.
@@ -185,7 +185,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     calls: dict[str, list[Call]] = {}
     weights: dict[str, Tensor | None] = {}
     with undisturbed(model):
-        leaves = leaves_of(model)
+        leaves = read_weights(model).leaves()
         with _hooks(model, calls, weights):
             outputs, _, shape = run(model, leaves, x, samples=samples)
         found, skipped = _sort(model, calls, weights, samples)

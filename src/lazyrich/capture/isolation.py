@@ -21,6 +21,7 @@ from lazyrich._errors import InputError, NotFiniteError
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
+HALF = (torch.float16, torch.bfloat16)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -86,6 +87,19 @@ def shapes(tree: object) -> str:
     return type(tree).__name__
 
 
+def widen(tensor: Tensor) -> Tensor:
+    """Half precision as float32; any other tensor as it is.
+
+    Args:
+        tensor: any.
+
+    Example:
+        >>> widen(torch.ones(1, dtype=torch.float16)).dtype
+        torch.float32
+    """
+    return tensor.float() if tensor.dtype in HALF else tensor
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether no entry is NaN or infinite; reads the tensor once if so."""
     with torch.no_grad():
@@ -122,42 +136,6 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
         return tensor[index.to(tensor.device)] if own else tensor
 
     return map_tensors(pick, tree)
-
-
-def refuse_nan(parameters: Mapping[str, Tensor]) -> None:
-    """Refuse parameters that are NaN or infinite.
-
-    Raises:
-        NotFiniteError: with the name of the first one.
-    """
-    for name, parameter in parameters.items():
-        if not is_finite(parameter):
-            raise NotFiniteError(
-                f"the model's parameter `{name}` must be finite, got NaN or infinity. "
-                "The run has diverged: measure an earlier checkpoint, or initialise again."
-            )
-
-
-def leaves_of(model: nn.Module) -> Leaves:
-    """Copies of all parameters and buffers, trainable ones as fresh leaves.
-
-    Raises:
-        InputError: the model has no parameters.
-        NotFiniteError: a parameter is NaN or infinite.
-    """
-    parameters = dict(model.named_parameters())
-    if not parameters:
-        raise InputError(
-            "`model` must have parameters, got "
-            f"{type(model).__name__} without any. Is it the module that you train?"
-        )
-    refuse_nan(parameters)
-    leaves = {
-        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
-        for name, parameter in parameters.items()
-    }
-    leaves.update({name: buffer.detach().clone() for name, buffer in model.named_buffers()})
-    return leaves
 
 
 @contextmanager
@@ -250,7 +228,7 @@ def run(
 
     Args:
         model: the plain module.
-        leaves: what `leaves_of` returned.
+        leaves: copies of its parameters and buffers, see `Weights`.
         x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
         samples: n.
 
@@ -262,7 +240,7 @@ def run(
         InputError: the output has no row a sample.
         NotFiniteError: the output is NaN or infinite.
     """
-    x = map_tensors(lambda tensor: tensor.detach().clone(), x)
+    x = map_tensors(lambda tensor: widen(tensor.detach().clone()), x)
     args, kwargs = arguments(x)
     result = torch.func.functional_call(model, leaves, args, kwargs)
     f = single_output(result, first=True)

@@ -20,8 +20,7 @@ from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.kernel import DenseFactor, Factor, OuterFactor
 from lazyrich.capture.per_sample import per_sample_gradients
 
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check; half precision below
-_HALF_TOLERANCE = 0.1
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +171,7 @@ def trusted_parameters(capture: Capture) -> list[str]:
             continue
         total = sum(_summed(use, found[use.layer.name]) for use in shared)
         exact = _wide(truth[name]).flatten()
-        tolerance = _TOLERANCE.get(truth[name].dtype, _HALF_TOLERANCE)
+        tolerance = _TOLERANCE[truth[name].dtype]
         if (total - exact).norm() <= tolerance * exact.norm():
             trusted.append(name)
     return trusted

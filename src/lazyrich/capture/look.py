@@ -7,7 +7,7 @@ passes, one kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -289,11 +289,9 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
     """
     seen = look.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
-    network = as_network(look.plan.model, look.plan.inputs)
+    network = as_network(look.plan.model, look.plan.inputs)  # reads copies
     return Reference(
-        network=replace(
-            network, theta=_copies(network.theta), constants=_copies(network.constants)
-        ),
+        network=network,
         outputs=look.f,
         distance_to_fit=_distance_to_fit(look),
         kernel=_kernel_start(look) if kernel else None,
@@ -304,10 +302,6 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
         residual_at_zero=look.residual_at_zero,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
     )
-
-
-def _copies(tensors: Parameters) -> Parameters:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _kernel_start(look: Look) -> KernelStart:

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lazyrich.capture.isolation import widen
+
 Rows = Float[Tensor, "n t groups d"]
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -134,7 +136,7 @@ def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> Rows:
     Rows of the padding token are zero, because it does not learn.
     """
     occurring, index = torch.unique(tokens.reshape(len(tokens), -1), return_inverse=True)
-    rows = functional.one_hot(index, len(occurring)).to(module.weight.dtype)
+    rows = functional.one_hot(index, len(occurring)).to(widen(module.weight).dtype)
     if module.padding_idx is not None:
         rows[..., occurring == module.padding_idx] = 0
     return rows[:, :, None]
@@ -144,9 +146,10 @@ def normalised(module: nn.Module, inputs: Tensor) -> Tensor:
     """`x̂` of a norm `z = a x̂ + b`: the module run with a = 1, b = 0; wants evaluation mode."""
     neutral = {"weight": 1.0, "bias": 0.0}
     own = module.named_parameters(recurse=False)
-    values = {name: torch.full_like(p, neutral[name]) for name, p in own}
+    values = {name: torch.full_like(widen(p), neutral[name]) for name, p in own}
+    statistics = {name: widen(buffer) for name, buffer in module.named_buffers(recurse=False)}
     with torch.no_grad():
-        return cast(Tensor, torch.func.functional_call(module, values, (inputs,)))
+        return cast(Tensor, torch.func.functional_call(module, values | statistics, (inputs,)))
 
 
 def norm_jacobian(

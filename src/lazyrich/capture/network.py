@@ -5,7 +5,7 @@ Importing this module needs the extra `lazyrich[torch]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,20 +16,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 from torch.utils._pytree import tree_leaves, tree_map
 
-from lazyrich._errors import InputError
 from lazyrich.capture.isolation import (
     arguments,
     batch_size,
     map_tensors,
-    refuse_nan,
     single_output,
     unwrap,
+    widen,
 )
+from lazyrich.capture.weights import Weights, read_weights
 
 Parameters = dict[str, Tensor]
 """Tensors by the names of `named_parameters()`."""
 
-_HALF = (torch.float16, torch.bfloat16)
 DROPOUT = nn.modules.dropout._DropoutNd
 BATCH_NORM = nn.modules.batchnorm._NormBase  # BatchNorm, SyncBatchNorm, InstanceNorm
 
@@ -40,8 +39,8 @@ class Network:
 
     Attributes:
         module: the model without the wrappers of `torch.compile` and `DataParallel`.
-        theta: the trainable parameters θ, detached, in float32 or better.
-        constants: frozen parameters, and copies of the buffers.
+        theta: copies of the trainable parameters θ, detached, in float32 or better.
+        constants: copies of frozen parameters and of buffers.
         args: positional arguments of the forward pass.
         kwargs: keyword arguments of the forward pass.
         notes: what a reader of the result has to know, in sentences.
@@ -57,7 +56,8 @@ class Network:
     def __call__(self, theta: Parameters) -> Float[Tensor, "n *k"]:
         """The outputs f(θ)."""
         tensors = {**self.constants, **theta}
-        return single_output(functional_call(self.module, tensors, self.args, self.kwargs))
+        args, kwargs = map_tensors(torch.clone, (self.args, self.kwargs))  # the model may write
+        return single_output(functional_call(self.module, tensors, args, kwargs))
 
 
 def layer_of(parameter: str) -> str:
@@ -85,24 +85,16 @@ def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tens
         InputError: no trainable parameters, an empty batch, or a NaN in inputs or weights.
     """
     module = unwrap(model)
-    parameters = dict(module.named_parameters())
-    if not any(p.requires_grad for p in parameters.values()):
-        raise InputError(
-            f"the model must have trainable parameters, got {len(parameters)} parameters and none "
-            "that requires a gradient. Set requires_grad on what will be trained."
-        )
+    weights = read_weights(module, to_train=True)
     batch_size(inputs)  # refuses bad batches
-    refuse_nan(parameters)
-    args, kwargs = arguments(map_tensors(_widen, inputs))
-    fixed = {name: p.detach() for name, p in parameters.items() if not p.requires_grad}
-    buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
+    args, kwargs = arguments(map_tensors(widen, inputs))
     return Network(
         module=module,
-        theta={name: _widen(p.detach()) for name, p in parameters.items() if p.requires_grad},
-        constants={name: _widen(tensor) for name, tensor in {**fixed, **buffers}.items()},
+        theta=weights.trainable,
+        constants=weights.fixed,
         args=args,
         kwargs=kwargs,
-        notes=_notes(module, parameters),
+        notes=_notes(module, weights),
     )
 
 
@@ -143,17 +135,13 @@ def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, 
     return value, slope
 
 
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in _HALF else tensor
-
-
-def _notes(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> tuple[str, ...]:
+def _notes(module: nn.Module, weights: Weights) -> tuple[str, ...]:
     notes = []
     active = [m for m in module.modules() if m.training]
     if any(isinstance(m, DROPOUT) and m.p > 0 for m in active):
         notes.append("Measured in eval mode: dropout is off.")
     if any(isinstance(m, BATCH_NORM) and m.track_running_stats for m in active):
         notes.append("Measured in eval mode: normalisation uses its running statistics.")
-    if any(p.dtype in _HALF for p in parameters.values()):
+    if weights.widened:
         notes.append("Half-precision weights were widened to float32 for the measurement.")
     return tuple(notes)

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.capture.network import Parameters
+from lazyrich.capture.update_rules import adam, momentum_buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,14 +156,15 @@ def _scaled_step(
 def _sgd(
     g: Tensor, theta: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    eta, mu = float(group["lr"]), group["momentum"]
+    eta, mu, dampening = (float(group[key]) for key in ("lr", "momentum", "dampening"))
     g = g + group["weight_decay"] * theta
-    buffer = state.get("momentum_buffer")
     direction, gain = g, 1.0
     if mu:
+        buffer = state.get("momentum_buffer")
+        earlier = None if buffer is None else buffer.to(g.dtype)
+        b = momentum_buffer(g, earlier, momentum=mu, dampening=dampening)
         # a first step takes the gradient whole; later ones damp it
-        gain = 1.0 if buffer is None else 1.0 - group["dampening"]
-        b = g if buffer is None else mu * buffer.to(g.dtype) + gain * g
+        gain = 1.0 if buffer is None else 1.0 - dampening
         direction = g + mu * b if group["nesterov"] else b
         gain = 1.0 + mu * gain if group["nesterov"] else gain
     return -eta * direction, torch.full_like(g, eta * gain)
@@ -171,19 +173,21 @@ def _sgd(
 def _adam(
     g: Tensor, theta: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    eta, (beta1, beta2) = float(group["lr"]), (float(b) for b in group["betas"])
+    eta, (beta_1, beta_2) = float(group["lr"]), (float(b) for b in group["betas"])
     decay = group["weight_decay"]
     decoupled = group["decoupled_weight_decay"]
     if decay and not decoupled:
         g = g + decay * theta
-    t = float(state.get("step", 0)) + 1
-    m, s = (
-        state[key].to(g.dtype) if key in state else torch.zeros_like(g)
-        for key in ("exp_avg", "exp_avg_sq")
+    kept = {key: t.to(g.dtype) for key, t in state.items() if key != "step"}
+    made = adam(
+        g,
+        kept.get("exp_avg", torch.zeros_like(g)),
+        kept.get("exp_avg_sq", torch.zeros_like(g)),
+        step=int(state.get("step", 0)) + 1,
+        betas=(beta_1, beta_2),
+        eps=float(group["eps"]),
+        largest=kept.get("max_exp_avg_sq") if group["amsgrad"] else None,
     )
-    m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
-    if group["amsgrad"] and "max_exp_avg_sq" in state:
-        s = torch.maximum(s, state["max_exp_avg_sq"].to(g.dtype))
-    rates = eta / ((s / (1 - beta2**t)).sqrt() + group["eps"])
-    v = -rates * m / (1 - beta1**t)
+    rates = eta / made.root
+    v = -rates * made.mean / made.bias
     return (v - eta * decay * theta if decay and decoupled else v), rates

@@ -76,7 +76,7 @@ def diagnose(
     if lr is not None and not 0 < lr < inf:
         raise InputError(f"--lr must be a positive number, got {lr}")
     if html is not None:
-        from lazyrich.report.page import check_target
+        from lazyrich._files import check_target
 
         check_target(html)
     learned = load(data, folder=data_dir, download=download)

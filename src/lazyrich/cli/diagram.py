@@ -39,9 +39,9 @@ def diagram(
     from lazyrich.cli.show import print_json
 
     if plot is not None:
-        from lazyrich.plot.style import check_target
+        from lazyrich.plot.style import check_picture
 
-        check_target(plot)
+        check_picture(plot)
     made = _diagram(x, y, fix or [], fixed_rates)
     if show not in made.values:
         raise InputError(f"--show must be one of {', '.join(map(str, made.values))}, got {show!r}")

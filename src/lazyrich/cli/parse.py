@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING
 
 from lazyrich._errors import InputError
@@ -62,36 +61,8 @@ def setting(pairs: list[str]) -> dict[str, str]:
 
 def csv_data(path: Path, x: str, y: str) -> LineData:
     """Read two columns of a CSV file with a header."""
+    from lazyrich._tables import read_table
     from lazyrich.theory.two_layer_linear.data import LineData
 
-    try:
-        columns = _csv_columns(path, (x, y))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from None
-    return LineData.from_samples(columns[x], columns[y])
-
-
-def _csv_columns(path: Path, names: tuple[str, str]) -> dict[str, list[float]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns: dict[str, list[float]] = {name: [] for name in names}
-        missing = [name for name in columns if name not in (rows.fieldnames or ())]
-        if missing:
-            have = ", ".join(rows.fieldnames or ()) or "no header"
-            raise InputError(f"{path} has no column {missing[0]!r}; it has {have}")
-        for row in rows:
-            for name, values in columns.items():
-                values.append(_csv_number(row[name] or "", name, f"{path}, line {rows.line_num}"))
-    if not columns[names[0]]:
-        raise InputError(f"{path} has a header and no rows")
-    return columns
-
-
-def _csv_number(text: str, name: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = inf
-    if not isfinite(value):
-        raise InputError(f"{where}: column {name!r} must be a finite number, got {text!r}")
-    return value
+    inputs, targets = read_table(path).numbers((x, y)).T
+    return LineData.from_samples(inputs, targets)

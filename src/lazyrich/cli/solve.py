@@ -67,9 +67,9 @@ def solve(
     from lazyrich.theory.two_layer_linear.network import LinearNetwork
 
     if plot is not None:
-        from lazyrich.plot.style import check_target
+        from lazyrich.plot.style import check_picture
 
-        check_target(plot)
+        check_picture(plot)
     state = _state(gram, width, init_std, seed, draws)
     network = LinearNetwork(output_scale=output_scale, lr_u=lr[0], lr_w=lr[1])
     data = _data(moments, csv, x, y)

@@ -63,7 +63,7 @@ def sweep(
     if scheduler is not None and workers is not None:
         raise InputError("--workers is for this machine: leave it out where there is a --scheduler")
     if export is not None:
-        _check_target(export, out)
+        _check_export(export, out)
     if data_dir is not None:
         os.environ["LAZYRICH_DATA"] = str(data_dir.resolve())  # the worker processes inherit it
     described = _described(study)
@@ -88,10 +88,10 @@ def sweep(
         raise typer.Exit(NOTHING)
 
 
-def _check_target(target: Path, out: Path) -> None:
-    from lazyrich.sweeps.store.export import check_target
+def _check_export(target: Path, out: Path) -> None:
+    from lazyrich.sweeps.store.export import check_export
 
-    check_target(target)
+    check_export(target)
     file, store = target.resolve(), out.resolve()
     if file.is_relative_to(store) or store.is_relative_to(file):
         raise InputError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._errors import InputError
+from lazyrich._files import check_target, write_whole
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -56,32 +54,19 @@ def axes(ax: Axes | None) -> Axes:
     return ax if ax is not None else figure().axes[0]
 
 
-def check_target(path: str | Path) -> Path:
+def check_picture(path: str | Path) -> Path:
     """Refuse a picture file that could not be written, before the work is done.
+
+    Args:
+        path: of the file, which ends in a format that matplotlib writes.
 
     Raises:
         InputError: if the folder is missing, the target is one, or the format is unknown.
     """
-    target = Path(path)
-    known = sorted(Figure().canvas.get_supported_filetypes())
-    if target.is_dir():
-        raise InputError(f"{str(target)!r} is a folder, not a picture file")
-    if not target.parent.is_dir():
-        raise InputError(f"the folder {str(target.parent)!r} does not exist")
-    if target.suffix[1:].lower() not in known:
-        raise InputError(f"{target.name!r} must end with one of .{', .'.join(known)}")
-    return target
+    kinds = sorted(Figure().canvas.get_supported_filetypes())
+    return check_target(path, [f".{kind}" for kind in kinds])
 
 
 def save(made: Figure, path: str | Path) -> Path:
     """Write a figure whole or not at all."""
-    target = check_target(path)
-    handle, name = tempfile.mkstemp(suffix=target.suffix, dir=target.parent, prefix=".")
-    os.close(handle)
-    try:
-        made.savefig(name)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return target
+    return write_whole(check_picture(path), made.savefig)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lazyrich._errors import InputError, MissingExtraError
+from lazyrich._errors import InputError
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.observable import Row
 from lazyrich.vocabulary.losses import under
@@ -97,22 +96,3 @@ def as_sink(log: Any) -> Sink:  # noqa: ANN401 - checked here
         "`log` must be a callable (dict, step) or a writer with `add_scalar`, got "
         f"{type(log).__name__}. Pass `writer`, or `lambda values, step: ...`."
     )
-
-
-def save(history: xr.Dataset, path: str | Path) -> None:
-    """Write a history to netCDF (`.nc`) or zarr (`.zarr`).
-
-    Raises:
-        InputError: another suffix.
-        MissingExtraError: the library for that format is not installed.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".nc":
-            history.to_netcdf(path)
-        elif path.suffix == ".zarr":
-            history.to_zarr(path, mode="w", zarr_format=2)  # version 3 has no strings yet
-        else:
-            raise InputError(f"`path` must end in .nc or .zarr, got {path.name!r}.")
-    except ImportError as error:
-        raise MissingExtraError("netCDF4" if path.suffix == ".nc" else "zarr", "store") from error

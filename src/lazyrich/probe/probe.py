@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NotFiniteError
+from lazyrich._files import write_arrays
 from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
@@ -24,7 +25,7 @@ from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import Forecast, forecast
-from lazyrich.probe.history import as_dataset, as_sink, save, scalars
+from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
@@ -338,5 +339,14 @@ class Probe:
         return judge(self.history, self.thresholds)
 
     def save(self, path: str | Path) -> None:
-        """Write the history to netCDF (`.nc`) or zarr (`.zarr`); see `lazyrich.probe.history`."""
-        save(self.history, path)
+        """Write the history to netCDF (`.nc`) or zarr (`.zarr`), whole or not at all.
+
+        Args:
+            path: of the file; one that is there, or for `.zarr` a zarr, is replaced.
+
+        Raises:
+            InputError: another suffix, a folder that does not exist, or one that is no zarr in its
+                place.
+            MissingExtraError: the library for that format is not installed.
+        """
+        write_arrays(self.history, path)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from lazyrich._errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,31 +84,3 @@ def drawing(figure: Figure, alt: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return picture(buffer.getvalue(), "svg+xml", alt)
-
-
-def check_target(path: str | Path) -> Path:
-    """Refuse a page that could not be written, before the work is done.
-
-    Raises:
-        InputError: if the folder is missing, or there is a folder in its place.
-    """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"the folder {str(target.parent)!r} does not exist. Make it first.")
-    if target.is_dir():
-        raise InputError(f"{str(target)!r} is a folder. Give the name of a file in it.")
-    return target
-
-
-def write_whole(text: str, path: str | Path) -> Path:
-    """Write a page whole or not at all."""
-    target = check_target(path)
-    handle, name = tempfile.mkstemp(suffix=".html", dir=target.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return target

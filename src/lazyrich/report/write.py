@@ -8,11 +8,12 @@ import xarray as xr
 
 from lazyrich import __version__
 from lazyrich._errors import InputError
+from lazyrich._files import check_target, write_whole
 from lazyrich.plot.style import style
 from lazyrich.probe.forecast.forecast import Forecast
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.report import sections
-from lazyrich.report.page import check_target, page, write_whole
+from lazyrich.report.page import page
 from lazyrich.report.setting import WORDS, Setting, setting
 from lazyrich.report.words import STYLE
 
@@ -63,4 +64,5 @@ def write_report(
         ]
     title = f"{verdict.status}: {of.network}"
     made = f"lazyrich {__version__}"
-    return write_whole(page(title, "\n".join(parts), made, style=STYLE), target)
+    text = page(title, "\n".join(parts), made, style=STYLE)
+    return write_whole(target, lambda new: new.write_text(text, encoding="utf-8"))

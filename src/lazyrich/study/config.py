@@ -92,7 +92,7 @@ class TrainingConfig:
         >>> TrainingConfig(width=0)
         Traceback (most recent call last):
         ...
-        lazyrich._errors.InputError: `width` must be ≥ 1, got 0. Raise it.
+        lazyrich.InputError: `width` must be ≥ 1, got 0. Raise it.
     """
 
     data: str = "digits"

@@ -363,6 +363,22 @@ def test_half_precision_is_widened(dtype):
     assert model[0].weight.dtype == dtype
 
 
+def test_a_model_that_writes_to_its_inputs_and_weights_leaves_no_trace():
+    for model, x in (
+        (nn.Sequential(nn.ReLU(inplace=True), mlp()), torch.randn(5, 4, dtype=F64)),
+        (
+            nn.Sequential(nn.Embedding(7, 2, max_norm=0.1), nn.Flatten(), nn.Linear(6, 3)).double(),
+            torch.randint(0, 7, (5, 3)),
+        ),
+    ):
+        batch = x.clone(), torch.randn(5, 3, dtype=F64)
+        before = [t.detach().clone() for t in (batch[0], *model.parameters())]
+        first = forecast(model, batch, exact=True)
+        assert forecast(model, batch, exact=True).richness == first.richness
+        after = (batch[0], *model.parameters())
+        assert all(torch.equal(now, then) for now, then in zip(after, before, strict=True))
+
+
 def recurrent() -> nn.Module:
     class Last(nn.Module):
         def __init__(self) -> None:
@@ -612,7 +628,7 @@ class Divides(nn.Module):
 
 
 BAD = {
-    "no parameters": (nn.ReLU, (X, Y), "mse", "trainable parameters, got 0 parameters"),
+    "no parameters": (nn.ReLU, (X, Y), "mse", "must have parameters, got ReLU without any"),
     "all frozen": (lambda: mlp().requires_grad_(False), (X, Y), "mse", "got 4 parameters and none"),
     "empty batch": (mlp, (X[:0], Y[:0]), "mse", "at least one sample, got a batch of size 0"),
     "no tensor": (mlp, ("x", Y), "mse", "must hold a tensor .*, got str"),

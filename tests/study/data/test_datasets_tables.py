@@ -95,10 +95,14 @@ BAD = {
     "two classes": (GOOD, {"y": ["b", "c"], "task": "classes"}, "must be one column for classes"),
     "share": (GOOD, {"y": "c", "test": 1.5}, "`test` must leave samples in both parts .* got 1.5"),
     "small share": (GOOD, {"y": "c", "test": 0.01}, "`test` must leave samples in both parts"),
-    "word": ([*GOOD, [1, 2, "many"]], {"y": "c"}, r"row 12: column 'c' must hold .* got 'many'"),
-    "not finite": ([*GOOD, [1, "inf", 1]], {"y": "c"}, "row 12: column 'b' must hold finite"),
-    "nothing": ([*GOOD, [1, "", 2]], {"y": "b", "task": "classes"}, "row 12: column 'b' must name"),
-    "short row": ([*GOOD, [1, 2]], {"y": "c"}, "must have 3 entries in each row, got 2 in row 12"),
+    "word": ([*GOOD, [1, 2, "many"]], {"y": "c"}, r"line 12: column 'c' must hold .* got 'many'"),
+    "not finite": ([*GOOD, [1, "inf", 1]], {"y": "c"}, "line 12: column 'b' must hold finite"),
+    "nothing": (
+        [*GOOD, [1, "", 2]],
+        {"y": "b", "task": "classes"},
+        "line 12: column 'b' must name",
+    ),
+    "short row": ([*GOOD, [1, 2]], {"y": "c"}, "must have 3 entries in each row, got 2 in line 12"),
     "empty": ([], {"y": "c"}, "must have a header and rows, got none"),
 }
 
@@ -112,7 +116,10 @@ def test_bad_tables_are_refused(tmp_path, rows, options, message):
 
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "gone.csv"
-    with pytest.raises(InputError, match=rf"{re.escape(str(path))} is none. Correct the path"):
+    with pytest.raises(
+        InputError,
+        match=rf"{re.escape(str(path))} must be a CSV file, and it is none. Correct the path",
+    ):
         csv(path, y="c")
     path.write_bytes(b"a,c\n\xff\xfe,1\n")
     with pytest.raises(InputError, match=r"must be a CSV file in UTF-8"):

@@ -119,7 +119,7 @@ def mnist(folder: str | Path | None = None, *, download: bool = False) -> DataSe
     Example:
         >>> mnist("no such folder")
         Traceback (most recent call last):
-        lazyrich._errors.InputError: `folder` must be a folder that exists, got 'no such folder'...
+        lazyrich.InputError: `folder` must be a folder that exists, got 'no such folder'...
     """
     return _grey(MNIST, folder, download)
 
@@ -138,7 +138,7 @@ def fashion_mnist(folder: str | Path | None = None, *, download: bool = False) -
     Example:
         >>> fashion_mnist("no such folder")
         Traceback (most recent call last):
-        lazyrich._errors.InputError: `folder` must be a folder that exists, got 'no such folder'...
+        lazyrich.InputError: `folder` must be a folder that exists, got 'no such folder'...
     """
     return _grey(FASHION_MNIST, folder, download)
 
@@ -160,7 +160,7 @@ def cifar10(folder: str | Path | None = None, *, download: bool = False) -> Data
     Example:
         >>> cifar10("no such folder")
         Traceback (most recent call last):
-        lazyrich._errors.InputError: `folder` must be a folder that exists, got 'no such folder'...
+        lazyrich.InputError: `folder` must be a folder that exists, got 'no such folder'...
     """
     place = downloads.folder_of(CIFAR10, folder, download=download)
     archive = place / cifar.ARCHIVE
@@ -233,7 +233,7 @@ def check_options(name: str, options: Iterable[str]) -> None:
     Example:
         >>> check_options("csv", ["y"])
         Traceback (most recent call last):
-        lazyrich._errors.InputError: csv needs the option 'path', got none. Add it.
+        lazyrich.InputError: csv needs the option 'path', got none. Add it.
     """
     known = {**WITH_OPTIONS, **FROM_FILES}
     if name not in known:

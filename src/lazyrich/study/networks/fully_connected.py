@@ -110,7 +110,7 @@ def require_sizes(*inputs: int, **sizes: int) -> None:
     Example:
         >>> require_sizes(3, 32, 32, width=0)
         Traceback (most recent call last):
-        lazyrich._errors.InputError: `width` must be at least 1, got 0. Give a larger number.
+        lazyrich.InputError: `width` must be at least 1, got 0. Give a larger number.
     """
     if not inputs or min(inputs) < 1:
         raise InputError(

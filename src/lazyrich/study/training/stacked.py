@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from lazyrich.capture.network import Parameters
+from lazyrich.capture.update_rules import adam, momentum_buffer
 from lazyrich.study.training.recipe import Recipe
 
-BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # of torch.optim.Adam
+BETAS, EPS = (0.9, 0.999), 1e-8  # of torch.optim.Adam
 
 
 def stacked(models: Sequence[nn.Module]) -> tuple[Parameters, Parameters]:
@@ -65,30 +65,22 @@ class StackedOptimizer:
             g = grads[name]
             if self._recipe.weight_decay:
                 g.add_(theta, alpha=self._recipe.weight_decay)
-            if self._recipe.optimizer == "adam":
-                self._adam(name, theta, g, share)
-            else:
-                theta.addcmul_(self._velocity(name, g), self._rates[name], value=-share)
+            rule = self._adam if self._recipe.optimizer == "adam" else self._sgd
+            rule(name, theta, g, share)
 
-    def _velocity(self, name: str, g: Tensor) -> Tensor:
-        """The velocity: v ← μv + g, from v = g."""
-        if not self._recipe.momentum:
-            return g
-        if name in self._first:
-            self._first[name].mul_(self._recipe.momentum).add_(g)
-        else:
-            self._first[name] = g.clone()
-        return self._first[name]
+    def _sgd(self, name: str, theta: Tensor, g: Tensor, share: float) -> None:
+        momentum = self._recipe.momentum
+        if momentum:
+            g = self._first[name] = momentum_buffer(g, self._first.get(name), momentum=momentum)
+        theta.addcmul_(g, self._rates[name], value=-share)
 
     def _adam(self, name: str, theta: Tensor, g: Tensor, share: float) -> None:
-        """One step: θ ← θ − η m̂ / (√v̂ + ε), m and v the running means of g and g²."""
         if name not in self._first:
             self._first[name], self._second[name] = torch.zeros_like(g), torch.zeros_like(g)
-        m = self._first[name].lerp_(g, 1 - BETA_1)
-        v = self._second[name].mul_(BETA_2).addcmul_(g, g, value=1 - BETA_2)
-        unbiased_1, unbiased_2 = 1 - BETA_1**self._steps, 1 - BETA_2**self._steps
-        direction = m / (v.sqrt() / sqrt(unbiased_2) + EPS)
-        theta.addcmul_(direction, self._rates[name], value=-share / unbiased_1)
+        means = self._first[name], self._second[name]
+        made = adam(g, *means, step=self._steps, betas=BETAS, eps=EPS)
+        self._first[name], self._second[name] = made.mean, made.square
+        theta.addcmul_(made.mean / made.root, self._rates[name], value=-share / made.bias)
 
     def keep(self, kept: Bool[Tensor, "m"]) -> None:
         """Go on with these networks only."""

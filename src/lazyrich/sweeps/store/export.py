@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +9,14 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
+from lazyrich._files import ARRAYS, check_target, is_zarr, write_arrays, write_whole
 from lazyrich.sweeps.store.record import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = {".nc": "netCDF4", ".zarr": "zarr", ".parquet": "pyarrow", ".csv": "pandas"}
-OF_ZARR = (".zgroup", "zarr.json")  # one of these stands in every group, of version 2 or 3
+TABLES = {".parquet": "pyarrow", ".csv": "pandas"}  # formats of rows: what writes them
+KINDS = (*ARRAYS, *TABLES)
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
@@ -69,21 +68,17 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
         ...     export(data, Path(folder) / "out.csv").read_text()
         'width,loss\n8,0.5\n16,0.25\n'
     """
-    path = Path(path)
-    check_target(path)
-    if not path.parent.is_dir():
-        raise InputError(f"`path` must lie in a folder that exists, got {path}. Make it first.")
+    path = check_target(check_export(path), KINDS)
+    suffix = path.suffix.lower()
+    if suffix in ARRAYS:
+        return write_arrays(data, path)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            made = Path(folder) / path.name
-            _WRITERS[path.suffix](data, made)
-            _put(made, path)
+        return write_whole(path, lambda made: _WRITERS[suffix](table(data), made))
     except ImportError as error:
-        raise MissingExtraError(KINDS[path.suffix], "store") from error
-    return path
+        raise MissingExtraError(TABLES[suffix], "store") from error
 
 
-def check_target(path: Path) -> None:
+def check_export(path: str | Path) -> Path:
     """Refuse a path that `export` must not write to, before the work is done.
 
     The folder that it lies in need not be there yet.
@@ -91,54 +86,27 @@ def check_target(path: Path) -> None:
     Args:
         path: of the file.
 
+    Returns:
+        The path.
+
     Raises:
         InputError: another suffix, a path that lies in a store or below a file, or one that is a
             folder but no zarr.
 
     Example:
-        >>> check_target(Path("out.csv"))
+        >>> check_export("out.csv").name
+        'out.csv'
     """
-    if path.suffix not in KINDS:
-        raise InputError(
-            f"`path` must end in {', '.join(KINDS)}, got {path.name!r}. Choose a format."
-        )
+    path = check_target(path, KINDS, make_folders=True)
     whole = path.resolve()
     for folder in (whole, *whole.parents):
-        inside = folder != whole and _is_zarr(folder)
+        inside = folder != whole and is_zarr(folder)
         if inside or (folder / NAME).is_file():
             raise InputError(
                 f"`path` must lie outside of stores and other exports, got {path}, and {folder} is "
                 "one. Choose another name."
             )
-    above = next(folder for folder in whole.parents if folder.exists())
-    if not above.is_dir():
-        raise InputError(
-            f"`path` must lie in a folder, got {path}, and {above} is a file. Choose another name."
-        )
-    replaceable = _is_zarr(path) if path.suffix == ".zarr" else not path.is_dir()
-    if path.exists() and not replaceable:
-        kind = "zarr" if path.suffix == ".zarr" else "file"
-        raise InputError(
-            f"`path` must be a new name or that of a {kind}, got {path}, which is there and is no "
-            f"{kind}. Choose another name: what is there would be lost."
-        )
-
-
-def _is_zarr(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in OF_ZARR)
-
-
-def _put(made: Path, path: Path) -> None:
-    """Move what was made to its path; a zarr that is there waits beside it until that is done."""
-    old = made.with_name("old")
-    try:
-        if path.is_dir():
-            os.replace(path, old)
-        os.replace(made, path)
-    except BaseException:
-        if os.path.lexists(old) and not os.path.lexists(path):
-            os.replace(old, path)
-        raise
+    return path
 
 
 def _there(data: xr.Dataset) -> xr.DataArray:
@@ -175,9 +143,7 @@ def _outer(data: xr.Dataset) -> set[str]:
     return set.intersection(*every) if every else set()
 
 
-_WRITERS: dict[str, Callable[[xr.Dataset, Path], object]] = {
-    ".nc": lambda data, path: data.to_netcdf(path),
-    ".zarr": lambda data, path: data.to_zarr(path, zarr_format=2),  # version 3 has no strings yet
-    ".parquet": lambda data, path: table(data).to_parquet(path),
-    ".csv": lambda data, path: table(data).to_csv(path, index=False),
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    ".parquet": lambda rows, path: rows.to_parquet(path),
+    ".csv": lambda rows, path: rows.to_csv(path, index=False),
 }

@@ -1,0 +1,160 @@
+"""Files that are written whole or not at all: pages, figures, tables and labelled arrays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lazyrich._errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ARRAYS = {".nc": "netCDF4", ".zarr": "zarr"}  # formats with labels and attributes: what writes them
+OF_ZARR = (".zgroup", "zarr.json")  # one of these stands in every group, of version 2 or 3
+
+
+def check_target(
+    path: str | Path, suffixes: Collection[str] = (), *, make_folders: bool = False
+) -> Path:
+    """Refuse a path that could not be written to, before the work is done.
+
+    Args:
+        path: of the file.
+        suffixes: that it may have, with their dots; none allows all. Where `.zarr` is among them, a
+            path that ends so is that of a zarr, which is a folder.
+        make_folders: whether the folder that it lies in will be made if it is missing.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: another suffix; the folder is missing, or is a file; what has the name already
+            is a folder, or for a zarr anything else.
+
+    Example:
+        >>> check_target("out.csv", {".csv", ".nc"}).name
+        'out.csv'
+    """
+    target = Path(path)
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise InputError(
+            f"`path` must end in {', '.join(suffixes)}, got {target.name!r}. Choose a format."
+        )
+    folder = target.absolute().parent
+    above = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not above.is_dir():
+        raise InputError(
+            f"`path` must lie in a folder, got {target}, and {above} is a file. "
+            "Choose another name."
+        )
+    if above != folder and not make_folders:
+        raise InputError(f"the folder {str(target.parent)!r} does not exist. Make it first.")
+    if target.suffix.lower() == ".zarr" and ".zarr" in suffixes:
+        if target.exists() and not is_zarr(target):
+            raise InputError(
+                f"`path` must be a new name or that of a zarr, got {target}, which is there and is "
+                "no zarr. Choose another name: what is there would be lost."
+            )
+    elif target.is_dir():
+        raise InputError(f"{str(target)!r} is a folder. Give the name of a file in it.")
+    return target
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a path is that of a zarr.
+
+    Args:
+        folder: any path.
+
+    Example:
+        >>> is_zarr(Path())
+        False
+    """
+    return any((folder / name).is_file() for name in OF_ZARR)
+
+
+def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Write a file or a zarr whole or not at all.
+
+    It is made in a hidden folder beside its place and then moved there, so that what was there
+    before stays if writing fails or is interrupted; a file is on the disk before it is moved. A
+    link is followed. A new file has the rights that any new file has, a replaced one keeps its own.
+
+    Args:
+        path: that `check_target` let pass.
+        write: makes the file at the path that it is given, which has the same name.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(f"{folder}/a.txt", lambda new: new.write_text("whole")).read_text()
+        'whole'
+    """
+    path = Path(path)
+    target = path.resolve()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        made = Path(folder) / path.name
+        write(made)
+        if made.is_file():
+            with made.open("r+b") as file:
+                os.fsync(file)
+            if target.is_file():
+                shutil.copymode(target, made)
+        _put(made, target)
+    return path
+
+
+def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
+    """Write labelled arrays to netCDF (`.nc`) or zarr (`.zarr`), whole or not at all.
+
+    Args:
+        data: the arrays, with labels and attributes.
+        path: a file, or for `.zarr` a zarr, that is there is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: see `check_target`.
+        MissingExtraError: the library for that format is not installed.
+
+    Example:
+        >>> import xarray
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_arrays(xarray.Dataset({"loss": ("step", [0.5])}), f"{folder}/a.nc")
+        ...     xarray.load_dataset(path).loss.item()
+        0.5
+    """
+    path = check_target(path, ARRAYS)
+    suffix = path.suffix.lower()
+
+    def write(made: Path) -> None:
+        if suffix == ".nc":
+            data.to_netcdf(made)
+        else:
+            data.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
+
+    try:
+        return write_whole(path, write)
+    except ImportError as error:
+        raise MissingExtraError(ARRAYS[suffix], "store") from error
+
+
+def _put(made: Path, target: Path) -> None:
+    """Move what was made to its place; a zarr that is there waits beside it until that is done."""
+    old = made.with_name(f"{made.name}.old")
+    try:
+        if made.is_dir() and is_zarr(target):
+            os.replace(target, old)
+        os.replace(made, target)
+    except BaseException:
+        if os.path.lexists(old) and not os.path.lexists(target):
+            os.replace(old, target)
+        raise

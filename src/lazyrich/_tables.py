@@ -1,0 +1,139 @@
+"""CSV files with a header: columns by their names, as numbers or as text."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazyrich._errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The columns of a file; all have an entry in each row, and there is at least one row.
+
+    Attributes:
+        path: of the file.
+        columns: entries as text, by column, in the order of the file.
+        lines: of the file, on which the rows end; the first is 1.
+    """
+
+    path: Path
+    columns: Mapping[str, Sequence[str]]
+    lines: Sequence[int]
+
+    def text(self, name: str) -> Sequence[str]:
+        """The entries of a column.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        if name not in self.columns:
+            have = ", ".join(self.columns)
+            raise InputError(
+                f"{self.path} has no column {name!r}, it has {have}. Choose among them."
+            )
+        return self.columns[name]
+
+    def numbers(
+        self, names: Sequence[str], *, advice: str = "Correct it or leave the row out."
+    ) -> NDArray[np.float64]:
+        """Columns of finite numbers.
+
+        Args:
+            names: of the columns.
+            advice: what to do about an entry that is no number; a sentence.
+
+        Returns:
+            (rows, columns).
+
+        Raises:
+            InputError: there is no such column, or it has an entry that is no finite number.
+        """
+        return np.array([self._column(name, advice) for name in names]).T
+
+    def _column(self, name: str, advice: str) -> list[float]:
+        values = []
+        for line, entry in zip(self.lines, self.text(name), strict=True):
+            value = number(entry)
+            if not isfinite(value):
+                raise InputError(
+                    f"{self.path}, line {line}: column {name!r} must hold finite numbers, got "
+                    f"{entry!r}. {advice}"
+                )
+            values.append(value)
+        return values
+
+
+def number(entry: str) -> float:
+    """An entry as a number; NaN if it is none.
+
+    Args:
+        entry: of a table.
+
+    Example:
+        >>> number("1e3"), number("many")
+        (1000.0, nan)
+    """
+    try:
+        return float(entry)
+    except ValueError:
+        return float("nan")
+
+
+def read_table(path: str | Path) -> Table:
+    r"""Read a CSV file with a header, in UTF-8, with or without a mark of the byte order.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: there is no such file, it is no CSV file in UTF-8, it has no rows, two columns
+            of one name, or a row with more or fewer entries than the header.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "heights.csv"
+        ...     _ = path.write_text("age,height\n3,95\n7,121.5\n")
+        ...     read_table(path).numbers(["height"])
+        array([[ 95. ],
+               [121.5]])
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise InputError(f"{path} must be a CSV file, and it is none. Correct the path.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path} must be a CSV file in UTF-8, got one that is not: {error}. Save it again."
+        ) from error
+    if len(rows) < 2:
+        raise InputError(f"{path} must have a header and rows, got none. Save it again.")
+    (_, header), *rest = rows
+    if len(set(header)) != len(header):
+        raise InputError(f"{path} must have columns of different names, got {header}. Rename them.")
+    for line, row in rest:
+        if len(row) != len(header):
+            raise InputError(
+                f"{path} must have {len(header)} entries in each row, got {len(row)} in line "
+                f"{line}. It may be cut off: copy it again."
+            )
+    columns = zip(*(row for _, row in rest), strict=True)
+    return Table(
+        path=path,
+        columns=dict(zip(header, columns, strict=True)),
+        lines=[line for line, _ in rest],
+    )

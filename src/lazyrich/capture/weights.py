@@ -1,0 +1,82 @@
+"""The one reader of a model's parameters and buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._errors import InputError, NotFiniteError
+from lazyrich.capture.isolation import HALF, Leaves, is_finite, widen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Copies of all that a model holds, so that no pass on them can change the model.
+
+    None of them requires a gradient. Half precision is widened to float32: gradients and their
+    differences need more digits than it has.
+
+    Attributes:
+        trainable: parameters that require a gradient in the model, by name.
+        fixed: the other parameters, then the buffers, by name.
+        widened: whether some parameter was in half precision.
+    """
+
+    trainable: Leaves
+    fixed: Leaves
+    widened: bool
+
+    def leaves(self) -> Leaves:
+        """All tensors, the trainable ones as fresh leaves of a graph."""
+        fresh = {name: p.detach().requires_grad_() for name, p in self.trainable.items()}
+        return {**fresh, **self.fixed}
+
+
+def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
+    """Copy the parameters and buffers of a model.
+
+    Args:
+        model: the plain module; it is only read.
+        to_train: whether some parameter must be trainable.
+
+    Returns:
+        The copies, tensors on which autograd works also where inference mode is on.
+
+    Raises:
+        InputError: the model has no parameters, or none that is trainable where one must be.
+        NotFiniteError: a parameter is NaN or infinite.
+
+    Example:
+        >>> weights = read_weights(nn.BatchNorm1d(3, dtype=torch.bfloat16))
+        >>> list(weights.trainable), list(weights.fixed), weights.trainable["weight"].dtype
+        (['weight', 'bias'], ['running_mean', 'running_var', 'num_batches_tracked'], torch.float32)
+    """
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise InputError(
+            f"the model must have parameters, got {type(model).__name__} without any. Is it the "
+            "module that you train?"
+        )
+    if to_train and not any(p.requires_grad for p in parameters.values()):
+        raise InputError(
+            f"the model must have trainable parameters, got {len(parameters)} parameters and none "
+            "that requires a gradient. Set requires_grad on what will be trained."
+        )
+    for name, p in parameters.items():
+        if not is_finite(p):
+            raise NotFiniteError(
+                f"the model's parameter `{name}` must be finite, got NaN or infinity. "
+                "The run has diverged: measure an earlier checkpoint, or initialise again."
+            )
+    with torch.inference_mode(False):
+        trainable = {name: _copy(p) for name, p in parameters.items() if p.requires_grad}
+        frozen = {name: _copy(p) for name, p in parameters.items() if not p.requires_grad}
+        buffers = {name: _copy(buffer) for name, buffer in model.named_buffers()}
+    widened = any(p.dtype in HALF for p in parameters.values())
+    return Weights(trainable=trainable, fixed={**frozen, **buffers}, widened=widened)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return widen(tensor.detach().clone())

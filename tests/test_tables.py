@@ -1,0 +1,63 @@
+"""CSV files with a header, against what Python's own writer wrote."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from lazyrich import InputError
+from lazyrich._tables import read_table
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_what_was_written_comes_back(tmp_path, encoding, ends):
+    values = np.random.default_rng(0).standard_normal((7, 3))
+    with (tmp_path / "a.csv").open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, lineterminator=ends).writerows([["größe", "b, c", "d"], *values.tolist()])
+    table = read_table(tmp_path / "a.csv")
+    assert list(table.columns) == ["größe", "b, c", "d"]
+    np.testing.assert_array_equal(table.numbers(["d", "größe", "d"]), values[:, [2, 0, 2]])
+    assert list(table.text("b, c")) == [str(value) for value in values[:, 1].tolist()]
+
+
+def test_lines_are_those_of_the_file(tmp_path):
+    (tmp_path / "a.csv").write_text('x,y\n\n1,"two\nlines"\n\nmany,\n')
+    table = read_table(str(tmp_path / "a.csv"))
+    assert list(table.lines) == [4, 6]
+    assert list(table.text("y")) == ["two\nlines", ""]
+    with pytest.raises(InputError, match=r"a\.csv, line 6: column 'x' must hold .* Leave it\."):
+        table.numbers(["x"], advice="Leave it.")
+
+
+REFUSED = {
+    "empty": (b"", "must have a header and rows, got none. Save it again"),
+    "header": (b"x,y\n", "must have a header and rows, got none"),
+    "names": (b"x,x\n1,2\n", r"columns of different names, got \['x', 'x'\]. Rename them"),
+    "short": (b"x,y\n1,2\n1\n", "must have 2 entries in each row, got 1 in line 3. It may be cut"),
+    "long": (b"x,y\n1,2,3\n", "must have 2 entries in each row, got 3 in line 2"),
+    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Choose among them"),
+    "word": (b"x,y\n1,four\n", r"line 2: column 'y' must hold finite numbers, got 'four'\. Corr"),
+    "nothing": (b"x,y\n1,\n", "line 2: column 'y' must hold finite numbers, got ''"),
+    "nan": (b"x,y\n1,nan\n", "line 2: column 'y' must hold finite numbers, got 'nan'"),
+    "infinite": (b"x,y\n1,-inf\n", "line 2: column 'y' must hold finite numbers, got '-inf'"),
+    "binary": (b"x,y\n\xff\xfe\x00,1\n", "must be a CSV file in UTF-8, got one that is not: 'utf"),
+    "field": (b"x,y\n1," + b"9" * 200_000 + b"\n", "got one that is not: field larger"),
+    "quotes": (b'x,y\n1,"2\n', "got one that is not: unexpected end of data. Save it again"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refusals(tmp_path, kind):
+    content, message = REFUSED[kind]
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "a.csv").numbers(["x", "y"])
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "folder", "file/a.csv"])
+def test_what_is_no_file_is_refused(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf"{name} must be a CSV file, and it is none. Correct"):
+        read_table(tmp_path / name)
