@@ -20,7 +20,8 @@ from lazyrich import (
     learning_time,
     order_parameters,
 )
-from lazyrich.phases.scaling import Phase, Regime
+from lazyrich.phases.scaling import FeatureKind
+from lazyrich.vocabulary.regimes import Phase
 
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 
@@ -177,10 +178,10 @@ def test_fit_refuses(values, message):
     ("choice", "phase"),
     [
         (("-1/2", 0, 0, 0, 0), (Phase.KERNEL, None)),
-        ((-1, 1, 1, 0, 0), (Phase.FEATURE, Regime.CRITICAL)),
-        ((0, 0, 0, -1, -1), (Phase.FEATURE, Regime.CRITICAL)),
-        ((-1, 1, 1, -1, 0), (Phase.FEATURE, Regime.CRITICAL)),
-        ((-2, 2, 2, 0, 0), (Phase.FEATURE, Regime.VANISHING_INIT)),
+        ((-1, 1, 1, 0, 0), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((0, 0, 0, -1, -1), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((-1, 1, 1, -1, 0), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((-2, 2, 2, 0, 0), (Phase.FEATURE, FeatureKind.VANISHING_INIT)),
         ((0, 0, 0, 0, 0), (Phase.UNSTABLE, None)),
         ((-2, 0, 0, 0, 0), (Phase.FROZEN, None)),
         ((1, -2, -2, -1, -1), (Phase.KERNEL, None)),
@@ -189,7 +190,7 @@ def test_fit_refuses(values, message):
 def test_fitted_phase_is_that_of_the_exponents(choice, phase):
     law, widths = ScalingLaw.from_exponents(*choice), 2.0 ** np.arange(8, 24, 2)
     order = order_parameters(law.sample(widths, draws=40, rng=1), law.network(widths), DATA)
-    assert (law.phase, law.regime) == phase == fitted_phase(order)
+    assert (law.phase, law.feature_kind) == phase == fitted_phase(order)
 
 
 def test_fitted_phase_stays_open_where_the_ladder_is_too_short():

@@ -16,8 +16,6 @@ References:
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -26,18 +24,11 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply
 from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.regimes import Mechanism
 
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 
 WINDOW_SHARE = 0.1  # a window holds the activity between its first and last tenth
-
-
-class Mechanism(StrEnum):
-    """How a network moves its features."""
-
-    ALIGNMENT = "alignment"
-    DISALIGNMENT = "disalignment"
-    RESCALING = "rescaling"
 
 
 def mechanisms(

@@ -12,7 +12,7 @@ from scipy import stats
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array, Scaled
-from lazyrich.phases.scaling import Phase, Regime
+from lazyrich.phases.scaling import FeatureKind
 from lazyrich.theory.labels import apply, dataset
 from lazyrich.theory.two_layer_linear.data import LineData
 from lazyrich.theory.two_layer_linear.flow import flow, learning_time, line_arguments
@@ -20,6 +20,7 @@ from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
 from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.regimes import Phase
 
 PLATEAU_LEFT, LEARNED_LEFT = 0.9, 0.1  # shares of the residual that name the two times
 
@@ -110,7 +111,7 @@ def fit_exponent(
 
 def fitted_phase(
     order: xr.Dataset, *, tolerance: float = 0.1
-) -> tuple[Phase, Regime | None] | None:
+) -> tuple[Phase, FeatureKind | None] | None:
     """The phase that a ladder of widths shows, where only numbers are known.
 
     Args:
@@ -129,7 +130,7 @@ def fitted_phase(
     if change.high < -tolerance:
         return Phase.KERNEL, None
     if change.low > tolerance:
-        return Phase.FEATURE, Regime.VANISHING_INIT
+        return Phase.FEATURE, FeatureKind.VANISHING_INIT
     if change.low > -tolerance and change.high < tolerance:
-        return Phase.FEATURE, Regime.CRITICAL
+        return Phase.FEATURE, FeatureKind.CRITICAL
     return None
