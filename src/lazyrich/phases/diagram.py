@@ -231,7 +231,7 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
         output_core_dims=[("time",)],
     )
     times = learning_time(state, network, data, remaining).rename("t")
-    acts = acting(activity(flow(state, network, data, times)).sum("time"))
+    acts = acting(activity(flow(state, network, data, times)).sum("interval"))
     codes = xr.DataArray([1 << bit for bit, _ in enumerate(Mechanism)], dims="mechanism")
     meaning = "mechanisms that act during training"
     return _flags((acts * codes).sum("mechanism"), MECHANISM_SETS, meaning)
