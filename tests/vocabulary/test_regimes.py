@@ -53,6 +53,17 @@ def test_a_second_list_is_seen(source):
     assert spelt_again(source)
 
 
+def test_no_module_spells_a_list_again():
+    again = {
+        f"{path.relative_to(SOURCE)}:{line}"
+        for path in SOURCE.rglob("*.py")
+        if path != HOME
+        for line in spelt_again(path.read_text(encoding="utf-8"))
+    }
+    assert not again
+    assert spelt_again(HOME.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("words", [Phase, Regime, Mechanism])
 def test_a_word_is_its_text(words):
     for word in words:
