@@ -16,6 +16,8 @@ References:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -76,12 +78,8 @@ def mechanisms(
     moved = activity(trajectory)
     change = moved.sum("interval")
     acts = acting(change, alignment_threshold, rescaling_threshold)
-    start, stop = apply(
-        windows.window,
-        *(moved, times),
-        input_core_dims=[("interval",), (dim,)],
-        output_core_dims=[(), ()],
-    )
+    cores: dict[str, Any] = {"input_core_dims": [("interval",), (dim,)]}
+    start, stop = apply(windows.window, moved, times, **cores, output_core_dims=[(), ()])
     result = xr.Dataset(
         {
             "log_output": log_output,
@@ -93,9 +91,7 @@ def mechanisms(
             "stop": stop.where(acts),
             "alignment_share": _share(log_alignment, log_output, dim),
             "sign_changes": crossed.sum("interval").astype(int),
-            "first_sign_change": apply(
-                _time_of_first, crossed, times, input_core_dims=[("interval",), (dim,)]
-            ),
+            "first_sign_change": apply(_time_of_first, crossed, times, **cores),
         },
         attrs={
             "references": XU2025,
