@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 import lazyrich
+from lazyrich.vocabulary.regimes import CANNOT_TELL, Regime
 
 DOCS = Path(__file__).parent.parent / "docs"
-STATUSES = ("lazy", "rich", "frozen", "unstable", "cannot tell")
+STATUSES = (Regime.LAZY, Regime.RICH, Regime.FROZEN, Regime.UNSTABLE, CANNOT_TELL)
 BAND = 1.2  # factor around the threshold within which either answer is right
 STEP = 0.2  # of gradient descent, in units of the loss's inverse curvature at its largest
 MOST_STEPS = 4000

@@ -17,10 +17,12 @@ from diagram_record import asked, record, write
 
 import lazyrich as lr
 from lazyrich import plot
+from lazyrich.numerics.ladder import fit_exponent, within
 from lazyrich.study.exact import exact_solution
-from lazyrich.study.measured import PHASES, measured_diagram, width_exponents, within
+from lazyrich.study.measured import measured_diagram
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import final, results
+from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 X, Y = "first_variance_exponent", "last_variance_exponent"
 QUANTITIES = ("ntk_change", "alignment")
@@ -37,7 +39,7 @@ def expected(data: xr.Dataset) -> xr.Dataset:
         {
             "ntk_change": xr.where(excess < 0, kernel, excess),
             "alignment": aligned,
-            "phase": xr.where(excess < 0, PHASES.index("kernel"), PHASES.index("feature")),
+            "phase": xr.where(excess < 0, Phase.KERNEL, Phase.FEATURE),
         }
     )
 
@@ -47,8 +49,8 @@ def compare(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset) -> dict[s
     end, exact, limit = final(data), final(theory), expected(data)
     numbers: dict[str, Any] = {"places": int(diagram.phase.size)}
     for name in QUANTITIES:
-        fit = width_exponents(end[name])
-        own = width_exponents(exact[name]).exponent
+        fit = fit_exponent(end[name])
+        own = fit_exponent(exact[name]).exponent
         inside, asymptotic = within(fit, own), within(fit, limit[name])
         numbers[name] = {
             "largest_relative_error_of_a_network": float(abs(end[name] / exact[name] - 1).max()),
@@ -59,10 +61,10 @@ def compare(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset) -> dict[s
             "median_half_width_of_interval": float(((fit.high - fit.low) / 2).median()),
             "not_within_infinite_width": _where(fit, limit[name], ~asymptotic),
         }
-    decided = diagram.phase != PHASES.index("undecided")
+    decided = diagram.phase != CANNOT_TELL
     numbers["phase"] = {
         "as_theory": int((diagram.phase == limit.phase).sum()),
-        "undecided": int((~decided).sum()),
+        CANNOT_TELL: int((~decided).sum()),
         "other_than_theory": int((decided & (diagram.phase != limit.phase)).sum()),
     }
     return numbers
@@ -102,8 +104,8 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
     )
     middle.legend()
     for name, marker in zip(QUANTITIES, "os", strict=True):
-        fit = width_exponents(end[name])
-        theory_fit = width_exponents(own[name]).exponent.values.ravel()
+        fit = fit_exponent(end[name])
+        theory_fit = fit_exponent(own[name]).exponent.values.ravel()
         middle_values = fit.exponent.values.ravel()
         spread = np.abs(
             [getattr(fit, side).values.ravel() - middle_values for side in ("low", "high")]

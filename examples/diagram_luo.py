@@ -17,13 +17,14 @@ from diagram_record import asked, record, write
 
 from lazyrich import plot
 from lazyrich.numerics.boundary import Boundary
-from lazyrich.study.measured import measured_diagram, within
+from lazyrich.numerics.ladder import TOLERANCE, within
+from lazyrich.study.measured import measured_diagram
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import results
+from lazyrich.vocabulary.regimes import CANNOT_TELL
 
 X, Y = "gamma", "gamma_prime"
-REGIMES = ("linear", "critical", "condensed", "undecided")
-TOLERANCE = 0.1  # exponents nearer to zero count as zero
+REGIMES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0
 
 
 def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
@@ -35,14 +36,10 @@ def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
 
 def regimes(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
     """The regime that an interval of S shows."""
-    code = xr.where((low > -TOLERANCE) & (high < TOLERANCE), 1, 3)
-    code = xr.where(high < -TOLERANCE, 0, xr.where(low > TOLERANCE, 2, code))
-    code.attrs = {
-        "long_name": "regime that the widths show",
-        "flag_values": list(range(len(REGIMES))),
-        "flag_meanings": " ".join(REGIMES),
-    }
-    return code
+    linear, critical, condensed = REGIMES
+    word = xr.where((low > -TOLERANCE) & (high < TOLERANCE), critical, CANNOT_TELL)
+    word = xr.where(high < -TOLERANCE, linear, xr.where(low > TOLERANCE, condensed, word))
+    return word.drop_attrs().assign_attrs(long_name="regime that the widths show")
 
 
 def compare(diagram: xr.Dataset) -> dict[str, Any]:
@@ -50,8 +47,9 @@ def compare(diagram: xr.Dataset) -> dict[str, Any]:
     measured, law = diagram.weight_movement_exponent, predicted(diagram[X], diagram[Y])
     fit = xr.Dataset({"low": diagram.weight_movement_low, "high": diagram.weight_movement_high})
     inside = within(fit, law)
-    expected = xr.where(law < 0, 0, xr.where(law > 0, 2, 1))
-    decided = diagram.regime != REGIMES.index("undecided")
+    linear, critical, condensed = REGIMES
+    expected = xr.where(law < 0, linear, xr.where(law > 0, condensed, critical))
+    decided = diagram.regime != CANNOT_TELL
     away = abs(law) > TOLERANCE
     gap = abs(measured - law)
     return {
@@ -65,7 +63,7 @@ def compare(diagram: xr.Dataset) -> dict[str, Any]:
         ),
         "places_away_from_the_boundary": int(away.sum()),
         "regime_as_predicted": int((diagram.regime == expected).sum()),
-        "undecided": int((~decided).sum()),
+        CANNOT_TELL: int((~decided).sum()),
         "other_than_predicted": int((decided & (diagram.regime != expected)).sum()),
         "exponents": {
             f"({float(g)}, {float(p)})": [
@@ -89,7 +87,7 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     plot.measured_diagram(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
     law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
-    for i, name in enumerate(REGIMES[:3]):
+    for i, name in enumerate(REGIMES):
         here = (np.sign(law) == i - 1).values
         middle, *ends = (
             diagram[f"weight_movement_{part}"].values[here] for part in ("exponent", "low", "high")
@@ -123,7 +121,7 @@ def main() -> None:
     write(record("python examples/diagram_luo.py", data, seconds, found), out / "diagram_luo.json")
     print(
         f"regimes: {found['regime_as_predicted']} of {found['places']} as predicted, "
-        f"{found['undecided']} undecided, {found['other_than_predicted']} other; exponents differ "
+        f"{found[CANNOT_TELL]} open, {found['other_than_predicted']} other; exponents differ "
         f"by {found['median_gap_of_exponents']:.2f} in the median"
     )
 

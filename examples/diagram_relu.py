@@ -20,8 +20,9 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from lazyrich import plot
+from lazyrich.numerics.ladder import fit_exponent
 from lazyrich.plot.style import VERMILION
-from lazyrich.study.measured import PHASES, measured_diagram, width_exponents
+from lazyrich.study.measured import measured_diagram
 from lazyrich.study.refinement import Plane, Refined, level_curve, sweep_refined
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import final, results
@@ -76,7 +77,7 @@ def numbers(data: xr.Dataset, diagram: xr.Dataset, refined: Refined) -> dict[str
         boundary[str(width)]["slope"] = slope(diagram, width)
     critical = [boundary[str(w)]["output_scale_times_squared_init_scale"] for w in widths]
     shift = np.polyfit(np.log(widths), np.log(critical), 1)[0]
-    richness = width_exponents(end.richness)
+    richness = fit_exponent(end.richness)
     change = diagram.ntk_change_exponent
     finite = data.status != ""
     return {
@@ -85,7 +86,7 @@ def numbers(data: xr.Dataset, diagram: xr.Dataset, refined: Refined) -> dict[str
         "width_exponent_of_the_boundary": float(shift),
         "width_exponent_of_richness": [float(f(richness.exponent)) for f in (np.min, np.max)],
         "width_exponent_of_ntk_change": [float(f(change)) for f in (np.min, np.max)],
-        "phases": {PHASES[int(code)]: int(n) for code, n in zip(names, counts, strict=True)},
+        "phases": dict(zip(names.tolist(), counts.tolist(), strict=True)),
         "homogeneity_largest_relative_gap": homogeneity(end),
         "test_accuracy": [float(f(end.test_accuracy.where(finite))) for f in (np.min, np.max)],
         "rank_correlation_of_richness_and_ntk_change": float(

@@ -36,8 +36,8 @@ _HOME = {
     "dial": "lazyrich.probe.steer.dial",
     "every": "lazyrich.probe.schedule",
     "exponent_diagram": "lazyrich.phases.diagram",
-    "fit_exponent": "lazyrich.phases.order",
-    "fitted_phase": "lazyrich.phases.order",
+    "fit_exponent": "lazyrich.numerics.ladder",
+    "fitted_phase": "lazyrich.numerics.ladder",
     "flow": "lazyrich.theory.two_layer_linear.flow",
     "forecast": "lazyrich.probe.forecast.forecast",
     "initial_cnfa": "lazyrich.probe.initial",
@@ -120,9 +120,10 @@ if TYPE_CHECKING:
         StoreError,
         WorkerError,
     )
+    from lazyrich.numerics.ladder import fit_exponent, fitted_phase
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
     from lazyrich.phases.mechanisms import mechanisms
-    from lazyrich.phases.order import fit_exponent, fitted_phase, order_parameters
+    from lazyrich.phases.order import order_parameters
     from lazyrich.phases.presets import PRESETS
     from lazyrich.phases.scaling import Power, ScalingLaw
     from lazyrich.probe.forecast.forecast import forecast, richness

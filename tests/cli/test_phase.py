@@ -15,10 +15,10 @@ NAMES = ("signal_exponent", "kernel_exponent", "rate_exponent", "output_exponent
 def test_exponents(choice):
     found = answer("phase", "--exponents", *choice)
     law = ScalingLaw.from_exponents(*choice)
-    assert (found["phase"], found["regime"]) == (law.phase, law.regime)
+    assert (found["phase"], found["feature_kind"]) == (law.phase, law.feature_kind)
     for name, value in zip(NAMES, law.exponents, strict=True):
         assert found[name] == float(value)
-    assert set(found) == {"phase", "regime", *NAMES}
+    assert set(found) == {"phase", "feature_kind", *NAMES}
 
 
 @pytest.mark.parametrize("name", PRESETS)

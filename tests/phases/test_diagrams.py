@@ -213,7 +213,7 @@ def test_regions_are_the_phases_of_the_laws(tuned):
         for column, a in enumerate(grid):
             law = ScalingLaw.from_exponents(a, 0, "1/2", s_u, 0)
             law = law.at_unit_rate() if tuned else law
-            name = "_".join(part for part in (law.phase, law.regime) if part)
+            name = "_".join(part for part in (law.phase, law.feature_kind) if part)
             assert region_names(diagram)[int(diagram.values.region[row, column])] == name
 
 

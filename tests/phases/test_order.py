@@ -1,4 +1,4 @@
-"""Order parameters against brute numbers, fitted exponents against known ones."""
+"""Order parameters against brute numbers, fitted phases against those of the exponents."""
 
 from math import cosh, inf, sinh, sqrt
 
@@ -9,7 +9,6 @@ import xarray as xr
 from scipy.optimize import brentq
 
 from lazyrich import (
-    InputError,
     LinearNetwork,
     LineData,
     LineState,
@@ -20,7 +19,9 @@ from lazyrich import (
     learning_time,
     order_parameters,
 )
-from lazyrich.phases.scaling import Phase, Regime
+from lazyrich.phases.order import fitted_feature_kind
+from lazyrich.phases.scaling import FeatureKind
+from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 
@@ -134,53 +135,14 @@ def test_degenerate_networks_have_numbers_not_nan():
     assert dead.learning_time.values[0] == inf
 
 
-def test_fit_covers_the_truth_as_often_as_it_says():
-    rng, widths = np.random.default_rng(5), 2.0 ** np.arange(4, 10)
-    hits = []
-    for _ in range(600):
-        noise = rng.normal(0, 0.3, (5, widths.size))
-        values = xr.DataArray(
-            3 * widths**-0.7 * np.exp(noise), dims=("draw", "width"), coords={"width": widths}
-        )
-        fit = fit_exponent(values)
-        hits.append(float(fit.low) <= -0.7 <= float(fit.high))
-    assert 0.925 <= np.mean(hits) <= 0.975  # four standard errors would be ± 0.036
-
-
-def test_fit_is_exact_on_a_power_law_along_any_dim():
-    depth = xr.DataArray([2.0, 3.0, 7.0, 9.0], dims="depth", coords={"depth": [2.0, 3, 7, 9]})
-    fit = fit_exponent(5 * depth**1.5, dim="depth", confidence=0.5)
-    assert fit.exponent.item() == pytest.approx(1.5, rel=1e-12)
-    assert fit.high - fit.low < 1e-7
-    assert fit.attrs == {"confidence": 0.5, "samples": 4}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([1.0, 2.0], "at least three values of `width`"),
-        ([1.0, 0.0, 2.0], "positive and finite"),
-        ([1.0, -1.0, 2.0], "positive and finite"),
-        ([1.0, inf, 2.0], "positive and finite"),
-        ([1.0, np.nan, 2.0], "positive and finite"),
-    ],
-)
-def test_fit_refuses(values, message):
-    widths = 2.0 ** np.arange(len(values))
-    with pytest.raises(InputError, match=message):
-        fit_exponent(xr.DataArray(values, dims="width", coords={"width": widths}))
-    with pytest.raises(InputError, match="at least three values of `depth`"):
-        fit_exponent(xr.DataArray(1.0), dim="depth")
-
-
 @pytest.mark.parametrize(
     ("choice", "phase"),
     [
         (("-1/2", 0, 0, 0, 0), (Phase.KERNEL, None)),
-        ((-1, 1, 1, 0, 0), (Phase.FEATURE, Regime.CRITICAL)),
-        ((0, 0, 0, -1, -1), (Phase.FEATURE, Regime.CRITICAL)),
-        ((-1, 1, 1, -1, 0), (Phase.FEATURE, Regime.CRITICAL)),
-        ((-2, 2, 2, 0, 0), (Phase.FEATURE, Regime.VANISHING_INIT)),
+        ((-1, 1, 1, 0, 0), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((0, 0, 0, -1, -1), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((-1, 1, 1, -1, 0), (Phase.FEATURE, FeatureKind.CRITICAL)),
+        ((-2, 2, 2, 0, 0), (Phase.FEATURE, FeatureKind.VANISHING_INIT)),
         ((0, 0, 0, 0, 0), (Phase.UNSTABLE, None)),
         ((-2, 0, 0, 0, 0), (Phase.FROZEN, None)),
         ((1, -2, -2, -1, -1), (Phase.KERNEL, None)),
@@ -189,10 +151,28 @@ def test_fit_refuses(values, message):
 def test_fitted_phase_is_that_of_the_exponents(choice, phase):
     law, widths = ScalingLaw.from_exponents(*choice), 2.0 ** np.arange(8, 24, 2)
     order = order_parameters(law.sample(widths, draws=40, rng=1), law.network(widths), DATA)
-    assert (law.phase, law.regime) == phase == fitted_phase(order)
+    change, rate = fit_exponent(order.ntk_change), fit_exponent(1 / order.time_constant)
+    assert (law.phase, law.feature_kind) == phase
+    assert fitted_phase(change, rate=rate).item() == law.phase
+    if law.phase is Phase.FEATURE:
+        assert fitted_feature_kind(change).item() == law.feature_kind
 
 
 def test_fitted_phase_stays_open_where_the_ladder_is_too_short():
     law, widths = ScalingLaw.from_exponents("-1/2", 0, 0, 0, 0), [4.0, 5.0, 6.0]
     order = order_parameters(law.sample(widths, draws=3, rng=1), law.network(widths), DATA)
-    assert fitted_phase(order) is None
+    change, rate = fit_exponent(order.ntk_change), fit_exponent(1 / order.time_constant)
+    assert fitted_phase(change, rate=rate).item() == CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (-0.05, 0.05, "critical"),
+        (0.4, 0.6, "vanishing_init"),
+        (0.05, 0.2, CANNOT_TELL),
+        (np.nan, np.nan, CANNOT_TELL),
+    ],
+)
+def test_kind_of_feature_learning_from_an_interval(low, high, kind):
+    assert fitted_feature_kind(xr.Dataset({"low": low, "high": high})).item() == kind

@@ -17,7 +17,8 @@ from lazyrich import (
     flow,
     order_parameters,
 )
-from lazyrich.phases.scaling import Phase, Regime
+from lazyrich.phases.scaling import FeatureKind
+from lazyrich.vocabulary.regimes import Phase
 
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 LOW, HIGH = 10**6, 10**8
@@ -107,7 +108,7 @@ def test_kernel_change_has_the_exponent_that_the_hyperbola_gives(choice):
 
 def test_wide_feature_learning_from_vanishing_initialisation_aligns():
     law = ScalingLaw.from_exponents(-2, 2, 2, 0, 0)
-    assert law.regime is Regime.VANISHING_INIT
+    assert law.feature_kind is FeatureKind.VANISHING_INIT
     state = law.sample([10**4, 10**12], draws=50, rng=0)
     zeta = abs(flow(state, law.network([10**4, 10**12]), DATA, inf).alignment).median("draw")
     assert zeta.values[1] > 1 - 1e-4
@@ -117,7 +118,7 @@ def test_wide_feature_learning_from_vanishing_initialisation_aligns():
 def test_unbalanced_layers_align_fully_in_the_critical_regime_too():
     """Kaiming+: the kernel changes by a factor, but one layer is small beside the other."""
     law, widths = PRESETS["kaiming_plus"], [10**4, 10**12]
-    assert law.regime is Regime.CRITICAL
+    assert law.feature_kind is FeatureKind.CRITICAL
     end = flow(law.sample(widths, draws=200, rng=0), law.network(widths), DATA, inf)
     assert abs(end.alignment).median("draw").values[1] > 1 - 1e-4
     change = end.ntk_change.median("draw").values
@@ -170,10 +171,10 @@ def test_width_beyond_float_integers_is_refused():
 def test_frozen_and_unstable_families_and_their_cure():
     frozen = ScalingLaw.from_exponents(-2, 0, 0, 0, 0)
     assert frozen.phase is Phase.FROZEN
-    assert frozen.regime is None
+    assert frozen.feature_kind is None
     cured = frozen.at_unit_rate()
     assert cured.phase is Phase.FEATURE
-    assert cured.regime is Regime.VANISHING_INIT
+    assert cured.feature_kind is FeatureKind.VANISHING_INIT
     assert cured.lr_u.exponent == cured.lr_w.exponent == 2
     assert cured.init_var_u == frozen.init_var_u
     assert cured.output_scale == frozen.output_scale
@@ -194,7 +195,7 @@ def test_power_laws_print_as_people_write_them():
 @pytest.mark.parametrize("name", PHASES)
 def test_presets_are_in_the_phases_of_the_paper(name):
     law = PRESETS[name]
-    assert (law.phase, law.regime) == PHASES[name]
+    assert (law.phase, law.feature_kind) == PHASES[name]
 
 
 def test_presets_are_all_named():

@@ -11,7 +11,6 @@ from lazyrich.numerics.boundary import Boundary
 from lazyrich.plot.measured import PHASE_COLOURS, SIDE, WIDEST
 
 X, Y = np.geomspace(0.01, 100, 5), np.linspace(-1.0, 1.0, 3)
-NAMES = ("frozen", "unstable", "kernel", "feature", "undecided")
 
 
 @pytest.fixture
@@ -78,13 +77,12 @@ def test_points_off_the_grid_alone_are_drawn(ax):
 
 
 def test_phases_have_their_colours_and_names(ax):
-    codes = xr.DataArray([[2, 2, 3], [2, 3, 4]], dims=("b", "a"))
-    codes.attrs = {"flag_values": list(range(5)), "flag_meanings": " ".join(NAMES)}
-    plot.measured_diagram(xr.Dataset({"phase": codes}).assign_coords(a=[1, 2, 3], b=[0, 1]),
-                          "phase", ax=ax)  # fmt: skip
+    words = [["kernel", "kernel", "feature"], ["kernel", "", "cannot tell"]]
+    data = xr.Dataset({"phase": (("b", "a"), words)}).assign_coords(a=[1, 2, 3], b=[0, 1])
+    plot.measured_diagram(data, "phase", ax=ax)
     ax.figure.canvas.draw()
     legend = ax.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["kernel", "feature", "undecided"]
+    assert [text.get_text() for text in legend.get_texts()] == ["kernel", "feature", "cannot tell"]
     mesh = ax.collections[0]
     shown = mesh.cmap(mesh.norm(painted(ax)[0, 0]))
     assert shown == pytest.approx(mpl_colour("kernel"))
@@ -124,6 +122,11 @@ def test_colours_are_logarithmic_over_a_wide_range_and_cut_where_it_is_too_wide(
         (diagram(), "nfa", "`show` must be one of ntk_change, got 'nfa'"),
         (diagram().expand_dims(width=[1, 2]), "ntk_change", "must have two dimensions"),
         (diagram() * np.nan, "ntk_change", "must have a value somewhere"),
+        (
+            xr.Dataset({"phase": (("b", "a"), [["lazy"]])}),
+            "phase",
+            "'phase' must hold words among frozen, kernel, .*, got lazy",
+        ),
     ],
 )
 def test_refusals(data, show, message):

@@ -1,4 +1,4 @@
-"""Exponents against linregress and known powers, phases against exact scaling laws, refinement."""
+"""Measured diagrams: means, exponents and phases of studies; refinement."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,29 +7,13 @@ from itertools import product
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
 
-from lazyrich import (
-    InputError,
-    LineData,
-    ScalingLaw,
-    StoreError,
-    fit_exponent,
-    order_parameters,
-)
-from lazyrich.study.measured import PHASES, measured_diagram, phases, width_exponents, within
+from lazyrich import InputError, StoreError
+from lazyrich.study.measured import measured_diagram
 from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
 from lazyrich.sweeps.describe.description import Study
 
 WIDTHS = np.array([64, 256, 1024, 4096])
-
-
-def ladder(rng, noise, **dims):
-    shape = (len(WIDTHS), *dims.values())
-    power = rng.normal(size=(1, *shape[1:-1], 1))
-    width = WIDTHS.reshape(-1, *[1] * len(dims)).astype(float)
-    values = 3 * width**power * np.exp(noise * rng.normal(size=shape))
-    return power.squeeze(), xr.DataArray(values, dims=("width", *dims)).assign_coords(width=WIDTHS)
 
 
 def test_widths_on_the_plane_have_no_exponents():
@@ -39,90 +23,6 @@ def test_widths_on_the_plane_have_no_exponents():
     found = measured_diagram(data, "b", "width")
     assert list(found.data_vars) == ["ntk_change"]
     assert found.ntk_change.dims == ("width", "b")
-
-
-def test_exponents_and_intervals_are_those_of_linregress(rng):
-    _, values = ladder(rng, 0.3, x=3, y=2, seed=5)
-    values[1, 0, 0, 2], values[0, 1, 1, :], values[2, 2, 0, 0] = np.nan, 0.0, -values[2, 2, 0, 0]
-    values[3, 1, 0, 1] = np.inf
-    got = width_exponents(values, confidence=0.9)
-    for i, j in product(range(3), range(2)):
-        sizes = abs(values[:, i, j].values)
-        good = np.isfinite(sizes) & (sizes > 0)
-        x = np.log(np.broadcast_to(WIDTHS[:, None], sizes.shape)[good])
-        fit = stats.linregress(x, np.log(sizes[good]))
-        half = stats.t.ppf(0.95, good.sum() - 2) * fit.stderr
-        at = got.isel(x=i, y=j)
-        assert at.samples == good.sum()
-        expected = (fit.slope, fit.slope - half, fit.slope + half)
-        np.testing.assert_allclose((at.exponent, at.low, at.high), expected, rtol=1e-10)
-
-
-def test_exponents_are_those_of_fit_exponent(rng):
-    _, values = ladder(rng, 0.1, x=4, seed=3)
-    got = width_exponents(values)
-    for i in range(4):
-        expected = fit_exponent(values[:, i])
-        xr.testing.assert_allclose(got.isel(x=i)[["exponent", "low", "high"]], expected)
-
-
-def test_exact_powers_have_intervals_without_length(rng):
-    power, values = ladder(rng, 0.0, x=6, seed=2)
-    got = width_exponents(values)
-    np.testing.assert_allclose(got.exponent, power, atol=1e-12)
-    np.testing.assert_allclose(got.high - got.low, 0, atol=1e-6)
-
-
-def test_the_interval_holds_its_level(rng):
-    power, values = ladder(rng, 0.5, x=4000, seed=3)
-    covered = within(width_exponents(values), xr.DataArray(power, dims="x")).mean()
-    assert covered == pytest.approx(0.95, abs=0.015)
-
-
-def test_two_widths_with_values_give_no_exponent(rng):
-    _, values = ladder(rng, 0.1, x=2, seed=3)
-    values[2:, 0] = np.nan
-    got = width_exponents(values)
-    assert np.isnan(got.exponent[0])
-    assert np.isnan(got.low[0])
-    assert np.isfinite(got.exponent[1])
-    assert PHASES[int(phases(got)[0])] == "undecided"
-
-
-def test_phases_are_those_of_the_scaling_law():
-    """Random exponents, exact order parameters of sampled networks: kernel or feature."""
-    rng = np.random.default_rng(5)
-    data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
-    widths = xr.DataArray(np.geomspace(1e6, 1e12, 5).round(), dims="width")
-    widths = widths.assign_coords(width=widths.values)
-    seen = set()
-    for _ in range(25):
-        law = ScalingLaw.from_exponents(*[f"{n}/2" for n in rng.integers(-3, 4, 5)]).at_unit_rate()
-        order = order_parameters(law.sample(widths, draws=40, rng=rng), law.network(widths), data)
-        fit = width_exponents(order.ntk_change, repeats=("draw",))
-        found = PHASES[int(phases(fit))]
-        assert found == law.phase, law
-        seen.add(found)
-    assert seen == {"kernel", "feature"}
-
-
-@pytest.mark.parametrize(
-    ("change", "progress", "diverged", "expected"),
-    [
-        ((-1.2, -0.8), (-0.05, 0.02), 0.0, "kernel"),
-        ((-0.05, 0.3), (-0.05, 0.02), 0.0, "feature"),
-        ((-0.3, 0.3), (-0.05, 0.02), 0.0, "undecided"),
-        ((-1.2, -0.8), (-0.6, -0.4), 0.0, "frozen"),
-        ((-1.2, -0.8), (-0.6, -0.4), 0.6, "unstable"),
-        ((np.nan, np.nan), (np.nan, np.nan), 1.0, "unstable"),
-        ((np.nan, np.nan), (np.nan, np.nan), 0.0, "undecided"),
-    ],
-)
-def test_phases_from_intervals(change, progress, diverged, expected):
-    fits = [xr.Dataset({"low": low, "high": high}) for low, high in (change, progress)]
-    code = phases(fits[0], progress=fits[1], diverged=xr.DataArray(diverged))
-    assert PHASES[int(code)] == expected
-    assert code.flag_meanings.split() == list(PHASES)
 
 
 def family():
@@ -140,8 +40,8 @@ def family():
 def test_the_diagram_has_means_exponents_and_phases():
     found = measured_diagram(family(), "a", "b")
     assert found.phase.dims == ("b", "a")
-    assert [PHASES[code] for code in found.phase.sel(b=1).values] == ["kernel", "feature"]
-    assert [PHASES[code] for code in found.phase.sel(b=2).values] == ["unstable", "unstable"]
+    assert found.phase.sel(b=1).values.tolist() == ["kernel", "feature"]
+    assert found.phase.sel(b=2).values.tolist() == ["unstable", "unstable"]
     np.testing.assert_allclose(found.ntk_change.sel(a=-1, b=1), 1 / WIDTHS)  # geometric mean
     np.testing.assert_allclose(found.ntk_change_exponent.sel(a=-1, b=1), -1)
     assert (found.diverged.sel(b=1) == 0).all()
@@ -162,8 +62,6 @@ def test_without_a_ladder_there_are_maps_alone():
             lambda: measured_diagram(family(), "a", "b", order=["nfa"]),
             r"`order` must be.*\['nfa'\]",
         ),
-        (lambda: width_exponents(family().ntk_change.isel(width=[0, 1])), "at least three values"),
-        (lambda: width_exponents(family().ntk_change, confidence=1.0), "between 0 and 1, got 1"),
         (lambda: Plane(x="x", y="x", level=1.0), "two axes and a depth"),
         (lambda: refine(study(x=[2.0, 1.0]), values_of(study()), PLANE), "increasing numbers"),
         (lambda: refine(study(), values_of(study()).expand_dims(a=2), PLANE), "alone, got"),
@@ -188,7 +86,7 @@ def diverging():
 def test_networks_that_diverged_enter_no_exponent():
     found = measured_diagram(diverging(), "x", "y")
     assert found.ntk_change_exponent.item() == pytest.approx(-1)
-    assert PHASES[found.phase.item()] == "kernel"
+    assert found.phase.item() == "kernel"
     np.testing.assert_allclose(found.ntk_change.squeeze(), 1 / WIDTHS)
 
 
@@ -197,7 +95,7 @@ def test_the_largest_width_decides_whatever_their_order():
     data["status"] = data.status.where(data.width < WIDTHS[-1], "diverged")
     for order in (slice(None), slice(None, None, -1)):
         found = measured_diagram(data.isel(width=order), "x", "y")
-        assert PHASES[found.phase.item()] == "unstable"
+        assert found.phase.item() == "unstable"
 
 
 def test_a_refined_sweep_does_not_take_a_foreign_folder(tmp_path):

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from lazyrich._errors import InputError
 from lazyrich.vocabulary.losses import LossName
+from lazyrich.vocabulary.regimes import Regime
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,6 @@ FCN = {"depth": 2, "bias": True}
 
 Data = Literal["digits", "mnist", "fashion-mnist", "cifar10"]
 Kind = Literal["fcn", "cnn", "transformer"]
-Status = Literal["lazy", "rich", "frozen", "unstable"]
 
 
 def diagnose(
@@ -56,7 +56,7 @@ def diagnose(
     html: Annotated[Path | None, Option(help="Report to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     fail_if: Annotated[
-        Status | None, Option(help="End with exit code 3 if this is the verdict.")
+        Regime | None, Option(help="End with exit code 3 if this is the verdict.")
     ] = None,
 ) -> None:
     """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
@@ -75,6 +75,8 @@ def diagnose(
     }
     if lr is not None and not 0 < lr < inf:
         raise InputError(f"--lr must be a positive number, got {lr}")
+    if fail_if is Regime.INTERMEDIATE:
+        raise InputError("--fail-if must be a verdict, and only forecasts are intermediate")
     if html is not None:
         from lazyrich._files import check_target
 

@@ -46,7 +46,8 @@ def phase(
     if json:
         print_json(_summary(law) | ladder)
         return
-    typer.echo(f"phase: {law.phase}{f', {law.regime}' if law.regime else ''}".replace("_", " "))
+    kind = f", {law.feature_kind}" if law.feature_kind else ""
+    typer.echo(f"phase: {law.phase}{kind}".replace("_", " "))
     for name, exponent in law.named_exponents().items():
         typer.echo(f"{name.replace('_', ' ')}: {exponent}")
     if law.exponents.rate != 0:
@@ -100,7 +101,7 @@ def presets(
 
 def _summary(law: ScalingLaw) -> dict[str, Any]:
     exponents = {name: float(value) for name, value in law.named_exponents().items()}
-    return {"phase": law.phase, "regime": law.regime, **exponents}
+    return {"phase": law.phase, "feature_kind": law.feature_kind, **exponents}
 
 
 def _law(exponents: Five | None, preset: str | None) -> ScalingLaw:

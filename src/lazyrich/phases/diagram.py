@@ -14,16 +14,31 @@ from numpy.typing import ArrayLike
 from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
 from lazyrich.numerics.exact import Array
-from lazyrich.phases.mechanisms import Mechanism, acting, activity
+from lazyrich.phases.mechanisms import acting, activity
 from lazyrich.phases.order import order_parameters
-from lazyrich.phases.scaling import ExponentLike, Power, ScalingLaw, exponents, rate_exponents
+from lazyrich.phases.scaling import (
+    ExponentLike,
+    FeatureKind,
+    Power,
+    ScalingLaw,
+    exponents,
+    rate_exponents,
+)
 from lazyrich.phases.setting import Setting
 from lazyrich.theory.labels import ParameterLike
 from lazyrich.theory.two_layer_linear.flow import flow, learning_time
 from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.regimes import Mechanism, Phase
 
 # kernel changes that bound the feature-learning region: those of F = 1 and F = 10 from zero output
 KERNEL_BELOW, VANISHING_ABOVE = (float(np.sqrt(1 + f**2 / 4)) - 1 for f in (1, 10))
+FEATURE_REGIONS = tuple(f"{Phase.FEATURE}_{kind}" for kind in FeatureKind)
+MECHANISM_SETS = tuple(
+    "+".join(name for bit, name in enumerate(Mechanism) if code >> bit & 1) or "none"
+    for code in range(2 ** len(Mechanism))
+)
+"""All sets of mechanisms that act together, in the order of their codes."""
+
 PROGRESS = 33  # states along each trajectory in the mechanism map
 _RESIDUALS = (1e-9, 1.0)
 
@@ -88,7 +103,7 @@ def parameter_diagram(
     limit = _limit_of_change(values)
     values["region"] = _flags(
         (limit >= levels[0]).astype(int) + (limit >= levels[1]),
-        ["kernel", "feature_critical", "feature_vanishing_init"],
+        [Phase.KERNEL, *FEATURE_REGIONS],
         "phase of the typical network",
     )
     values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
@@ -173,7 +188,7 @@ def exponent_diagram(
     )
     values["region"] = _flags(
         xr.DataArray(region, coords=coords),
-        ["frozen", "unstable", "kernel", "feature_critical", "feature_vanishing_init"],
+        [Phase.FROZEN, Phase.UNSTABLE, Phase.KERNEL, *FEATURE_REGIONS],
         "phase of the infinite-width limit",
     )
     values = _titled(values, "exponent of ")
@@ -216,13 +231,10 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
         output_core_dims=[("time",)],
     )
     times = learning_time(state, network, data, remaining).rename("t")
-    acts = acting(activity(flow(state, network, data, times)).sum("time"))
-    codes = xr.DataArray([1, 2, 4], dims="mechanism")
-    names = [
-        " + ".join(str(name) for bit, name in enumerate(Mechanism) if code >> bit & 1) or "none"
-        for code in range(8)
-    ]
-    return _flags((acts * codes).sum("mechanism"), names, "mechanisms that act during training")
+    acts = acting(activity(flow(state, network, data, times)).sum("interval"))
+    codes = xr.DataArray([1 << bit for bit, _ in enumerate(Mechanism)], dims="mechanism")
+    meaning = "mechanisms that act during training"
+    return _flags((acts * codes).sum("mechanism"), MECHANISM_SETS, meaning)
 
 
 def _limit_of_change(order: xr.Dataset) -> xr.DataArray:
@@ -246,7 +258,7 @@ def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataAr
     flagged.attrs = {
         "long_name": meaning,
         "flag_values": list(range(len(names))),
-        "flag_meanings": " ".join(name.replace(" ", "") for name in names),
+        "flag_meanings": " ".join(names),
     }
     return flagged
 

@@ -16,28 +16,20 @@ References:
 
 from __future__ import annotations
 
-from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
+from lazyrich.numerics import windows
 from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply
 from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.regimes import Mechanism
 
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
-
-WINDOW_SHARE = 0.1  # a window holds the activity between its first and last tenth
-
-
-class Mechanism(StrEnum):
-    """How a network moves its features."""
-
-    ALIGNMENT = "alignment"
-    DISALIGNMENT = "disalignment"
-    RESCALING = "rescaling"
 
 
 def mechanisms(
@@ -84,8 +76,10 @@ def mechanisms(
         log_output = log_alignment + log_rescaling
     crossed = apply(_crossings, zeta, input_core_dims=[(dim,)], output_core_dims=[("interval",)])
     moved = activity(trajectory)
-    change = moved.sum(dim)
+    change = moved.sum("interval")
     acts = acting(change, alignment_threshold, rescaling_threshold)
+    cores: dict[str, Any] = {"input_core_dims": [("interval",), (dim,)]}
+    start, stop = apply(windows.window, moved, times, **cores, output_core_dims=[(), ()])
     result = xr.Dataset(
         {
             "log_output": log_output,
@@ -93,13 +87,11 @@ def mechanisms(
             "log_rescaling": log_rescaling,
             "change": change.where(change < _UNBOUNDED, np.inf),
             "acts": acts,
-            "start": _time_of_share(moved, times, dim, WINDOW_SHARE).where(acts),
-            "stop": _time_of_share(moved, times, dim, 1 - WINDOW_SHARE).where(acts),
+            "start": start.where(acts),
+            "stop": stop.where(acts),
             "alignment_share": _share(log_alignment, log_output, dim),
             "sign_changes": crossed.sum("interval").astype(int),
-            "first_sign_change": apply(
-                _time_of_first, crossed, times, input_core_dims=[("interval",), (dim,)]
-            ),
+            "first_sign_change": apply(_time_of_first, crossed, times, **cores),
         },
         attrs={
             "references": XU2025,
@@ -113,31 +105,34 @@ def mechanisms(
 
 
 def activity(trajectory: xr.Dataset) -> xr.DataArray:
-    """How much each mechanism moves between records: dims `mechanism` and time (one fewer).
-
-    Where ζ changes its sign, |ζ| has fallen to zero and risen again.
-    """
+    """How much each mechanism moves between records: dims `mechanism` and `interval`."""
     dim = _time_dim(trajectory)
-    later = {dim: slice(1, None)}
-    before, after = (
-        x.isel(later) for x in (trajectory.alignment.shift({dim: 1}), trajectory.alignment)
+    moved: xr.DataArray = apply(
+        windows.movements,
+        trajectory.alignment,
+        _log_norms(trajectory),
+        input_core_dims=[(dim,), (dim,)],
+        output_core_dims=[("mechanism", "interval")],
     )
-    turns = np.sign(before) * np.sign(after) < 0
-    rise = xr.where(turns, abs(after), (abs(after) - abs(before)).clip(min=0))
-    fall = xr.where(turns, abs(before), (abs(before) - abs(after)).clip(min=0))
-    with np.errstate(invalid="ignore"):
-        log_norms = abs(_log_norms(trajectory).diff(dim))
-        variation = xr.apply_ufunc(np.nan_to_num, log_norms)  # a layer that starts at zero
-    names = xr.DataArray([str(name) for name in Mechanism], dims="mechanism", name="mechanism")
-    return xr.concat((rise, fall, variation), names)
+    names = [str(name) for name in Mechanism]
+    return moved.assign_coords(mechanism=names).transpose("mechanism", ...)
 
 
 def acting(
     change: xr.DataArray, alignment_threshold: float = 0.1, rescaling_threshold: float = 0.1
 ) -> xr.DataArray:
     """Which mechanisms act, from their total change over `mechanism`."""
-    thresholds = [alignment_threshold, alignment_threshold, rescaling_threshold]
-    return change >= xr.DataArray(thresholds, dims="mechanism")
+    acts: xr.DataArray = apply(
+        windows.acting,
+        change,
+        input_core_dims=[("mechanism",)],
+        output_core_dims=[("mechanism",)],
+        kwargs={
+            "alignment_threshold": alignment_threshold,
+            "rescaling_threshold": rescaling_threshold,
+        },
+    )
+    return acts.transpose(*change.dims)
 
 
 def _time_dim(trajectory: xr.Dataset) -> str:
@@ -199,30 +194,6 @@ _MEANINGS = {
     "sign_changes": "how often ζ changes its sign",
     "first_sign_change": "time of the record before ζ first changes its sign; NaN if never",
 }
-
-
-def _time_of_share(
-    moved: xr.DataArray, times: xr.DataArray, dim: str, share: float
-) -> xr.DataArray:
-    """The time at which a share of all movement is done, linear between records."""
-
-    def evaluate(parts: Array, at: Array) -> Array:
-        done = np.cumsum(parts, axis=-1)
-        total = done[..., -1:]
-        goal = np.maximum(share * total, np.finfo(float).tiny)
-        step = np.argmax(done >= goal, axis=-1)[..., None]
-        at = np.broadcast_to(at, (*parts.shape[:-1], at.shape[-1]))
-        part, after, left, right = (
-            np.take_along_axis(array, index, -1)
-            for array, index in ((parts, step), (done, step), (at, step), (at, step + 1))
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            fraction = (goal - (after - part)) / part
-            time = np.where(fraction <= 0, left, left + fraction * (right - left))
-        return np.where(total > 0, time, np.nan)[..., 0]
-
-    parts = moved.rename({dim: "interval"}).drop_vars(("interval", "t"), errors="ignore")
-    return apply(evaluate, parts, times, input_core_dims=[("interval",), (dim,)])
 
 
 def _share(log_alignment: xr.DataArray, log_output: xr.DataArray, dim: str) -> xr.DataArray:

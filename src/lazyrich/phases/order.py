@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
-from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array, Scaled
-from lazyrich.phases.scaling import Phase, Regime
+from lazyrich.numerics.ladder import TOLERANCE
+from lazyrich.phases.scaling import FeatureKind
 from lazyrich.theory.labels import apply, dataset
 from lazyrich.theory.two_layer_linear.data import LineData
 from lazyrich.theory.two_layer_linear.flow import flow, learning_time, line_arguments
@@ -20,6 +19,7 @@ from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
 from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
+from lazyrich.vocabulary.regimes import CANNOT_TELL
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 QUANTITIES = (
@@ -110,62 +110,22 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     return result.drop_vars("remaining", errors="ignore")
 
 
-def fit_exponent(
-    values: xr.DataArray, *, dim: str = "width", confidence: float = 0.95
-) -> xr.Dataset:
-    """Fit `values ∝ dim^exponent` by least squares on logarithms, over widths and draws.
+def fitted_feature_kind(change: xr.Dataset, *, tolerance: float = TOLERANCE) -> xr.DataArray:
+    """Which kind of feature learning a ladder of widths shows, where its phase is `feature`.
 
     Args:
-        values: positive values with the coordinate `dim`, and any other dims (draws) as repeats.
-        dim: the dimension that is scaled.
-        confidence: level of the interval, from Student's t distribution.
-
-    Returns:
-        `exponent`, `low` and `high`.
-
-    Raises:
-        InputError: if there are fewer than three widths, or values are not positive and finite.
-
-    Example:
-        >>> values = xr.DataArray([4.0, 2.0, 1.0], dims="width", coords={"width": [1, 4, 16]})
-        >>> fit_exponent(values).exponent.item()
-        -0.5
-    """
-    if dim not in values.coords or values.sizes[dim] < 3:
-        raise InputError(f"a width exponent needs at least three values of `{dim}`")
-    if not bool(((values > 0) & np.isfinite(values)).all()):
-        raise InputError("a width exponent needs positive and finite values: take their size first")
-    x, y = (np.log(part.values.ravel()) for part in xr.broadcast(values[dim], values))
-    fit = stats.linregress(x, y)
-    half = stats.t.ppf((1 + confidence) / 2, x.size - 2) * fit.stderr
-    return xr.Dataset(
-        {"exponent": fit.slope, "low": fit.slope - half, "high": fit.slope + half},
-        attrs={"confidence": confidence, "samples": x.size},
-    )
-
-
-def fitted_phase(
-    order: xr.Dataset, *, tolerance: float = 0.1
-) -> tuple[Phase, Regime | None] | None:
-    """The phase that a ladder of widths shows, where only numbers are known.
-
-    Args:
-        order: from `order_parameters`, with the dim `width` and any draws.
+        change: `fit_exponent` of `ntk_change`.
         tolerance: exponents nearer to zero than this count as zero.
 
     Returns:
-        Phase and regime, or None where the intervals leave it open.
+        The words of `FeatureKind`: `critical` where the change of the kernel stays,
+        `vanishing_init` where it grows; or `"cannot tell"`.
+
+    Example:
+        >>> fit = xr.Dataset({"low": ("x", [-0.02, 0.4]), "high": ("x", [0.02, 0.6])})
+        >>> fitted_feature_kind(fit).values.tolist()
+        ['critical', 'vanishing_init']
     """
-    rate = fit_exponent(1 / order.time_constant)
-    if rate.high < -tolerance:
-        return Phase.FROZEN, None
-    if rate.low > tolerance:
-        return Phase.UNSTABLE, None
-    change = fit_exponent(order.ntk_change)
-    if change.high < -tolerance:
-        return Phase.KERNEL, None
-    if change.low > tolerance:
-        return Phase.FEATURE, Regime.VANISHING_INIT
-    if change.low > -tolerance and change.high < tolerance:
-        return Phase.FEATURE, Regime.CRITICAL
-    return None
+    stays = (change.low > -tolerance) & (change.high < tolerance)
+    kind = xr.where(stays, FeatureKind.CRITICAL, CANNOT_TELL)
+    return xr.where(change.low > tolerance, FeatureKind.VANISHING_INIT, kind)

@@ -17,7 +17,6 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -29,23 +28,15 @@ from lazyrich.theory.labels import ParameterLike, labelled, require_range
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
 from lazyrich.theory.two_layer_linear.wishart import SeedLike
+from lazyrich.vocabulary.regimes import Phase, Word
 
 ExponentLike = int | str | float | Fraction
 
 LARGEST_EXPONENT = 1000
 
 
-class Phase(StrEnum):
-    """What happens to the kernel, in Θ(1) time, as the width grows."""
-
-    FROZEN = "frozen"
-    KERNEL = "kernel"
-    FEATURE = "feature"
-    UNSTABLE = "unstable"
-
-
-class Regime(StrEnum):
-    """The two kinds of feature learning."""
+class FeatureKind(Word):
+    """The two kinds of feature learning: its kernel changes by Θ(1), or grows without bound."""
 
     CRITICAL = "critical"
     VANISHING_INIT = "vanishing_init"
@@ -129,7 +120,7 @@ class ScalingLaw:
         ...     init_var_u=Power(0),
         ...     init_var_w=Power(0),
         ... )
-        >>> str(ntk.phase), str(ntk.exponents.signal)
+        >>> ntk.phase, str(ntk.exponents.signal)
         ('kernel', '-1/2')
 
     References:
@@ -162,7 +153,7 @@ class ScalingLaw:
         """A law with unit constants from the exponents of γ, η_u, η_w, σ_u², σ_w².
 
         Example:
-            >>> str(ScalingLaw.from_exponents(-1, 1, 1, 0, 0).phase)
+            >>> ScalingLaw.from_exponents(-1, 1, 1, 0, 0).phase
             'feature'
         """
         names = [field.name for field in fields(cls)]
@@ -182,19 +173,19 @@ class ScalingLaw:
         return Phase.KERNEL if signal < kernel else Phase.FEATURE
 
     @property
-    def regime(self) -> Regime | None:
+    def feature_kind(self) -> FeatureKind | None:
         """Which kind of feature learning, or None in the other phases."""
         if self.phase is not Phase.FEATURE:
             return None
         signal, kernel, *_ = self.exponents
-        return Regime.CRITICAL if signal == kernel else Regime.VANISHING_INIT
+        return FeatureKind.CRITICAL if signal == kernel else FeatureKind.VANISHING_INIT
 
     def at_unit_rate(self) -> ScalingLaw:
         """The same family with both learning-rate exponents shifted so that it learns in Θ(1) time.
 
         Example:
             >>> from lazyrich.phases.presets import PRESETS
-            >>> str(PRESETS["standard"].phase), str(PRESETS["standard"].at_unit_rate().phase)
+            >>> PRESETS["standard"].phase, PRESETS["standard"].at_unit_rate().phase
             ('unstable', 'kernel')
         """
         rate = self.exponents.rate

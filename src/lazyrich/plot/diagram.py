@@ -15,26 +15,21 @@ from scipy import ndimage
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.phases.diagram import PhaseDiagram
+from lazyrich.phases.diagram import FEATURE_REGIONS, MECHANISM_SETS, PhaseDiagram
 from lazyrich.plot.style import BLACK, axes
+from lazyrich.vocabulary.regimes import Phase
 
-REGION_COLOURS = {
-    "frozen": "#D9D9D9",
-    "unstable": "#F3D9C9",
-    "kernel": "#CFE3F3",
-    "feature_critical": "#FBE7BF",
-    "feature_vanishing_init": "#BFE5D6",
+REGION_COLOURS: dict[str, str] = {
+    Phase.FROZEN: "#D9D9D9",
+    Phase.UNSTABLE: "#F3D9C9",
+    Phase.KERNEL: "#CFE3F3",
+    **dict(zip(FEATURE_REGIONS, ("#FBE7BF", "#BFE5D6"), strict=True)),
 }
-MECHANISM_COLOURS = {
-    "none": "#EEEEEE",
-    "alignment": "#A6D3F0",
-    "disalignment": "#E5BCD3",
-    "alignment+disalignment": "#B9C2E3",
-    "rescaling": "#F7F1A0",
-    "alignment+rescaling": "#8FD3BC",
-    "disalignment+rescaling": "#EFA873",
-    "alignment+disalignment+rescaling": "#C9BBA3",
-}
+SHADES = (  # grey; blue alone, pink alone, both; yellow alone, with blue, with pink, with both
+    *("#EEEEEE", "#A6D3F0", "#E5BCD3", "#B9C2E3"),
+    *("#F7F1A0", "#8FD3BC", "#EFA873", "#C9BBA3"),
+)
+MECHANISM_COLOURS = dict(zip(MECHANISM_SETS, SHADES, strict=True))
 LABEL_ROOM = 0.1  # of the picture's side that a name needs on all sides of it
 NAMED_INSIDE = 4
 WRAP = 40  # characters beside a colour bar

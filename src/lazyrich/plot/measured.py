@@ -17,19 +17,24 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import Boundary
 from lazyrich.numerics.exact import Array
 from lazyrich.numerics.spacing import Spacing
+from lazyrich.phases.diagram import FEATURE_REGIONS
 from lazyrich.plot.diagram import REGION_COLOURS
 from lazyrich.plot.style import BLACK, VERMILION, axes
+from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 Curves = Mapping[str, Sequence[Boundary]]
 """Curves by the name that the legend gives them."""
 
-PHASE_COLOURS = REGION_COLOURS | {
-    "feature": REGION_COLOURS["feature_critical"],
-    "undecided": "#FFFFFF",
-    "linear": REGION_COLOURS["kernel"],  # the regimes of Luo et al., arXiv:2007.07497
-    "critical": REGION_COLOURS["feature_critical"],
-    "condensed": REGION_COLOURS["feature_vanishing_init"],
+CRITICAL, VANISHING_INIT = (REGION_COLOURS[name] for name in FEATURE_REGIONS)
+PHASE_COLOURS: dict[str, str] = {
+    **{phase: REGION_COLOURS.get(phase, CRITICAL) for phase in Phase},
+    "linear": REGION_COLOURS[Phase.KERNEL],  # the regimes of Luo et al., arXiv:2007.07497
+    "critical": CRITICAL,
+    "condensed": VANISHING_INIT,
+    CANNOT_TELL: "#FFFFFF",
 }
+"""Of the words that a measured diagram may hold, in the order of the legend."""
+
 SIDE = 240  # places a side at which the colour of the nearest point is painted
 WIDE_RANGE = 20  # ratio of the largest to the smallest value from which colours are logarithmic
 WIDEST = 1e5  # ratio that colours span at most
@@ -58,7 +63,8 @@ def measured_diagram(
         ax: where to draw.
 
     Raises:
-        InputError: no such variable, one that has other than two dims, or no value at all.
+        InputError: no such variable, one that has other than two dims or no value at all, or words
+            that have no colour.
 
     Example:
         >>> change = xr.DataArray([[0.1, 1.0], [1.0, 10.0]], dims=("b", "a"))
@@ -70,7 +76,8 @@ def measured_diagram(
     if show not in diagram:
         choice = ", ".join(map(str, diagram.data_vars))
         raise InputError(f"`show` must be one of {choice}, got {show!r}. Choose one of these.")
-    values = diagram[show]
+    in_words = diagram[show].dtype.kind in "UO"
+    values = _coded(diagram[show]) if in_words else diagram[show]
     if values.ndim != 2:
         raise InputError(
             f"{show!r} must have two dimensions, got {tuple(values.dims)}. Choose one value of the "
@@ -83,7 +90,9 @@ def measured_diagram(
     spacing = {dim: Spacing.of(values[dim].values) for dim in (x, y)}
     points = _points(values, diagram)
     limits = {dim: _limits(values[dim].values, spacing[dim]) for dim in (x, y)}
-    patches = _paint(ax, values, points, spacing, limits)
+    patches = (_paint_words if in_words else _paint_numbers)(
+        ax, values, *_nearest(values, points, spacing, limits)
+    )
     known = np.isfinite(points[2])
     ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
     ax.plot(*points[:2, ~known], "x", ms=4, mew=0.8, color=BLACK, alpha=0.5)
@@ -101,6 +110,18 @@ def measured_diagram(
     if handles:
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
     return ax
+
+
+def _coded(values: xr.DataArray) -> xr.DataArray:
+    """Words as their places in `PHASE_COLOURS`; the empty word is no value."""
+    place = {"": np.nan} | {name: float(i) for i, name in enumerate(PHASE_COLOURS)}
+    words = values.values.ravel().tolist()
+    if unknown := sorted(set(words) - set(place)):
+        raise InputError(
+            f"{values.name!r} must hold words among {', '.join(PHASE_COLOURS)}, "
+            f"got {', '.join(map(str, unknown))}."
+        )
+    return values.copy(data=np.reshape([place[word] for word in words], values.shape))
 
 
 def _points(values: xr.DataArray, diagram: xr.Dataset) -> Array:
@@ -123,14 +144,13 @@ def _limits(values: Array, spacing: Spacing) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _paint(
-    ax: Axes,
+def _nearest(
     values: xr.DataArray,
     points: Array,
     spacing: Mapping[str, Spacing],
     limits: Mapping[str, tuple[float, float]],
-) -> list[Patch]:
-    """The colour of the nearest network, everywhere; returns the legend's patches of phases."""
+) -> tuple[Array, Array, np.ma.MaskedArray]:
+    """Horizontal and vertical places, and the value of the nearest network at each."""
     y, x = map(str, values.dims)
     straight = [spacing[dim].straight(part) for dim, part in zip((x, y), points, strict=False)]
     ends = [spacing[dim].straight(np.array(limits[dim])) for dim in (x, y)]
@@ -139,19 +159,29 @@ def _paint(
     mesh = np.stack(np.meshgrid(*sides), axis=-1)
     tree = cKDTree((np.stack(straight, axis=-1) - low) / (high - low))
     nearest = points[2][tree.query((mesh - low) / (high - low))[1]]
-    at = [spacing[dim].back(side) for dim, side in zip((x, y), sides, strict=True)]
-    shade = np.ma.masked_invalid(nearest)
-    if "flag_values" in values.attrs:
-        names = values.attrs["flag_meanings"].split()
-        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
-        ax.pcolormesh(*at, shade, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, rasterized=True)
-        present = sorted({int(code) for code in points[2] if np.isfinite(code)})
-        return [
-            Patch(facecolor=PHASE_COLOURS[names[code]], edgecolor=BLACK, lw=0.4, label=names[code])
-            for code in present
-        ]
+    across, up = (spacing[dim].back(side) for dim, side in zip((x, y), sides, strict=True))
+    return across, up, np.ma.masked_invalid(nearest)
+
+
+def _paint_words(
+    ax: Axes, values: xr.DataArray, x: Array, y: Array, shade: np.ma.MaskedArray
+) -> list[Patch]:
+    """Areas of one word; returns the patches of the legend."""
+    names, colours = list(PHASE_COLOURS), ListedColormap(list(PHASE_COLOURS.values()))
+    ax.pcolormesh(x, y, shade, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, rasterized=True)
+    present = np.unique(values.values[np.isfinite(values.values)]).astype(int)
+    return [
+        Patch(facecolor=PHASE_COLOURS[names[code]], edgecolor=BLACK, lw=0.4, label=names[code])
+        for code in present
+    ]
+
+
+def _paint_numbers(
+    ax: Axes, values: xr.DataArray, x: Array, y: Array, shade: np.ma.MaskedArray
+) -> list[Patch]:
+    """Colours with a bar beside them, which needs no legend."""
     norm = _norm(shade)
-    image = ax.pcolormesh(*at, shade, cmap="cividis", norm=norm, rasterized=True)
+    image = ax.pcolormesh(x, y, shade, cmap="cividis", norm=norm, rasterized=True)
     cut = "min" if float(shade.min()) < float(norm.vmin or 0) else "neither"
     ax.figure.colorbar(image, ax=ax, label=values.attrs.get("symbol", values.name), extend=cut)
     return []

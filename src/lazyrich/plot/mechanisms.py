@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from lazyrich.plot.style import BLACK, BLUE, PURPLE, VERMILION, axes
+from lazyrich.vocabulary.regimes import Mechanism
 
-COLOURS = {"alignment": BLUE, "disalignment": PURPLE, "rescaling": VERMILION}
+COLOURS: dict[str, str] = dict(zip(Mechanism, (BLUE, PURPLE, VERMILION), strict=True))
 
 
 def mechanism_timeline(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:

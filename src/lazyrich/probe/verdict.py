@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite, nan
-from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -15,8 +14,7 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
-
-Status = Literal["lazy", "rich", "frozen", "unstable", "cannot tell"]
+from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime
 
 QUANTITIES = (
     Quantity(
@@ -83,7 +81,7 @@ class LayerVerdict:
     """
 
     name: str
-    status: Status
+    status: JudgedRegime
     sentence: str
     log_alignment: float
     log_rescaling: float
@@ -107,7 +105,7 @@ class Verdict:
         notes: what else one has to know, in sentences.
     """
 
-    status: Status
+    status: JudgedRegime
     sentence: str
     evidence: Mapping[str, float]
     interval: tuple[float, float]
@@ -206,44 +204,46 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
 
 def _network(
     evidence: Mapping[str, float], limits: Thresholds, *, measured: int
-) -> tuple[Status, str]:
+) -> tuple[JudgedRegime, str]:
     change, low, high = (evidence[f"ntk_change{end}"] for end in ("", "_low", "_high"))
     ratio = evidence["loss_ratio"]
     if measured and evidence["diverged"]:
-        return "unstable", "The loss is no longer a finite number: training diverged."
+        return Regime.UNSTABLE, "The loss is no longer a finite number: training diverged."
     if ratio > limits.unstable_above:
-        return "unstable", (
+        return Regime.UNSTABLE, (
             f"The loss grew to {ratio:.3g} times its first value. Lower the learning rate; or, if "
             "these samples are not trained on, the network is overfitting."
         )
     if measured < 2:
-        return "cannot tell", "Only one measurement was made: measure again after training."
+        return CANNOT_TELL, "Only one measurement was made: measure again after training."
     if not isfinite(change):
-        return "cannot tell", "The kernel was not measured, or was zero at the start."
+        return CANNOT_TELL, "The kernel was not measured, or was zero at the start."
     spread = (
         f"the tangent kernel changed by {_plain(change)} of its size "
         f"({_plain(low)} to {_plain(high)})"
     )
     if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
-        return "frozen", (
+        return Regime.FROZEN, (
             f"The output moved {evidence['output_change']:.2g} of the distance to the fit: "
             "it trained too little, or too slowly, to say more."
         )
     if low >= limits.rich_from:
         turned = evidence["kernel_distance"] >= limits.turned_from
         kind = "and turned: features were learned" if turned else "mostly in size, not direction"
-        return "rich", f"In training {spread}, {kind}."
+        return Regime.RICH, f"In training {spread}, {kind}."
     if high < limits.rich_from:
-        return "lazy", (
+        return Regime.LAZY, (
             f"In training {spread}: the network acts like its linearisation, features stayed."
         )
-    return "cannot tell", (
+    return CANNOT_TELL, (
         f"In training {spread}, which holds the threshold {limits.rich_from:g}. Measure on more "
         "samples."
     )
 
 
-def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds) -> LayerVerdict:
+def _layer(
+    history: xr.Dataset, index: int, network: JudgedRegime, limits: Thresholds
+) -> LayerVerdict:
     one = history.isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
     change, low, high = (_last(one, name) for name in names)
@@ -260,14 +260,16 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
     share = _last(one, "layer_ntk_share")
     weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
-    needed = limits.rich_from / (1 if network == "lazy" else history.sizes["layer"])
-    status: Status = "cannot tell"
-    if network in ("unstable", "frozen") or moved == 0:
-        status = network if network in ("unstable", "frozen") else "frozen"
+    needed = limits.rich_from / (1 if network == Regime.LAZY else history.sizes["layer"])
+    status: JudgedRegime = CANNOT_TELL
+    if network in (Regime.UNSTABLE, Regime.FROZEN):
+        status = network
+    elif moved == 0:
+        status = Regime.FROZEN
     elif high < limits.rich_from or weight * high < needed:
-        status = "lazy"
+        status = Regime.LAZY
     elif low >= limits.rich_from and weight * low >= needed:
-        status = "rich"
+        status = Regime.RICH
     return LayerVerdict(
         name=str(one.layer.item()),
         status=status,
@@ -288,7 +290,10 @@ def _layer(history: xr.Dataset, index: int, network: Status, limits: Thresholds)
 
 
 def _layer_sentence(
-    status: Status, share: float, changes: tuple[float, float, float], found: tuple[Window, ...]
+    status: JudgedRegime,
+    share: float,
+    changes: tuple[float, float, float],
+    found: tuple[Window, ...],
 ) -> str:
     change, low, high = changes
     acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in found)

@@ -154,7 +154,7 @@ def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> 
             "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
         )
     rows = [
-        ["regime", escape(_regime(before.richness)), chip(verdict.status)],
+        ["regime", escape(before.regime), chip(verdict.status)],
         ["richness ρ", _rho(before), NOTHING],
         [
             "change of the NTK",
@@ -244,7 +244,3 @@ def _rho(before: Forecast | None) -> str:
 
 def _with_error(value: float, error: float) -> str:
     return f"{number(value)} ± {error:.1g}" if error else number(value)
-
-
-def _regime(richness: float) -> str:
-    return "lazy" if richness < 0.1 else "rich" if richness >= 1 else "between lazy and rich"

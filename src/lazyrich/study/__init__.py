@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazyrich.numerics.ladder import within
     from lazyrich.study.data.datasets import cifar10, digits, fashion_mnist, load, mnist
     from lazyrich.study.data.samples import DataSet, Samples, targets
     from lazyrich.study.exact import exact_solution, line_problem
     from lazyrich.study.experiment import Training
-    from lazyrich.study.measured import measured_diagram, phases, width_exponents, within
+    from lazyrich.study.measured import measured_diagram
     from lazyrich.study.networks.catalogue import NETWORKS, cnn, fcn, resnet18, transformer, vgg11
     from lazyrich.study.networks.parametrisation import PARAMETRISATIONS, Parametrised, parametrise
     from lazyrich.study.refinement import Plane, Refined, level_curve, refine, sweep_refined
@@ -68,7 +69,6 @@ _HOME = {
     "mnist": "lazyrich.study.data.datasets",
     "parametrise": "lazyrich.study.networks.parametrisation",
     "pays": "lazyrich.study.training.together",
-    "phases": "lazyrich.study.measured",
     "refine": "lazyrich.study.refinement",
     "resnet18": "lazyrich.study.networks.catalogue",
     "results": "lazyrich.sweeps.store.results",
@@ -80,8 +80,7 @@ _HOME = {
     "train_together": "lazyrich.study.training.together",
     "transformer": "lazyrich.study.networks.catalogue",
     "vgg11": "lazyrich.study.networks.catalogue",
-    "width_exponents": "lazyrich.study.measured",
-    "within": "lazyrich.study.measured",
+    "within": "lazyrich.numerics.ladder",
 }
 
 __all__ = [
@@ -122,7 +121,6 @@ __all__ = [
     "mnist",
     "parametrise",
     "pays",
-    "phases",
     "refine",
     "resnet18",
     "results",
@@ -134,7 +132,6 @@ __all__ = [
     "train_together",
     "transformer",
     "vgg11",
-    "width_exponents",
     "within",
 ]
 

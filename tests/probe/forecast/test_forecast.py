@@ -558,8 +558,11 @@ def test_learning_rates_that_overshoot_are_noted():
 
 def test_the_edge_of_lazy_is_lazy():
     some = forecast(mlp(), regression())
-    for rho, word in ((0.1 + 1e-9, "lazy"), (0.1 - 1e-9, "lazy"), (0.102, "between")):
-        assert f", {word}" in str(replace(some, richness=rho)).splitlines()[0]
+    for rho, word in ((0.1 + 1e-9, "lazy"), (0.1 - 1e-9, "lazy"), (0.102, "intermediate")):
+        known = replace(some, richness=rho)
+        assert known.regime == word
+        assert f", {word}: " in str(known).splitlines()[0]
+    assert replace(some, richness=1.0).regime == "rich"
 
 
 def test_richness_is_inverse_to_the_scale_of_a_centred_output():

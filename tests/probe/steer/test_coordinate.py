@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from docs.vocabulary import vocabulary
@@ -111,19 +110,6 @@ def test_adam_with_rate_one_over_width_is_lazy_in_standard_parametrisation():
     assert check.phase == "kernel", check.sentence
 
 
-def test_an_interval_covers_the_slope_between_the_largest_widths():
-    from lazyrich.probe.steer.coordinate import _slope
-
-    widths = np.array([10.0, 100.0, 1000.0])
-    straight = np.array([[1.0, 1.1], [0.1, 0.11], [0.01, 0.011]])
-    low, estimate, high = _slope(widths, straight, 0.95)
-    assert low < estimate < high < -0.9
-    assert estimate == pytest.approx(-1)
-    bent = np.array([[1.0, 1.1], [0.1, 0.11], [0.1, 0.11]])
-    assert _slope(widths, bent, 0.5)[2] >= 0
-    assert np.isnan(_slope(widths, bent * [[1], [0], [1]], 0.95)).all()
-
-
 def test_says_when_it_cannot_tell():
     everywhere = coordinate_check(standard, (X, Y), widths=(32, 64, 128), optimizer=50.0, seeds=2)
     assert everywhere.phase == "cannot tell"
@@ -142,8 +128,8 @@ def test_says_when_it_cannot_tell():
         optimizer=rate(0.0005, 1),
     )
     assert contradiction.phase == "cannot tell", contradiction.sentence
-    assert contradiction.data.richness_exponent.sel(bound="low") > -0.25
-    assert contradiction.data.ntk_change_exponent.sel(bound="high") < -0.25
+    assert contradiction.data.richness_exponent.sel(bound="high") > -0.1
+    assert contradiction.data.ntk_change_exponent.sel(bound="high") < -0.1
 
 
 def _louder(module: nn.Module) -> None:

@@ -33,12 +33,19 @@ from lazyrich.probe.forecast.tangent import (
 )
 from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
+from lazyrich.vocabulary.regimes import Regime
 
 LAZY_BELOW = 0.1  # and at it, which is where a dial is set
 RICH_FROM = 1.0
 STABLE_FROM = 0.5  # steps to the fit
 NOTICEABLE = 0.1  # relative to the loss
 NEGLIGIBLE_OUTPUT = 1e-4  # relative to the distance to the fit
+MEANINGS = {
+    Regime.LAZY: "the network will stay close to its linearisation",
+    Regime.INTERMEDIATE: "the features will move somewhat",
+    Regime.RICH: "the features will be learned",
+}
+
 
 QUANTITIES = (
     Quantity(
@@ -114,15 +121,10 @@ class Forecast:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        if float(f"{self.richness:.3g}") <= LAZY_BELOW:  # as it is printed
-            verdict = "lazy: the network will stay close to its linearisation"
-        elif self.richness < RICH_FROM:
-            verdict = "between lazy and rich: the features will move somewhat"
-        else:
-            verdict = "rich: the features will be learned"
         later = "; directions that are learned later add to that"
         lines = [
-            f"Richness ρ = {_with_error(self.richness, self.stderr)}, {verdict}.",
+            f"Richness ρ = {_with_error(self.richness, self.stderr)}, {self.regime}: "
+            f"{MEANINGS[self.regime]}.",
             "The NTK changes by "
             f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size in one "
             "virtual step to the fitted point"
@@ -156,6 +158,13 @@ class Forecast:
             raise InputError(
                 f"a forecast must be what `to_json` made, got {text[:80]!r}."
             ) from error
+
+    @property
+    def regime(self) -> Regime:
+        """Lazy up to ρ = 0.1, rich from ρ = 1, intermediate in between."""
+        if float(f"{self.richness:.3g}") <= LAZY_BELOW:  # as it is printed
+            return Regime.LAZY
+        return Regime.INTERMEDIATE if self.richness < RICH_FROM else Regime.RICH
 
     @property
     def _margin(self) -> int:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Shaped
-from scipy.stats import linregress, t
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -22,11 +20,13 @@ from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.numerics.ladder import TOLERANCE, covers_both, fit_exponent, fitted_phase
 from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
 from lazyrich.probe.forecast.tangent import directions, how_many, kernel_change, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
+from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedPhase, Phase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
@@ -67,8 +67,6 @@ QUANTITIES = (
 
 _KNOWN = by_name(FORECAST, OF_VERDICT, QUANTITIES, SHARED)
 
-THRESHOLD = 0.25  # half-way between the kernel phase's slowest exponent, −1/2, and 0
-
 _BY_LAYER = ("activation_size", "feature_update")
 _FITTED = ("output_size", "progress", "richness", "ntk_change")
 _OF_NETWORK = (*_FITTED, "loss_ratio")
@@ -79,14 +77,14 @@ class CoordinateCheck:
     """What the width does to training. `print` it.
 
     Attributes:
-        phase: `"frozen"`, `"kernel"`, `"feature"`, `"unstable"` or `"cannot tell"`.
+        phase: of the infinite-width limit, or `"cannot tell"`.
         sentence: the phase with its reasons, in words.
         data: `activation_size` and `feature_update` (width × seed × layer); `output_size`,
             `progress`, `richness`, `ntk_change` and `loss_ratio` (width × seed); for all but the
             last the fitted `*_exponent`, with its interval (`bound`: low, estimate, high).
     """
 
-    phase: str
+    phase: JudgedPhase
     sentence: str
     data: xr.Dataset
 
@@ -112,19 +110,18 @@ def coordinate_check(
     steps: int = 10,
     seeds: int = 10,
     confidence: float = 0.95,
-    threshold: float = THRESHOLD,
+    tolerance: float = TOLERANCE,
     probes: int = 16,
 ) -> CoordinateCheck:
     """Fit the width exponents of a family of networks and say which phase they mean.
 
     Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
-    covers the slope between the two largest widths. The output's
-    progress, in units of the distance to the fit, decides first: falling with width is frozen;
-    growing, or a loss that rises, is unstable. If it stays, the forecast ρ and the measured
-    relative change of the NTK decide: falling is the kernel (lazy) phase, not falling is feature
-    learning. If the two contradict each other (as they can at small widths, where the random part
-    of the change also falls), or their intervals cover the threshold, the answer is
-    `"cannot tell"`.
+    covers the slope between the two largest widths. The output's progress, in units of the distance
+    to the fit, decides first: falling with width is frozen; growing, or a loss that rises, is
+    unstable. If it does neither, the forecast ρ and the measured relative change of the NTK decide:
+    both falling is the kernel (lazy) phase, neither falling is feature learning. If the two
+    contradict each other (as they can at small widths, where the random part of the change also
+    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`.
 
     Args:
         factory: makes the model of a given width, freshly initialised.
@@ -135,7 +132,7 @@ def coordinate_check(
         steps: training steps before the second look; enough for the loss to move visibly.
         seeds: random initialisations per width.
         confidence: of the intervals.
-        threshold: exponents between −threshold and threshold count as zero.
+        tolerance: exponents nearer to zero than this count as zero.
         probes: random output directions for the NTK.
 
     Returns:
@@ -174,7 +171,7 @@ def coordinate_check(
         for seed in range(seeds)
     }
     data = _with_exponents(_dataset(runs), confidence)
-    phase, sentence = _conclude(data, threshold)
+    phase, sentence = _conclude(data, tolerance)
     data.attrs |= {"phase": phase, "sentence": sentence}
     return CoordinateCheck(phase=phase, sentence=sentence, data=data)
 
@@ -290,83 +287,74 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
 
 
 def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
-    """Add slope and interval of ln q against ln width, over all widths and seeds."""
+    """Add the width exponents with their intervals."""
     for name in (*_BY_LAYER, *_FITTED):
-        exponent = xr.apply_ufunc(
-            lambda q: _slope(data.width.values, q, confidence),
-            data[name],
-            input_core_dims=[["width", "seed"]],
-            output_core_dims=[["bound"]],
-            vectorize=True,
-        )
+        fit = fit_exponent(data[name], confidence=confidence, cover_last_slope=True)
+        bounds = fit[["low", "exponent", "high"]].to_dataarray("bound").transpose(..., "bound")
+        exponent = bounds.assign_coords(bound=["low", "estimate", "high"])
         exponent.attrs = {"long_name": f"width exponent of the {name}", "units": "1"}
         data[f"{name}_exponent"] = exponent
-    return data.assign_coords(bound=["low", "estimate", "high"])
+    return data
 
 
-def _slope(
-    widths: Shaped[np.ndarray, "width"], q: Float[np.ndarray, "width seed"], confidence: float
-) -> Float[np.ndarray, "3"]:
-    """Least squares in logarithms: low, estimate, high.
-
-    The interval also covers the slope between the two largest widths: where the line is still
-    bent, the exponent is that uncertain.
-    """
-    x = np.log(np.broadcast_to(widths[:, None], q.shape))
-    good = np.isfinite(q) & (q > 0)
-    filled = np.flatnonzero(good.any(axis=1))
-    if len(filled) < 3:
-        return np.full(3, np.nan)
-    line = linregress(x[good], np.log(q[good]))
-    half = t.ppf((1 + confidence) / 2, good.sum() - 2) * line.stderr
-    last, top = (np.log(q[i][good[i]]).mean() for i in filled[-2:])
-    bent = (top - last) / (x[filled[-1], 0] - x[filled[-2], 0])
-    low, high = min(line.slope - half, bent), max(line.slope + half, bent)
-    return np.array([low, line.slope, high])
-
-
-def _conclude(data: xr.Dataset, threshold: float) -> tuple[str, str]:
-    rising = ~(data.loss_ratio.values <= 1)  # NaN counts
-    broken = data.width.values[rising.mean(axis=1) > 0.5]
-    if len(broken) and broken[0] == data.width.values[0]:
-        return "cannot tell", (
-            f"Cannot tell: training raises the loss at the smallest width {broken[0]} already. "
-            "Lower the learning rate."
-        )
-    if len(broken):
-        return "unstable", (
-            f"Unstable with growing width: training raises the loss from width {broken[0]} on, "
-            "but not below."
-        )
-    low, _, high = data.progress_exponent.values
-    moved = f"the progress of the output scales as width^{_interval(data, 'progress')}"
-    if data.output_size_exponent.values[0] > threshold:
-        moved += f" (the initial output itself as width^{_interval(data, 'output_size')})"
-    if low > threshold:
-        return "unstable", f"Unstable with growing width: {moved}."
-    if high < -threshold:
-        return "frozen", f"Frozen with growing width: {moved}, nothing is learned in the limit."
-    if not (low >= -threshold and high <= threshold):
-        return "cannot tell", f"Cannot tell: {moved}. Use more seeds or a wider range of widths."
-    trends = {_trend(data, name, threshold) for name in ("richness", "ntk_change")} - {"unclear"}
-    evidence = (
-        f"{moved}, the forecast ρ as width^{_interval(data, 'richness')}, the measured relative "
-        f"change of the NTK as width^{_interval(data, 'ntk_change')}"
+def _conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
+    rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
+    progress, richness, change = (
+        _fit(data, name) for name in ("progress", "richness", "ntk_change")
     )
-    if trends == {"falls"}:
-        return "kernel", f"Kernel (lazy) phase: {evidence}."
-    if trends == {"stays"}:
-        return "feature", f"Feature learning at any width: {evidence}."
-    return "cannot tell", (
-        f"Cannot tell kernel phase from feature learning: {evidence}. "
+    word = fitted_phase(
+        change, rate=progress, richness=richness, diverged=rising, tolerance=tolerance
+    ).item()
+    if word != CANNOT_TELL:
+        return Phase(word), _sentence(Phase(word), data, rising, tolerance)
+    if rising[0] > 0.5:
+        return CANNOT_TELL, (
+            f"Cannot tell: training raises the loss at the smallest width {data.width[0].item()} "
+            "already. Lower the learning rate."
+        )
+    if covers_both(progress, tolerance):
+        return CANNOT_TELL, (
+            f"Cannot tell: {_moved(data, tolerance)}. Use more seeds or a wider range of widths."
+        )
+    return CANNOT_TELL, (
+        f"Cannot tell kernel phase from feature learning: {_evidence(data, tolerance)}. "
         "Use more seeds, more steps or a wider range of widths."
     )
 
 
-def _trend(data: xr.Dataset, name: str, threshold: float) -> str:
-    """Whether a quantity falls with width, does not, or cannot be told."""
-    low, _, high = data[f"{name}_exponent"].values
-    return "falls" if high < -threshold else "stays" if low > -threshold else "unclear"
+def _sentence(phase: Phase, data: xr.Dataset, rising: xr.DataArray, tolerance: float) -> str:
+    """A phase in words, with its reasons."""
+    if phase is Phase.UNSTABLE and rising[-1] > 0.5:
+        first = data.width[(rising > 0.5).values][0].item()
+        return (
+            f"Unstable with growing width: training raises the loss from width {first} on, but not "
+            "below."
+        )
+    return {
+        Phase.UNSTABLE: f"Unstable with growing width: {_moved(data, tolerance)}.",
+        Phase.FROZEN: f"Frozen with growing width: {_moved(data, tolerance)}, nothing is learned "
+        "in the limit.",
+        Phase.KERNEL: f"Kernel (lazy) phase: {_evidence(data, tolerance)}.",
+        Phase.FEATURE: f"Feature learning at any width: {_evidence(data, tolerance)}.",
+    }[phase]
+
+
+def _moved(data: xr.Dataset, tolerance: float) -> str:
+    words = f"the progress of the output scales as width^{_interval(data, 'progress')}"
+    if _fit(data, "output_size").low > tolerance:
+        words += f" (the initial output itself as width^{_interval(data, 'output_size')})"
+    return words
+
+
+def _evidence(data: xr.Dataset, tolerance: float) -> str:
+    return (
+        f"{_moved(data, tolerance)}, the forecast ρ as width^{_interval(data, 'richness')}, the "
+        f"measured relative change of the NTK as width^{_interval(data, 'ntk_change')}"
+    )
+
+
+def _fit(data: xr.Dataset, name: str) -> xr.Dataset:
+    return data[f"{name}_exponent"].to_dataset("bound")
 
 
 def _interval(data: xr.Dataset, name: str) -> str:
