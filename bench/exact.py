@@ -31,7 +31,7 @@ NETWORK = lr.LinearNetwork(output_scale=0.01, lr_u=0.05, lr_w=0.05)
 
 def sample(width: int = WIDTH) -> lr.LineState:
     """A Gaussian start."""
-    return lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, rng=0)
+    return lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, seed=0)
 
 
 def closed_form() -> list[Row]:
@@ -142,7 +142,7 @@ def widths() -> list[Row]:
     """Sampling and solving 1,000 networks at widths up to 10^12: flat."""
 
     def work(width: int) -> None:
-        state = lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, draws=1_000, rng=0)
+        state = lr.LineState.sample(width, init_std_u=1.0, init_std_w=1.0, draws=1_000, seed=0)
         lr.flow(state, NETWORK, DATA, np.inf)
 
     return [

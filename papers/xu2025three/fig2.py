@@ -49,7 +49,7 @@ def measure(bench: Bench) -> Measured:
         law = lr.PRESETS[name]
         agree += str(law.phase) == phase
         order = lr.order_parameters(
-            law.sample(LADDER, draws=DRAWS[bench.scale], rng=SEED), law.network(LADDER), DATA
+            law.sample(LADDER, draws=DRAWS[bench.scale], seed=SEED), law.network(LADDER), DATA
         )
         size = abs(order.alignment)
         alignment[name] = size.median("draw").values

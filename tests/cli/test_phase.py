@@ -29,7 +29,7 @@ def test_preset_with_medians(name):
     )  # fmt: skip
     law, widths = PRESETS[name], [1e2, 1e4, 1e8]
     data = LineData(mean_aa=2.0, mean_ay=1.0, mean_yy=3.0)
-    order = order_parameters(law.sample(widths, draws=30, rng=2), law.network(widths), data)
+    order = order_parameters(law.sample(widths, draws=30, seed=2), law.network(widths), data)
     assert found["widths"] == widths
     np.testing.assert_array_equal(found["alignment"], abs(order.alignment).median("draw"))
     np.testing.assert_array_equal(found["ntk_change"], order.ntk_change.median("draw"))

@@ -56,7 +56,7 @@ def test_defaults_are_those_that_the_help_shows():
         found["end_to_end_map"], flow(STATE, unit, DATA, [1]).end_to_end_map
     )
     one = answer("solve", "--width", 50, *MOMENTS, "--times", "1")
-    state = LineState.sample(50, init_std_u=1, init_std_w=1, rng=0)
+    state = LineState.sample(50, init_std_u=1, init_std_w=1, seed=0)
     np.testing.assert_array_equal(
         one["end_to_end_map"], flow(state, unit, DATA, [1]).end_to_end_map
     )
@@ -68,7 +68,7 @@ def test_draws_give_medians_and_quantiles(motion):
         "solve", "--width", 10**9, "--init-std", 1e-5, 2e-5, "--seed", 4, "--draws", 40,
         *NETWORK, *MOMENTS, *motion,
     )  # fmt: skip
-    state = LineState.sample(10**9, init_std_u=1e-5, init_std_w=2e-5, draws=40, rng=4)
+    state = LineState.sample(10**9, init_std_u=1e-5, init_std_w=2e-5, draws=40, seed=4)
     if motion[0] == "--times":
         solution = flow(state, NET, DATA, [0, 2])
     else:

@@ -82,7 +82,7 @@ def test_phases_are_those_of_the_scaling_law():
     seen = set()
     for _ in range(25):
         law = ScalingLaw.from_exponents(*[f"{n}/2" for n in rng.integers(-3, 4, 5)]).at_unit_rate()
-        order = order_parameters(law.sample(widths, draws=40, rng=rng), law.network(widths), data)
+        order = order_parameters(law.sample(widths, draws=40, seed=rng), law.network(widths), data)
         found = fitted_phase(fit_exponent(order.ntk_change)).item()
         assert found == law.phase, law
         seen.add(found)

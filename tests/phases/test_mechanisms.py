@@ -107,7 +107,7 @@ def test_thresholds_decide_and_are_recorded():
 @pytest.mark.parametrize("preset", ["ntk", "kaiming"])
 def test_kernel_phase_has_no_mechanism_as_the_width_grows(preset):
     law, widths = PRESETS[preset], [1e2, 1e4, 1e6, 1e8]
-    state = law.sample(widths, draws=50, rng=2)
+    state = law.sample(widths, draws=50, seed=2)
     change = mechanisms(resolved(state, law.network(widths), records=41)).change.median("draw")
     for name, exponent in (("alignment", -0.5), ("disalignment", -0.5), ("rescaling", -1)):
         series = change.sel(mechanism=name)
@@ -173,7 +173,7 @@ def test_zero_layers_do_not_make_nan_changes():
 
 def test_descent_is_decomposed_over_steps_and_over_draws():
     law = PRESETS["mean_field"]
-    path = descent(law.sample(10, draws=6, rng=1), law.network(10), DATA, steps=200, every=5)
+    path = descent(law.sample(10, draws=6, seed=1), law.network(10), DATA, steps=200, every=5)
     found = mechanisms(path)
     assert found.acts.dims == ("mechanism", "draw")
     assert "step" in found.log_output.dims
@@ -205,6 +205,6 @@ def test_refusals():
         with pytest.raises(InputError, match="read off a Dataset from `flow` or `descent`, got a"):
             mechanisms(wrong)
     data = MomentData(sigma_xx=np.eye(2), sigma_yx=np.ones((1, 2)), mean_yy=3.0)
-    gram = GramState.sample(5, outputs=1, inputs=2, init_std_u=1, init_std_w=1, rng=0)
+    gram = GramState.sample(5, outputs=1, inputs=2, init_std_u=1, init_std_w=1, seed=0)
     with pytest.raises(InputError, match=r"need a solution on a line.* from a GramState"):
         mechanisms(descent(gram, NET, data, steps=3))

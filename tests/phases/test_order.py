@@ -150,7 +150,7 @@ def test_degenerate_networks_have_numbers_not_nan():
 )
 def test_fitted_phase_is_that_of_the_exponents(choice, phase):
     law, widths = ScalingLaw.from_exponents(*choice), 2.0 ** np.arange(8, 24, 2)
-    order = order_parameters(law.sample(widths, draws=40, rng=1), law.network(widths), DATA)
+    order = order_parameters(law.sample(widths, draws=40, seed=1), law.network(widths), DATA)
     change, rate = fit_exponent(order.ntk_change), fit_exponent(1 / order.time_constant)
     assert (law.phase, law.feature_kind) == phase
     assert fitted_phase(change, rate=rate).item() == law.phase
@@ -160,7 +160,7 @@ def test_fitted_phase_is_that_of_the_exponents(choice, phase):
 
 def test_fitted_phase_stays_open_where_the_ladder_is_too_short():
     law, widths = ScalingLaw.from_exponents("-1/2", 0, 0, 0, 0), [4.0, 5.0, 6.0]
-    order = order_parameters(law.sample(widths, draws=3, rng=1), law.network(widths), DATA)
+    order = order_parameters(law.sample(widths, draws=3, seed=1), law.network(widths), DATA)
     change, rate = fit_exponent(order.ntk_change), fit_exponent(1 / order.time_constant)
     assert fitted_phase(change, rate=rate).item() == CANNOT_TELL
 

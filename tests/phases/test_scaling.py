@@ -58,7 +58,7 @@ def random_exponents(count, seed):
 def slope(law, quantity):
     """The exponent between two widths, with the same normal draws at both."""
     low, high = (
-        float(abs(quantity(law.sample(d, draws=400, rng=7), law.network(d))).median("draw"))
+        float(abs(quantity(law.sample(d, draws=400, seed=7), law.network(d))).median("draw"))
         for d in (LOW, HIGH)
     )
     return np.log(high / low) / np.log(HIGH / LOW)
@@ -109,7 +109,7 @@ def test_kernel_change_has_the_exponent_that_the_hyperbola_gives(choice):
 def test_wide_feature_learning_from_vanishing_initialisation_aligns():
     law = ScalingLaw.from_exponents(-2, 2, 2, 0, 0)
     assert law.feature_kind is FeatureKind.VANISHING_INIT
-    state = law.sample([10**4, 10**12], draws=50, rng=0)
+    state = law.sample([10**4, 10**12], draws=50, seed=0)
     zeta = abs(flow(state, law.network([10**4, 10**12]), DATA, inf).alignment).median("draw")
     assert zeta.values[1] > 1 - 1e-4
     assert zeta.values[0] < zeta.values[1]
@@ -119,7 +119,7 @@ def test_unbalanced_layers_align_fully_in_the_critical_regime_too():
     """Kaiming+: the kernel changes by a factor, but one layer is small beside the other."""
     law, widths = PRESETS["kaiming_plus"], [10**4, 10**12]
     assert law.feature_kind is FeatureKind.CRITICAL
-    end = flow(law.sample(widths, draws=200, rng=0), law.network(widths), DATA, inf)
+    end = flow(law.sample(widths, draws=200, seed=0), law.network(widths), DATA, inf)
     assert abs(end.alignment).median("draw").values[1] > 1 - 1e-4
     change = end.ntk_change.median("draw").values
     assert change[1] == pytest.approx(change[0], rel=0.1)
@@ -165,7 +165,7 @@ def test_constants_out_of_range_are_refused():
 
 def test_width_beyond_float_integers_is_refused():
     with pytest.raises(InputError, match="`width` must be between 1 and"):
-        PRESETS["ntk"].sample(2**60, rng=0)
+        PRESETS["ntk"].sample(2**60, seed=0)
 
 
 def test_frozen_and_unstable_families_and_their_cure():
@@ -205,7 +205,7 @@ def test_presets_are_all_named():
 @pytest.mark.parametrize("name", PAPER_TABLE)
 def test_paper_table_of_final_alignment(name):
     law, widths = PRESETS[name], [1e2, 1e4, 1e6, 1e8]
-    state = law.sample(widths, draws=20_000, rng=3)
+    state = law.sample(widths, draws=20_000, seed=3)
     zeta = abs(flow(state, law.network(widths), DATA, inf).alignment).median("draw")
     for measured, printed in zip(zeta.values, PAPER_TABLE[name], strict=True):
         digits = printed.partition("e")[0].replace(".", "").lstrip("0")
@@ -222,7 +222,7 @@ def test_pairs_are_one_network_at_width_100(one, other):
     runs = []
     for name in (one, other):
         law = PRESETS[name]
-        state = law.sample(100, draws=20, rng=5)
+        state = law.sample(100, draws=20, seed=5)
         runs.append(flow(state, law.network(100), DATA, xr.DataArray([0.0, 1, 10], dims="time")))
     for quantity in ("end_to_end_map", "ntk_trace", "alignment", "uu", "ww"):
         np.testing.assert_allclose(runs[0][quantity], runs[1][quantity], rtol=1e-11)
@@ -230,8 +230,8 @@ def test_pairs_are_one_network_at_width_100(one, other):
 
 def test_width_axis_gives_a_ladder_and_draws_are_reproducible():
     law = PRESETS["mup"]
-    first, again = (law.sample([10, 100], draws=4, rng=9) for _ in range(2))
+    first, again = (law.sample([10, 100], draws=4, seed=9) for _ in range(2))
     assert set(first.uu.dims) == {"draw", "width"}
     xr.testing.assert_identical(first.uw, again.uw)
     assert law.network([10, 100]).lr_w.values == pytest.approx([0.005, 0.05])
-    assert isinstance(law.sample(10, rng=0), LineState)
+    assert isinstance(law.sample(10, seed=0), LineState)

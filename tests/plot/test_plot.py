@@ -46,7 +46,7 @@ def drawn(ax):
 
 def test_trajectory_draws_line_band_and_points(ax):
     path = flow(STATE, NET, DATA, np.linspace(0, 10, 60))
-    draws = LineState.sample(20, init_std_u=0.2, init_std_w=0.2, draws=9, rng=0)
+    draws = LineState.sample(20, init_std_u=0.2, init_std_w=0.2, draws=9, seed=0)
     many = flow(draws, NET, DATA, np.linspace(0, 10, 60))
     got = plot.trajectory({"one": path, "many": many}, "ntk_trace", points={"one": path}, ax=ax)
     assert drawn(got) is ax
@@ -63,7 +63,7 @@ def test_trajectory_draws_line_band_and_points(ax):
     "quantity", ["end_to_end_map", "loss", "alignment", "ntk_trace", "uu", "nfa"]
 )
 def test_trajectory_of_diverged_descent_draws_without_warnings(ax, quantity):
-    draws = LineState.sample(9, init_std_u=1, init_std_w=1, draws=5, rng=0)
+    draws = LineState.sample(9, init_std_u=1, init_std_w=1, draws=5, seed=0)
     hot = LinearNetwork(output_scale=1.0, lr_u=2.0, lr_w=2.0)
     path = descent(draws, hot, DATA, steps=40)
     assert (path.status != "ok").any()

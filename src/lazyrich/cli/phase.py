@@ -127,7 +127,7 @@ def _ladder(
 
     d = numbers(widths, "--widths")
     data = LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])
-    order = order_parameters(law.sample(d, draws=draws, rng=seed), law.network(d), data)
+    order = order_parameters(law.sample(d, draws=draws, seed=seed), law.network(d), data)
     return {
         "widths": d,
         "alignment": abs(order.alignment).median("draw").values.tolist(),

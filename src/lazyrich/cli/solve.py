@@ -99,7 +99,7 @@ def _state(
             raise InputError("--draws needs a Gaussian start: --width N")
         return LineState(uu=gram[0], uw=gram[1], ww=gram[2])
     su, sw = init_std
-    return LineState.sample(width or 0, init_std_u=su, init_std_w=sw, draws=draws, rng=seed)
+    return LineState.sample(width or 0, init_std_u=su, init_std_w=sw, draws=draws, seed=seed)
 
 
 def _data(moments: Three | None, csv: Path | None, x: str | None, y: str | None) -> LineData:

@@ -202,7 +202,9 @@ class ScalingLaw:
             output_scale=self.output_scale.at(d), lr_u=self.lr_u.at(d), lr_w=self.lr_w.at(d)
         )
 
-    def sample(self, width: ParameterLike, *, draws: int | None = None, rng: SeedLike) -> LineState:
+    def sample(
+        self, width: ParameterLike, *, draws: int | None = None, seed: SeedLike
+    ) -> LineState:
         """Initial states of the member at `width`; arguments as in `LineState.sample`."""
         d = _checked_width(width)
         return LineState.sample(
@@ -210,7 +212,7 @@ class ScalingLaw:
             init_std_u=self.init_var_u.at(d) ** 0.5,
             init_std_w=self.init_var_w.at(d) ** 0.5,
             draws=draws,
-            rng=rng,
+            seed=seed,
         )
 
     def named_exponents(self) -> dict[str, Fraction]:

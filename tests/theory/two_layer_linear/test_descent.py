@@ -255,7 +255,7 @@ def test_counts_may_be_written_as_floats():
 def test_excess_loss_of_a_trained_network_is_not_negative():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        state = GramState.sample(3, outputs=2, inputs=3, init_std_u=1, init_std_w=1, rng=rng)
+        state = GramState.sample(3, outputs=2, inputs=3, init_std_u=1, init_std_w=1, seed=rng)
         best = state.blocks.uw.values
         root = rng.normal(size=(3, 1))  # two directions are not seen
         xx = root @ root.T

@@ -24,7 +24,7 @@ STATE = LineState(uu=1.0, uw=0.0, ww=1.0)
 NETWORK = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 MOMENTS = MomentData(sigma_xx=np.eye(2), sigma_yx=np.zeros((1, 2)), mean_yy=1.0)
-SAMPLE = {"init_std_u": 1.0, "init_std_w": 1.0, "rng": 0}
+SAMPLE = {"init_std_u": 1.0, "init_std_w": 1.0, "seed": 0}
 OFF_LINE = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.2]])
 
 

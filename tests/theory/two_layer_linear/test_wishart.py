@@ -19,7 +19,7 @@ def weights(rng, k, d, m, std_u, std_w):
 def test_line_states_are_those_of_gaussian_weights(width, rng):
     u, w = weights(rng, 1, width, 1, 0.7, 1.9)
     uu, uw, ww = (u**2).sum((1, 2)), (u @ w)[:, 0, 0], (w**2).sum((1, 2))
-    drawn = LineState.sample(width, init_std_u=0.7, init_std_w=1.9, draws=DRAWS, rng=5)
+    drawn = LineState.sample(width, init_std_u=0.7, init_std_w=1.9, draws=DRAWS, seed=5)
     pairs = [(drawn.uu, uu), (drawn.uw, uw), (drawn.ww, ww)]
     pairs += [(drawn.uu * drawn.ww, uu * ww)]  # the joint law, not the margins alone
     pairs += [(drawn.uw / (drawn.uu * drawn.ww) ** 0.5, uw / np.sqrt(uu * ww))]
@@ -37,7 +37,7 @@ def test_gram_states_are_those_of_gaussian_weights(width, rng):
     theta = np.concatenate([u, w.transpose(0, 2, 1)], axis=1)
     explicit = theta @ theta.transpose(0, 2, 1)
     drawn = GramState.sample(
-        width, outputs=k, inputs=m, init_std_u=0.5, init_std_w=1.5, draws=DRAWS, rng=6
+        width, outputs=k, inputs=m, init_std_u=0.5, init_std_w=1.5, draws=DRAWS, seed=6
     ).matrix.values
     mix = rng.normal(size=(k + m, k + m))
     for of in (
@@ -53,33 +53,33 @@ def test_gram_states_are_those_of_gaussian_weights(width, rng):
 
 
 def test_one_neuron_is_aligned():
-    drawn = LineState.sample(1, init_std_u=1.0, init_std_w=1.0, draws=100, rng=0)
+    drawn = LineState.sample(1, init_std_u=1.0, init_std_w=1.0, draws=100, seed=0)
     assert (drawn.sine_squared == 0).all()
     np.testing.assert_allclose(drawn.uw**2, drawn.uu * drawn.ww, rtol=1e-13)
 
 
 def test_width_of_a_million_millions():
     width = 10**12
-    drawn = LineState.sample(width, init_std_u=1.0, init_std_w=1.0, draws=2000, rng=1)
+    drawn = LineState.sample(width, init_std_u=1.0, init_std_w=1.0, draws=2000, seed=1)
     for norm in (drawn.uu, drawn.ww):
         centred = (norm - width) / np.sqrt(2 * width)
         assert abs(centred.mean()) < 0.1
         assert abs(centred.std() - 1) < 0.1
     assert abs((drawn.uw / width**0.5).std() - 1) < 0.1
-    general = GramState.sample(width, outputs=2, inputs=2, init_std_u=1.0, init_std_w=2.0, rng=1)
+    general = GramState.sample(width, outputs=2, inputs=2, init_std_u=1.0, init_std_w=2.0, seed=1)
     np.testing.assert_allclose(general.matrix / width, np.diag([1, 1, 4, 4]), atol=1e-5)
 
 
 def test_axes_and_shared_draws():
     widths, std = [10, 1000, 10**9], xr.DataArray([1.0, 2.0], dims="std")
-    drawn = LineState.sample(widths, init_std_u=std, init_std_w=1.0, draws=7, rng=3)
+    drawn = LineState.sample(widths, init_std_u=std, init_std_w=1.0, draws=7, seed=3)
     assert dict(drawn.uw.sizes) == {"draw": 7, "width": 3, "std": 2}
     assert list(drawn.uw.width) == widths
     np.testing.assert_allclose(drawn.uu.isel(std=1), 4 * drawn.uu.isel(std=0), rtol=1e-14)
-    one = LineState.sample(10, init_std_u=1.0, init_std_w=1.0, rng=3)
+    one = LineState.sample(10, init_std_u=1.0, init_std_w=1.0, seed=3)
     assert one.uu.ndim == 0
     general = GramState.sample(
-        widths, outputs=1, inputs=2, init_std_u=std, init_std_w=1.0, draws=7, rng=3
+        widths, outputs=1, inputs=2, init_std_u=std, init_std_w=1.0, draws=7, seed=3
     )
     assert general.matrix.dims[-2:] == ("row", "col")
     assert dict(general.matrix.sizes) == {"draw": 7, "width": 3, "std": 2, "row": 3, "col": 3}
@@ -87,7 +87,7 @@ def test_axes_and_shared_draws():
 
 def test_seeds_and_generators():
     first, again, other = (
-        LineState.sample(10, init_std_u=1.0, init_std_w=1.0, rng=seed).uw.item()
+        LineState.sample(10, init_std_u=1.0, init_std_w=1.0, seed=seed).uw.item()
         for seed in (3, np.random.default_rng(3), 4)
     )
     assert first == again != other

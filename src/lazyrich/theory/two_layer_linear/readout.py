@@ -32,7 +32,7 @@ QUANTITIES = (
     Quantity(
         name="excess_loss",
         symbol="L - L*",
-        meaning="loss above its minimum over all linear maps",
+        meaning="squared error above its minimum over all linear maps",
         units="y^2",
         low=0.0,
     ),
@@ -70,7 +70,7 @@ QUANTITIES = (
 
 
 KNOWN = by_name(SHARED, QUANTITIES)
-KNOWN |= {name: under("squared_error", KNOWN[name]) for name in ("loss", "excess_loss")}
+KNOWN["loss"] = under("squared_error", KNOWN["loss"])
 
 
 class LineReadout(NamedTuple):

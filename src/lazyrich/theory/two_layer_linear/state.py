@@ -100,7 +100,7 @@ class LineState(Labelled):
         init_std_u: ParameterLike,
         init_std_w: ParameterLike,
         draws: int | None = None,
-        rng: SeedLike,
+        seed: SeedLike,
     ) -> LineState:
         """Draw the state of Gaussian layers `u ~ N(0, σ_u²)`, `w ~ N(0, σ_w²)` at any width.
 
@@ -109,13 +109,13 @@ class LineState(Labelled):
             init_std_u: standard deviation σ_u, ≥ 0.
             init_std_w: standard deviation σ_w, ≥ 0.
             draws: number of independent networks (dim `draw`); None for one, without the dim.
-            rng: a seed or a NumPy generator. Standard deviations share the draws.
+            seed: a seed or a NumPy generator. Standard deviations share the draws.
 
         Example:
-            >>> LineState.sample(10**12, init_std_u=1e-6, init_std_w=1e-6, draws=3, rng=0)
+            >>> LineState.sample(10**12, init_std_u=1e-6, init_std_w=1e-6, draws=3, seed=0)
             LineState(uu=<{'draw': 3}>, uw=<{'draw': 3}>, ww=<{'draw': 3}>)
         """
-        factor = bartlett_factor(width, size=2, draws=draws, rng=rng)
+        factor = bartlett_factor(width, size=2, draws=draws, seed=seed)
         along, across = factor.isel(row=1, col=0), factor.isel(row=1, col=1)
         first = factor.isel(row=0, col=0)
         unit_ww = along**2 + across**2
@@ -187,17 +187,17 @@ class GramState(Labelled):
         init_std_u: ParameterLike,
         init_std_w: ParameterLike,
         draws: int | None = None,
-        rng: SeedLike,
+        seed: SeedLike,
     ) -> GramState:
         """Draw `G ~ Wishart_{k+m}(d, diag(σ_u² I_k, σ_w² I_m))`; arguments as `LineState.sample`.
 
         Example:
             >>> GramState.sample(
-            ...     10**9, outputs=2, inputs=3, init_std_u=1e-4, init_std_w=1e-4, rng=0
+            ...     10**9, outputs=2, inputs=3, init_std_u=1e-4, init_std_w=1e-4, seed=0
             ... ).matrix.shape
             (5, 5)
         """
-        factor = bartlett_factor(width, size=outputs + inputs, draws=draws, rng=rng)
+        factor = bartlett_factor(width, size=outputs + inputs, draws=draws, seed=seed)
         is_u = xr.DataArray(np.arange(outputs + inputs) < outputs, dims="row")
         su, sw = _checked_std("init_std_u", init_std_u), _checked_std("init_std_w", init_std_w)
         theta = factor * xr.where(is_u, su, sw)

@@ -22,7 +22,7 @@ SeedLike = int | np.random.Generator
 
 
 def bartlett_factor(
-    width: ParameterLike, *, size: int, draws: int | None, rng: SeedLike
+    width: ParameterLike, *, size: int, draws: int | None, seed: SeedLike
 ) -> xr.DataArray:
     """Draw the triangular factor of a `size × size` Wishart matrix with `width` degrees of freedom.
 
@@ -33,7 +33,7 @@ def bartlett_factor(
     """
     widths = _checked_width(width)
     draws = None if draws is None else require_whole("draws", draws, 1)
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     lead_dims = (() if draws is None else ("draw",)) + tuple(map(str, widths.dims))
     lead_shape = (() if draws is None else (draws,)) + widths.shape
     freedom = widths.values[..., None] - np.arange(size)  # (*width, size)
