@@ -24,7 +24,8 @@ from lazyrich.capture.losses import Loss, OutputLoss, name_of, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
-from lazyrich.probe.forecast.forecast import Forecast, forecast
+from lazyrich.probe.forecast.forecast import forecast
+from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.steer.centred import CentredOutput

@@ -15,7 +15,7 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
-from lazyrich.probe.forecast.forecast import Forecast
+from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, table

@@ -10,7 +10,7 @@ from lazyrich import __version__
 from lazyrich._errors import InputError
 from lazyrich._files import check_target, write_whole
 from lazyrich.plot.style import style
-from lazyrich.probe.forecast.forecast import Forecast
+from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.report import sections
 from lazyrich.report.page import page

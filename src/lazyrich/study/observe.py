@@ -10,7 +10,7 @@ import xarray as xr
 from torch import nn
 
 from lazyrich.observables.catalogue import quantities
-from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
+from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
 from lazyrich.study.config import TrainingConfig

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lazyrich._errors import NotFiniteError
 from lazyrich.capture.isolation import is_finite
-from lazyrich.probe.forecast.forecast import Forecast, NoDescentError, forecast
+from lazyrich.probe.forecast.forecast import NoDescentError, forecast
+from lazyrich.probe.forecast.result import Forecast
 from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets

@@ -21,8 +21,8 @@ from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
 from lazyrich.numerics.ladder import TOLERANCE, covers_both, fit_exponent, fitted_phase
-from lazyrich.probe.forecast.forecast import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
+from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import directions, how_many, kernel_change, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name

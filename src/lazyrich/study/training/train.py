@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import is_finite, undisturbed
-from lazyrich.probe.forecast.forecast import Forecast
+from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
