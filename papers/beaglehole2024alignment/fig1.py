@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Measured:
     for role, name in (("first", names[0]), ("second", names[-1])):
         findings |= _findings(role, runs[name])
     last = starts.isel(epoch=-1)
-    above = (last.nfa - last.null).mean("layer")
+    above = (last.nfa - last.nfa_null).mean("layer")
     scales = np.broadcast_to(starts.init_scale.values[:, None], above.shape).ravel()
     above = above.transpose("init_scale", "seed").values.ravel()
     findings["scale_lowers_uc"] = rank_correlation(scales, above)[0]
@@ -100,8 +100,8 @@ def _findings(role: str, found: xr.Dataset) -> dict[str, Finding]:
     layers = found.mean("layer")
     start, end = layers.isel(epoch=0), layers.isel(epoch=-1)
     return {
-        f"{role}_uc_at_start": mean((start.nfa - start.null).values),
-        f"{role}_uc_at_end": mean((end.nfa - end.null).values),
+        f"{role}_uc_at_start": mean((start.nfa - start.nfa_null).values),
+        f"{role}_uc_at_end": mean((end.nfa - end.nfa_null).values),
         f"{role}_c_at_start": mean(start.cnfa.values),
         f"{role}_c_above_uc": mean((layers.cnfa - layers.nfa).mean("epoch").values),
         f"{role}_share_grows": mean((end.centred_share - start.centred_share).values),
@@ -110,7 +110,7 @@ def _findings(role: str, found: xr.Dataset) -> dict[str, Finding]:
 
 def shown_curves(found: xr.Dataset) -> dict[str, Any]:
     """Mean and spread over seeds of everything that `draw_layer` needs."""
-    names = ("nfa", "cnfa", "null", "centred_share", "weight_movement")
+    names = ("nfa", "cnfa", "nfa_null", "centred_share", "weight_movement")
     spread = {name: _mean_and_spread(found[name]) for name in names}
     scalars = ("loss", "train_accuracy", "test_accuracy")
     return {
@@ -147,7 +147,7 @@ def draw_layer(ax: Any, found: Mapping[str, Any], layer: int) -> None:  # noqa: 
     for name, label, style in (
         ("nfa", "UC-NFA", {"color": "C0"}),
         ("cnfa", "C-NFA", {"color": "C2"}),
-        ("null", "null of UC-NFA", {"color": "0.5", "ls": "--"}),
+        ("nfa_null", "null of UC-NFA", {"color": "0.5", "ls": "--"}),
         ("centred_share", "centred share", {"color": "C4", "ls": ":"}),
     ):
         middle = np.array(found[name]["mean"], float)[:, layer]
@@ -163,7 +163,7 @@ def _draw_starts(axes: Any, found: Mapping[str, Any]) -> None:  # noqa: ANN401
     scales = found["scales"]
     panels = {
         "UC-NFA − null, end": np.array(found["nfa"]["mean"], float)[:, -1]
-        - np.array(found["null"]["mean"], float)[:, -1],
+        - np.array(found["nfa_null"]["mean"], float)[:, -1],
         "C-NFA, first": np.array(found["cnfa"]["mean"], float)[:, 0],
         "C-NFA, end": np.array(found["cnfa"]["mean"], float)[:, -1],
         "centred share, end": np.array(found["centred_share"]["mean"], float)[:, -1],

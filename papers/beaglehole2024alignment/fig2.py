@@ -43,8 +43,8 @@ def measure(bench: Bench) -> Measured:
     start, end = layers.isel(epoch=0), layers.isel(epoch=-1)
     return Measured(
         findings={
-            "uc_at_start": mean((start.nfa - start.null).values),
-            "uc_at_end": mean((end.nfa - end.null).values),
+            "uc_at_start": mean((start.nfa - start.nfa_null).values),
+            "uc_at_end": mean((end.nfa - end.nfa_null).values),
             "c_at_start": mean(start.cnfa.values),
             "c_at_end": mean(end.cnfa.values),
             "lowest_c_at_start": mean(found.cnfa.isel(epoch=0).min("layer").values),

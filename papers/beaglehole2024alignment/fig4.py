@@ -128,7 +128,7 @@ def _saved(reference: xr.Dataset, other: xr.Dataset) -> Finding:
 
 
 def _shown(run: xr.Dataset) -> dict[str, Any]:
-    names = ("test_error", "train_error", "energy", "nfa", "cnfa", "null", "centred_share")
+    names = ("test_error", "train_error", "energy", "nfa", "cnfa", "nfa_null", "centred_share")
     return {
         "lr": run.lr.item(),
         "strength": run.strength.item(),
@@ -142,7 +142,9 @@ def _shown_images(run: xr.Dataset) -> dict[str, Any]:
     end = run.isel(epoch=-1)
     return {
         "lr": run.lr.item(),
-        **{n: end[n].values for n in ("nfa", "cnfa", "null", "train_accuracy", "test_accuracy")},
+        **{
+            n: end[n].values for n in ("nfa", "cnfa", "nfa_null", "train_accuracy", "test_accuracy")
+        },
     }
 
 
@@ -161,7 +163,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         values = [np.array(methods[n]["nfa"])[:, layer] for n in names]
         _dots(ax, names, values, f"ansatz of layer {layer + 1}; bars: null")
         for y, n in enumerate(names):
-            null = float(np.mean(np.array(methods[n]["null"])[:, layer]))
+            null = float(np.mean(np.array(methods[n]["nfa_null"])[:, layer]))
             ax.plot([null, null], [y - 0.3, y + 0.3], color="0.5")
         ax.set_xlim(0, 1)
     shown = [(n, part) for n in ("SGD", "limited, layer 1") for part in ("nfm", "agop")]

@@ -45,7 +45,7 @@ def measure(bench: Bench) -> Measured:
         findings[f"{kind}_c_at_start"] = mean(over.cnfa.isel(epoch=0).values)
         findings[f"{kind}_c_above_uc"] = mean((over.cnfa - over.nfa).mean("epoch").values)
         end = over.isel(epoch=-1)
-        findings[f"{kind}_uc_at_end"] = mean((end.nfa - end.null).values)
+        findings[f"{kind}_uc_at_end"] = mean((end.nfa - end.nfa_null).values)
     return Measured(
         findings=findings,
         shown={
@@ -62,7 +62,7 @@ def _heads(found: xr.Dataset, kind: str) -> list[str]:
 
 def _shown(heads: xr.Dataset) -> dict[str, Any]:
     over = heads.mean("seed").transpose("epoch", "layer")
-    values = {name: over[name].values for name in ("nfa", "cnfa", "null")}
+    values = {name: over[name].values for name in ("nfa", "cnfa", "nfa_null")}
     return {"heads": heads.layer.values.tolist(), **values}
 
 
@@ -77,7 +77,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
             for values in np.array(found[name], float).T:
                 ax.plot(shown["epoch"], values, lw=1)
             ax.set(title=f"{label}, {kind} heads", ylim=(-0.05, 1.05), xlabel="epoch")
-        null = np.array(found["null"], float).mean(1)
+        null = np.array(found["nfa_null"], float).mean(1)
         column[0].plot(shown["epoch"], null, "--", color="0.4", label="null, mean over heads")
     axes[0, 0].legend()
     return made

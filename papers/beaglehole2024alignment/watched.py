@@ -17,7 +17,7 @@ from lazyrich import study
 
 WARM = 1e-4  # share of the learning rate in the epoch before the first measurement
 HEAD = 8  # numbers a head of the transformer
-QUANTITIES = ("nfa", "cnfa", "null", "stderr", "centred_share")
+QUANTITIES = ("nfa", "cnfa", "nfa_null", "nfa_stderr", "centred_share")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "seeds": list(range(5)),
     },
 }
-SHARES = ("alignment_share", "rescaling_share", "gain_share")
+SHARES = ("layer_log_alignment", "layer_log_rescaling", "layer_log_gain")
 
 
 def measure(bench: Bench) -> Measured:
@@ -75,7 +75,7 @@ def measure(bench: Bench) -> Measured:
     )
     last = study.final(found).transpose("scale", "seed", ...)
     whole = last[list(SHARES)].to_dataarray().sum(["variable", "layer"])
-    turned = last.layer_alignment - study.initial(found).layer_alignment
+    turned = last.parameter_data_alignment - study.initial(found).parameter_data_alignment
     findings = {
         "smallest training accuracy": Finding(
             value=float(last.train_accuracy.min()), n=last.train_accuracy.size
@@ -95,7 +95,7 @@ def _directions(last: xr.Dataset, turned: xr.DataArray) -> dict[str, Finding]:
     for name, values in {
         "change of the kernel": last.ntk_change,
         "alignment of the layers": turned.mean("layer"),
-        "growth of the weights": last.rescaling_share.mean("layer"),
+        "growth of the weights": last.layer_log_rescaling.mean("layer"),
         "test accuracy": last.test_accuracy,
     }.items():
         values = values.transpose("scale", "seed").values.ravel()
@@ -137,8 +137,8 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     sigma = np.array(shown["sigma"], float)
     panels = (
         ("alignment_change", "change of a layer's alignment A"),
-        ("alignment_share", "alignment  Δ ln A"),
-        ("rescaling_share", "rescaling  Δ ln ‖W‖"),
+        ("layer_log_alignment", "alignment  Δ ln A"),
+        ("layer_log_rescaling", "rescaling  Δ ln ‖W‖"),
     )
     for ax, (name, label) in zip(made.axes, panels, strict=False):
         values = np.array(shown[name], float)

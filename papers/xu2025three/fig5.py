@@ -77,7 +77,7 @@ def measure(bench: Bench) -> Measured:
 
 def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     runs, layers = ("sigma", "seed"), ("sigma", "seed", "layer")
-    turned = last.layer_alignment - study.initial(found).layer_alignment
+    turned = last.parameter_data_alignment - study.initial(found).parameter_data_alignment
     return {
         "sigma": last.sigma.values,
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},
@@ -87,8 +87,8 @@ def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
         },
         "layers": last.layer.values,
         "alignment_change": turned.transpose(*layers).values,
-        "rescaling_share": last.rescaling_share.transpose(*layers).values,
-        "alignment_share": last.alignment_share.transpose(*layers).values,
+        "layer_log_rescaling": last.layer_log_rescaling.transpose(*layers).values,
+        "layer_log_alignment": last.layer_log_alignment.transpose(*layers).values,
         "weight_movement": last.weight_movement.transpose(*layers).values,
     }
 

@@ -46,9 +46,9 @@ def measure(bench: Bench) -> Measured:
         findings[f"{name}: rank correlation of ρ and the kernel's change"] = found
         findings[f"{name}: p-value"] = Finding(value=p, n=found.n)
     resnet = bench.record("fig5")["shown"]
-    layers = ("sigma", "layers", "alignment_change", "rescaling_share", "weight_movement")
-    sigma = np.repeat(resnet["sigma"], len(resnet["rescaling_share"][0]))
-    grown = np.array(resnet["rescaling_share"], float).mean(-1).ravel()
+    layers = ("sigma", "layers", "alignment_change", "layer_log_rescaling", "weight_movement")
+    sigma = np.repeat(resnet["sigma"], len(resnet["layer_log_rescaling"][0]))
+    grown = np.array(resnet["layer_log_rescaling"], float).mean(-1).ravel()
     moved = np.array(resnet["weight_movement"], float).mean(-1).ravel()
     for name, values in (("growth", grown), ("movement", moved)):
         findings[f"ResNet-18: rank correlation of σ and the {name} of the weights"] = (
@@ -73,7 +73,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     resnet = shown["resnet"]
     names = [_short(layer) for layer in resnet["layers"]]
     panels = (("alignment_change", "change of a layer's alignment A"),)
-    panels += (("rescaling_share", "rescaling  Δ ln ‖W‖"),)
+    panels += (("layer_log_rescaling", "rescaling  Δ ln ‖W‖"),)
     for ax, (part, title) in zip(made.axes[1:], panels, strict=True):
         values = np.array(resnet[part], float).mean(1)
         most = float(np.abs(values).max())

@@ -19,8 +19,8 @@ PROBED = 32  # images at which the network is measured
 DIRECTIONS = 8  # of the forecast
 GAIN = 2**0.5  # of Kaiming's initial weights for ReLU
 MEASURED = (
-    *("loss", "ntk_change", "log_output", "layer_alignment", "alignment_share"),
-    *("rescaling_share", "gain_share", "weight_movement"),
+    *("loss", "ntk_change", "log_output", "parameter_data_alignment", "layer_log_alignment"),
+    *("layer_log_rescaling", "layer_log_gain", "weight_movement"),
 )
 UNTRAINED_PASSES = 4  # batches from which a norm learns its statistics before training
 

@@ -36,7 +36,7 @@ def test_mechanisms_and_verdict_see_the_same_windows(kind, seed):
         {name: ("time", part) for name, part in parts.items()}, coords={"time": times}
     )
     exact = mechanisms(trajectory)
-    layer = {"layer_alignment": alignment, "rescaling_share": log_norm}
+    layer = {"parameter_data_alignment": alignment, "layer_log_rescaling": log_norm}
     history = xr.Dataset(
         {name: (("step", "layer"), part[:, None]) for name, part in layer.items()},
         coords={"step": times, "layer": ["1"]},
