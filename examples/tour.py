@@ -278,7 +278,7 @@ def _windows(found: xr.Dataset) -> list[dict[str, Any]]:
     rows = [
         found.sel(mechanism=name)
         for name in found.mechanism.values
-        if found.acts.sel(mechanism=name)
+        if found.mechanism_acts.sel(mechanism=name)
     ]
     return [
         {"name": row.mechanism.item(), "start": row.start.item(), "stop": row.stop.item()}

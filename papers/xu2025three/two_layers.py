@@ -98,9 +98,9 @@ class TwoLayers:
         data = xr.Dataset(
             {
                 **{name: ("step", curves[name].values) for name in LAYERS},
-                "change": ("mechanism", found.change.values),
-                "from": ("mechanism", found.start.values),
-                "until": ("mechanism", found.stop.values),
+                "change": ("mechanism", found.mechanism_change.values),
+                "from": ("mechanism", found.window_start.values),
+                "until": ("mechanism", found.window_stop.values),
                 "richness": rho,
                 "ntk_change": float(last.ntk_change),
                 "first_loss": float(probe.history.loss[0]),

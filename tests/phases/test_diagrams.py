@@ -160,8 +160,10 @@ def test_mechanism_map_is_what_finely_sampled_flows_show():
         left = xr.DataArray(np.append(np.linspace(1, 1e-4, 4001), 1e-9), dims="time")
         path = flow(*network, learning_time(*network, left).rename("t"))
         found = mechanisms(path)
-        near = abs(found.change / 0.1 - 1).min() < 1e-3
-        acting = "+".join(str(m) for m in found.mechanism.values[found.acts.values]) or "none"
+        near = abs(found.mechanism_change / 0.1 - 1).min() < 1e-3
+        acting = (
+            "+".join(str(m) for m in found.mechanism.values[found.mechanism_acts.values]) or "none"
+        )
         assert near or names[int(cell)] == acting, at
     assert len(np.unique(area)) >= 4
 

@@ -91,6 +91,7 @@ BALANCE = Observable(
         ALIGNMENT,
         Quantity(
             name="imbalance",
+            dims=("layer",),
             symbol="‖η₁W₂ᵀW₂ − η₂W₁W₁ᵀ‖",
             meaning="distance of two neighbouring layers from balance",
             low=0.0,

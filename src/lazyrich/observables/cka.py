@@ -45,6 +45,7 @@ CKA = Observable(
     quantities=(
         Quantity(
             name="cka",
+            dims=("layer",),
             symbol="CKA(h₀, h)",
             meaning="similarity of a layer's features with those at the start",
             low=0.0,

@@ -43,6 +43,7 @@ CONDENSATION = Observable(
     quantities=(
         Quantity(
             name="condensation",
+            dims=("layer",),
             symbol="E|cos(w_i, w_j)|",
             meaning="mean absolute cosine between the input weights of a layer's neurons",
             low=0.0,

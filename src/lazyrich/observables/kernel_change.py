@@ -224,6 +224,7 @@ KERNEL_CHANGE = Observable(
         ),
         Quantity(
             name="layer_ntk_change",
+            dims=("layer",),
             interval=True,
             symbol="‖ΔΘ_l‖/‖Θ_l,0‖",
             meaning="relative change of one layer's part of the kernel since the start",
@@ -232,6 +233,7 @@ KERNEL_CHANGE = Observable(
         ),
         Quantity(
             name="layer_ntk_share",
+            dims=("layer",),
             symbol="‖Θ_l,0‖/‖Θ₀‖",
             meaning="size of one layer's part of the kernel at the start, in units of the whole",
             low=0.0,

@@ -138,6 +138,7 @@ MECHANISM = Observable(
         ),
         Quantity(
             name="parameter_data_alignment",
+            dims=("layer",),
             symbol="A = ‖z‖/(‖W‖‖h‖)",
             meaning="alignment between a layer's parameters and its data",
             low=0.0,
@@ -145,18 +146,21 @@ MECHANISM = Observable(
         ),
         Quantity(
             name="layer_log_alignment",
+            dims=("layer",),
             symbol="Δln A",
             meaning="change of the logarithm of a layer's parameter-data alignment",
             source=DERIVED,
         ),
         Quantity(
             name="layer_log_rescaling",
+            dims=("layer",),
             symbol="Δln‖W‖",
             meaning="change of the logarithm of the norm of a layer's weight",
             source=DERIVED,
         ),
         Quantity(
             name="layer_log_gain",
+            dims=("layer",),
             symbol="Δln(‖h₊‖/‖z‖)",
             meaning="change of the logarithm of the gain from a layer to the next",
             source=DERIVED,

@@ -33,6 +33,7 @@ ANSATZ = Observable(
         CNFA,
         Quantity(
             name="cnfa_null",
+            dims=("layer",),
             symbol="ρ(W̄ᵀW̄, W̄ᵀQKQᵀW̄)",
             meaning="cnfa if the gradients had no preferred directions, Q random orthogonal",
             low=0.0,
@@ -41,6 +42,7 @@ ANSATZ = Observable(
         ),
         Quantity(
             name="nfa_null",
+            dims=("layer",),
             symbol="ρ(WᵀW, WᵀQKQᵀW)",
             meaning="nfa if the gradients had no preferred directions, Q random orthogonal",
             low=0.0,
@@ -49,6 +51,7 @@ ANSATZ = Observable(
         ),
         Quantity(
             name="nfa_stderr",
+            dims=("layer",),
             symbol="σ(nfa)",
             meaning="standard error of nfa over samples and probes",
             low=0.0,
@@ -56,6 +59,7 @@ ANSATZ = Observable(
         ),
         Quantity(
             name="centred_share",
+            dims=("layer",),
             symbol="tr(F̄Ḡ)/tr(FG)",
             meaning="inner product of both sides of cnfa, in units of that of nfa",
             low=0.0,

@@ -86,6 +86,7 @@ SPEED = Observable(
     quantities=(
         Quantity(
             name="feature_speed",
+            dims=("layer",),
             symbol="‖ḣ‖/‖h‖",
             meaning="relative speed of a layer's features",
             units="1/time",
@@ -100,6 +101,7 @@ ANGLE = Observable(
     quantities=(
         Quantity(
             name="backward_feature_cosine",
+            dims=("layer",),
             symbol="cos θ",
             meaning="cosine of the angle between a layer's descent direction and its motion",
             low=-1.0,

@@ -37,6 +37,7 @@ STABLE_RANK = Observable(
     quantities=(
         Quantity(
             name="stable_rank",
+            dims=("layer",),
             symbol="‖W‖_F²/‖W‖²",
             meaning="stable rank of a layer's weight",
             low=1.0,

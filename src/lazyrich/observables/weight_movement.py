@@ -59,6 +59,7 @@ WEIGHT_MOVEMENT = Observable(
     quantities=(
         Quantity(
             name="weight_movement",
+            dims=("layer",),
             symbol="‖W − W₀‖/‖W₀‖",
             meaning="relative displacement of a layer's weight",
             low=0.0,

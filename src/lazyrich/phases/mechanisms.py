@@ -26,8 +26,78 @@ from lazyrich._errors import InputError
 from lazyrich.numerics import windows
 from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply
-from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
 from lazyrich.vocabulary.regimes import Mechanism
+from lazyrich.vocabulary.shared import LOG_OUTPUT
+
+QUANTITIES = (
+    Quantity(
+        name="log_alignment",
+        symbol="Δln|ζ|",
+        meaning="change of the logarithm of the layers' alignment since the start",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="log_rescaling",
+        symbol="Δln‖u‖‖w‖",
+        meaning="change of the logarithm of the product of the layers' norms since the start",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="alignment_share",
+        symbol="Δln|ζ|/Δln|f|",
+        meaning="share of alignment in the output's change, 1 where ζ starts or ends at zero",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="mechanism_change",
+        symbol="Σ|Δ|",
+        meaning="rise of |ζ|, fall of |ζ|, variation of ln‖u‖‖w‖",
+        low=0.0,
+        dims=("mechanism",),
+    ),
+    Quantity(
+        name="mechanism_acts",
+        symbol="Σ|Δ| ≥ threshold",
+        meaning="whether the change reaches its threshold",
+        low=0,
+        high=1,
+        dims=("mechanism",),
+    ),
+    Quantity(
+        name="window_start",
+        symbol="t(10 %)",
+        meaning="time at which a tenth of the change is done; NaN if it does not act",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+        dims=("mechanism",),
+    ),
+    Quantity(
+        name="window_stop",
+        symbol="t(90 %)",
+        meaning="time at which nine tenths of the change are done; NaN if it does not act",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+        dims=("mechanism",),
+    ),
+    Quantity(
+        name="sign_changes",
+        symbol="#{ζ = 0}",
+        meaning="how often ζ changes its sign",
+        low=0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="first_sign_change",
+        symbol="t(ζ = 0)",
+        meaning="time of the record before ζ first changes its sign; NaN if never",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
 
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 
@@ -44,10 +114,11 @@ def mechanisms(
 
     Returns:
         Over time: `log_output`, `log_alignment`, `log_rescaling`, changes since the start, the
-        first being the sum of the others. Over `mechanism`: `change` (total rise of |ζ|, fall of
-        |ζ|, variation of ln norms), `acts`, and the window from `start` to `stop` in which its
-        change went from 10 % to 90 %. Over neither: `alignment_share` of the final log output,
-        the number of `sign_changes` of ζ and the time of the first.
+        first being the sum of the others. Over `mechanism`: `mechanism_change` (total rise of |ζ|,
+        fall of |ζ|, variation of ln norms), `mechanism_acts`, and the window from `window_start`
+        to `window_stop` in which the change went from 10 % to 90 %. Over neither:
+        `alignment_share` of the final log output, the number of `sign_changes` of ζ and the time
+        of the first.
 
     Raises:
         InputError: if it is no solution on a line, has fewer than two times, or times decrease.
@@ -58,9 +129,10 @@ def mechanisms(
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
         >>> found = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
-        >>> found.acts.values
+        >>> found.mechanism_acts.values
         array([ True, False,  True])
-        >>> bool(found.stop.sel(mechanism="alignment") < found.start.sel(mechanism="rescaling"))
+        >>> align, rescale = (found.sel(mechanism=name) for name in ("alignment", "rescaling"))
+        >>> bool(align.window_stop < rescale.window_start)
         True
 
     References:
@@ -85,10 +157,10 @@ def mechanisms(
             "log_output": log_output,
             "log_alignment": log_alignment,
             "log_rescaling": log_rescaling,
-            "change": change.where(change < _UNBOUNDED, np.inf),
-            "acts": acts,
-            "start": start.where(acts),
-            "stop": stop.where(acts),
+            "mechanism_change": change.where(change < _UNBOUNDED, np.inf),
+            "mechanism_acts": acts,
+            "window_start": start.where(acts),
+            "window_stop": stop.where(acts),
             "alignment_share": _share(log_alignment, log_output, dim),
             "sign_changes": crossed.sum("interval").astype(int),
             "first_sign_change": apply(_time_of_first, crossed, times, **cores),
@@ -99,8 +171,8 @@ def mechanisms(
             "rescaling_threshold": rescaling_threshold,
         },
     )
-    for name, meaning in _MEANINGS.items():
-        result[name].attrs = {"long_name": meaning}
+    for name, quantity in by_name([LOG_OUTPUT], QUANTITIES).items():
+        result[name].attrs = quantity.attrs
     return result
 
 
@@ -180,20 +252,6 @@ def _log_norms(trajectory: xr.Dataset) -> xr.DataArray:
     """`ln(‖u‖‖w‖)`, −∞ where a layer is zero."""
     with np.errstate(divide="ignore"):
         return 0.5 * (np.log(trajectory.uu) + np.log(trajectory.ww))
-
-
-_MEANINGS = {
-    "log_output": "change of ln|f| since the start",
-    "log_alignment": "change of ln|ζ| since the start",
-    "log_rescaling": "change of ln(‖u‖‖w‖) since the start",
-    "change": "rise of |ζ|, fall of |ζ|, variation of ln(‖u‖‖w‖)",
-    "acts": "whether the change reaches its threshold",
-    "start": "time at which a tenth of the change is done; NaN if it does not act",
-    "stop": "time at which nine tenths of the change are done; NaN if it does not act",
-    "alignment_share": "Δln|ζ| / Δln|f|, 1 where ζ starts or ends at zero",
-    "sign_changes": "how often ζ changes its sign",
-    "first_sign_change": "time of the record before ζ first changes its sign; NaN if never",
-}
 
 
 def _share(log_alignment: xr.DataArray, log_output: xr.DataArray, dim: str) -> xr.DataArray:

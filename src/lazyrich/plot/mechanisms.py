@@ -30,12 +30,14 @@ def mechanism_timeline(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.plot(
             time, found[name].where(np.isfinite(found[name])), color=colour, lw=width, label=label
         )
-    acting = [name for name in found.mechanism.values if bool(found.acts.sel(mechanism=name))]
+    acting = [
+        name for name in found.mechanism.values if bool(found.mechanism_acts.sel(mechanism=name))
+    ]
     for level, name in enumerate(acting):
         row = found.sel(mechanism=name)
         height = 0.04 + 0.05 * level
         ax.plot(
-            [float(row.start), float(row.stop)],
+            [float(row.window_start), float(row.window_stop)],
             [height, height],
             transform=ax.get_xaxis_transform(),
             color=COLOURS[str(name)],
@@ -44,7 +46,7 @@ def mechanism_timeline(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             alpha=0.6,
         )
         ax.text(
-            *(float(row.stop), height, f"  {name}"),
+            *(float(row.window_stop), height, f"  {name}"),
             transform=ax.get_xaxis_transform(),
             va="center",
             fontsize="small",

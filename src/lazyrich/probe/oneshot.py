@@ -26,6 +26,7 @@ State = Mapping[str, Tensor]
 QUANTITIES = (
     Quantity(
         name="double_cnfa",
+        dims=("layer",),
         symbol="ρ(W̄ᵀW̄, W̄ᵀ(K − K₀)W̄)",
         meaning="cnfa with the change of the gradients' covariance since the start",
         low=-1.0,

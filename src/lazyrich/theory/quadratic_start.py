@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
+from lazyrich.theory.model import Assumption, Model
+from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED
 from lazyrich.vocabulary.shared import CNFA
 
 Matrix = NDArray[np.float64]
@@ -120,3 +122,27 @@ def _symmetric(name: str, value: ArrayLike) -> Matrix:
     if matrix.ndim == 2 and not np.allclose(matrix, matrix.T, atol=1e-6 * np.abs(matrix).max()):
         raise InputError(f"`{name}` must be symmetric, got one that is not. Is it XᵀX/n?")
     return matrix
+
+
+def _broken_symmetry() -> xr.DataArray:
+    return quadratic_network_prediction(np.eye(2), np.array([[0.0, 1.0], [0.0, 0.0]]), width=2)
+
+
+def _example() -> xr.Dataset:
+    spectrum = 1 / np.arange(1.0, 9.0)
+    return quadratic_network_prediction(spectrum, spectrum, width=[4, 64]).to_dataset()
+
+
+MODEL = Model(
+    name="quadratic_start",
+    equation="lim ρ(W̄ᵀW̄, W̄ᵀKW̄) at t → 0 of f(x) = Σ_i a_i (w_i·x)²",
+    assumptions=(
+        Assumption(
+            sentence="The label covariance S_y is symmetric, as one of samples is.",
+            broken=_broken_symmetry,
+        ),
+    ),
+    quantities={CNFA.name: CNFA},
+    example=_example,
+    references=(BEAGLEHOLE2024, DERIVED),
+)

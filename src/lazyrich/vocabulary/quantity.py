@@ -40,6 +40,8 @@ class Quantity:
         low: the smallest possible value.
         high: the largest possible value.
         source: where the definition comes from.
+        dims: those of one value in a network that has several layers, outputs or inputs; where
+            there is only one, as on a line, they are left out.
         interval: whether it comes with the ends of its 95 % interval, `…_low` and `…_high`.
     """
 
@@ -50,6 +52,7 @@ class Quantity:
     low: float | int = -inf
     high: float | int = inf
     source: str = XU2025
+    dims: tuple[str, ...] = ()
     interval: bool = False
 
     @property

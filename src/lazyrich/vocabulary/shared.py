@@ -7,6 +7,7 @@ from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity
 LOSS = Quantity(name="loss", symbol="L", meaning="loss", source=DERIVED)
 ALIGNMENT = Quantity(
     name="alignment",
+    dims=("layer",),
     symbol="ζ",
     meaning="alignment of neighbouring layers, ‖W₂W₁‖/(‖W₂‖‖W₁‖); signed if both are vectors",
     low=-1.0,
@@ -21,6 +22,7 @@ NTK_CHANGE = Quantity(
 )
 NFA = Quantity(
     name="nfa",
+    dims=("layer",),
     symbol="ρ(WᵀW, AGOP)",
     meaning="cosine between neural feature matrix and average gradient outer product",
     low=-1.0,
@@ -29,6 +31,7 @@ NFA = Quantity(
 )
 CNFA = Quantity(
     name="cnfa",
+    dims=("layer",),
     symbol="ρ(W̄ᵀW̄, W̄ᵀKW̄)",
     meaning="the same for the weights' change since the start, W̄ = W − W₀",
     low=-1.0,

@@ -35,6 +35,7 @@ OptimizerFactory = Callable[[nn.Module, int], Optimizer]
 QUANTITIES = (
     Quantity(
         name="activation_size",
+        dims=("layer",),
         symbol="rms(z)",
         meaning="root mean square of a layer's outputs before training",
         low=0.0,
@@ -42,6 +43,7 @@ QUANTITIES = (
     ),
     Quantity(
         name="feature_update",
+        dims=("layer",),
         symbol="rms(Δz)",
         meaning="root mean square change of a layer's outputs since the start",
         low=0.0,

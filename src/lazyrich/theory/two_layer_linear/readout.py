@@ -25,6 +25,7 @@ from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 QUANTITIES = (
     Quantity(
         name="end_to_end_map",
+        dims=("k", "m"),
         symbol="γUW",
         meaning="end-to-end map of the network: on a line, its output per unit input",
         units="y/x",
@@ -37,7 +38,7 @@ QUANTITIES = (
         low=0.0,
     ),
     Quantity(name="uu", symbol="‖u‖²", meaning="squared norm of the second layer", low=0.0),
-    Quantity(name="uw", symbol="u·w", meaning="product of the two layers"),
+    Quantity(name="uw", symbol="u·w", meaning="product of the two layers", dims=("k", "m")),
     Quantity(name="ww", symbol="‖w‖²", meaning="squared norm of the first layer", low=0.0),
     Quantity(
         name="balancedness",
@@ -58,10 +59,15 @@ QUANTITIES = (
         low=0.0,
     ),
     Quantity(
-        name="nfm", symbol="WᵀW", meaning="neural feature matrix of layer 1", source=BEAGLEHOLE2024
+        name="nfm",
+        symbol="WᵀW",
+        meaning="neural feature matrix of layer 1",
+        dims=("m", "m_"),
+        source=BEAGLEHOLE2024,
     ),
     Quantity(
         name="agop",
+        dims=("m", "m_"),
         symbol="E ∇f∇fᵀ",
         meaning="average gradient outer product of the network",
         source=BEAGLEHOLE2024,
