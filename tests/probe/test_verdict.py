@@ -27,7 +27,7 @@ def history(last, **attrs):
     }
     layers = {name: {"0": last.pop(name, value)} for name, value in by_layer.items()}
     second = {"loss": 0.1, "kernel_distance": 0.2, "output_change": 0.9, **layers, **last}
-    return as_dataset([0, 10], [first, second], ["0"], {"samples": 32, **attrs})
+    return as_dataset([0, 10], [first, second], ["0"], "mse", {"samples": 32, **attrs})
 
 
 def change(value, low, high):
