@@ -110,7 +110,7 @@ def loss_curve(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.plot(history.step, _positive(history.loss), color=BLACK)
     _logarithmic(ax)
     title = history.loss.attrs.get("long_name", "loss")
-    return _finished(ax, fill(title, WRAP), "on the probe batch")
+    return _finished(ax, fill(title, WRAP), "loss on the probe batch")
 
 
 def forecast_and_outcome(
