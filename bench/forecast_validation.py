@@ -114,7 +114,7 @@ def data(loss: str, seed: int) -> tuple[Tensor, Tensor]:
 def loss_of(name: str, outputs: Tensor, targets: Tensor) -> Tensor:
     if name == "cross_entropy":
         return nn.functional.cross_entropy(outputs, targets)
-    return (outputs - targets).square().sum(1).mean()
+    return nn.functional.mse_loss(outputs, targets)
 
 
 def sharpness(model: nn.Module, x: Tensor, y: Tensor, loss: str) -> float:
@@ -262,7 +262,7 @@ def draw(runs: list[dict[str, Any]]) -> None:
     import matplotlib.pyplot as plt
 
     looks = {
-        "mse": ("#0072B2", "o", "squared error"),
+        "mse": ("#0072B2", "o", "mean squared error"),
         "cross_entropy": ("#E69F00", "^", "cross-entropy"),
     }
     figure, axes = plt.subplots(

@@ -64,7 +64,7 @@ def compare(width: int, batch: int | None, networks: int, few: int, steps: int) 
     """The three routes on networks of one width; the two slow ones train a few of them."""
     print(f"{networks} networks of width {width}, batch {batch}", file=sys.stderr, flush=True)
     models = [network(width, seed) for seed in range(networks)]
-    recipe = Recipe(lr=LR, steps=steps, batch_size=batch)
+    recipe = Recipe(loss="squared_error", lr=LR, steps=steps, batch_size=batch)
     members = [Member(model=m, seed=i, lr=LR * (1 + i / 256)) for i, m in enumerate(models)]
 
     def together() -> None:

@@ -7,8 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tour_measure import LOSS
+
 from lazyrich._files import write_whole
 from lazyrich.report.page import page, picture, table
+from lazyrich.vocabulary.losses import LOSSES
 
 TITLE = "Is it lazy or rich?"
 FIRST = """<h1>Is it lazy or rich?</h1>
@@ -95,7 +98,9 @@ MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
     "mechanisms, layer by layer": lambda run: "; ".join(
         ", ".join(names) or "none" for names in run["mechanisms"].values()
     ),
-    "loss, first → last": lambda run: "{:.3g} → {:.3g}".format(*run["loss"]),
+    f"loss ({LOSSES[LOSS].meaning}), first → last": lambda run: "{:.3g} → {:.3g}".format(
+        *run["loss"]
+    ),
     "training digits named right": lambda run: f"{run['train_accuracy']:.1%}",
     "test digits named right": lambda run: f"{run['test_accuracy']:.1%}",
 }

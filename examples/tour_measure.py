@@ -23,7 +23,7 @@ BATCH = 64
 PER_CLASS = 10  # probe samples
 Progress = Callable[[str, int], Callable[[int], object]]
 RICHNESS = {"lazy": 0.03, "rich": 10.0}
-LOSS: LossName = "mse"
+LOSS: LossName = "squared_error"
 MEASUREMENTS = 40
 
 

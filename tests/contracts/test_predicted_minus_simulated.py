@@ -11,6 +11,7 @@ from lazyrich import descent
 from lazyrich.observables.catalogue import observables
 from lazyrich.study import Training, exact_solution, line_problem, prepare
 from lazyrich.sweeps.store.results import assemble
+from lazyrich.vocabulary.losses import under
 
 LINE = Training(
     data="line",
@@ -19,6 +20,7 @@ LINE = Training(
     steps=60,
     measurements=4,
     precision="float64",
+    loss="squared_error",
     observables=tuple(name for observable in observables() for name in observable.names),
 )
 ROUNDING = 1e-12  # by which a value may lie outside of its range
@@ -51,13 +53,14 @@ def assert_alike(data, *dims):
         assert theory[name].dims == dims, name
         assert {*values.dims} == {*data[name].dims} == {*dims, *by_layer}, name
         assert values.sizes == data[name].sizes, name
-        assert theory[name].attrs == data[name].attrs == vocabulary()[name].attrs, name
+        quantity = vocabulary()[name]
+        quantity = under("squared_error", quantity) if name == "loss" else quantity
+        assert theory[name].attrs == data[name].attrs == quantity.attrs, name
         known = data[name].notnull()
         assert known.any(), name
         assert bool((values.notnull() == known).all()), name
         assert float(abs(values).max()) < 1e-10, name
         for found in (theory[name], data[name]):
-            quantity = vocabulary()[name]
             assert float(found.min()) >= quantity.low - ROUNDING, name
             assert float(found.max()) <= quantity.high + ROUNDING, name
 
@@ -76,6 +79,14 @@ def test_with_unequal_learning_rates(unequal):
     data = replace(LINE, lr=1.0, output_scale=0.5).run().data
     assert (data.lr_u.item(), data.lr_w.item()) == (0.2, 0.01)
     assert_alike(data, "step")
+
+
+def test_the_mean_over_one_output_is_their_sum():
+    """`mse` is another convention, in name alone."""
+    summed, mean = LINE.run().data, replace(LINE, loss="mse").run().data
+    xr.testing.assert_equal(mean, summed)
+    assert mean.loss.attrs == under("mse", vocabulary()["loss"]).attrs != summed.loss.attrs
+    xr.testing.assert_equal(exact_solution(mean), exact_solution(summed))
 
 
 def test_of_a_study_that_was_measured_at_the_same_steps():

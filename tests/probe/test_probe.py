@@ -18,6 +18,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.look import Look, Plan
 from lazyrich.capture.losses import output_loss
 from lazyrich.observables import linearisation_error, stable_rank
+from lazyrich.vocabulary.losses import under
 from tests.models import Residual, brute_kernel, cases, randn
 
 
@@ -229,7 +230,7 @@ def test_the_ansatz_is_that_of_the_one_shot_function(sketches):
 def test_other_observables_on_request():
     model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
     names = ["stable_rank", "feature_speed", "condensation"]
-    probe = measured(model, x, y, observables=names)
+    probe = measured(model, x, y, loss="squared_error", observables=names)
     assert set(probe.history.data_vars) == set(names)
     row = probe.history.isel(step=1)
     assert float(row.stable_rank[0]) == pytest.approx(stable_rank(model[0].weight))
@@ -277,7 +278,7 @@ def test_backward_feature_angle_by_its_identity():
     """In a chain `−⟨b, ż⟩ = Σ_{k≤l} ‖∇_k L‖²` (arXiv:2311.18718)."""
     model, x, y = mlp(4, 6, 7, 3), randn(5, 4), randn(5, 3)
     names = ["backward_feature_cosine", "feature_speed"]
-    probe = Probe(model, (x, y), observables=names)
+    probe = Probe(model, (x, y), "squared_error", observables=names)
     probe.measure(0)
     row = probe.history.isel(step=0)
     z, h = [], x
@@ -320,7 +321,8 @@ def test_history_has_names_and_attributes_of_the_vocabulary():
     history = probe.history
     assert history.sizes == {"step": 2, "layer": 2}
     for name, variable in history.data_vars.items():
-        assert variable.attrs == vocabulary()[name].attrs
+        known = vocabulary()[name]
+        assert variable.attrs == (under("mse", known) if name == "loss" else known).attrs
     setting = json.loads(history.setting)
     assert setting["samples"] == 5
     assert setting["directions"] == "2 random"

@@ -20,8 +20,17 @@ Loss = str | Callable[[Any, Any], Tensor]
 
 
 def name_of(loss: Loss) -> str:
-    """The name of a loss, or of the function that it is."""
-    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    """What to call a loss: its name, or words that tell a function from the named losses.
+
+    Example:
+        >>> def mse(outputs, targets):  # without a mean
+        ...     return (outputs - targets).square().sum()
+        >>> name_of("mse"), name_of(mse)
+        ('mse', "the user's loss mse")
+    """
+    if isinstance(loss, str):
+        return loss
+    return f"the user's loss {getattr(loss, '__name__', type(loss).__name__)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -207,8 +207,9 @@ def _show(probe: Probe) -> None:
     typer.echo(f"{found['verdict'].upper()}. {found['sentence']}")
     typer.echo(
         f"Forecast: richness ρ = {found['richness']:.3g}. Outcome: the NTK changed by "
-        f"{found['ntk_change']:.3g} and turned by {found['kernel_distance']:.3g}; loss "
-        f"{found['loss'][0]:.3g} → {found['loss'][1]:.3g}; watching took {found['overhead']:.0%} "
+        f"{found['ntk_change']:.3g} and turned by {found['kernel_distance']:.3g}; "
+        f"{probe.history.loss.attrs['long_name']} {found['loss'][0]:.3g} → "
+        f"{found['loss'][1]:.3g}; watching took {found['overhead']:.0%} "
         "of the time."
     )
     rows = found["layers"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -10,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
 
+WRAP = 40  # characters above a panel
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 
 SHORT = {"ntk_change": "change", "kernel_distance": "rotation"}
@@ -100,13 +103,14 @@ def loss_curve(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the loss on the probe's batch.
 
     Args:
-        history: with the dim `step` and the variable `loss`.
+        history: with the dim `step` and the variable `loss`, whose `long_name` is the title.
         ax: where to draw.
     """
     ax = axes(ax)
     ax.plot(history.step, _positive(history.loss), color=BLACK)
     _logarithmic(ax)
-    return _finished(ax, "loss on the probe batch", "loss")
+    title = history.loss.attrs.get("long_name", "loss")
+    return _finished(ax, fill(title, WRAP), "loss on the probe batch")
 
 
 def forecast_and_outcome(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,7 @@ from lazyrich._errors import InputError
 from lazyrich.plot.style import BLACK, CYCLE, axes
 
 POINTS = 25  # markers a curve
+WRAP = 48  # characters above a panel
 
 
 def trajectory(
@@ -48,7 +50,8 @@ def trajectory(
     attrs = next(iter(solutions.values()))[quantity].attrs
     ax.set_xlabel(_time_dim(next(iter(solutions.values()))[quantity]))
     ax.set_ylabel(attrs["symbol"])
-    ax.set_title(attrs["long_name"].partition(",")[0].partition(";")[0])
+    title = attrs.get("long_name", quantity).partition(",")[0].partition(";")[0]
+    ax.set_title(fill(title, WRAP))
     if len(solutions) + len(points or {}) > 1:
         ax.legend()
     return ax

@@ -30,7 +30,7 @@ def as_dataset(
         steps: when they were made.
         rows: what they gave; a quantity that one of them lacks is NaN there.
         layers: names of the layers, in forward order.
-        loss: name of the loss, whose convention its values get.
+        loss: what the loss is called; its convention stands at its values.
         attrs: of the Dataset.
 
     Returns:

@@ -248,15 +248,7 @@ def _layer(
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
     change, low, high = (_last(one, name) for name in names)
     moved = _last(one, "weight_movement")
-    found: tuple[Window, ...] = ()
-    if "parameter_data_alignment" in one:
-        found = windows(
-            one.step.values.astype(float),
-            one.parameter_data_alignment.values,
-            one.layer_log_rescaling.values,
-            alignment_threshold=limits.alignment,
-            rescaling_threshold=limits.rescaling,
-        )
+    acted = _acted(one, limits)
     share = _last(one, "layer_ntk_share")
     weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
@@ -273,12 +265,12 @@ def _layer(
     return LayerVerdict(
         name=str(one.layer.item()),
         status=status,
-        sentence=_layer_sentence(status, share, (change, low, high), found),
+        sentence=_layer_sentence(status, share, (change, low, high), acted),
         log_alignment=_last(one, "layer_log_alignment"),
         log_rescaling=_last(one, "layer_log_rescaling"),
         nfa=_last(one, "nfa"),
         cnfa=_last(one, "cnfa"),
-        mechanisms=found,
+        mechanisms=acted,
         evidence={
             "layer_ntk_change": change,
             "layer_ntk_change_low": low,
@@ -286,6 +278,18 @@ def _layer(
             "layer_ntk_share": share,
             "weight_movement": moved,
         },
+    )
+
+
+def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...]:
+    if "parameter_data_alignment" not in layer:
+        return ()
+    return windows(
+        layer.step.values.astype(float),
+        layer.parameter_data_alignment.values,
+        layer.layer_log_rescaling.values,
+        alignment_threshold=limits.alignment,
+        rescaling_threshold=limits.rescaling,
     )
 
 

@@ -34,7 +34,7 @@ def opening(verdict: Verdict, history: xr.Dataset, before: Forecast | None, of: 
         ("forecast of the richness ρ", _rho(before), "lazy below 0.1, rich from 1"),
         ("change of the NTK", number(_last(history, "ntk_change")), _interval(verdict)),
         ("rotation of the NTK", number(_last(history, "kernel_distance")), "0: none, 1: all"),
-        ("loss on the probe batch", _ends(history, "loss"), "first → last"),
+        ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
 <h1>{chip(verdict.status)}</h1>

@@ -16,6 +16,7 @@ import lazyrich
 from lazyrich.probe.verdict import Verdict
 from lazyrich.report.page import table
 from lazyrich.report.words import items
+from lazyrich.vocabulary.losses import meaning_of
 
 WORDS = """<details><summary>What the words mean</summary><dl class="words">
 <dt>lazy</dt><dd>The network acts like its linearisation around the start: its neural tangent kernel
@@ -58,6 +59,11 @@ class Setting:
     overhead: float
     skipped: tuple[str, ...]
 
+    @property
+    def loss(self) -> str:
+        """What the loss is, in words."""
+        return meaning_of(self.how["loss"])
+
     @classmethod
     def of(cls, history: xr.Dataset) -> Setting:
         """From the attributes of a history."""
@@ -83,7 +89,7 @@ def setting(of: Setting, verdict: Verdict) -> str:
         "probe batch": f"inputs {of.batch[0]}, targets {of.batch[1]}",
         "measured on": f"{of.how['samples']} samples, {of.how['directions']} as directions",
         "mode": of.how["mode"],
-        "loss": of.how["loss"],
+        "loss": of.loss,
         "learning rates in the kernel": rates
         if isinstance(rates, str)
         else ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()),

@@ -95,7 +95,8 @@ def _check(data: xr.Dataset) -> None:
         raise InputError(
             f"`data` must hold two-layer linear networks on a line, got none of "
             f"{', '.join(missing)}. Train them with model fcn, depth 1, activation linear, "
-            "loss mse, no bias, one input and one output, by plain gradient descent on all samples."
+            "loss squared_error or mse, no bias, one input and one output, by plain gradient "
+            "descent on all samples."
         )
 
 

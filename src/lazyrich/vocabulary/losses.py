@@ -39,7 +39,7 @@ LOSSES: dict[str, LossConvention] = {
         LossConvention(
             name="squared_error",
             formula="E‖f − y‖²",
-            meaning="squared error: sum over outputs, mean over samples",
+            meaning="squared error: mean over samples of the sum over outputs",
             units="y^2",
         ),
         LossConvention(
@@ -54,22 +54,25 @@ LOSSES: dict[str, LossConvention] = {
 
 
 def meaning_of(loss: str) -> str:
-    """What a loss is, in words; of one without a convention its name.
+    """What a loss is, in words; a loss without a convention is called what it came as.
+
+    Args:
+        loss: a name of `LOSSES`, or what the user's own function is called.
 
     Example:
         >>> meaning_of("mse")
         'mean squared error: mean over samples and outputs'
-        >>> meaning_of("hinge")
+        >>> meaning_of("the user's loss hinge")
         "the user's loss hinge"
     """
-    return LOSSES[loss].meaning if loss in LOSSES else f"the user's loss {loss}"
+    return LOSSES[loss].meaning if loss in LOSSES else loss
 
 
 def under(loss: str, quantity: Quantity) -> Quantity:
-    """A quantity that is a loss, with the convention of the loss used.
+    """A quantity that is a loss, with the convention of the loss used; the named are ≥ 0.
 
     Args:
-        loss: its name.
+        loss: a name of `LOSSES`, or what the user's own function is called.
         quantity: `loss`, `test_loss`, `excess_loss` …
 
     Example:
@@ -77,5 +80,5 @@ def under(loss: str, quantity: Quantity) -> Quantity:
         >>> under("cross_entropy", LOSS).attrs["long_name"]
         'loss (cross-entropy: mean over samples)'
     """
-    units = LOSSES[loss].units if loss in LOSSES else "1"
-    return replace(quantity, meaning=f"{quantity.meaning} ({meaning_of(loss)})", units=units)
+    said = replace(quantity, meaning=f"{quantity.meaning} ({meaning_of(loss)})")
+    return replace(said, units=LOSSES[loss].units, low=0.0) if loss in LOSSES else said

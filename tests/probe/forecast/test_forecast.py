@@ -133,15 +133,17 @@ def brute_force(model, x, loss, rates, v):
     return (4 * tau * moving.norm() / still.norm()).item(), change.item(), tau.item()
 
 
-@pytest.mark.parametrize("name", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("name", ["mse", "squared_error", "cross_entropy"])
 def test_equals_brute_force(name):
     model, (x, y) = mlp(), regression()
     labels = torch.tensor([0, 2, 1, 1, 0])
-    targets = y if name == "mse" else labels
+    targets = labels if name == "cross_entropy" else y
 
     def loss(flat):
         f = flat.reshape(5, 3)
         if name == "mse":
+            return nn.functional.mse_loss(f, y)
+        if name == "squared_error":
             return (f - y).square().sum(1).mean()
         return -f.log_softmax(1)[range(5), labels].mean()
 
@@ -231,7 +233,7 @@ def test_adam_equals_brute_force_with_its_own_rates():
     g = torch.cat([d.reshape(-1) for d in g])
     rates = 0.01 / (g.abs() + 1e-4)
     rho, change, tau = brute_force(model, x, loss, rates, -rates * g)
-    result = forecast(model, (x, y), optimizer=optimizer, exact=True)
+    result = forecast(model, (x, y), "squared_error", optimizer=optimizer, exact=True)
     assert result.richness == pytest.approx(rho, rel=1e-9)
     assert result.predicted_ntk_change == pytest.approx(change, rel=1e-9)
     assert result.time_to_fit == pytest.approx(tau, rel=1e-9)
@@ -643,6 +645,7 @@ BAD = {
     "no pair": (mlp, [X, Y, X], "mse", "must be a pair"),
     "broadcasting": (mlp, (X, Y[:, 0]), "mse", r"outputs' shape \(5, 3\), got \(5,\)"),
     "labels for mse": (mlp, (X, torch.arange(5)), "mse", "use loss='cross_entropy'"),
+    "labels for a sum": (mlp, (X, torch.arange(5)), "squared_error", "for loss='squared_error'"),
     "float labels": (mlp, (X, Y[:, 0]), "cross_entropy", "integer class labels of shape"),
     "large labels": (
         mlp,
@@ -653,7 +656,7 @@ BAD = {
     "negative labels": (mlp, (X, torch.arange(5) - 3), "cross_entropy", "got -3 to 1"),
     "negative probabilities": (mlp, (X, -Y.abs()), "cross_entropy", "must not be negative, got -"),
     "no labels": (mlp, (X, [0, 1]), "cross_entropy", "a tensor of targets"),
-    "unknown loss": (mlp, (X, Y), "hinge", "must be 'mse', 'cross_entropy' or a callable"),
+    "unknown loss": (mlp, (X, Y), "hinge", "'squared_error', 'cross_entropy' or a callable"),
     "vector loss": (mlp, (X, Y), lambda f, y: (f - y).sum(1), r"return one number, got \(5,\)"),
     "linear loss": (mlp, (X, Y), lambda f, y: (f * y).sum(), "linear in the outputs"),
     "fitted": (mlp, (X, mlp()(X).detach()), "mse", "fitted already"),

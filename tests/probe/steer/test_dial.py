@@ -98,8 +98,8 @@ def test_the_dial_does_what_it_says_to_training():
 def test_weight_decay_is_followed_by_iterating():
     model, data = net(), batch()
     optimizer = SGD(model.parameters(), lr=0.01, weight_decay=1.0)
-    result = dial(model, optimizer, data, richness=20.0, exact=True)
-    measured = richness(result.model, data, optimizer=optimizer, exact=True)
+    result = dial(model, optimizer, data, "squared_error", richness=20.0, exact=True)
+    measured = richness(result.model, data, "squared_error", optimizer=optimizer, exact=True)
     assert measured == pytest.approx(result.richness)
     assert abs(measured / 20 - 1) <= 0.01
     rule = result.richness_before / 20  # what would do without weight decay

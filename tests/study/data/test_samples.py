@@ -146,7 +146,7 @@ BAD = {
     "balanced, none": (lambda: digits().balanced(0, seed=0), "`per_class` must be at least 1"),
     "cross-entropy of a regression": (
         lambda: targets(regression(3).train, 0, "cross_entropy"),
-        '`loss` must be "mse" for a regression',
+        '`loss` must be "mse" or "squared_error" for a regression',
     ),
 }
 

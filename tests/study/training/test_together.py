@@ -94,7 +94,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_together_is_one_by_one(data, name):
-    found = compare(data, Recipe(loss="squared_error", lr=0.03, steps=40, **SETTINGS[name]), 1e-10)
+    settings = {"loss": "squared_error", **SETTINGS[name]}
+    found = compare(data, Recipe(lr=0.03, steps=40, **settings), 1e-10)
     assert [o.status == "diverged" for o in found].count(True) == 1
 
 
@@ -122,7 +123,7 @@ def test_in_single_precision_up_to_rounding(data):
 
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_members_leave_at_their_own_step(data, batch_size):
-    recipe = Recipe(lr=0.03, steps=400, batch_size=batch_size, stop_loss=0.25)
+    recipe = Recipe(loss="squared_error", lr=0.03, steps=400, batch_size=batch_size, stop_loss=0.25)
     found = compare(data, recipe, 1e-9)
     fitted = {o.steps for o in found if o.status == "fitted"}
     assert len(fitted) >= 3
@@ -181,7 +182,7 @@ def test_a_convolution_with_frozen_parameters(data):
 
 def test_observers_see_what_they_see_alone(data):
     batch = data.train.x[:10].double(), torch.zeros(10, 10, dtype=torch.float64)
-    recipe = Recipe(lr=0.03, steps=30, batch_size=16, stop_loss=0.3)
+    recipe = Recipe(loss="squared_error", lr=0.03, steps=30, batch_size=16, stop_loss=0.3)
 
     def watched():
         probes, made = [], []

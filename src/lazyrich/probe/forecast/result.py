@@ -74,7 +74,7 @@ class Forecast:
             it can be too large.
         ntk_change_stderr: its standard error; 0 if exact.
         initial_loss: the loss before training.
-        loss: its name.
+        loss: its name, or what the user's own function is called.
         notes: what else one has to know, in sentences.
     """
 

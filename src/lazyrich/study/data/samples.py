@@ -192,7 +192,7 @@ class DataSet:
 def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
     """What the loss compares the outputs with.
 
-    Cross-entropy takes the labels. The mean square takes, for classes, their one-hot vectors
+    Cross-entropy takes the labels. A squared error takes, for classes, their one-hot vectors
     minus 1/C, whose entries add up to zero, so that a constant output explains nothing of balanced
     classes; and for a regression the targets as they are.
 
@@ -202,7 +202,7 @@ def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
         loss: `"mse"`, `"squared_error"` or `"cross_entropy"`.
 
     Returns:
-        int64 (samples,) for cross-entropy, float (samples, outputs) for the mean square.
+        int64 (samples,) for cross-entropy, float (samples, outputs) for a squared error.
 
     Raises:
         InputError: a cross-entropy is asked of a regression, or labels have no classes.
@@ -216,8 +216,8 @@ def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
     if loss == "cross_entropy":
         if not classes:
             raise InputError(
-                '`loss` must be "mse" for a regression, got "cross_entropy", which needs classes. '
-                'Choose "mse".'
+                '`loss` must be "mse" or "squared_error" for a regression, got "cross_entropy", '
+                "which needs classes. Choose one of the two."
             )
         return samples.y
     if not classes:

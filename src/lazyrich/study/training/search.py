@@ -99,8 +99,8 @@ def largest_stable_lr(
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
-        >>> found = largest_stable_lr(build, data, Recipe(lr=0.01, steps=500), seed=0, steps=30)
-        >>> 0.01 < found.lr < 1.0
+        >>> found = largest_stable_lr(build, data, Recipe(lr=0.1, steps=500), seed=0, steps=30)
+        >>> 0.1 < found.lr < 10.0
         True
     """
     short = replace(recipe, steps=min(steps, recipe.steps), schedule="constant", stop_loss=None)

@@ -62,7 +62,11 @@ def task_of(model: nn.Module, data: DataSet, loss: LossName) -> Task:
             f"the model must map {len(x[:2])} inputs of shape {data.inputs} to outputs "
             f"{(len(x[:2]), data.outputs)}, got {came}. Give its last layer {data.outputs} outputs."
         )
-    zero = log(data.outputs) if loss == "cross_entropy" else loss_value(loss, 0 * y, y).item()
+    zero = (
+        log(data.outputs)
+        if loss == "cross_entropy"
+        else loss_value(loss, torch.zeros_like(y), y).item()
+    )
     return Task(x=x, y=y, loss=loss, zero=zero)
 
 

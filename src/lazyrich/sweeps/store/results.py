@@ -125,6 +125,7 @@ def _assembled(
     outer = tuple(len(labels) for labels in grid.values())
     tables: dict[str, NDArray[Any]] = {}
     examples: dict[str, xr.Variable] = {}
+    attrs: dict[str, dict[Any, Any]] = {}
     for place, one in zip(places, inside, strict=True):
         index = inner.index(one)
         for key, variable in one.items():
@@ -133,14 +134,16 @@ def _assembled(
             name = f"{key}_of_result" if key in {*grid, *OUTCOME} else str(key)
             dims = tuple(map(str, variable.dims))
             if name not in tables:
-                examples[name] = variable
+                examples[name], attrs[name] = variable, variable.attrs
                 tables[name] = _empty(variable, (*outer, *(inner.sizes[dim] for dim in dims)))
+            if variable.attrs != attrs[name]:  # two losses, say: no word of one is true of both
+                attrs[name] = {k: v for k, v in attrs[name].items() if variable.attrs.get(k) == v}
             whole: Any = (*place, ...)
             tables[name][whole][np.ix_(*(index[dim] for dim in dims)) if dims else ()] = (
                 variable.values
             )
     variables = {
-        name: ((*grid, *map(str, examples[name].dims)), _settled(table), examples[name].attrs)
+        name: ((*grid, *map(str, examples[name].dims)), _settled(table), attrs[name])
         for name, table in tables.items()
     }
     data = xr.Dataset(variables | _outcomes(places, found, grid, outer), coords=inner.coords)
