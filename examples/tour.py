@@ -281,7 +281,11 @@ def _windows(found: xr.Dataset) -> list[dict[str, Any]]:
         if found.mechanism_acts.sel(mechanism=name)
     ]
     return [
-        {"name": row.mechanism.item(), "start": row.start.item(), "stop": row.stop.item()}
+        {
+            "name": row.mechanism.item(),
+            "start": row.window_start.item(),
+            "stop": row.window_stop.item(),
+        }
         for row in rows
     ]
 

@@ -42,10 +42,10 @@ def test_mechanisms_and_verdict_see_the_same_windows(kind, seed):
         coords={"step": times, "layer": ["1"]},
     ).assign(loss=("step", np.ones(times.size)))
     seen = judge(history).layers[0].mechanisms
-    assert [w.mechanism for w in seen] == list(exact.mechanism[exact.acts].values)
+    assert [w.mechanism for w in seen] == list(exact.mechanism[exact.mechanism_acts].values)
     for found in seen:
         one = exact.sel(mechanism=found.mechanism)
-        expected = [one.start.item(), one.stop.item(), one.change.item()]
+        expected = [one.window_start.item(), one.window_stop.item(), one.mechanism_change.item()]
         assert [found.start, found.stop, found.change] == pytest.approx(expected, rel=1e-10)
 
 

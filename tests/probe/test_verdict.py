@@ -143,13 +143,13 @@ def test_windows_agree_with_those_of_the_theory(norms, mean_ay, acting):
         alignment_threshold=0.1,
         rescaling_threshold=0.1,
     )
-    assert [w.mechanism for w in found] == list(exact.mechanism[exact.acts].values)
+    assert [w.mechanism for w in found] == list(exact.mechanism[exact.mechanism_acts].values)
     assert [w.mechanism for w in found] == [acting, "rescaling"]
     for window in found:
         one = exact.sel(mechanism=window.mechanism)
-        assert window.start == pytest.approx(float(one.start), rel=1e-12)
-        assert window.stop == pytest.approx(float(one.stop), rel=1e-12)
-        assert window.change == pytest.approx(float(one.change), rel=1e-12)
+        assert window.start == pytest.approx(float(one.window_start), rel=1e-12)
+        assert window.stop == pytest.approx(float(one.window_stop), rel=1e-12)
+        assert window.change == pytest.approx(float(one.mechanism_change), rel=1e-12)
 
 
 def test_windows_of_still_and_broken_curves():

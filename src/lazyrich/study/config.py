@@ -12,9 +12,9 @@ import torch
 
 from lazyrich._errors import InputError
 from lazyrich.observables.catalogue import chosen
+from lazyrich.study.activations import ACTIVATIONS
 from lazyrich.study.data.datasets import FORMULAS, FROM_FILES, WITH_OPTIONS, check_options
 from lazyrich.study.networks.catalogue import NETWORKS
-from lazyrich.study.networks.fully_connected import ACTIVATIONS
 from lazyrich.study.networks.parametrisation import PARAMETRISATIONS
 from lazyrich.study.networks.width_rule import OptimizerName
 from lazyrich.study.training.recipe import Recipe

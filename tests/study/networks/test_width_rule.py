@@ -11,7 +11,7 @@ from torch import nn
 import lazyrich as lr
 from lazyrich import PRESETS, Power
 from lazyrich.study import NETWORKS, fcn, parametrise
-from lazyrich.study.networks.fully_connected import ACTIVATIONS, Erf, Quadratic
+from lazyrich.study.activations import ACTIVATIONS, Erf, Quadratic
 from lazyrich.study.networks.width_rule import squared_gain, weight_layers, width_rule
 
 from .small import built, drawn, fit

@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from lazyrich._errors import InputError
+from lazyrich.study.activations import ACTIVATIONS
 from lazyrich.study.data.samples import DataSet, Samples
-from lazyrich.study.networks.fully_connected import ACTIVATIONS
 
 STREAM = 3  # of the random numbers of a seed; training has 0 to 2
 SpectrumTarget = Literal["linear", "products", "signs"]

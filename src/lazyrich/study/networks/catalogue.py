@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.network import as_network
+from lazyrich.study.activations import ACTIVATIONS
 from lazyrich.study.data.samples import DataSet, Samples
 from lazyrich.study.networks.attention import transformer
 from lazyrich.study.networks.convolutional import cnn, resnet18, vgg11
-from lazyrich.study.networks.fully_connected import ACTIVATIONS, fcn
+from lazyrich.study.networks.fully_connected import fcn
 
 __all__ = [
     "ACTIVATIONS",

@@ -43,8 +43,8 @@ from torch import nn
 from lazyrich._errors import InputError
 from lazyrich.capture.modules import is_embedding, is_linear, is_norm
 from lazyrich.phases.scaling import Power, ScalingLaw
+from lazyrich.study.activations import Erf, Quadratic
 from lazyrich.study.networks.attention import Place
-from lazyrich.study.networks.fully_connected import Erf, Quadratic
 
 OptimizerName = Literal["sgd", "adam"]
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Embedding
