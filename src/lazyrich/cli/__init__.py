@@ -13,6 +13,7 @@ from lazyrich._errors import LazyRichError
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.phase import phase, presets
+from lazyrich.cli.report import report
 from lazyrich.cli.reproduce import reproduce
 from lazyrich.cli.solve import solve
 from lazyrich.cli.sweep import sweep
@@ -50,7 +51,7 @@ def _sentence(error: Exception) -> str | None:
 
 
 app = typer.Typer(cls=_Group, add_completion=False, no_args_is_help=False, rich_markup_mode="rich")
-for command in (solve, phase, presets, diagram, diagnose, sweep, reproduce):
+for command in (solve, phase, presets, diagram, diagnose, report, sweep, reproduce):
     app.command()(command)
 
 

@@ -35,6 +35,7 @@ def fcn(
         InputError: unknown activation; a size below 1.
 
     Example:
+        >>> import torch
         >>> network = fcn((1, 8, 8), 10, width=32, depth=2)
         >>> network(torch.zeros(3, 1, 8, 8)).shape
         torch.Size([3, 10])

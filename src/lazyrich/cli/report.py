@@ -1,0 +1,43 @@
+"""`lazyrich report`: a page about a run whose history was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from lazyrich._errors import InputError, MissingExtraError
+
+FORMATS = {".nc": ("netcdf4", "netCDF4"), ".zarr": ("zarr", "zarr")}
+
+
+def report(
+    history: Annotated[Path, Argument(help="What `probe.save` wrote: .nc or .zarr.")],
+    html: Annotated[Path, Argument(help="Page to write.")],
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write the report of a saved history and say its verdict."""
+    import xarray as xr
+
+    from lazyrich.cli.show import print_json
+    from lazyrich.probe.verdict import judge
+    from lazyrich.report.write import write_report
+
+    if history.suffix not in FORMATS:
+        raise InputError(f"the history must end in {' or '.join(FORMATS)}, got {history.name!r}")
+    if not history.exists():
+        raise InputError(f"there is no history at {str(history)!r}. Give what `probe.save` wrote.")
+    engine, package = FORMATS[history.suffix]
+    try:
+        with xr.open_dataset(history, engine=engine) as saved:
+            verdict = judge(saved)
+            target = write_report(saved, html, verdict=verdict)
+    except ImportError as error:
+        raise MissingExtraError(package, "store") from error
+    if json:
+        print_json({"verdict": verdict.status, "sentence": verdict.sentence, "page": str(target)})
+    else:
+        typer.echo(f"{verdict.status.upper()}. {verdict.sentence}")
+        typer.echo(f"lazyrich: wrote {target}", err=True)
