@@ -1,6 +1,7 @@
 """Adding an observable is one file: nothing else in the package has to know of it."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,31 +12,8 @@ import lazyrich.observables
 from lazyrich.observables.catalogue import observables
 from lazyrich.probe.history import scalars
 
-FILE = '''"""The largest weight of every layer."""
-
-from lazyrich.capture.look import Look, Reference
-from lazyrich.observables.observable import Observable, Row
-from lazyrich.vocabulary.quantity import DERIVED, Quantity
-
-
-def _measure(look: Look, _: Reference) -> Row:
-    return {"largest_weight": {x.name: float(x.matrix.abs().max()) for x in look.layers}}
-
-
-LARGEST_WEIGHT = Observable(
-    quantities=(
-        Quantity(
-            name="largest_weight",
-            dims=("layer",),
-            symbol="max|W|",
-            meaning="largest entry of a layer's weight, by size",
-            low=0.0,
-            source=DERIVED,
-        ),
-    ),
-    measure=_measure,
-)
-'''
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
+FILE = CONTRIBUTING.read_text("utf-8").split("```python\n")[1].split("```")[0]
 
 
 @pytest.fixture
