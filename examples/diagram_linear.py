@@ -24,7 +24,7 @@ from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import final, results
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
-X, Y = "first_variance_exponent", "last_variance_exponent"
+X, Y = "init_var_w_exponent", "init_var_u_exponent"
 QUANTITIES = ("ntk_change", "alignment")
 TITLES = {"ntk_change": "change of the kernel", "alignment": "alignment |ζ| of the layers"}
 
