@@ -134,7 +134,7 @@ def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
         curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL)},
         ax=ax,
     )
-    ax.set(title=title, xlabel="output scale γ", ylabel="initial scale κ")
+    ax.set_title(title)
 
 
 def main() -> None:
