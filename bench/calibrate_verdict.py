@@ -38,15 +38,15 @@ BEGIN, END = "<!-- confusion: written by bench/calibrate_verdict.py -->", "<!-- 
 class TwoLayers(nn.Module):
     """`f = γ U W x`."""
 
-    def __init__(self, u: Tensor, w: Tensor, multiplier: float) -> None:
+    def __init__(self, u: Tensor, w: Tensor, output_scale: float) -> None:
         super().__init__()
         self.w = nn.Linear(w.shape[1], len(w), bias=False).double()
         self.u = nn.Linear(len(w), 1, bias=False).double()
         self.w.weight.data, self.u.weight.data = w, u
-        self.multiplier = multiplier
+        self.output_scale = output_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.multiplier * self.u(self.w(x))
+        return self.output_scale * self.u(self.w(x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class Case:
 def draw(rng: np.random.Generator, kind: str) -> Case | None:
     """A random network; None if its training would take too long."""
     width, inputs, samples = int(2 ** rng.uniform(3, 9)), int(rng.integers(1, 5)), 24
-    multiplier, ratio = 10 ** rng.uniform(-1.5, 1), 10 ** rng.uniform(-1, 1)
-    std_u, std_w = 10 ** rng.uniform(-1.5, 0.5, size=2) * width**-0.25
-    u, w = std_u * rng.normal(size=(1, width)), std_w * rng.normal(size=(width, inputs))
+    output_scale, ratio = 10 ** rng.uniform(-1.5, 1), 10 ** rng.uniform(-1, 1)
+    init_std_u, init_std_w = 10 ** rng.uniform(-1.5, 0.5, size=2) * width**-0.25
+    u, w = init_std_u * rng.normal(size=(1, width)), init_std_w * rng.normal(size=(width, inputs))
     n = rng.normal(size=inputs)
     n /= np.linalg.norm(n)
     a = rng.normal(size=samples)
@@ -78,12 +78,12 @@ def draw(rng: np.random.Generator, kind: str) -> Case | None:
 
     def network(scale: float) -> lazyrich.LinearNetwork:
         return lazyrich.LinearNetwork(
-            output_scale=multiplier, lr_u=scale * ratio**0.5, lr_w=scale * ratio**-0.5
+            output_scale=output_scale, lr_u=scale * ratio**0.5, lr_w=scale * ratio**-0.5
         )
 
     order = lazyrich.order_parameters(state, network(1.0), data)
     end = lazyrich.flow(state, network(1.0), data, [0.0, math.inf])
-    curvature = 2 * float(np.mean(a**2)) * float(end.ntk.max())
+    curvature = 2 * float(np.mean(a**2)) * float(end.ntk_trace.max())
     change = float(order.ntk_change)
     scale = {"frozen": 1e-5, "unstable": 40.0}.get(kind, STEP) / curvature
     steps = 20 if kind != "converged" else math.ceil(4 * float(order.learning_time) / scale) + 20
@@ -98,7 +98,7 @@ def draw(rng: np.random.Generator, kind: str) -> Case | None:
         if grew < 10:  # also a catapult may land
             return None
         truth = frozenset({"unstable"})
-    model = TwoLayers(torch.tensor(u), torch.tensor(w), multiplier)
+    model = TwoLayers(torch.tensor(u), torch.tensor(w), output_scale)
     return Case(
         model=model,
         x=torch.tensor(np.outer(a, n)),

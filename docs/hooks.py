@@ -6,6 +6,7 @@ Browsers draw MathML themselves, so that a page needs no script and no font from
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from vocabulary import vocabulary
 
+from lazyrich.vocabulary.parameters import PARAMETERS
 from lazyrich.vocabulary.quantity import Quantity
 
 _EQUATION = re.compile(
@@ -30,7 +32,7 @@ _REWRITES = (  # what browsers and the converter do not agree on
     (re.compile(r"<mo>&#x0221E;</mo>"), "<mi>&#x0221E;</mi>"),  # ∞
     (re.compile(r"<mo>(/|&#x0002F;)</mo>"), r'<mo lspace="0.08em" rspace="0.08em">/</mo>'),
 )
-_VOCABULARY_MARK = "<!-- vocabulary -->"
+_VOCABULARY_MARK, _PARAMETERS_MARK = "<!-- vocabulary -->", "<!-- parameters -->"
 _ROOT = Path(__file__).resolve().parents[1]
 _OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
 
@@ -44,8 +46,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
-    """Put the table of all quantities where a page asks for it."""
-    return markdown.replace(_VOCABULARY_MARK, vocabulary_table())
+    """Put the tables of quantities and of parameters where a page asks for them."""
+    tables = {_VOCABULARY_MARK: vocabulary_table, _PARAMETERS_MARK: parameter_table}
+    for mark, table in tables.items():
+        markdown = markdown.replace(mark, table())
+    return markdown
 
 
 def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
@@ -67,14 +72,28 @@ def _sided(bar: re.Match[str]) -> str:
 
 
 def vocabulary_table() -> str:
-    """All quantities as a Markdown table.
+    """All quantities that are predicted or measured, as a Markdown table.
 
     Example:
         >>> vocabulary_table().splitlines()[0]
         '| name | symbol | meaning | units | range | source |'
     """
+    return _table(one for name, one in vocabulary().items() if name not in PARAMETERS)
+
+
+def parameter_table() -> str:
+    """All parameters as a Markdown table.
+
+    Example:
+        >>> parameter_table().splitlines()[2][:24]
+        '| `width` | d | width, t'
+    """
+    return _table(PARAMETERS.values())
+
+
+def _table(quantities: Iterable[Quantity]) -> str:
     head = ["name", "symbol", "meaning", "units", "range", "source"]
-    rows = [head, ["---"] * len(head), *map(_row, vocabulary().values())]
+    rows = [head, ["---"] * len(head), *map(_row, quantities)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

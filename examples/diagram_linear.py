@@ -24,7 +24,7 @@ from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.results import final, results
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
-X, Y = "first_variance_exponent", "last_variance_exponent"
+X, Y = "init_var_w_exponent", "init_var_u_exponent"
 QUANTITIES = ("ntk_change", "alignment")
 TITLES = {"ntk_change": "change of the kernel", "alignment": "alignment |ζ| of the layers"}
 
@@ -81,9 +81,8 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
     made = plot.figure(1, 3, width=4.3, height=3.9)
     left, middle, right = made.axes
     values = np.linspace(float(data[X].min()), float(data[X].max()), 201)
-    exact = lr.exponent_diagram(("init_var_w", values), ("init_var_u", values))
+    exact = lr.exponent_diagram((X, values), (Y, values))
     plot.measured_diagram(diagram, "phase", theory={"theory: b = k": exact.boundaries}, ax=left)
-    left.set(xlabel="exponent of σ_w², first layer", ylabel="exponent of σ_u², second layer")
     end, own = final(data), final(theory)
     for i, width in enumerate(data.width.values):
         at = {"width": width}

@@ -2,7 +2,7 @@
 
 Networks of four widths are trained to the same loss (`diagram_relu.toml`). The boundary between
 small and large changes of the kernel is compared with the forecast before training (ρ = 1) and with
-the law of homogeneity, by which only α κ² matters. A second study looks for the boundary at one
+the law of homogeneity, by which only γ κ² matters. A second study looks for the boundary at one
 width by refinement.
 """
 
@@ -37,7 +37,7 @@ REFINED_WIDTH, DEPTH = 256, 2
 
 
 def homogeneity(end: xr.Dataset) -> dict[str, float]:
-    """Networks with equal α κ² and seed are the same: how much their results differ."""
+    """Networks with equal γ κ² and seed are the same: how much their results differ."""
     product = (np.log10(end[X]) + 2 * np.log10(end[Y])).round(6)
     gaps = {}
     for name in ("ntk_change", "richness", "test_accuracy"):
@@ -48,7 +48,7 @@ def homogeneity(end: xr.Dataset) -> dict[str, float]:
 
 
 def at_level(diagram: xr.Dataset, width: int) -> dict[str, float]:
-    """α κ² and the forecast ρ on the measured boundary of one width."""
+    """γ κ² and the forecast ρ on the measured boundary of one width."""
     here = diagram.sel(width=width)
     logs = np.log(here.ntk_change.values).ravel()
     order = np.argsort(logs)
@@ -61,7 +61,7 @@ def at_level(diagram: xr.Dataset, width: int) -> dict[str, float]:
 
 
 def slope(diagram: xr.Dataset, width: int) -> float:
-    """Of the measured boundary, ln κ against ln α; homogeneity says −1/2."""
+    """Of the measured boundary, ln κ against ln γ; homogeneity says −1/2."""
     curves = level_curve(diagram.ntk_change.sel(width=width), LEVEL)
     x, y = (np.concatenate([getattr(curve, side) for curve in curves]) for side in "xy")
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
@@ -134,7 +134,7 @@ def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
         curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL)},
         ax=ax,
     )
-    ax.set(title=title, xlabel="output scale α", ylabel="initial scale κ")
+    ax.set_title(title)
 
 
 def main() -> None:

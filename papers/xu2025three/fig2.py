@@ -128,8 +128,8 @@ def _draw_exponents(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401
     """The sign of b − k depends on the output scale and the larger of the two variances alone."""
     grid = shown["grid"]
     diagram = lr.exponent_diagram(
-        ("output_scale", np.linspace(-2.03, 1.51, grid)),
-        ("init_var", np.linspace(-1.97, 1.02, grid)),
+        ("output_scale_exponent", np.linspace(-2.03, 1.51, grid)),
+        ("init_var_exponent", np.linspace(-1.97, 1.02, grid)),
     )
     plot.phase_diagram(diagram, ax=ax)
     _legend_inside(ax)
@@ -148,6 +148,5 @@ def _draw_exponents(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401
             va="top",
             fontsize="small",
         )
-    ax.set_xlabel("exponent of the output scale γ")
     ax.set_ylabel("larger exponent of the two variances")
     ax.set_title("the six parametrisations in the plane of exponents")

@@ -55,7 +55,7 @@ def measure(bench: Bench) -> Measured:
             name="learning-rates",
             experiment=Images,
             base={**base, "test_samples": 10},
-            axes={"sigma": size["sigmas"], "lr": size["lrs"]},
+            axes={"init_scale": size["sigmas"], "lr": size["lrs"]},
             seeds=[TUNING_SEED],
         )
     )
@@ -67,7 +67,8 @@ def measure(bench: Bench) -> Measured:
             base={**base, "evaluations": 10, "measurements": 12},
             axes={
                 "scale": [
-                    {"label": sigma, "sigma": sigma, "lr": rate} for sigma, rate in rates.items()
+                    {"label": sigma, "init_scale": sigma, "lr": rate}
+                    for sigma, rate in rates.items()
                 ]
             },
             seeds=size["seeds"],
@@ -108,8 +109,10 @@ def _directions(last: xr.Dataset, turned: xr.DataArray) -> dict[str, Finding]:
 def _chosen(tuned: xr.Dataset) -> dict[float, float]:
     """The learning rate of the lowest final training loss among the runs that did not diverge."""
     loss = tuned.train_loss.isel(seed=0).where(tuned.status.isel(seed=0) != "diverged", np.inf)
-    best = loss.fillna(np.inf).argmin("lr").transpose("sigma").values
-    return {float(s): float(tuned.lr[i]) for s, i in zip(tuned.sigma.values, best, strict=True)}
+    best = loss.fillna(np.inf).argmin("lr").transpose("init_scale").values
+    return {
+        float(s): float(tuned.lr[i]) for s, i in zip(tuned.init_scale.values, best, strict=True)
+    }
 
 
 def _shown(last: xr.Dataset, turned: xr.DataArray, rates: dict[float, float]) -> dict[str, Any]:

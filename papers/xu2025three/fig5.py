@@ -57,29 +57,29 @@ def measure(bench: Bench) -> Measured:
             name="scales",
             experiment=Images,
             base=RECIPE | size["base"],
-            axes={"sigma": size["sigmas"]},
+            axes={"init_scale": size["sigmas"]},
             seeds=size["seeds"],
         )
     )
-    last = study.final(found).transpose("sigma", "seed", ...)
-    sigma = np.repeat(last.sigma.values, last.sizes["seed"])
+    last = study.final(found).transpose("init_scale", "seed", ...)
+    sigma = np.repeat(last.init_scale.values, last.sizes["seed"])
     findings: dict[str, Finding] = {}
     for part, name in PARTS.items():
-        values = last[name].transpose("sigma", "seed")
+        values = last[name].transpose("init_scale", "seed")
         finding, p = rank_correlation(sigma, values.values.ravel())
         findings[f"rank correlation of σ and best {part} accuracy"] = finding
         findings[f"p-value of σ and best {part} accuracy"] = Finding(value=p, n=finding.n)
         findings[f"best {part} accuracy, smallest σ less largest"] = mean(
-            (values.isel(sigma=0) - values.isel(sigma=-1)).values
+            (values.isel(init_scale=0) - values.isel(init_scale=-1)).values
         )
     return Measured(findings=findings, shown=_shown(found, last))
 
 
 def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
-    runs, layers = ("sigma", "seed"), ("sigma", "seed", "layer")
+    runs, layers = ("init_scale", "seed"), ("init_scale", "seed", "layer")
     turned = last.parameter_data_alignment - study.initial(found).parameter_data_alignment
     return {
-        "sigma": last.sigma.values,
+        "sigma": last.init_scale.values,
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},
         **{
             name: last[name].transpose(*runs).values

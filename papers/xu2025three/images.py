@@ -38,7 +38,7 @@ class Images:
         depth: hidden layers of the fully connected network.
         parametrisation: a name of `lazyrich.study.PARAMETRISATIONS`, or "kaiming_normal":
             Gaussian weights of variance 2 over the number of inputs and one learning rate.
-        sigma: multiplies every initial weight matrix.
+        init_scale: multiplies every initial weight matrix, the σ of the figures.
         lr: learning rate; None is the parametrisation's own.
         momentum: of gradient descent.
         weight_decay: of gradient descent.
@@ -59,7 +59,7 @@ class Images:
     width: int
     depth: int = 1
     parametrisation: str
-    sigma: float = 1.0
+    init_scale: float = 1.0
     lr: float | None = None
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -101,10 +101,10 @@ class Images:
             network = study.fcn(data.inputs, data.outputs, width=self.width, depth=self.depth)
         if self.parametrisation == "kaiming_normal":
             ends = [GAIN, *[1.0] * (self.depth - 1), GAIN]  # hidden layers have it already
-            scales = [self.sigma * scale for scale in ends]
+            scales = [self.init_scale * scale for scale in ends]
             return study.parametrise(network, "standard", init_scale=scales, seed=self.seed), {}
         made = study.parametrise(
-            network, self.parametrisation, init_scale=self.sigma, seed=self.seed
+            network, self.parametrisation, init_scale=self.init_scale, seed=self.seed
         )
         return made, dict(made.lr_factors)
 

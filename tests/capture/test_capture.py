@@ -77,7 +77,7 @@ def test_the_readout_is_the_output_up_to_a_factor_and_a_shift(after, readout):
 
 
 def test_a_centred_networks_readout_is_the_networks():
-    model = CentredOutput(After(lambda z: z), scale=0.1)
+    model = CentredOutput(After(lambda z: z), output_scale=0.1)
     assert capture(model, randn(6, 4)).readout == "network.body.2"
     probe = lazyrich.Probe(model, (randn(6, 4), randn(6, 3)), observables=["nfa"])
     probe.measure(0)

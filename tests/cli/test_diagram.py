@@ -50,12 +50,12 @@ def test_exponents(extra):
         "--set", "lr_exponent=1/3", *extra,
     )  # fmt: skip
     made = exponent_diagram(
-        ("output_scale", np.linspace(-2, 1, 7)),
-        ("init_var", np.linspace(-2, 1, 8)),
-        lr="1/3",
+        ("output_scale_exponent", np.linspace(-2, 1, 7)),
+        ("init_var_exponent", np.linspace(-2, 1, 8)),
+        lr_exponent="1/3",
         tune_rates=not extra,
     )
-    assert_same(found, made, "output_scale", "init_var")
+    assert_same(found, made, "output_scale_exponent", "init_var_exponent")
 
 
 @pytest.mark.parametrize("show", ["region", "mechanism", "ntk_change"])

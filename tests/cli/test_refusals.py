@@ -97,7 +97,7 @@ BAD = [
     ((*diagram(), "--show", "x"), "--show must be one of order_parameter"),
     ((*diagram(), "--fixed-rates"), "--fixed-rates is for diagrams of exponents"),
     ((*exponents(), "--set", "init_var_exponent=abc"), "a number or a fraction"),
-    ((*exponents(), "--set", "foo_exponent=1"), "no exponent 'foo'; choose from"),
+    ((*exponents(), "--set", "foo_exponent=1"), "no exponent 'foo_exponent'; choose from"),
     ((*exponents(), "--show", "mechanism"), "--show must be one of signal_excess"),
 ]
 

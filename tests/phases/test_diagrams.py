@@ -171,14 +171,39 @@ def test_mechanism_map_is_what_finely_sampled_flows_show():
 @pytest.mark.parametrize(
     ("x", "y", "fixed", "line"),
     [
-        ("output_scale", "init_var", {}, lambda x, y: x + y + 1),
-        ("output_scale", "init_var", {"lr": "1/3"}, lambda x, y: x + y + 1),
-        ("output_scale", "init_var_u", {}, lambda x, y: x + 1 + np.maximum(y, 0)),
-        ("init_var_u", "init_var_w", {"output_scale": -1}, lambda x, y: np.maximum(x, y)),
-        ("lr_u", "init_var_u", {"output_scale": -1}, lambda x, y: x / 2 - np.maximum(x, y)),
-        ("lr", "init_var_u", {"output_scale": -1}, lambda x, y: y),  # edge of a critical area
-        ("lr", "init_var_w", {"output_scale": -1}, lambda x, y: y),
-        ("lr_u", "lr_w", {"output_scale": -1}, lambda x, y: x - y),  # a ridge
+        ("output_scale_exponent", "init_var_exponent", {}, lambda x, y: x + y + 1),
+        (
+            "output_scale_exponent",
+            "init_var_exponent",
+            {"lr_exponent": "1/3"},
+            lambda x, y: x + y + 1,
+        ),
+        ("output_scale_exponent", "init_var_u_exponent", {}, lambda x, y: x + 1 + np.maximum(y, 0)),
+        (
+            "init_var_u_exponent",
+            "init_var_w_exponent",
+            {"output_scale_exponent": -1},
+            lambda x, y: np.maximum(x, y),
+        ),
+        (
+            "lr_u_exponent",
+            "init_var_u_exponent",
+            {"output_scale_exponent": -1},
+            lambda x, y: x / 2 - np.maximum(x, y),
+        ),
+        (
+            "lr_exponent",
+            "init_var_u_exponent",
+            {"output_scale_exponent": -1},
+            lambda x, y: y,
+        ),  # edge of a critical area
+        ("lr_exponent", "init_var_w_exponent", {"output_scale_exponent": -1}, lambda x, y: y),
+        (
+            "lr_u_exponent",
+            "lr_w_exponent",
+            {"output_scale_exponent": -1},
+            lambda x, y: x - y,
+        ),  # a ridge
     ],
 )
 @pytest.mark.parametrize("grid", [GRID, np.linspace(-2.03, 1.17, 14)], ids=["on", "off"])
@@ -193,11 +218,15 @@ def test_lines_between_exponents(x, y, fixed, line, grid):
 
 def test_lines_at_fixed_rates():
     """`γ ∝ d^x`, `η ∝ d^y`: b = x + y, k = 2x + 1 + y."""
-    diagram = exponent_diagram(("output_scale", GRID), ("lr", GRID), tune_rates=False)
+    diagram = exponent_diagram(
+        ("output_scale_exponent", GRID), ("lr_exponent", GRID), tune_rates=False
+    )
     assert {curve.name for curve in diagram.boundaries} == {"r = 0"}
     for c in diagram.boundaries:
         assert np.abs(np.maximum(c.x + c.y, 2 * c.x + 1 + c.y)).max() <= 1e-12
-    flat = exponent_diagram(("init_var_u", GRID), ("init_var_w", GRID), tune_rates=False)
+    flat = exponent_diagram(
+        ("init_var_u_exponent", GRID), ("init_var_w_exponent", GRID), tune_rates=False
+    )
     assert flat.boundaries  # b ≡ 0: the edge of the area r = 0 is k = 0
     for c in flat.boundaries:
         assert np.abs(1 + np.maximum(c.x, c.y)).max() <= 1e-12
@@ -209,7 +238,10 @@ def test_regions_are_the_phases_of_the_laws(tuned):
 
     grid = np.linspace(-2, 1, 13)  # quarters
     diagram = exponent_diagram(
-        ("output_scale", grid), ("init_var_u", grid), tune_rates=tuned, lr_w="1/2"
+        ("output_scale_exponent", grid),
+        ("init_var_u_exponent", grid),
+        tune_rates=tuned,
+        lr_w_exponent="1/2",
     )
     for row, s_u in enumerate(grid):
         for column, a in enumerate(grid):
@@ -226,11 +258,11 @@ def test_presets_lie_on_their_side():
             for n in ("output_scale", "lr_u", "lr_w", "init_var_u", "init_var_w")
         )
         diagram = exponent_diagram(
-            ("output_scale", [a - 1, a]),
-            ("lr_u", [e_u - 1, e_u]),
-            lr_w=e_w,
-            init_var_u=s_u,
-            init_var_w=s_w,
+            ("output_scale_exponent", [a - 1, a]),
+            ("lr_u_exponent", [e_u - 1, e_u]),
+            lr_w_exponent=e_w,
+            init_var_u_exponent=s_u,
+            init_var_w_exponent=s_w,
         )
         name = region_names(diagram)[int(diagram.values.region[-1, -1])]
         assert name.startswith(law.at_unit_rate().phase)
@@ -254,27 +286,33 @@ def test_bad_names_of_parameters(message):
 
 
 BAD_EXPONENTS = {
-    "no exponent 'width'; choose from init_var": ("width", "lr", {}),
-    "'lr_u' sets lr_u, which": ("lr", "lr_u", {}),
-    "'init_var' sets init_var_u and init_var_w": ("init_var", "lr", {"init_var_u": 0}),
-    "must be a number or a fraction": ("init_var", "lr", {"output_scale": "abc"}),
+    "no exponent 'width'; choose from init_var_exponent": ("width", "lr_exponent", {}),
+    "'lr_u_exponent' sets lr_u_exponent, which": ("lr_exponent", "lr_u_exponent", {}),
+    "'init_var_exponent' sets init_var_u_exponent and init_var_w_exponent": (
+        "init_var_exponent",
+        "lr_exponent",
+        {"init_var_u_exponent": 0},
+    ),
+    "must be a number or a fraction": (
+        "init_var_exponent",
+        "lr_exponent",
+        {"output_scale_exponent": "abc"},
+    ),
 }
 
 
 @pytest.mark.parametrize("message", BAD_EXPONENTS)
 def test_bad_names_of_exponents(message):
     x, y, fixed = BAD_EXPONENTS[message]
-    if "'init_var' sets" in message:
-        message = "'init_var' sets|which is given already"
     with pytest.raises(InputError, match=message):
         exponent_diagram((x, [1.0, 2.0]), (y, [1.0, 2.0]), **fixed)
 
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 1.0], [1.0, 1.0], [[1.0, 2.0]], [1.0, np.nan]])
 def test_bad_axes(values):
-    for make in (parameter_diagram, exponent_diagram):
-        with pytest.raises(InputError, match="axis 'lr_u' must hold at least two increasing"):
-            make(("lr_u", values), ("output_scale", [1.0, 2.0]))
+    for make, end in ((parameter_diagram, ""), (exponent_diagram, "_exponent")):
+        with pytest.raises(InputError, match=f"axis 'lr_u{end}' must hold at least two increasing"):
+            make((f"lr_u{end}", values), (f"output_scale{end}", [1.0, 2.0]))
 
 
 def test_a_field_that_jumps_is_reported():
@@ -307,5 +345,7 @@ def test_every_closed_curve_is_found():
 
 def test_a_boundary_through_grid_points_up_to_rounding():
     scale, var = np.linspace(-2, 1.5, 24), np.linspace(-2, 1, 24)
-    (curve,) = exponent_diagram(("output_scale", scale), ("init_var", var)).boundaries
+    (curve,) = exponent_diagram(
+        ("output_scale_exponent", scale), ("init_var_exponent", var)
+    ).boundaries
     assert np.allclose(curve.x + curve.y, -1)

@@ -118,10 +118,12 @@ def test_labels_lie_inside(ax):
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_exponent_diagram_on_linear_axes(ax, tuned):
-    made = exponent_diagram(("output_scale", GRID), ("init_var", GRID), tune_rates=tuned)
+    made = exponent_diagram(
+        ("output_scale_exponent", GRID), ("init_var_exponent", GRID), tune_rates=tuned
+    )
     drawn(plot.phase_diagram(made, ax=ax))
     assert ax.get_xscale() == ax.get_yscale() == "linear"
-    assert ax.get_xlabel() == "exponent of output scale"
+    assert ax.get_xlabel() == "exponent a of the output scale γ"
     if not tuned:  # five regions: a legend
         assert len(ax.get_legend().get_texts()) == len(np.unique(made.values.region)) == 5
     drawn(plot.phase_diagram(made, show="signal_excess"))
@@ -138,7 +140,8 @@ def test_infinite_values_are_drawn(ax):
 def test_nothing_of_pyplot_is_touched():
     code = (
         "import sys, numpy as np; from lazyrich import plot, exponent_diagram;"
-        "g = np.linspace(-2, 1, 5); made = exponent_diagram(('lr', g), ('init_var', g));"
+        "g = np.linspace(-2, 1, 5);"
+        "made = exponent_diagram(('lr_exponent', g), ('init_var_exponent', g));"
         "plot.phase_diagram(made);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -104,14 +104,14 @@ def test_powers_of_the_width_scale_output_weights_and_rate():
         plain,
         output_scale=3.0,
         output_scale_exponent=0.5,
-        first_variance_exponent=-1.0,
-        last_variance_exponent=2.0,
+        init_var_w_exponent=-1.0,
+        init_var_u_exponent=2.0,
         lr_exponent=-1.0,
         lr_scale=0.5,
     )
     data = data_of(plain)
     one, other = (built(point, data).model for point in (plain, powers))
-    assert other.scale.item() == pytest.approx(24 * one.scale.item(), rel=1e-6)
+    assert other.output_scale.item() == pytest.approx(24 * one.output_scale.item(), rel=1e-6)
     for name, factor in (("layer1", 1 / 8), ("readout", 64.0)):
         w, scaled = (getattr(m.network, name).weight for m in (one, other))
         torch.testing.assert_close(scaled, factor * w)

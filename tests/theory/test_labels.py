@@ -69,6 +69,25 @@ def test_a_grid_is_its_cells():
                     np.testing.assert_array_equal(cell[name], alone[name], err_msg=name)
 
 
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.5}, {"propagator": True}], ids=str)
+def test_axes_of_state_and_data_are_their_cells(options):
+    """Also E[y²], which nothing but the loss depends on, and the state as a matrix."""
+
+    def run(state, data):
+        return descent(state, NETWORK, data, steps=4, **options), flow(state, NETWORK, data, [1.0])
+
+    state = LineState(uu=[1.0, 2.0], uw=0.5, ww=[1.0, 3.0])
+    data = LineData(mean_aa=1.0, mean_ay=0.5, mean_yy=[1.0, 2.0])
+    for grid, alone in zip(
+        run(state, data),
+        run(LineState(uu=2.0, uw=0.5, ww=1.0), LineData(mean_aa=1.0, mean_ay=0.5, mean_yy=2.0)),
+        strict=True,
+    ):
+        cell = grid.sel(initial_uu=2.0, initial_ww=1.0, mean_yy=2.0)
+        for name in ("loss", "uu", "ww", "ntk_trace", "alignment"):
+            np.testing.assert_array_equal(cell[name], alone[name], err_msg=name)
+
+
 def test_labelled_arrays_keep_their_dims_and_coordinates():
     scale = xr.DataArray([0.5, 1.0], dims="d", coords={"d": [100, 400]})
     rate = xr.DataArray([0.1, 0.2], dims="d", coords={"d": [100, 400]})

@@ -44,9 +44,11 @@ def diagnose(
     samples: Annotated[int | None, Option(help="Train on so many images, not on all.")] = None,
     model: Annotated[Kind | None, Option(help="A network without a factory; fcn.")] = None,
     width: Annotated[int | None, Option(help="Its width: 128 fcn, 16 cnn, 32 transformer.")] = None,
-    init_scale: Annotated[float | None, Option(help="Factor on its initial weights; 1.")] = None,
+    init_scale: Annotated[
+        float | None, Option(help="Initial scale κ, a factor on its initial weights; 1.")
+    ] = None,
     output_scale: Annotated[
-        float | None, Option(help="Factor α on its output, which starts at zero; 1.")
+        float | None, Option(help="Output scale γ; the output starts at zero; 1.")
     ] = None,
     loss: Annotated[LossName, Option(help="What to minimise.")] = "cross_entropy",
     lr: Annotated[float | None, Option(help="Learning rate; from the forecast.")] = None,

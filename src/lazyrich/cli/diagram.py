@@ -71,13 +71,8 @@ def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
             raise InputError("--fixed-rates is for diagrams of exponents")
         fixed: dict[str, Any] = {name: parse.number(text, "--set") for name, text in given.items()}
         return parameter_diagram(*axes, **fixed)
-    (x_name, xs), (y_name, ys) = axes
-    return exponent_diagram(
-        (x_name.removesuffix(SUFFIX), xs),
-        (y_name.removesuffix(SUFFIX), ys),
-        tune_rates=not fixed_rates,
-        **{name.removesuffix(SUFFIX): value for name, value in given.items()},
-    )
+    exponents: dict[str, Any] = dict(given)
+    return exponent_diagram(*axes, tune_rates=not fixed_rates, **exponents)
 
 
 def _plain(made: PhaseDiagram) -> dict[str, Any]:

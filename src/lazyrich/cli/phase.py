@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,6 +73,8 @@ def presets(
     """List the named parametrisations with their phases and final |ζ| at each width."""
     from lazyrich.cli.show import print_json, print_table
     from lazyrich.phases.presets import PRESETS
+    from lazyrich.phases.scaling import ScalingLaw
+    from lazyrich.vocabulary.parameters import PARAMETERS
 
     rows = {
         name: _summary(law) | _ladder(law, widths, moments, draws, seed)
@@ -83,14 +86,10 @@ def presets(
     table: dict[str, list[Any]] = {
         "name": list(rows),
         **{
-            title: [str(getattr(law, field)) for law in PRESETS.values()]
-            for title, field in (
-                ("γ", "output_scale"),
-                ("η_u", "lr_u"),
-                ("η_w", "lr_w"),
-                ("σ_u²", "init_var_u"),
-                ("σ_w²", "init_var_w"),
-            )
+            PARAMETERS[field.name].symbol: [
+                str(getattr(law, field.name)) for law in PRESETS.values()
+            ]
+            for field in fields(ScalingLaw)
         },
         "phase": [row["phase"] for row in rows.values()],
     }

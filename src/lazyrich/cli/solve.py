@@ -32,16 +32,17 @@ def solve(
     ] = None,
     width: Annotated[float | None, Option(help="Hidden width, for a Gaussian start.")] = None,
     init_std: Annotated[
-        Two, Option(help="Standard deviations of the two layers.", metavar="SU SW")
+        Two, Option(help="Initial standard deviations σ_u and σ_w.", metavar="SU SW")
     ] = (1.0, 1.0),
     seed: Annotated[int, Option(help="Seed of the Gaussian start.", min=0)] = 0,
     draws: Annotated[
         int | None, Option(help="Networks to draw; prints their median.", min=1, max=MOST)
     ] = None,
-    output_scale: Annotated[float, Option(help="Output multiplier γ.")] = 1.0,
-    lr: Annotated[
-        Two, Option(help="Learning rates (step sizes) of the two layers.", metavar="LU LW")
-    ] = (1.0, 1.0),
+    output_scale: Annotated[float, Option(help="Output scale γ.")] = 1.0,
+    lr: Annotated[Two, Option(help="Learning rates (step sizes) η_u and η_w.", metavar="LU LW")] = (
+        1.0,
+        1.0,
+    ),
     moments: Annotated[
         Three | None, Option(help=r"E\[a²], E\[ay], E\[y²].", metavar="EAA EAY EYY")
     ] = None,

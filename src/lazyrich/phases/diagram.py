@@ -25,7 +25,7 @@ from lazyrich.phases.scaling import (
     rate_exponents,
 )
 from lazyrich.phases.setting import Setting
-from lazyrich.theory.labels import ParameterLike
+from lazyrich.theory.labels import ParameterLike, with_axis_attrs
 from lazyrich.theory.two_layer_linear.flow import flow, learning_time
 from lazyrich.vocabulary.quantity import XU2025
 from lazyrich.vocabulary.regimes import Mechanism, Phase
@@ -107,7 +107,7 @@ def parameter_diagram(
         "phase of the typical network",
     )
     values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
-    values = _titled(values.transpose(y_name, x_name, ...), "")
+    values = with_axis_attrs(values.transpose(y_name, x_name, ...))
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
@@ -141,8 +141,9 @@ def exponent_diagram(
     """Map the phases of infinitely wide networks over two of their scaling exponents.
 
     Args:
-        x: name and increasing values of the horizontal exponent: `output_scale`, `lr_u`, `lr_w`,
-            `init_var_u`, `init_var_w`; `lr` and `init_var` stand for both layers.
+        x: name and increasing values of the horizontal exponent: `output_scale_exponent`,
+            `lr_u_exponent`, `lr_w_exponent`, `init_var_u_exponent`, `init_var_w_exponent`;
+            `lr_exponent` and `init_var_exponent` stand for both layers.
         y: the same for the vertical one.
         tune_rates: shift both learning rates so that the network learns in Θ(1) time; without,
             nearly every point is frozen or unstable.
@@ -153,7 +154,9 @@ def exponent_diagram(
 
     Example:
         >>> grid = np.linspace(-2, 1, 31)
-        >>> diagram = exponent_diagram(("output_scale", grid), ("init_var", grid))
+        >>> diagram = exponent_diagram(
+        ...     ("output_scale_exponent", grid), ("init_var_exponent", grid)
+        ... )
         >>> curve, = diagram.boundaries
         >>> bool(np.allclose(curve.x + curve.y, -1))  # γ σ² ∝ 1/d
         True
@@ -191,7 +194,7 @@ def exponent_diagram(
         [Phase.FROZEN, Phase.UNSTABLE, Phase.KERNEL, *FEATURE_REGIONS],
         "phase of the infinite-width limit",
     )
-    values = _titled(values, "exponent of ")
+    values = with_axis_attrs(values)
     name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
     curves = piecewise_boundaries(name, branches, combine, x_values, y_values)
     return PhaseDiagram(values=values, boundaries=curves)
@@ -199,9 +202,12 @@ def exponent_diagram(
 
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
-    names = [field.name for field in fields(ScalingLaw)]
+    names = [f"{field.name}_exponent" for field in fields(ScalingLaw)]
     found: dict[str, Any] = {}
-    both = {"lr": ("lr_u", "lr_w"), "init_var": ("init_var_u", "init_var_w")}
+    both = {
+        f"{name}_exponent": (f"{name}_u_exponent", f"{name}_w_exponent")
+        for name in ("lr", "init_var")
+    }
     for name, value in given.items():
         targets = both.get(name, (name,))
         if not set(names) >= set(targets):
@@ -261,13 +267,6 @@ def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataAr
         "flag_meanings": " ".join(names),
     }
     return flagged
-
-
-def _titled(values: xr.Dataset, prefix: str) -> xr.Dataset:
-    """Give the axes readable names."""
-    for name in values.dims:
-        values[name].attrs["long_name"] = prefix + str(name).replace("_", " ")
-    return values
 
 
 def _checked_axes(

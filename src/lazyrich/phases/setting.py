@@ -24,7 +24,7 @@ class Setting(Labelled):
 
     Args:
         width: hidden width d, ≥ 1.
-        output_scale: multiplier γ of the output.
+        output_scale: γ.
         lr_u: learning rate η_u of the second layer.
         lr_w: learning rate η_w of the first layer.
         init_std_u: standard deviation σ_u of the second layer at the start.

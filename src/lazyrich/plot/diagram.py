@@ -16,7 +16,7 @@ from scipy import ndimage
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
 from lazyrich.phases.diagram import FEATURE_REGIONS, MECHANISM_SETS, PhaseDiagram
-from lazyrich.plot.style import BLACK, axes
+from lazyrich.plot.style import BLACK, axes, axis_label
 from lazyrich.vocabulary.regimes import Phase
 
 REGION_COLOURS: dict[str, str] = {
@@ -78,7 +78,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         if _is_geometric(values[name].values):
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
-        axis.set_label_text(values[name].attrs.get("long_name", name))
+        axis.set_label_text(axis_label(values[name]))
     ax.set_title(values.attrs["long_name"])
     return ax
 

@@ -19,7 +19,7 @@ from lazyrich.numerics.exact import Array
 from lazyrich.numerics.spacing import Spacing
 from lazyrich.phases.diagram import FEATURE_REGIONS
 from lazyrich.plot.diagram import REGION_COLOURS
-from lazyrich.plot.style import BLACK, VERMILION, axes
+from lazyrich.plot.style import BLACK, VERMILION, axes, axis_label
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 Curves = Mapping[str, Sequence[Boundary]]
@@ -102,7 +102,7 @@ def measured_diagram(
                 label = name if i == 0 else None
                 ax.plot(curve.x, curve.y, line, color=colour, lw=1.8, label=label)
     for dim, side in ((x, "x"), (y, "y")):
-        ax.set(**{f"{side}label": values[dim].attrs.get("long_name", dim)})
+        ax.set(**{f"{side}label": axis_label(values[dim])})
         ax.set(**{f"{side}scale": "log" if spacing[dim].ratios else "linear"})
         ax.set(**{f"{side}lim": limits[dim]})
     ax.set_title(fill(values.attrs.get("long_name", show), 1 + WRAP))

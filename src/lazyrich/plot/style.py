@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import xarray as xr
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich._files import check_target, write_whole
+from lazyrich.vocabulary.quantity import label_of
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6F7B81"
+_INDEX = re.compile(r"(\w)_(\w)(²?)")
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 
 _RC: Any = {
@@ -52,6 +56,23 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float
 def axes(ax: Axes | None) -> Axes:
     """The given Axes, or those of a new figure."""
     return ax if ax is not None else figure().axes[0]
+
+
+def axis_label(coordinate: xr.DataArray) -> str:
+    r"""What stands at an axis, by its attributes; indices of symbols are set below the line.
+
+    Example:
+        >>> attrs = {"long_name": "initial variance of the first layer", "symbol": "σ_w²"}
+        >>> axis_label(xr.DataArray([1.0], dims="init_var_w", name="init_var_w", attrs=attrs))
+        'initial variance $\\mathregular{σ_w^2}$ of the first layer'
+    """
+    label = label_of(coordinate.attrs, str(coordinate.name))
+    return _INDEX.sub(_below_the_line, label) if "symbol" in coordinate.attrs else label
+
+
+def _below_the_line(symbol: re.Match[str]) -> str:
+    letter, index, square = symbol.groups()
+    return rf"$\mathregular{{{letter}_{index}{'^2' if square else ''}}}$"
 
 
 def check_picture(path: str | Path) -> Path:

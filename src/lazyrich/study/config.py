@@ -58,9 +58,9 @@ class TrainingConfig:
         output_scale: multiplies the output beside the parametrisation's own factor.
         output_scale_exponent: the output scale is multiplied by d to this power.
         init_scale: factor on the initial weights: a number, or one a weight matrix.
-        first_variance_exponent: of `fcn`: the variance of the first layer's weights is multiplied
+        init_var_w_exponent: of `fcn`: the variance of the first layer's weights is multiplied
             by d to this power.
-        last_variance_exponent: the same of the last layer.
+        init_var_u_exponent: the same of the last layer.
         centred: whether the initial function is subtracted.
         precision: of weights and data.
         loss: `mse`, `squared_error` or `cross_entropy`.
@@ -110,8 +110,8 @@ class TrainingConfig:
     output_scale: float = 1.0
     output_scale_exponent: float = 0.0
     init_scale: float | tuple[float, ...] = 1.0
-    first_variance_exponent: float = 0.0
-    last_variance_exponent: float = 0.0
+    init_var_w_exponent: float = 0.0
+    init_var_u_exponent: float = 0.0
     centred: bool = False
     precision: Literal["float32", "float64"] = "float32"
     loss: LossName = "mse"
@@ -192,8 +192,8 @@ class TrainingConfig:
             )
 
     def _check_model(self) -> None:
-        own = {"depth": 1, "activation": "relu", "bias": False, "first_variance_exponent": 0,
-               "last_variance_exponent": 0}  # fmt: skip
+        own = {"depth": 1, "activation": "relu", "bias": False, "init_var_w_exponent": 0,
+               "init_var_u_exponent": 0}  # fmt: skip
         for name, default in own.items():
             if self.model != "fcn" and getattr(self, name) != default:
                 raise InputError(
@@ -229,15 +229,15 @@ class TrainingConfig:
         """The factors on the initial weights, with the powers of the width.
 
         Example:
-            >>> TrainingConfig(width=100, last_variance_exponent=-1.0).scales
+            >>> TrainingConfig(width=100, init_var_u_exponent=-1.0).scales
             (1.0, 0.1)
         """
         if self.model != "fcn":
             return self.init_scale
         given = self.init_scale
         factors = list(given) if isinstance(given, tuple) else [given] * (self.depth + 1)
-        factors[0] *= self.width ** (self.first_variance_exponent / 2)
-        factors[-1] *= self.width ** (self.last_variance_exponent / 2)
+        factors[0] *= self.width ** (self.init_var_w_exponent / 2)
+        factors[-1] *= self.width ** (self.init_var_u_exponent / 2)
         return tuple(factors)
 
     def recipe(self, lr: float) -> Recipe:

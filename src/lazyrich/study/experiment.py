@@ -15,7 +15,7 @@ from lazyrich.sweeps.result import Result
 
 OF_ONE_NETWORK = (  # may differ between networks that are trained together
     *("output_scale", "output_scale_exponent", "init_scale", "seed", "lr", "lr_exponent"),
-    *("first_variance_exponent", "last_variance_exponent", "lr_scale", "parametrisation"),
+    *("init_var_w_exponent", "init_var_u_exponent", "lr_scale", "parametrisation"),
 )
 
 

@@ -191,7 +191,7 @@ def _moments(start: Start) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
     rate_w, rate_u = (start.recipe.lr * start.lr_factors[name] for name in names)
     return {
-        "output_scale": float(model.scale),
+        "output_scale": float(model.output_scale),
         "lr_u": rate_u,
         "lr_w": rate_w,
         "mean_aa": float(a @ a) / len(a),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
+from lazyrich.vocabulary.parameters import axis_attrs
 from lazyrich.vocabulary.quantity import Quantity
 
 ParameterLike: TypeAlias = float | Sequence[float] | np.ndarray[Any, Any] | xr.DataArray
@@ -152,8 +153,16 @@ class Labelled:
 def dataset(
     variables: Mapping[str, xr.DataArray], quantities: Mapping[str, Quantity]
 ) -> xr.Dataset:
-    """Collect quantities in a Dataset, each with the attributes of its entry in the vocabulary."""
+    """Collect quantities in a Dataset; they and its axes have the attributes of the vocabulary."""
     described = {name: array.copy(deep=False) for name, array in variables.items()}
     for name, array in described.items():
         array.attrs = quantities[name].attrs if name in quantities else {}
-    return xr.Dataset(described)
+    return with_axis_attrs(xr.Dataset(described))
+
+
+def with_axis_attrs(data: xr.Dataset) -> xr.Dataset:
+    """The same data; coordinates that are parameters say so in their attributes."""
+    known = {name: axis_attrs(str(name)) for name in data.coords}
+    return data.assign_coords(
+        {name: data[name].assign_attrs(attrs) for name, attrs in known.items() if attrs}
+    )

@@ -8,9 +8,10 @@ declared once: in `shared` if several rooms give it, else in the room that does,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Any
 
 XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, arXiv:2401.07085"
 BEAGLEHOLE2024 = (
@@ -66,6 +67,16 @@ class Quantity:
         }
 
     @property
+    def label(self) -> str:
+        """What stands at an axis.
+
+        Example:
+            >>> Quantity(name="lr_u", symbol="η_u", meaning="learning rate of a layer").label
+            'learning rate η_u of a layer'
+        """
+        return label_of(self.attrs, self.name)
+
+    @property
     def ends(self) -> tuple[Quantity, ...]:
         """The lower and the upper end of its interval, if it has one."""
         return tuple(
@@ -79,6 +90,26 @@ class Quantity:
             for end, which in (("low", "lower"), ("high", "upper"))
             if self.interval
         )
+
+
+def label_of(attrs: Mapping[str, Any], name: str) -> str:
+    """What stands at an axis: its word, and the symbol where a paper would put it.
+
+    Args:
+        attrs: of the axis: `long_name`, of which what follows a comma is left out, and `symbol`.
+        name: of the axis, which stands there if it has no attributes.
+
+    Example:
+        >>> label_of({"long_name": "output scale", "symbol": "γ"}, "output_scale")
+        'output scale γ'
+        >>> label_of({}, "my_own_field")
+        'my_own_field'
+    """
+    if "symbol" not in attrs:
+        return str(attrs.get("long_name", name))
+    word, _, _ = str(attrs.get("long_name", name)).partition(",")
+    head, of, owner = word.partition(" of ")
+    return f"{head} {attrs['symbol']}{of}{owner}"
 
 
 def by_name(*quantities: Iterable[Quantity]) -> dict[str, Quantity]:

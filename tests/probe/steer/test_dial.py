@@ -154,7 +154,7 @@ def test_a_failed_dial_changes_nothing(monkeypatch, target, rounds, error, messa
     optimizer = SGD(model.parameters(), lr=0.01)
     given = dial(model, optimizer, data, richness=0.5).model
     optimizer.param_groups[0].update(weight_decay=1.0, lr=0.01)
-    given.set_scale(1.0)
+    given.set_output_scale(1.0)
     before = snapshot(given, optimizer)
     with pytest.raises(error, match=message):
         dial(given, optimizer, data, richness=target)
@@ -242,10 +242,10 @@ def test_tensor_rates_and_named_parameters_stay_so():
 
 def test_centred_survives_state_dict_and_save():
     x, _ = batch()
-    centred = CentredOutput(net(), scale=3.0)
+    centred = CentredOutput(net(), output_scale=3.0)
     with torch.no_grad():
         centred.network[0].weight.add_(0.1)
-    other = CentredOutput(nn.Sequential(*[copy.deepcopy(m) for m in net()]), scale=1.0)
+    other = CentredOutput(nn.Sequential(*[copy.deepcopy(m) for m in net()]), output_scale=1.0)
     with torch.no_grad():
         for p in other.parameters():
             p.mul_(-1)
@@ -256,7 +256,7 @@ def test_centred_survives_state_dict_and_save():
     file.seek(0)
     again = torch.load(file, weights_only=False)
     assert torch.equal(again(x), centred(x))
-    assert again.scale.item() == 3.0
+    assert again.output_scale.item() == 3.0
 
 
 def test_centred_compiles_without_a_graph_break():
@@ -264,7 +264,8 @@ def test_centred_compiles_without_a_graph_break():
     script = """
 import torch
 from lazyrich import CentredOutput
-centred = CentredOutput(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh()), scale=3.0)
+network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh())
+centred = CentredOutput(network, output_scale=3.0)
 with torch.no_grad():
     centred.network[0].weight.add_(0.1)
 x = torch.randn(5, 4)
@@ -280,7 +281,7 @@ assert list(compiled.state_dict()) == ["_orig_mod." + key for key in centred.sta
 def test_centred_trains_the_given_parameters_only():
     x, _ = batch()
     model = net()
-    centred = CentredOutput(model, scale=3.0)
+    centred = CentredOutput(model, output_scale=3.0)
     centred(x).square().sum().backward()
     trained = [p for p in centred.parameters() if p.requires_grad]
     assert [id(p) for p in trained] == [id(p) for p in model.parameters()]
@@ -293,7 +294,7 @@ def test_centred_trains_the_given_parameters_only():
 def test_centred_output_is_zero_in_both_modes_with_batch_norm():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
-    centred = CentredOutput(model, scale=5.0)
+    centred = CentredOutput(model, output_scale=5.0)
     x = torch.randn(10, 4)
     for mode in (True, False, True):
         centred.train(mode)
@@ -323,7 +324,7 @@ def test_wrappers_are_taken_off_and_said():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
 def test_bad_scale_is_refused(scale):
-    with pytest.raises(InputError, match="output scale must be a positive number"):
+    with pytest.raises(InputError, match="`output_scale` must be a positive number"):
         CentredOutput(net(), scale)
 
 

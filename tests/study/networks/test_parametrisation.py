@@ -65,7 +65,7 @@ def test_the_weights_have_the_variances_of_the_preset(name):
         error = 5 * math.sqrt(2 / weight.numel())
         assert weight.square().mean().item() == pytest.approx(variance, rel=error), layer
         assert inner.get_submodule(layer).bias.eq(0).all()
-    assert made.model.scale.item() == pytest.approx(law.output_scale.at(width))
+    assert made.model.output_scale.item() == pytest.approx(law.output_scale.at(width))
     rate = {key.removeprefix("network."): made.lr * f for key, f in made.lr_factors.items()}
     assert made.lr == pytest.approx(0.05)
     assert rate["layer1.weight"] == rate["layer1.bias"] == rate["layer2.bias"]
@@ -86,7 +86,7 @@ def test_default_is_what_the_modules_draw_themselves(name):
     ):
         assert torch.equal(new, old), key
     assert set(made.lr_factors.values()) == {1.0}
-    assert (made.lr, made.model.scale.item()) == (1.0, 1.0)
+    assert (made.lr, made.model.output_scale.item()) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ["default", "mup"])

@@ -44,10 +44,10 @@ class Dialled:
     """What `dial` changed, or advises to change. `print` it.
 
     Attributes:
-        model: train this one: α(h − h₀). With `dry_run` the model that was given.
-        output_scale: α.
+        model: train this one: γ(h − h₀). With `dry_run` the model that was given.
+        output_scale: γ.
         richness: ρ of the result, measured.
-        richness_before: ρ of the centred network at the scale and rates it came with.
+        richness_before: ρ of the centred network at the output scale and rates it came with.
         target: the ρ that was asked for.
         learning_rates: of every layer, by its path in the network that was given.
         applied: False for a `dry_run`.
@@ -94,7 +94,7 @@ def dial(
 ) -> Dialled:
     """Make training as rich as asked, by output scale and learning rates, and check by measuring.
 
-    The output becomes α(h − h₀), with ρ ∝ 1/α; learning rates become η/α² for SGD and η/α for
+    The output becomes γ(h − h₀), with ρ ∝ 1/γ; learning rates become η/γ² for SGD and η/γ for
     Adam, whose step does not see the gradient's scale, so that the time to fit stays the same.
     Weight decay keeps its coefficient.
 
@@ -137,7 +137,7 @@ def dial(
     _refuse_running(optimizer, dry_run)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
-    first_scale = centred.scale.item()
+    first_output_scale = centred.output_scale.item()
     plan = _shadow(optimizer, centred if equal_speed else None)
     measure = _Ruler(
         centred=centred, batch=batch, loss=loss, plan=plan, exact=exact, probes=probes, seed=seed
@@ -148,16 +148,16 @@ def dial(
         speed_notes = _balance(measure, tau) if equal_speed else ()
         reached = _search(measure, richness)
         dialled = not dry_run
-        scale = centred.scale.item()
+        output_scale = centred.output_scale.item()
     finally:
         if not dialled:
-            centred.set_scale(first_scale)
+            centred.set_output_scale(first_output_scale)
     rates = _rates_by_layer(centred, optimizer, plan, wrapped=centred is not given)
     if dialled:
         _apply(plan, optimizer, split=equal_speed)
     return Dialled(
         model=centred if dialled else model,
-        output_scale=scale,
+        output_scale=output_scale,
         richness=reached,
         richness_before=before,
         target=richness,
@@ -194,19 +194,19 @@ class _Ruler:
             )
         return rho
 
-    def rescale(self, scale: float) -> None:
-        """Set α, and the learning rates so that the time to fit stays the same."""
-        ratio = self.centred.scale.item() / scale
-        self.centred.set_scale(scale)
+    def rescale(self, output_scale: float) -> None:
+        """Set γ, and the learning rates so that the time to fit stays the same."""
+        ratio = self.centred.output_scale.item() / output_scale
+        self.centred.set_output_scale(output_scale)
         for group in self.plan.param_groups:
             group["lr"] *= ratio**2 if isinstance(self.plan, SGD) else ratio
 
 
 def _search(measure: _Ruler, target: float) -> float:
-    """ρ ∝ 1/α hits at once, unless weight decay bends it; then it is repeated."""
+    """ρ ∝ 1/γ hits at once, unless weight decay bends it; then it is repeated."""
     rho = measure.richness()
     for _ in range(MAX_ROUNDS):
-        measure.rescale(measure.centred.scale.item() * rho / target)
+        measure.rescale(measure.centred.output_scale.item() * rho / target)
         rho = measure.richness()
         if abs(rho / target - 1) <= AIM:
             break
@@ -214,8 +214,8 @@ def _search(measure: _Ruler, target: float) -> float:
         return rho
     raise ConvergenceError(
         f"the richness could not be set to {target:.3g} within {TOLERANCE:.0%}: after {MAX_ROUNDS} "
-        f"rounds it is {rho:.3g} at output scale {measure.centred.scale.item():.3g}. Strong weight "
-        "decay is the usual reason: lower it, or ask for a smaller change."
+        f"rounds it is {rho:.3g} at output scale {measure.centred.output_scale.item():.3g}. "
+        "Strong weight decay is the usual reason: lower it, or ask for a smaller change."
     )
 
 

@@ -77,7 +77,7 @@ class ScaledOutput(nn.Module):
 
     Args:
         network: the network f. It is kept, not copied.
-        scale: the output scale γ > 0.
+        output_scale: γ > 0.
 
     Example:
         >>> half = ScaledOutput(nn.Identity(), 0.5)
@@ -85,18 +85,18 @@ class ScaledOutput(nn.Module):
         tensor([0.5000, 0.5000])
     """
 
-    scale: Tensor
+    output_scale: Tensor
 
-    def __init__(self, network: nn.Module, scale: float) -> None:
+    def __init__(self, network: nn.Module, output_scale: float) -> None:
         super().__init__()
         self.network = network
         weight = next(iter(network.parameters()), torch.zeros(()))
-        value = torch.full((), scale, dtype=weight.dtype, device=weight.device)
-        self.register_buffer("scale", value)
+        value = torch.full((), output_scale, dtype=weight.dtype, device=weight.device)
+        self.register_buffer("output_scale", value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "..."]:  # noqa: ANN401
         """The scaled output."""
-        return self.scale * single_output(self.network(*args, **kwargs))
+        return self.output_scale * single_output(self.network(*args, **kwargs))
 
 
 def parametrise(
@@ -123,7 +123,7 @@ def parametrise(
         output_scale: multiplies the output beside the parametrisation's own γ.
         init_scale: multiplies the initial weight matrices: a number, or one a matrix in the order
             of the modules. Biases, norms and places stay as they are.
-        centred: whether to subtract the initial function: α (h − h₀), see `CentredOutput`.
+        centred: whether to subtract the initial function: γ (h − h₀), see `CentredOutput`.
         seed: of the weights; the global random state is left as it is.
 
     Returns:
@@ -136,7 +136,7 @@ def parametrise(
     Example:
         >>> from lazyrich.study.networks.catalogue import fcn
         >>> made = parametrise(fcn((2,), 1, width=400), "ntk", seed=0)
-        >>> made.model.scale.item(), made.lr
+        >>> made.model.output_scale.item(), made.lr
         (0.05000000074505806, 0.05)
         >>> made.lr_factors
         {'network.layer1.weight': 1.0, 'network.readout.weight': 1.0}

@@ -15,6 +15,7 @@ from lazyrich.sweeps.result import OUTCOME, Result
 from lazyrich.sweeps.store.codec import unpack
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.store import Store
+from lazyrich.vocabulary.parameters import axis_attrs
 
 Label: TypeAlias = int | float | str
 Place: TypeAlias = tuple[int, ...]
@@ -149,7 +150,7 @@ def _assembled(
     data = xr.Dataset(variables | _outcomes(places, found, grid, outer), coords=inner.coords)
     data = data.assign_coords({name: np.array(labels) for name, labels in grid.items()})
     for name in grid:
-        data[name].attrs["long_name"] = name.replace("_", " ")
+        data[name].attrs = axis_attrs(name)
     if STEP in data and RECORD in data[STEP].dims:
         data = data.set_coords(STEP)
     return data.transpose(*grid, ..., *(name for name in LAST_DIMS if name in data.dims))

@@ -25,7 +25,15 @@ from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array, Scaled
-from lazyrich.theory.labels import Labelled, Parameter, ParameterLike, apply, dataset, require_whole
+from lazyrich.theory.labels import (
+    Labelled,
+    Parameter,
+    ParameterLike,
+    apply,
+    dataset,
+    require_whole,
+    with_axis_attrs,
+)
 from lazyrich.theory.two_layer_linear import _recursion as _kernels
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.flow import line_arguments, require_pair
@@ -116,7 +124,7 @@ def descent(
         result = gram_quantities(state, network, moments, gram).assign(
             propagator=phi, diverged_at=diverged
         )
-    result = _frozen_after_divergence(result.assign_coords(step=recorded))
+    result = _frozen_after_divergence(with_axis_attrs(result).assign_coords(step=recorded))
     result.attrs = {"references": XU2025, "dynamics": "gradient descent"}
     return result if propagator else result.drop_vars("propagator", errors="ignore")
 

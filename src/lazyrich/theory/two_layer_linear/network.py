@@ -12,7 +12,7 @@ class LinearNetwork(Labelled):
     """The network `f(x) = γ U W x` and how fast its layers learn.
 
     Args:
-        output_scale: multiplier γ of the output, any sign.
+        output_scale: γ, any sign.
         lr_u: learning rate η_u of the second layer, ≥ 0; a step size under gradient descent.
         lr_w: learning rate η_w of the first layer, ≥ 0.
 

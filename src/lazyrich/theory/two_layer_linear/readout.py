@@ -128,7 +128,7 @@ def line_readout(
     if ntk_change is None:
         before = _line_ntk(start, np.sqrt(start.uu), np.sqrt(start.ww))
         ntk_change = np.abs(_ratio(ntk_trace - before, before))
-    return LineReadout(
+    found = LineReadout(
         end_to_end_map=end_to_end_map,
         loss=noise + excess,
         excess_loss=excess,
@@ -144,6 +144,7 @@ def line_readout(
         agop=end_to_end_map**2,
         nfa=np.where((ww > 0) & (end_to_end_map != 0), 1.0, 0.0),
     )
+    return LineReadout(*np.broadcast_arrays(*found))  # the loss alone has an axis of E[y²]
 
 
 def _line_ntk(start: LineProblem, size_u: Array, size_w: Array) -> Array:

@@ -129,11 +129,9 @@ class LineState(Labelled):
 
     def gram(self) -> GramState:
         """The same state as a 2 × 2 Gram matrix."""
-        rows = [[self.uu, self.uw], [self.uw, self.ww]]
-        matrix = xr.concat(
-            [xr.concat(xr.broadcast(*row), "col") for row in rows], "row", join="exact"
-        )
-        return GramState(matrix=matrix, outputs=1)
+        uu, uw, ww = xr.broadcast(self.uu, self.uw, self.ww)
+        matrix = xr.concat([xr.concat(row, "col") for row in ([uu, uw], [uw, ww])], "row")
+        return GramState(matrix=matrix.transpose(..., "row", "col"), outputs=1)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
