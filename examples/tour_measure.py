@@ -34,7 +34,7 @@ def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> l
     few = data.balanced(PER_CLASS, seed)
     batch = few.x, targets(few, data.classes, LOSS)
     base = torch.optim.SGD(network.parameters(), lr=1.0)
-    model = lr.dial(network, base, batch, LOSS, richness=RICHNESS[name]).model
+    model = lr.dial(network, batch, LOSS, optimizer=base, richness=RICHNESS[name]).model
     steps = EPOCHS * (len(data.train) // BATCH)
     rate = learning_rate(lr.forecast(model, batch, LOSS))
     recipe = Recipe(loss=LOSS, lr=rate, batch_size=BATCH, steps=steps)

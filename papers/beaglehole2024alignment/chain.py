@@ -108,7 +108,7 @@ def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet)
         training = (network(data.train.x) - data.train.y).square().mean()
     variance = data.test.y.double().var()
     half = HELD_OUT // 2
-    found = lr.nfa(network, data.train.x, start, exact=True).sel(layer=list(HIDDEN))
+    found = lr.nfa(network, data.train.x, start, directions="all").sel(layer=list(HIDDEN))
     nfm, agop = _feature_matrices(network, data.train.x)
     energy = nfm.diagonal()
     values = {

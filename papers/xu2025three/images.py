@@ -145,7 +145,7 @@ class _Watcher:
             groups = [{"params": [p], "lr": rates[name]} for name, p in model.named_parameters()]
             optimizer = torch.optim.SGD(groups, lr=rate)
             before = lr.forecast(
-                model, batch, "cross_entropy", optimizer=optimizer, probes=DIRECTIONS
+                model, batch, "cross_entropy", optimizer=optimizer, directions=DIRECTIONS
             )
             self._rho, self._predicted = before.richness, before.predicted_ntk_change
             self._probe = lr.Probe(

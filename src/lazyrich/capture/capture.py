@@ -147,13 +147,6 @@ class Capture:
             direction[:, c] = 1
             yield direction
 
-    def probe_directions(self, count: int, *, seed: int) -> Iterator[Float[Tensor, "n k"]]:
-        """Random signs, independent for every sample and output: unbiased sketches."""
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(count):
-            signs = torch.randint(0, 2, self.outputs.shape, generator=generator) * 2 - 1
-            yield signs.to(self.outputs)
-
 
 def capture(model: nn.Module, x: Batch) -> Capture:
     """Run the model once and keep what its layers saw.

@@ -50,7 +50,7 @@ ANSATZ = Observable(
         Quantity(
             name="nfa_stderr",
             symbol="σ(nfa)",
-            meaning="standard error of nfa over samples and probes",
+            meaning="standard error of nfa over samples and directions",
             low=0.0,
             source=DERIVED,
         ),
