@@ -60,7 +60,7 @@ class Chain:
         start = {name: p.detach().clone() for name, p in network.state_dict().items()}
         optimizer = self._optimizer(network)
         x, y = data.train.x, data.train.y
-        for rows in study.batches(SAMPLES, BATCH, self.steps, self.seed):
+        for rows in study.batches(SAMPLES, BATCH, self.steps, seed=self.seed):
             optimizer.zero_grad()
             value = study.loss_value("squared_error", network(x[rows]), y[rows])
             if not isfinite(value.item()):

@@ -140,7 +140,7 @@ def _descend(
     seed: int,
 ) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    for rows in study.batches(len(x), size, steps, seed):
+    for rows in study.batches(len(x), size, steps, seed=seed):
         optimizer.zero_grad()
         study.loss_value("squared_error", model(x[rows]), y[rows]).backward()
         optimizer.step()

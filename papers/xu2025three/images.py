@@ -79,7 +79,7 @@ class Images:
         # the probe measures in evaluation mode, and the statistics that a batch norm starts with
         # belong to no network; training does not use them and is not changed
         update_bn(data.train.x.split(self.batch_size)[:UNTRAINED_PASSES], made.model)
-        chosen = data.balanced(max(1, PROBED // data.classes), self.seed)
+        chosen = data.balanced(max(1, PROBED // data.classes), seed=self.seed)
         watcher = _Watcher(self, made.model, chosen, data, recipe.lr, factors)
         outcome = study.train(
             made.model,

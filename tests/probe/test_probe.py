@@ -381,7 +381,9 @@ def test_forecast_is_kept():
     probe = Probe(model, (x, y), samples=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     assert probe.forecasted is None
-    assert probe.forecast(optimizer) == lazyrich.forecast(model, (x, y), optimizer=optimizer)
+    assert probe.forecast(optimizer=optimizer) == lazyrich.forecast(
+        model, (x, y), optimizer=optimizer
+    )
     assert probe.forecasted is not None
 
 

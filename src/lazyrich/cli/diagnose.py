@@ -152,13 +152,13 @@ def _watched(
     from lazyrich.probe.schedule import every
     from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
 
-    few = data.balanced(PER_CLASS, seed)
+    few = data.balanced(PER_CLASS, seed=seed)
     batch = few.x, targets(few, data.classes, loss)
     rate = learning_rate(forecast(network, batch, loss)) if lr is None else lr
     steps = epochs * max(1, len(data.train) // batch_size)
     recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
-    probe.forecast(optimizer_of(network, recipe))
+    probe.forecast(optimizer=optimizer_of(network, recipe))
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("training", total=steps)
 

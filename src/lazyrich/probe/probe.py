@@ -123,7 +123,7 @@ class Probe:
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
 
-    def forecast(self, optimizer: Optimizer | None = None) -> Forecast:
+    def forecast(self, *, optimizer: Optimizer | None = None) -> Forecast:
         """Forecast how rich training will be, on the whole batch; see `lazyrich.forecast`.
 
         Args:

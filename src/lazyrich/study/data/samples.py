@@ -142,7 +142,7 @@ class DataSet:
             classes=self.classes,
         )
 
-    def balanced(self, per_class: int, seed: int) -> Samples:
+    def balanced(self, per_class: int, *, seed: int) -> Samples:
         """A random choice of training samples, the same number of every class.
 
         The class frequencies of a small random batch would decide its first direction of descent.

@@ -223,7 +223,7 @@ class _Block:
                 yield x[order_of[self.active]], y[order_of[self.active]], 0
         else:
             size = recipe.batch_size or len(task.x)
-            orders = [batches(len(task.x), size, recipe.steps, seed) for seed in seeds]
+            orders = [batches(len(task.x), size, recipe.steps, seed=seed) for seed in seeds]
             for each in zip(*orders, strict=True):
                 rows = torch.stack(each)[order_of[self.active]]
                 yield _taken(task.x, rows), _taken(task.y, rows), 0
