@@ -143,9 +143,9 @@ class Look:
 
     def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
-        found = self.sweep.gradients[layer.name]
-        n, s = found[0].shape[:2]
-        g = layer.rows([g.flatten(0, 1) for g in found]).view(n, s, -1, len(layer.matrix))
+        of_calls = self.sweep.gradients[layer.name]
+        n, s = of_calls[0].shape[:2]
+        g = layer.rows([g.flatten(0, 1) for g in of_calls]).view(n, s, -1, len(layer.matrix))
         if not self.random:
             exact = sketch(g.flatten(1, 2))
             return exact, exact

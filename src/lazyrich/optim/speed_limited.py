@@ -140,13 +140,13 @@ class SpeedLimited(Optimizer):
             InputError: a parameter that is not the model's.
         """
         given = param_group["params"]
-        found = [given] if isinstance(given, Tensor) else list(given)
+        added = [given] if isinstance(given, Tensor) else list(given)
         layers = dict(self._layers)
-        for item in found:
+        for item in added:
             if isinstance(item, tuple):
                 layers[item[1]] = layer_of(item[0])
-        _refuse_unnamed(layers, (i[1] if isinstance(i, tuple) else i for i in found))
-        self.optimizer.add_param_group({**param_group, "params": found})
+        _refuse_unnamed(layers, (i[1] if isinstance(i, tuple) else i for i in added))
+        self.optimizer.add_param_group({**param_group, "params": added})
         self._layers = layers
         self._refuse_wrong_speeds(self.speeds)
 
@@ -201,12 +201,12 @@ class SpeedLimited(Optimizer):
         by_layer: dict[str, list[Tensor]] = {}
         for p in gradients:
             by_layer.setdefault(self._layers[p], []).append(p)
-        found: dict[Tensor, Tensor] = {}
+        by_parameter: dict[Tensor, Tensor] = {}
         for layer, parameters in by_layer.items():
             size = _norm([gradients[p] for p in parameters])
             factor = torch.where(size == 0, 0.0, self.speed(layer) / (self.eps + size))
-            found |= dict.fromkeys(parameters, factor)
-        return found
+            by_parameter |= dict.fromkeys(parameters, factor)
+        return by_parameter
 
     def _restore(self) -> None:
         for p, gradient in self._raw:

@@ -76,8 +76,8 @@ def hidden_parts(seen: Capture, heads: Heads | None = None) -> list[Part]:
 
 
 def _split(layer: Layer, heads: Heads) -> list[Part]:
-    found = (count for pattern, count in heads.items() if fnmatchcase(layer.name, pattern))
-    count = next(found, None)
+    counts = (count for pattern, count in heads.items() if fnmatchcase(layer.name, pattern))
+    count = next(counts, None)
     if count is None:
         return [Part(name=layer.name, layer=layer, rows=slice(None))]
     outputs = len(layer.matrix)
@@ -134,8 +134,8 @@ def part_covariances(seen: Capture, parts: list[Part]) -> list[Float[Tensor, "gr
 def _rows(seen: Capture, parts: list[Part], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
     names = {part.layer.name for part in parts}
     gradients = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
-    found = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
-    return [found[part.layer.name][..., part.rows] for part in parts]
+    by_layer = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
+    return [by_layer[part.layer.name][..., part.rows] for part in parts]
 
 
 def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:

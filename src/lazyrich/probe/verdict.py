@@ -248,9 +248,9 @@ def _layer(
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
     change, low, high = (_last(one, name) for name in names)
     moved = _last(one, "weight_movement")
-    found: tuple[Window, ...] = ()
+    acting: tuple[Window, ...] = ()
     if "parameter_data_alignment" in one:
-        found = windows(
+        acting = windows(
             one.step.values.astype(float),
             one.parameter_data_alignment.values,
             one.layer_log_rescaling.values,
@@ -273,12 +273,12 @@ def _layer(
     return LayerVerdict(
         name=str(one.layer.item()),
         status=status,
-        sentence=_layer_sentence(status, share, (change, low, high), found),
+        sentence=_layer_sentence(status, share, (change, low, high), acting),
         log_alignment=_last(one, "layer_log_alignment"),
         log_rescaling=_last(one, "layer_log_rescaling"),
         nfa=_last(one, "nfa"),
         cnfa=_last(one, "cnfa"),
-        mechanisms=found,
+        mechanisms=acting,
         evidence={
             "layer_ntk_change": change,
             "layer_ntk_change_low": low,
@@ -293,10 +293,10 @@ def _layer_sentence(
     status: JudgedRegime,
     share: float,
     changes: tuple[float, float, float],
-    found: tuple[Window, ...],
+    acting: tuple[Window, ...],
 ) -> str:
     change, low, high = changes
-    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in found)
+    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in acting)
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
         return f"{status}{ending}."
