@@ -72,10 +72,10 @@ def fit_exponent(
         last = _last_slope(x, y, over)
         for name, extreme in (("low", np.minimum), ("high", np.maximum)):
             ends[name] = xr.apply_ufunc(extreme, ends[name], last)
-    found = xr.Dataset({name: part.drop_attrs() for name, part in ends.items()})
+    fit = xr.Dataset({name: part.drop_attrs() for name, part in ends.items()})
     meaning = values.attrs.get("long_name", values.name or "values")
-    found.exponent.attrs = {"long_name": f"{dim} exponent of the {meaning}", "units": "1"}
-    return found.assign_attrs(confidence=confidence)
+    fit.exponent.attrs = {"long_name": f"{dim} exponent of the {meaning}", "units": "1"}
+    return fit.assign_attrs(confidence=confidence)
 
 
 def _student(
@@ -188,5 +188,5 @@ def fitted_phase(
         many = (diverged > 0.5).sortby(dim).drop_vars(dim)
         phase = xr.where(many.isel({dim: -1}), Phase.UNSTABLE, phase)
         phase = xr.where(many.isel({dim: 0}), CANNOT_TELL, phase)
-    found: xr.DataArray = phase.drop_attrs().rename("phase")
-    return found.assign_attrs(long_name="phase that the widths show")
+    judged: xr.DataArray = phase.drop_attrs().rename("phase")
+    return judged.assign_attrs(long_name="phase that the widths show")

@@ -116,7 +116,7 @@ def parameter_diagram(
     never = np.isinf(values.time_constant) & np.isinf(values.learning_time)
     immobile = never & (values.order_parameter == 0)  # F is 0/0, no limit
     grid = limit.where(~immobile).transpose(y_name, x_name).values
-    found = [
+    per_level = [
         boundaries(
             f"ΔΘ/Θ = {level:.3g}",
             partial(field, level),
@@ -127,7 +127,7 @@ def parameter_diagram(
         for level in levels
     ]
     return PhaseDiagram(
-        values=values, boundaries=tuple(curve for curves in found for curve in curves)
+        values=values, boundaries=tuple(curve for curves in per_level for curve in curves)
     )
 
 
@@ -200,17 +200,17 @@ def exponent_diagram(
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
     names = [field.name for field in fields(ScalingLaw)]
-    found: dict[str, Any] = {}
+    exponents: dict[str, Any] = {}
     both = {"lr": ("lr_u", "lr_w"), "init_var": ("init_var_u", "init_var_w")}
     for name, value in given.items():
         targets = both.get(name, (name,))
         if not set(names) >= set(targets):
             choice = ", ".join(sorted({*names, *both}))
             raise InputError(f"there is no exponent {name!r}; choose from {choice}")
-        if found.keys() & set(targets):
+        if exponents.keys() & set(targets):
             raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
-        found |= dict.fromkeys(targets, value)
-    return [found.get(name, 0.0) for name in names]
+        exponents |= dict.fromkeys(targets, value)
+    return [exponents.get(name, 0.0) for name in names]
 
 
 def _mechanism_map(setting: Setting) -> xr.DataArray:

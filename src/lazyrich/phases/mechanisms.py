@@ -57,10 +57,10 @@ def mechanisms(
         >>> state = LineState(uu=1e-4, uw=1e-6, ww=1e-4)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
-        >>> found = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
-        >>> found.acts.values
+        >>> result = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
+        >>> result.acts.values
         array([ True, False,  True])
-        >>> bool(found.stop.sel(mechanism="alignment") < found.start.sel(mechanism="rescaling"))
+        >>> bool(result.stop.sel(mechanism="alignment") < result.start.sel(mechanism="rescaling"))
         True
 
     References:
