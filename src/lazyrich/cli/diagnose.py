@@ -203,15 +203,15 @@ def _summary(probe: Probe) -> dict[str, Any]:
 def _show(probe: Probe) -> None:
     from lazyrich.cli.show import print_table
 
-    found = _summary(probe)
-    typer.echo(f"{found['verdict'].upper()}. {found['sentence']}")
+    summary = _summary(probe)
+    typer.echo(f"{summary['verdict'].upper()}. {summary['sentence']}")
     typer.echo(
-        f"Forecast: richness ρ = {found['richness']:.3g}. Outcome: the NTK changed by "
-        f"{found['ntk_change']:.3g} and turned by {found['kernel_distance']:.3g}; loss "
-        f"{found['loss'][0]:.3g} → {found['loss'][1]:.3g}; watching took {found['overhead']:.0%} "
-        "of the time."
+        f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
+        f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; loss "
+        f"{summary['loss'][0]:.3g} → {summary['loss'][1]:.3g}; watching took "
+        f"{summary['overhead']:.0%} of the time."
     )
-    rows = found["layers"]
+    rows = summary["layers"]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]
     print_table(columns)
