@@ -154,9 +154,9 @@ def fitted_phase(
     Args:
         change: `fit_exponent` of the relative change of the kernel.
         richness: of the forecast ρ of that change.
-        rate: of how fast the output moves at first, in units of its way: 1/τ, or the progress in
-            a few steps.
-        progress: of how far the output has moved at the end, in units of its way. It ends near 1
+        rate: of how fast the output moves at first, in units of the distance to the fit: 1/τ, or
+            the progress in a few steps.
+        progress: of how far the output has moved at the end, in the same units. It ends near 1
             wherever something was learned, so that only its fall has a meaning.
         diverged: share of the networks that diverge, over `dim`.
         dim: the dimension that is scaled.

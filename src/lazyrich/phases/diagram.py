@@ -214,7 +214,7 @@ def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
 
 
 def _mechanism_map(setting: Setting) -> xr.DataArray:
-    """Which mechanisms act on the way to t = ∞, as a sum of flags.
+    """Which mechanisms act between t = 0 and t = ∞, as a sum of flags.
 
     The state depends on the output alone, so that equal steps of the residual resolve it; the
     point where the output crosses zero is added, for there |ζ| has its minimum.

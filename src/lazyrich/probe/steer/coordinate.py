@@ -234,7 +234,7 @@ def _run(
 def _train(
     network: Network, optimizer: Optimizer, loss: OutputLoss, steps: int, initial: Tensor
 ) -> float:
-    """Full-batch steps in the model's own mode; the largest change of the output on the way."""
+    """Full-batch steps in the model's own mode; the largest change of the output at any of them."""
     largest = 0.0
     for _ in range(steps):
         optimizer.zero_grad()

@@ -48,7 +48,7 @@ class Dialled:
         output_scale: α.
         richness: ρ of the result, measured.
         richness_before: ρ of the centred network at the scale and rates it came with.
-        target: the ρ that was asked for.
+        target: the ρ to reach.
         learning_rates: of every layer, by its path in the network that was given.
         applied: False for a `dry_run`.
         notes: what else one has to know, in sentences.
@@ -91,7 +91,7 @@ def dial(
     directions: Directions = 16,
     seed: int = 0,
 ) -> Dialled:
-    """Make training as rich as asked, by output scale and learning rates, and check by measuring.
+    """Set how rich training will be, by output scale and learning rates, and check by measuring.
 
     The output becomes α(h − h₀), with ρ ∝ 1/α; learning rates become η/α² for SGD and η/α for
     Adam, whose step does not see the gradient's scale, so that the time to fit stays the same.
@@ -261,7 +261,7 @@ def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
 
 
 def _shadow(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
-    """The optimiser with parameter groups of its own, split layer by layer if asked."""
+    """The optimiser with parameter groups of its own; those of `split` layer by layer."""
     plan = copy(optimizer)
     plan.param_groups = []
     layers = {} if split is None else _layers_of_tensors(split)
