@@ -30,7 +30,7 @@ from torch.func import grad, jvp
 import lazyrich
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.network import as_network
-from lazyrich.probe.forecast.tangent import directions, kernel_change, root_of_ratio
+from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.steer.centred import CentredOutput
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ SEEDS = (0, 1, 2, 3, 4)
 LOSSES = ("mse", "cross_entropy")
 STOP_AT = 0.2  # of the initial loss
 MAX_STEPS = 20_000
-PROBES = 16
+DIRECTIONS = 16
 
 
 class Rows(nn.Module):
@@ -165,7 +165,7 @@ def run(family: str, loss: str, scale: float, seed: int) -> dict[str, Any]:
     model = build(family, scale, seed)
     x, y = data(loss, seed)
     began = time.perf_counter()
-    forecast = lazyrich.forecast(model, (x, y), loss, probes=PROBES)
+    forecast = lazyrich.forecast(model, (x, y), loss, directions=DIRECTIONS)
     seconds = time.perf_counter() - began
     net = as_network(model, x)
     start = net.theta
@@ -173,7 +173,7 @@ def run(family: str, loss: str, scale: float, seed: int) -> dict[str, Any]:
     end = {k: p.detach() for k, p in net.module.named_parameters() if k in start}
     with undisturbed(net.module, twice=True):
         ones = {k: t.new_ones(()) for k, t in start.items()}
-        es = directions(net(start), PROBES, seed + 7)
+        es = output_directions(net(start), DIRECTIONS, seed + 7)
         change, error = root_of_ratio(*kernel_change(net, start, end, ones, es), exact=False)
     return {
         "family": family, "loss_name": loss, "scale": scale, "seed": seed, **outcome,
@@ -213,7 +213,7 @@ def write(runs: list[dict[str, Any]]) -> None:
         "command": "python bench/forecast_validation.py",
         "setting": {
             "samples": SAMPLES, "scales": SCALES, "seeds": SEEDS, "stop_at": STOP_AT,
-            "probes": PROBES, "max_steps": MAX_STEPS, "threads": torch.get_num_threads(),
+            "directions": DIRECTIONS, "max_steps": MAX_STEPS, "threads": torch.get_num_threads(),
         },
         "versions": {
             "python": platform.python_version(), "torch": torch.__version__,

@@ -40,7 +40,7 @@ KERNEL: dict[str, Route] = {
 }
 ANSATZ: dict[str, Route] = {
     "lazyrich, two probes": lambda model, x: lazyrich.nfa(model, x),
-    "lazyrich, exact": lambda model, x: lazyrich.nfa(model, x, exact=True),
+    "lazyrich, exact": lambda model, x: lazyrich.nfa(model, x, directions="all"),
     "perturbations": routes.ansatz_by_perturbations,
 }
 

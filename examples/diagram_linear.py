@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from diagram_record import asked, record, write
+from diagram_record import from_command_line, record, write
 
 import lazyrich as lr
 from lazyrich import plot
@@ -125,7 +125,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
 
 def main() -> None:
     """Run or resume the study, compare, draw, record."""
-    study, out, workers = asked(__file__, __doc__)
+    study, out, workers = from_command_line(__file__, __doc__)
     start = perf_counter()
     print(sweep(study, out / "store", workers=workers).sentence)
     seconds = perf_counter() - start

@@ -18,7 +18,7 @@ import lazyrich as lr
 from lazyrich.study import Study
 
 
-def asked(script: str, describe: str) -> tuple[Study, Path, int | None]:
+def from_command_line(script: str, describe: str) -> tuple[Study, Path, int | None]:
     """The study beside a script, the folder to write and the number of workers.
 
     Args:

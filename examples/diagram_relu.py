@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from diagram_record import asked, record, write
+from diagram_record import from_command_line, record, write
 from matplotlib.axes import Axes
 from scipy import stats
 
@@ -139,7 +139,7 @@ def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
 
 def main() -> None:
     """Run or resume both studies, draw, record."""
-    study, out, workers = asked(__file__, __doc__)
+    study, out, workers = from_command_line(__file__, __doc__)
     start = perf_counter()
     print(sweep(study, out / "store", workers=workers).sentence)
     axes = {**study.axes, "width": [REFINED_WIDTH]}

@@ -31,15 +31,15 @@ def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> l
     """Dial, forecast, train under a probe's eyes, report."""
     torch.manual_seed(seed)
     network = fcn(data.inputs, data.outputs, width=WIDTH, depth=2, bias=True)
-    few = data.balanced(PER_CLASS, seed)
+    few = data.balanced(PER_CLASS, seed=seed)
     batch = few.x, targets(few, data.classes, LOSS)
     base = torch.optim.SGD(network.parameters(), lr=1.0)
-    model = lr.dial(network, base, batch, LOSS, richness=RICHNESS[name]).model
+    model = lr.dial(network, batch, LOSS, optimizer=base, richness=RICHNESS[name]).model
     steps = EPOCHS * (len(data.train) // BATCH)
     rate = learning_rate(lr.forecast(model, batch, LOSS))
     recipe = Recipe(loss=LOSS, lr=rate, batch_size=BATCH, steps=steps)
     probe = lr.Probe(model, batch, LOSS, samples=None, seed=seed)
-    probe.forecast(optimizer_of(model, recipe))
+    probe.forecast(optimizer=optimizer_of(model, recipe))
     advance = progress(f"training: dialled {name}", steps)
 
     def observe(step: int) -> None:

@@ -60,7 +60,7 @@ class Chain:
         start = {name: p.detach().clone() for name, p in network.state_dict().items()}
         optimizer = self._optimizer(network)
         x, y = data.train.x, data.train.y
-        for rows in study.batches(SAMPLES, BATCH, self.steps, self.seed):
+        for rows in study.batches(SAMPLES, BATCH, self.steps, seed=self.seed):
             optimizer.zero_grad()
             value = study.loss_value("squared_error", network(x[rows]), y[rows])
             if not isfinite(value.item()):
@@ -108,7 +108,7 @@ def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet)
         training = (network(data.train.x) - data.train.y).square().mean()
     variance = data.test.y.double().var()
     half = HELD_OUT // 2
-    found = lr.nfa(network, data.train.x, start, exact=True).sel(layer=list(HIDDEN))
+    found = lr.nfa(network, data.train.x, start, directions="all").sel(layer=list(HIDDEN))
     nfm, agop = _feature_matrices(network, data.train.x)
     energy = nfm.diagonal()
     values = {

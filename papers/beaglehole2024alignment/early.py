@@ -49,12 +49,12 @@ class OneStep:
             data.train.x.double(),
             study.targets(data.train, data.classes, "squared_error").double(),
         )
-        predicted = lr.initial_cnfa(model, (x, y), exact=True)
+        predicted = lr.initial_cnfa(model, (x, y), directions="all")
         _descend(model, x, y, TINY, 1, len(x), self.seed)
-        step = lr.nfa(model, x, start, exact=True).cnfa
+        step = lr.nfa(model, x, start, directions="all").cnfa
         model.load_state_dict(start)
         _descend(model, x, y, WARM, max(1, len(x) // 128), 128, self.seed)
-        epoch = lr.nfa(model, x, start, exact=True).cnfa
+        epoch = lr.nfa(model, x, start, directions="all").cnfa
         found = {
             "predicted": ("layer", predicted.cnfa.values),
             "after_step": ("layer", step.values),
@@ -112,7 +112,7 @@ class Quadratic:
             readout.weight.normal_(generator=generator)
             if self.readout == "signs":
                 readout.weight.sign_()
-        measured = lr.initial_cnfa(lr.CentredOutput(network), (x, y), exact=True).cnfa
+        measured = lr.initial_cnfa(lr.CentredOutput(network), (x, y), directions="all").cnfa
         predicted = lr.quadratic_network_prediction(
             (x.T @ x / len(x)).numpy(),
             (x.T @ (y * x) / len(x)).numpy(),
@@ -140,7 +140,7 @@ def _descend(
     seed: int,
 ) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    for rows in study.batches(len(x), size, steps, seed):
+    for rows in study.batches(len(x), size, steps, seed=seed):
         optimizer.zero_grad()
         study.loss_value("squared_error", model(x[rows]), y[rows]).backward()
         optimizer.step()

@@ -71,9 +71,9 @@ class Watched:
         optimizer = self._optimizer(network, x)
         epoch_steps = max(1, len(x) // self.batch_size)
         rows: list[dict[str, Any]] = []
-        sizes = (len(x), self.batch_size, epoch_steps * (self.epochs + 1), self.seed)
+        sizes = len(x), self.batch_size, epoch_steps * (self.epochs + 1)
         total = 0.0
-        for step, batch in enumerate(study.batches(*sizes)):
+        for step, batch in enumerate(study.batches(*sizes, seed=self.seed)):
             share = WARM if step < epoch_steps else 1.0
             for group in optimizer.param_groups:
                 group["lr"] = share * self.lr
@@ -115,7 +115,7 @@ class Watched:
         if self.rule == "sgd":
             return plain
         return lr.optim.SpeedLimited(
-            plain, model=network, batch=x[: self.measured], strength=self.strength
+            plain, model=network, x=x[: self.measured], strength=self.strength
         )
 
     @property

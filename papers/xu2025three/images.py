@@ -79,7 +79,7 @@ class Images:
         # the probe measures in evaluation mode, and the statistics that a batch norm starts with
         # belong to no network; training does not use them and is not changed
         update_bn(data.train.x.split(self.batch_size)[:UNTRAINED_PASSES], made.model)
-        chosen = data.balanced(max(1, PROBED // data.classes), self.seed)
+        chosen = data.balanced(max(1, PROBED // data.classes), seed=self.seed)
         watcher = _Watcher(self, made.model, chosen, data, recipe.lr, factors)
         outcome = study.train(
             made.model,
@@ -145,7 +145,7 @@ class _Watcher:
             groups = [{"params": [p], "lr": rates[name]} for name, p in model.named_parameters()]
             optimizer = torch.optim.SGD(groups, lr=rate)
             before = lr.forecast(
-                model, batch, "cross_entropy", optimizer=optimizer, probes=DIRECTIONS
+                model, batch, "cross_entropy", optimizer=optimizer, directions=DIRECTIONS
             )
             self._rho, self._predicted = before.richness, before.predicted_ntk_change
             self._probe = lr.Probe(

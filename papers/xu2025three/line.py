@@ -14,7 +14,7 @@ from lazyrich import study
 
 INPUTS, SAMPLES, MOMENTS = 5, 16, (1.0, 1.0, 1.1)  # of the data on a line: E[a²], E[ay], E[y²]
 RECORDS = 32
-LEARNED = 3.0  # a run lasts so many times as the exact solution needs for nine tenths of the way
+LEARNED = 3.0  # a run lasts so many times as the exact solution needs for nine tenths of its change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +59,12 @@ class OnALine:
         )
         stepped = lr.descent(state, small, data, steps=count, every=self.between)
         wide = lr.descent(_typical(law, d), small, data, steps=count, every=self.between)
-        way = abs(ay / aa - float(exact.end_to_end_map[0]))
+        distance = abs(ay / aa - float(exact.end_to_end_map[0]))
         found = {
             "step_size": step,
-            "flow_error": np.abs(trained["output"] - exact.end_to_end_map.values).max() / way,
-            "descent_error": np.abs(trained["output"] - stepped.end_to_end_map.values).max() / way,
+            "flow_error": np.abs(trained["output"] - exact.end_to_end_map.values).max() / distance,
+            "descent_error": np.abs(trained["output"] - stepped.end_to_end_map.values).max()
+            / distance,
             "alignment_error": np.abs(trained["alignment"] - exact.alignment.values).max(),
             "from_typical": np.abs(trained["alignment"] - wide.alignment.values).max(),
             "ntk_change": float(exact.ntk_change[-1]),

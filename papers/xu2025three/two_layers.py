@@ -89,7 +89,7 @@ class TwoLayers:
             lrs={"": 1.0},
         )
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-        rho = lr.richness(model, (x, y), loss, optimizer=optimizer, probes=4)
+        rho = lr.richness(model, (x, y), loss, optimizer=optimizer, directions=4)
         probe.measure(0)
         curves, loss = self._trained(model, optimizer, (x, y))
         probe.measure(self.steps)

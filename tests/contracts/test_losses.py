@@ -85,7 +85,7 @@ def probed(name):
     loss, model = SAID[name][0], network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     probe = lr.Probe(model, batch(name), loss)
-    probe.forecast(optimizer)
+    probe.forecast(optimizer=optimizer)
     probe.measure(0)
     with torch.no_grad():
         model[2].weight.mul_(1.1)
@@ -116,7 +116,7 @@ def test_ten_outputs_have_the_time_to_fit_of_pytorch():
     model, data = network(), batch("mse")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     of_pytorch, mean, summed = (
-        lr.forecast(model, data, loss, optimizer=optimizer, exact=True)
+        lr.forecast(model, data, loss, optimizer=optimizer, directions="all")
         for loss in (nn.MSELoss(), "mse", "squared_error")
     )
     for name in ("richness", "time_to_fit", "initial_loss", "predicted_ntk_change"):
@@ -228,7 +228,7 @@ def test_the_dial_knows_no_factor(equal_speed):
             loss,
             richness=2.0,
             equal_speed=equal_speed,
-            exact=True,
+            directions="all",
         )
         for loss in ("mse", "squared_error")
     )
@@ -253,7 +253,7 @@ def test_limited_speeds_know_no_factor():
         model = network()
         inside = torch.optim.SGD(model.parameters(), lr=0.1)
         limited = SpeedLimited(inside, model=model, speeds={"0": 1.0, "2": 0.5}, eps=0.0)
-        found.append(lr.forecast(model, batch(loss), loss, optimizer=limited, exact=True))
+        found.append(lr.forecast(model, batch(loss), loss, optimizer=limited, directions="all"))
     assert found[0].time_to_fit == pytest.approx(found[1].time_to_fit, rel=1e-10)
     assert found[0].richness == pytest.approx(found[1].richness, rel=1e-10)
 
@@ -261,11 +261,11 @@ def test_limited_speeds_know_no_factor():
 def test_a_note_on_overshooting_is_about_the_loss_that_is_trained():
     """The rate at which one step of the sum goes too far is safe for the mean."""
     model, data = network(), batch("mse")
-    tau = lr.forecast(model, data, nn.MSELoss(), exact=True).time_to_fit
+    tau = lr.forecast(model, data, nn.MSELoss(), directions="all").time_to_fit
     optimizer = torch.optim.SGD(model.parameters(), lr=tau)  # one step to the fit
     noted = {
         str(loss): "training may diverge"
-        in str(lr.forecast(model, data, loss, optimizer=optimizer, exact=True))
+        in str(lr.forecast(model, data, loss, optimizer=optimizer, directions="all"))
         for loss in (nn.MSELoss(), "mse", "squared_error")
     }
     assert noted == {"MSELoss()": False, "mse": False, "squared_error": True}

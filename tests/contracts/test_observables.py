@@ -16,10 +16,9 @@ from tests.models import cases, randn
 OBSERVABLES = observables()
 CASES = {name: case for name, case in cases().items() if name != "named"}  # two outputs: no loss
 ROUNDING = 1e-9
-EXACT = 10**6  # directions: more than any network here has outputs
 
 
-def history(name, names, *, loss="mse", sketches=EXACT, **options):
+def history(name, names, *, loss="mse", **options):
     """Two looks, between which every parameter has moved."""
     torch.manual_seed(3)
     model, x = copy.deepcopy(CASES[name])
@@ -28,7 +27,7 @@ def history(name, names, *, loss="mse", sketches=EXACT, **options):
     f = outputs["logits"] if isinstance(outputs, dict) else outputs
     f = f[0] if isinstance(f, tuple) else f
     probe = lazyrich.Probe(
-        model, (x, torch.randn_like(f)), loss, observables=names, sketches=sketches, **options
+        model, (x, torch.randn_like(f)), loss, observables=names, directions="all", **options
     )
     probe.measure(0)
     with torch.no_grad():

@@ -93,7 +93,7 @@ def test_haar_null_of_one_neuron_is_the_value_itself():
 
 
 @pytest.mark.parametrize("correlation", ["cosine", "pearson"])
-def test_two_probes_remove_the_bias(correlation):
+def test_two_estimates_remove_the_bias(correlation):
     n, outputs, k, d, trials = 20, 20, 8, 10, 300
     w, jacobian = randn(k, d), randn(n, outputs, k, seed=1)
     exact = ansatz_correlation(w, ptk(jacobian, n), correlation=correlation)

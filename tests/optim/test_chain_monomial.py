@@ -43,7 +43,7 @@ def train(seed, lr, target=None):
     with torch.no_grad():
         error = float((model(x_test) - y_test).square().mean() / y_test.var())
     energy = model[0].weight.detach().square().sum(0)
-    nfa = lazyrich.nfa(model, x, exact=True).nfa.values
+    nfa = lazyrich.nfa(model, x, directions="all").nfa.values
     return error, nfa, float(energy[:RELEVANT].sum() / energy.sum())
 
 

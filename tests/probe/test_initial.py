@@ -33,7 +33,7 @@ def test_is_the_alignment_of_labelled_inputs_with_the_tangent_gram_matrix(loss):
     y = randn(9, 3) if loss == "mse" else torch.arange(9) % 3
     f = model(x).detach()
     r = y - f if loss == "mse" else functional.one_hot(y, 3) - f.softmax(1)
-    table = lazyrich.initial_cnfa(model, (x, y), loss, exact=True)
+    table = lazyrich.initial_cnfa(model, (x, y), loss, directions="all")
     for index, name in ((0, "0"), (2, "2")):
         h = model[:index](x).detach()
         z = model[: index + 1](x).detach()
@@ -49,13 +49,13 @@ def test_is_the_alignment_of_labelled_inputs_with_the_tangent_gram_matrix(loss):
 )
 def test_one_tiny_step_shows_it(build, shape):
     model, x, y = build().eval(), randn(*shape), randn(shape[0], 3)
-    predicted = lazyrich.initial_cnfa(model, (x, y), exact=True)
+    predicted = lazyrich.initial_cnfa(model, (x, y), directions="all")
     start = copy.deepcopy(model)
     mse(model(x), y).backward()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter -= 1e-7 * parameter.grad
-    found = lazyrich.nfa(model, x, start, exact=True)
+    found = lazyrich.nfa(model, x, start, directions="all")
     assert list(found.layer.values) == list(predicted.layer.values)
     assert abs(found.cnfa - predicted.cnfa).max() < 1e-5
     assert abs(found.cnfa_null - predicted.cnfa_null).max() < 1e-5
@@ -64,13 +64,13 @@ def test_one_tiny_step_shows_it(build, shape):
 def test_a_weight_used_twice_moves_by_both_uses():
     model, x = Twice().double(), randn(8, 3, 5)
     y = randn(8, 3, 1)
-    predicted = lazyrich.initial_cnfa(model, (x, y), exact=True)
+    predicted = lazyrich.initial_cnfa(model, (x, y), directions="all")
     start = copy.deepcopy(model)
     mse(model(x), y).backward()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter -= 1e-8 * parameter.grad
-    found = lazyrich.nfa(model, x, start, exact=True)
+    found = lazyrich.nfa(model, x, start, directions="all")
     for name in ("again", "first"):
         step = float(found.cnfa.sel(layer=name))
         assert float(predicted.cnfa.sel(layer=name)) == pytest.approx(step, abs=1e-5)
@@ -80,11 +80,11 @@ def test_a_weight_used_twice_moves_by_both_uses():
     )
 
 
-def test_probes_agree_with_the_exact_value_and_heads_with_rows():
+def test_random_directions_agree_with_the_exact_value_and_heads_with_rows():
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 40)).double()
     batch = randn(200, 5), randn(200, 40)
-    exact = lazyrich.initial_cnfa(model, batch, exact=True, heads={"0": 3})
+    exact = lazyrich.initial_cnfa(model, batch, directions="all", heads={"0": 3})
     assert list(exact.layer.values) == ["0[0]", "0[1]", "0[2]"]
     found = [lazyrich.initial_cnfa(model, batch, heads={"0": 3}, seed=s) for s in range(20)]
     values = torch.stack([torch.tensor(table.cnfa.values) for table in found])
@@ -125,7 +125,7 @@ def test_a_quadratic_network_with_its_start_taken_away_follows_the_closed_form()
     with torch.no_grad():
         network[0].weight.normal_(std=d**-0.5, generator=generator)
         network[2].weight.normal_(generator=generator).sign_()
-    table = lazyrich.initial_cnfa(lazyrich.CentredOutput(network), (x, y), exact=True)
+    table = lazyrich.initial_cnfa(lazyrich.CentredOutput(network), (x, y), directions="all")
     assert list(table.layer.values) == ["network.0"]
     s, s_y = (x.T @ x / 256).numpy(), (x.T @ (y * x) / 256).numpy()
     predicted = lazyrich.quadratic_network_prediction(s, s_y, width=d)

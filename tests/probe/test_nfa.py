@@ -106,13 +106,13 @@ class Separate(nn.Module):
         return self.out((weights @ v).transpose(1, 2).reshape(n, t * d))
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_table_head_by_head_is_the_input_jacobians_of_each_path(exact):
+@pytest.mark.parametrize("directions", ["all", 2])
+def test_table_head_by_head_is_the_input_jacobians_of_each_path(directions):
     """Perturb what one head's query, key or value sees of the norm's output, and nothing else."""
     model, x = Separate().double(), randn(20, 4, 6)
     h = model.norm(x).detach()
     patterns = {"query": 2, "[kv]*e*": 2}
-    table = lazyrich.nfa(model, x, heads=patterns, exact=exact)
+    table = lazyrich.nfa(model, x, heads=patterns, directions=directions)
     names = [f"{name}[{i}]" for name in ("query", "key", "value") for i in range(2)]
     assert list(table.layer.values) == names
 
@@ -132,7 +132,11 @@ def test_table_head_by_head_is_the_input_jacobians_of_each_path(exact):
             w = getattr(model, name).weight.detach()[3 * head : 3 * head + 3]
             found = float(table.nfa.sel(layer=f"{name}[{head}]"))
             exactly = correlate(w.T @ w, total)
-            error = 0 if exact else 5 * float(table.nfa_stderr.sel(layer=f"{name}[{head}]"))
+            error = (
+                0
+                if directions == "all"
+                else 5 * float(table.nfa_stderr.sel(layer=f"{name}[{head}]"))
+            )
             assert found == pytest.approx(exactly, abs=1e-12 + error)
 
 
@@ -141,7 +145,7 @@ def test_heads_are_centred_too():
     start = copy.deepcopy(model)
     with torch.no_grad():
         model.key.weight[:3] += 0.1 * randn(3, 6)
-    table = lazyrich.nfa(model, x, start, heads={"key": 2}, exact=True, power=0.5)
+    table = lazyrich.nfa(model, x, start, heads={"key": 2}, directions="all", power=0.5)
     assert list(table.layer.values) == ["query", "key[0]", "key[1]", "value"]
     assert list(table.cnfa.notnull()) == [False, True, False, False]
 
@@ -153,7 +157,9 @@ def test_double_centred_column_has_the_change_of_the_covariance(correlation):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    table = lazyrich.nfa(model, x, start, exact=True, double_centred=True, correlation=correlation)
+    table = lazyrich.nfa(
+        model, x, start, directions="all", double_centred=True, correlation=correlation
+    )
     now, before = capture(model, x), capture(start, x)
     for layer, first in zip(now.layers[:-1], before.layers[:-1], strict=True):
         change = exact_ptk(now, layer) - exact_ptk(before, first)
@@ -161,7 +167,7 @@ def test_double_centred_column_has_the_change_of_the_covariance(correlation):
         expected = correlate(moved.T @ moved, agop(moved, change), correlation)
         found = float(table.double_cnfa.sel(layer=layer.name))
         assert found == pytest.approx(expected, abs=1e-10)
-    assert "double_cnfa" not in lazyrich.nfa(model, x, start, exact=True)
+    assert "double_cnfa" not in lazyrich.nfa(model, x, start, directions="all")
 
 
 @pytest.mark.parametrize("correlation", ["cosine", "pearson"])
@@ -174,7 +180,7 @@ def test_table_is_exact_on_request(correlation):
     x = randn(30, 5)
     seen = capture(model, x)
     tables = [
-        lazyrich.nfa(model, x, reference, exact=True, correlation=correlation)
+        lazyrich.nfa(model, x, reference, directions="all", correlation=correlation)
         for reference in (start, start.state_dict(), nn.DataParallel(start).state_dict())
     ]
     assert all(table.equals(tables[0]) for table in tables)
@@ -196,22 +202,22 @@ def test_table_is_exact_on_request(correlation):
 def test_power_one_half():
     model, x = mlp(), randn(30, 5)
     layer = (seen := capture(model, x)).layers[0]
-    row = lazyrich.nfa(model, x, exact=True, power=0.5).sel(layer="0")
+    row = lazyrich.nfa(model, x, directions="all", power=0.5).sel(layer="0")
     expected = ansatz_correlation(layer.matrix, exact_ptk(seen, layer), power=0.5)
     assert float(row.nfa) == pytest.approx(expected, rel=1e-12)
     assert 0 < float(row.nfa_stderr) < 0.2
 
 
-def test_probes_agree_with_the_exact_table_within_their_error():
+def test_random_directions_agree_with_the_exact_table_within_their_error():
     model, x = mlp(width=20, outputs=30), randn(400, 5)
     start = mlp(width=20, outputs=30)
-    exact = lazyrich.nfa(model, x, start, exact=True)
+    exact = lazyrich.nfa(model, x, start, directions="all")
     found = [lazyrich.nfa(model, x, start, seed=seed) for seed in range(20)]
     for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "centred_share"):
         values = torch.stack([torch.tensor(table[name].values) for table in found])
         mean, error = values.mean(0), values.std(0) / 20**0.5
         assert ((mean - torch.tensor(exact[name].values)).abs() < 3.5 * error + 1e-4).all(), name
-    for table in found:  # the stated error covers probes and samples, so it is larger still
+    for table in found:  # the stated error covers directions and samples, so it is larger still
         assert (abs(table.nfa - exact.nfa) < 4 * table.nfa_stderr).all()
 
 
@@ -229,12 +235,31 @@ def test_one_step_from_the_start_shows_the_predicted_alignment():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter -= 1e-5 * parameter.grad
-    table = lazyrich.nfa(model, x, start, exact=True)
+    table = lazyrich.nfa(model, x, start, directions="all")
     for name, prediction in predictions.items():
         assert float(table.cnfa.sel(layer=name)) == pytest.approx(prediction, abs=1e-4)
 
 
-def test_probes_cost_no_global_randomness_and_are_reproducible():
+def test_no_more_outputs_than_directions_are_measured_exactly():
+    model, start, x = mlp(outputs=3), mlp(outputs=3), randn(20, 5)
+    few, exact = (lazyrich.nfa(model, x, start, directions=v, heads={"0": 2}) for v in (3, "all"))
+    for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "centred_share"):
+        assert few[name].values == pytest.approx(exact[name].values, rel=1e-12)
+    assert few.nfa_stderr.values == pytest.approx(exact.nfa_stderr.values, rel=0.6)  # of ten groups
+
+
+def test_more_directions_have_a_smaller_error():
+    model, x = mlp(outputs=40), randn(20, 5)
+    exact = lazyrich.nfa(model, x, directions="all").nfa
+
+    def error(directions):
+        tables = (lazyrich.nfa(model, x, directions=directions, seed=seed) for seed in range(8))
+        return sum(float(abs(table.nfa - exact).mean()) for table in tables)
+
+    assert error(32) < 0.5 * error(2)  # a quarter in the mean
+
+
+def test_random_directions_cost_no_global_randomness_and_are_reproducible():
     model, x = mlp(), randn(30, 5)
     assert lazyrich.nfa(model, x).equals(lazyrich.nfa(model, x))
     assert not lazyrich.nfa(model, x).equals(lazyrich.nfa(model, x, seed=1))
@@ -246,8 +271,8 @@ def test_float32_agrees_with_float64():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 1e-2 * torch.randn_like(parameter)
-    double = lazyrich.nfa(model, x, start, exact=True)
-    single = lazyrich.nfa(model.float(), x.float(), start.float(), exact=True)
+    double = lazyrich.nfa(model, x, start, directions="all")
+    single = lazyrich.nfa(model.float(), x.float(), start.float(), directions="all")
     assert abs(double.nfa - single.nfa).max() < 1e-6
     assert abs(double.cnfa - single.cnfa).max() < 1e-4  # weights themselves are rounded
 
@@ -256,7 +281,8 @@ def test_half_precision():
     model, x = mlp(), randn(60, 5)
     half, x = copy.deepcopy(model).bfloat16(), x.bfloat16()
     wide = copy.deepcopy(half).double()
-    found, exact = (lazyrich.nfa(m, b, exact=True).nfa for m, b in ((half, x), (wide, x.double())))
+    batches = (half, x), (wide, x.double())
+    found, exact = (lazyrich.nfa(m, b, directions="all").nfa for m, b in batches)
     assert abs(found - exact).max() < 1e-6
 
 
@@ -272,10 +298,10 @@ def test_layers_used_twice_and_convolutions_have_a_row():
     assert any(r.startswith("attention: MultiheadAttention") for r in reasons)
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_without_movement_or_reference_the_centred_columns_are_nan(exact):
+@pytest.mark.parametrize("directions", ["all", 2])
+def test_without_movement_or_reference_the_centred_columns_are_nan(directions):
     model, x = mlp(), randn(30, 5)
-    alone, still = (lazyrich.nfa(model, x, start, exact=exact) for start in (None, model))
+    alone, still = (lazyrich.nfa(model, x, start, directions=directions) for start in (None, model))
     for name in ("cnfa", "cnfa_null"):
         assert alone[name].isnull().all()
         assert still[name].isnull().all()
@@ -293,7 +319,7 @@ def test_attributes_come_from_the_vocabulary():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"power": 0.5}, "`power` must be 1 with random probes, got 0.5"),
+        ({"power": 0.5}, "`power` must be 1 with random directions, got 0.5"),
         ({"power": 2.0}, r"`power` must be in \(0, 1\], got 2.0"),
         ({"reference": {}}, "must hold the initial weight of `0`, got none"),
         (
@@ -303,10 +329,10 @@ def test_attributes_come_from_the_vocabulary():
         ({"heads": {"4": 3}}, "must name hidden layers, got '4'"),
         ({"heads": {"0": 3}}, "the heads of `0` must divide its 16 outputs, got 3"),
         (
-            {"double_centred": True, "exact": True},
-            "must come with exact=True, power=1 and a module as `reference`, got .* a NoneType",
+            {"double_centred": True, "directions": "all"},
+            'must come with directions="all", power=1 and a module as `reference`, got .* NoneType',
         ),
-        ({"double_centred": True, "reference": mlp()}, "got exact=False, power=1.0 and a Seq"),
+        ({"double_centred": True, "reference": mlp()}, "got directions=2, power=1.0 and a Seq"),
         ({"reference": mlp(8)}, r"must have the model's shapes, got \(8, 5\) for `0`"),
     ],
 )

@@ -117,7 +117,7 @@ def test_the_kernels_numbers_against_brute_force(name):
     }[name]
     model, x, y = build(), randn(*shape), randn(5, 3)
     before = brute_kernel(model, x)
-    probe = measured(model, x, y, sketches=3)
+    probe = measured(model, x, y, directions=3)
     after = brute_kernel(model, x)
     row = probe.history.isel(step=1)
     assert float(row.ntk_change) == pytest.approx(float((after - before).norm() / before.norm()))
@@ -138,7 +138,7 @@ def test_the_change_of_every_layers_kernel():
     model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
     only = {n: (lambda p, n=n: float(p.startswith(n))) for n in ("0", "2")}
     before = {n: brute_kernel(model, x, rates) for n, rates in only.items()}
-    probe = measured(model, x, y, sketches=3)
+    probe = measured(model, x, y, directions=3)
     for n, rates in only.items():
         change = (brute_kernel(model, x, rates) - before[n]).norm() / before[n].norm()
         assert float(probe.history.layer_ntk_change.sel(layer=n)[1]) == pytest.approx(float(change))
@@ -210,15 +210,14 @@ def test_linearisation_error_against_torch_func():
     assert float(probe.history.linearisation_error[1]) == pytest.approx(exact, rel=1e-10)
 
 
-@pytest.mark.parametrize("sketches", [2, 3])
-def test_the_ansatz_is_that_of_the_one_shot_function(sketches):
+@pytest.mark.parametrize("directions", [2, 3, "all"])
+def test_the_ansatz_is_that_of_the_one_shot_function(directions):
     """By rows (few samples), by covariances (many), with the same numbers as `lazyrich.nfa`."""
     for samples in (3, 40):
         model, x, y = mlp(4, 12, 9, 3), randn(samples, 4), randn(samples, 3)
         start = {n: p.detach().clone() for n, p in model.named_parameters()}
-        probe = measured(model, x, y, sketches=sketches, samples=None, observables=["nfa"])
-        exact = sketches == 3
-        table = lazyrich.nfa(model, x, start, exact=exact)
+        probe = measured(model, x, y, directions=directions, samples=None, observables=["nfa"])
+        table = lazyrich.nfa(model, x, start, directions=directions)
         row = probe.history.isel(step=1).sel(layer=["0", "2"])
         for name in ("nfa", "cnfa", "nfa_null", "cnfa_null", "centred_share"):
             np.testing.assert_allclose(row[name], table[name], rtol=1e-10)
@@ -246,7 +245,7 @@ def test_other_observables_on_request():
 
 def test_kernel_velocity_is_counted_from_the_last_other_step():
     model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
-    probe, kernels = Probe(model, (x, y), observables=["ntk_velocity"], sketches=3), []
+    probe, kernels = Probe(model, (x, y), observables=["ntk_velocity"], directions=3), []
     for step in (0, 0, 4, 6, 6):
         with torch.no_grad():
             model[0].weight.mul_(1.1)
@@ -297,7 +296,7 @@ def test_backward_feature_angle_by_its_identity():
 def test_shares_of_the_kernel():
     model, x, y = mlp(4, 6, 3), randn(5, 4), randn(5, 3)
     whole, start = brute_kernel(model, x).norm(), copy.deepcopy(model)
-    shares = measured(model, x, y, sketches=3).history.layer_ntk_share
+    shares = measured(model, x, y, directions=3).history.layer_ntk_share
     assert (shares > 0).all()
     assert (shares <= 1).all()
     assert float(shares[0, 0]) == float(shares[1, 0])  # of the start
@@ -384,7 +383,9 @@ def test_forecast_is_kept():
     probe = Probe(model, (x, y), samples=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     assert probe.forecasted is None
-    assert probe.forecast(optimizer) == lazyrich.forecast(model, (x, y), optimizer=optimizer)
+    assert probe.forecast(optimizer=optimizer) == lazyrich.forecast(
+        model, (x, y), optimizer=optimizer
+    )
     assert probe.forecasted is not None
 
 
@@ -392,7 +393,6 @@ def test_forecast_is_kept():
     ("act", "message"),
     [
         (lambda m, x, y: Probe(m, [x, y, y]), "`batch` must be a pair"),
-        (lambda m, x, y: Probe(m, (x, y), sketches=1), "`sketches` must be ≥ 2, got 1"),
         (lambda m, x, y: Probe(m, (x, y), samples=0), "`samples` must be ≥ 1 or None, got 0"),
         (lambda m, x, y: Probe(m, (x, y), observables=["ntk"]), "`observables` must be among"),
         (lambda m, x, y: Probe(m, (x[:0], y[:0])), "at least one sample"),
@@ -450,7 +450,7 @@ def test_the_outputs_way_leads_to_the_targets_or_out_of_a_saturated_softmax():
 
 def test_both_estimates_of_the_gradients_average_their_directions():
     model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
-    plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
+    plan = Plan(model=model, inputs=x, directions=4, seed=0, lrs=None, memory=2**20)
     look = Look(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
     layer = look.layers[0]
     g = look.sweep.gradients[layer.name][0]  # (samples, directions, neurons)

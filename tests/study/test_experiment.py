@@ -302,7 +302,7 @@ def test_the_time_to_fit_is_in_steps_of_the_learning_rate():
             (train.x, targets(train, 10, "squared_error")),
             "squared_error",
             optimizer=kind(groups),
-            probes=8,
+            directions=8,
         )
         assert float(data.time_to_fit) == pytest.approx(expected.time_to_fit, rel=1e-4)
         assert float(data.richness) == pytest.approx(expected.richness, rel=1e-4)

@@ -131,12 +131,12 @@ class Capture:
         if not wanted:
             return [], {}
         with torch.inference_mode(False):
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 self.outputs, wanted, direction.clone(), retain_graph=True, allow_unused=True
             )
         like = [call.outputs for _, call in calls] + [self.leaves[name] for name in names]
         labels = [name for name, _ in calls] + list(names)
-        at = map(dense_gradient, found, like, labels)
+        at = map(dense_gradient, gradients, like, labels)
         at_layers = [[next(at) for _ in layer.calls] for layer in every]
         return at_layers, dict(zip(names, at, strict=True))
 
@@ -146,13 +146,6 @@ class Capture:
             direction = torch.zeros_like(self.outputs)
             direction[:, c] = 1
             yield direction
-
-    def probe_directions(self, count: int, *, seed: int) -> Iterator[Float[Tensor, "n k"]]:
-        """Random signs, independent for every sample and output: unbiased sketches."""
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(count):
-            signs = torch.randint(0, 2, self.outputs.shape, generator=generator) * 2 - 1
-            yield signs.to(self.outputs)
 
 
 def capture(model: nn.Module, x: Batch) -> Capture:
@@ -188,13 +181,13 @@ def capture(model: nn.Module, x: Batch) -> Capture:
         leaves = read_weights(model).leaves()
         with _hooks(model, calls, weights):
             outputs, _, shape = run(model, leaves, x, samples=samples)
-        found, skipped = _sort(model, calls, weights, samples)
+        captured, skipped = _sort(model, calls, weights, samples)
     if not outputs.requires_grad:
         raise InputError(
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
-    linear = tuple(layer for layer in found if layers.is_linear(layer.module))
+    linear = tuple(layer for layer in captured if layers.is_linear(layer.module))
     return Capture(
         model=model,
         batch=x,
@@ -202,7 +195,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
         outputs=outputs,
         shape=shape,
         layers=linear,
-        small=tuple(layer for layer in found if not layers.is_linear(layer.module)),
+        small=tuple(layer for layer in captured if not layers.is_linear(layer.module)),
         skipped=skipped,
         readout=_readout(outputs, linear),
     )
@@ -244,7 +237,7 @@ def _sort(
 ) -> tuple[list[Layer], dict[str, str]]:
     """Layers in forward order, and the reason for every module that is not among them."""
     modules = dict(model.named_modules())
-    found, skipped = [], {}
+    captured, skipped = [], {}
     for name, seen in calls.items():
         module = modules[name]
         reasons = (layers.reason_to_skip(module, call.inputs, samples) for call in seen)
@@ -254,31 +247,31 @@ def _sort(
             continue
         if layers.is_norm(module):
             seen = [replace(c, inputs=layers.normalised(module, c.inputs)) for c in seen]
-        found.append(Layer(name=name, module=module, weight=weights[name], calls=tuple(seen)))
+        captured.append(Layer(name=name, module=module, weight=weights[name], calls=tuple(seen)))
     for name, module in modules.items():
         if name not in calls and next(module.parameters(recurse=False), None) is not None:
             skipped[name] = _reason(module)
-    for layer in found:
+    for layer in captured:
         if not layers.is_linear(layer.module):
             skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
-    return found, skipped
+    return captured, skipped
 
 
 def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | None:
     """The last layer with `∂f/∂z = c·1`: gradients along any direction are that direction."""
     size = outputs.numel()
-    found = [x for x in linear if len(x.calls) == 1 and x.calls[0].outputs.numel() == size]
-    if not found:
+    candidates = [x for x in linear if len(x.calls) == 1 and x.calls[0].outputs.numel() == size]
+    if not candidates:
         return None
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(outputs.shape, generator=generator).to(outputs)
-    edges = [layer.calls[0].edge for layer in found]
+    edges = [layer.calls[0].edge for layer in candidates]
     with torch.inference_mode(False):
         gradients = torch.autograd.grad(
             outputs, edges, v.clone(), retain_graph=True, allow_unused=True
         )
     tolerance = 16 * torch.finfo(outputs.dtype).eps
-    for layer, gradient in zip(reversed(found), reversed(gradients), strict=True):
+    for layer, gradient in zip(reversed(candidates), reversed(gradients), strict=True):
         if gradient is None or not gradient.any():
             continue
         ratio = gradient.reshape(v.shape) / v

@@ -56,8 +56,8 @@ def sweep(capture: Capture, directions: Float[Tensor, "s n k"] | None = None) ->
     every = (*capture.layers, *capture.small)
     rows: list[list[list[Tensor]]] = [[] for _ in every]
     for direction in directions:
-        for row, found in zip(rows, capture.gradients(direction), strict=True):
-            row.append(found)
+        for row, of_calls in zip(rows, capture.gradients(direction), strict=True):
+            row.append(of_calls)
     gradients = {
         layer.name: [torch.stack(calls, 1) for calls in zip(*row, strict=True)]
         for layer, row in zip(every, rows, strict=True)
@@ -106,8 +106,8 @@ def jacobian_factors(
     known = {name: uses[name] for name in trainable if name in trusted and name in uses}
     factors = _outer_factors(known, along.gradients, rates)
     rest = [name for name in trainable if name not in known]
-    found = per_sample_gradients(capture, rest, directions=along.directions, memory=memory)
-    for name, jacobian in found.items():
+    jacobians = per_sample_gradients(capture, rest, directions=along.directions, memory=memory)
+    for name, jacobian in jacobians.items():
         factors[name] = DenseFactor(jacobian=_wide(jacobian) * rates[name] ** 0.5)
     order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
     return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
@@ -161,15 +161,15 @@ def trusted_parameters(capture: Capture) -> list[str]:
     direction = torch.randn(f.shape, generator=generator).to(f)  # signs might cancel
     direction[half:] = 0
     at_layers, truth = capture.backward(direction, list(uses))
-    found = dict(
+    gradients = dict(
         zip((layer.name for layer in (*capture.layers, *capture.small)), at_layers, strict=True)
     )
-    mixing = {name for name, g in found.items() if any(t[half:].any() for t in g)}
+    mixing = {name for name, g in gradients.items() if any(t[half:].any() for t in g)}
     trusted = []
     for name, shared in uses.items():
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):
             continue
-        total = sum(_summed(use, found[use.layer.name]) for use in shared)
+        total = sum(_summed(use, gradients[use.layer.name]) for use in shared)
         exact = _wide(truth[name]).flatten()
         tolerance = _TOLERANCE[truth[name].dtype]
         if (total - exact).norm() <= tolerance * exact.norm():

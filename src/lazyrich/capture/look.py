@@ -17,6 +17,7 @@ from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.directions import Directions, random_count, random_signs
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
     Sweep,
@@ -55,7 +56,7 @@ class Plan:
     Attributes:
         model: the module that trains.
         inputs: the probe samples.
-        sketches: random output directions of every sample; all outputs if these are not more.
+        directions: random output directions of every sample; all outputs if these are not more.
         seed: of the directions and of the bootstrap.
         lrs: learning rates η inside the kernel, by parameter or module name; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
@@ -63,7 +64,7 @@ class Plan:
 
     model: nn.Module
     inputs: Batch
-    sketches: int
+    directions: Directions
     seed: int
     lrs: Mapping[str, float] | None
     memory: int
@@ -125,21 +126,26 @@ class Look:
     @property
     def random(self) -> bool:
         """Whether gradients are taken along random directions and not for all outputs."""
-        return self.f.shape[1] > self.plan.sketches
+        return self._random_count is not None
+
+    @property
+    def _random_count(self) -> int | None:
+        return random_count(self.plan.directions, self.f.shape[1])
 
     @cached_property
     def sweep(self) -> Sweep:
         """Gradients at all layers along the plan's output directions."""
-        if not self.random:
+        count = self._random_count
+        if count is None:
             return sweep(self.capture)
-        signs = self.capture.probe_directions(self.plan.sketches, seed=self.plan.seed)
+        signs = random_signs(self.capture.outputs, count, seed=self.plan.seed)
         return sweep(self.capture, torch.stack(list(signs)))
 
     def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
-        found = self.sweep.gradients[layer.name]
-        n, s = found[0].shape[:2]
-        g = layer.rows([g.flatten(0, 1) for g in found]).view(n, s, -1, len(layer.matrix))
+        of_calls = self.sweep.gradients[layer.name]
+        n, s = of_calls[0].shape[:2]
+        g = layer.rows([g.flatten(0, 1) for g in of_calls]).view(n, s, -1, len(layer.matrix))
         if not self.random:
             exact = sketch(g.flatten(1, 2))
             return exact, exact

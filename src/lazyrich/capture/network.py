@@ -67,8 +67,8 @@ def layer_of(parameter: str) -> str:
         >>> layer_of("encoder.0.weight"), layer_of("0.parametrizations.weight.original0")
         ('encoder.0', '0')
     """
-    path, found, _ = parameter.partition(".parametrizations.")
-    return path if found else parameter.rpartition(".")[0]
+    path, separator, _ = parameter.partition(".parametrizations.")
+    return path if separator else parameter.rpartition(".")[0]
 
 
 def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tensor, tuple or dict

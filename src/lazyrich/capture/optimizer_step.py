@@ -161,8 +161,8 @@ def _sgd(
     direction, gain = g, 1.0
     if mu:
         buffer = state.get("momentum_buffer")
-        earlier = None if buffer is None else buffer.to(g.dtype)
-        b = momentum_buffer(g, earlier, momentum=mu, dampening=dampening)
+        previous = None if buffer is None else buffer.to(g.dtype)
+        b = momentum_buffer(g, previous, momentum=mu, dampening=dampening)
         # a first step takes the gradient whole; later ones damp it
         gain = 1.0 if buffer is None else 1.0 - dampening
         direction = g + mu * b if group["nesterov"] else b

@@ -57,13 +57,13 @@ def per_sample_gradients(
         rows: list[list[Tensor]] = []
         for a, direction in enumerate(directions[:, i : i + 1]):
             with torch.inference_mode(False):
-                found = torch.autograd.grad(
+                gradients = torch.autograd.grad(
                     f, wanted, direction.clone(), retain_graph=a < s - 1, allow_unused=True
                 )
-            rows.append(list(map(dense_gradient, found, wanted, names)))
+            rows.append(list(map(dense_gradient, gradients, wanted, names)))
         for name, column in zip(names, zip(*rows, strict=True), strict=True):
             jacobians[name].append(torch.stack([g.flatten() for g in column]))
-    return {name: torch.stack(found) for name, found in jacobians.items()}
+    return {name: torch.stack(blocks) for name, blocks in jacobians.items()}
 
 
 def _check_alone(alone: Tensor, together: Tensor, index: int) -> None:

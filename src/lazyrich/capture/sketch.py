@@ -17,7 +17,7 @@ _BLOCK = 128  # neurons: smaller products waste more time than symmetry saves
 
 @dataclass(frozen=True, kw_only=True)
 class Sketch:
-    """What one random probe a sample says of K.
+    """What gradients along random directions say of K.
 
     Attributes:
         covariance: `K = (1/n) Σ g gᵀ` over all samples; None where the rows are all there is.
@@ -45,13 +45,13 @@ class Sketch:
 
 @torch.no_grad()
 def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
-    """Reduce the gradients along one probe a sample to what the ansatz needs.
+    """Reduce the gradients along random directions to what the ansatz needs.
 
     Args:
         gradients: `g = ∂(v·f)/∂z`, (samples, positions, neurons).
 
     Returns:
-        A sketch, whose K is unbiased over the probes v.
+        A sketch, whose K is unbiased over the directions v.
     """
     n, r, k = gradients.shape
     g = gradients.to(torch.promote_types(gradients.dtype, torch.float32))

@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def momentum_buffer(
-    g: Tensor, earlier: Tensor | None, *, momentum: float, dampening: float = 0.0
+    g: Tensor, previous: Tensor | None, *, momentum: float, dampening: float = 0.0
 ) -> Tensor:
     r"""The buffer of SGD with momentum, \(b \leftarrow \mu b + (1 - d) g\).
 
     Args:
         g: the gradient.
-        earlier: b after the step before; None on the first step, which takes the gradient whole.
+        previous: b after the step before; None on the first step, which takes the gradient whole.
         momentum: μ.
         dampening: d.
 
@@ -27,7 +27,7 @@ def momentum_buffer(
         >>> momentum_buffer(torch.tensor(1.0), torch.tensor(2.0), momentum=0.5)
         tensor(2.)
     """
-    return g if earlier is None else (momentum * earlier).add_(g, alpha=1 - dampening)
+    return g if previous is None else (momentum * previous).add_(g, alpha=1 - dampening)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,13 +154,13 @@ def _watched(
     from lazyrich.probe.schedule import every
     from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
 
-    few = data.balanced(PER_CLASS, seed)
+    few = data.balanced(PER_CLASS, seed=seed)
     batch = few.x, targets(few, data.classes, loss)
     rate = learning_rate(forecast(network, batch, loss)) if lr is None else lr
     steps = epochs * max(1, len(data.train) // batch_size)
     recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
-    probe.forecast(optimizer_of(network, recipe))
+    probe.forecast(optimizer=optimizer_of(network, recipe))
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("training", total=steps)
 
@@ -205,16 +205,16 @@ def _summary(probe: Probe) -> dict[str, Any]:
 def _show(probe: Probe) -> None:
     from lazyrich.cli.show import print_table
 
-    found = _summary(probe)
-    typer.echo(f"{found['verdict'].upper()}. {found['sentence']}")
+    summary = _summary(probe)
+    typer.echo(f"{summary['verdict'].upper()}. {summary['sentence']}")
     typer.echo(
-        f"Forecast: richness ρ = {found['richness']:.3g}. Outcome: the NTK changed by "
-        f"{found['ntk_change']:.3g} and turned by {found['kernel_distance']:.3g}; "
-        f"{probe.history.loss.attrs['long_name']} {found['loss'][0]:.3g} → "
-        f"{found['loss'][1]:.3g}; watching took {found['overhead']:.0%} "
+        f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
+        f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
+        f"{probe.history.loss.attrs['long_name']} {summary['loss'][0]:.3g} → "
+        f"{summary['loss'][1]:.3g}; watching took {summary['overhead']:.0%} "
         "of the time."
     )
-    rows = found["layers"]
+    rows = summary["layers"]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]
     print_table(columns)

@@ -51,11 +51,13 @@ def reproduce(
 
     harness = _harness(papers)
     if target is None:
-        found = {paper: harness.figures(paper) for paper in harness.papers()}
+        figures = {paper: harness.figures(paper) for paper in harness.papers()}
         if json:
-            print_json(found)
+            print_json(figures)
         else:
-            print_table({"paper": list(found), "figures": [", ".join(f) for f in found.values()]})
+            print_table(
+                {"paper": list(figures), "figures": [", ".join(f) for f in figures.values()]}
+            )
         return
     records = harness.reproduce(
         target, scale=scale, out=out, data_dir=data_dir, workers=workers, only_plot=plot

@@ -165,9 +165,9 @@ def _columns(solution: xr.Dataset) -> tuple[dict[str, list[Any]], dict[str, Any]
     if "draw" in solution.dims:
         with np.errstate(invalid="ignore"):  # between two diverged runs
             rest["quantiles"] = {
-                str(level): {name: part.values.tolist() for name, part in found.items()}
+                str(level): {name: part.values.tolist() for name, part in quantile.items()}
                 for level in QUANTILES
-                for found in [shown.quantile(level, "draw")]
+                for quantile in [shown.quantile(level, "draw")]
             }
             shown = shown.median("draw")
     columns = {time: solution[time].values.tolist()}

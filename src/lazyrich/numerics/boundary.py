@@ -128,19 +128,19 @@ def _refined(
         return field(x0 + share * (x1 - x0), y0 + share * (y1 - y0))
 
     edges = (x0, x1, y0, y1)
-    found = elementwise.find_root(
+    root = elementwise.find_root(
         along_edge,
         (np.zeros(len(vertices)), np.ones(len(vertices))),
         args=edges,
         tolerances={"xatol": SHARE_TOLERANCE},
     )
     on_node = (low == high).all(axis=1)  # the grid point itself is the root
-    inside = found.success & (np.abs(found.f_x) <= small)
+    inside = root.success & (np.abs(root.f_x) <= small)
     # up to rounding the root may be a grid point, so that the field has one sign on the whole edge
     ends = np.abs([along_edge(np.full(len(vertices), end), *edges) for end in (0.0, 1.0)])
     at_end = ~inside & (ends.min(0) <= ROUNDING * ends.max())
     is_root = on_node | inside | at_end
     if not is_root.all():
         raise ConvergenceError(f"the boundary field jumps at {int((~is_root).sum())} points")
-    share = np.where(on_node, 0.0, np.where(at_end, ends.argmin(0), found.x))
+    share = np.where(on_node, 0.0, np.where(at_end, ends.argmin(0), root.x))
     return x0 + share * (x1 - x0), y0 + share * (y1 - y0)

@@ -72,10 +72,10 @@ def fit_exponent(
         last = _last_slope(x, y, over)
         for name, extreme in (("low", np.minimum), ("high", np.maximum)):
             ends[name] = xr.apply_ufunc(extreme, ends[name], last)
-    found = xr.Dataset({name: part.drop_attrs() for name, part in ends.items()})
+    fit = xr.Dataset({name: part.drop_attrs() for name, part in ends.items()})
     meaning = values.attrs.get("long_name", values.name or "values")
-    found.exponent.attrs = {"long_name": f"{dim} exponent of the {meaning}", "units": "1"}
-    return found.assign_attrs(confidence=confidence)
+    fit.exponent.attrs = {"long_name": f"{dim} exponent of the {meaning}", "units": "1"}
+    return fit.assign_attrs(confidence=confidence)
 
 
 def _student(
@@ -154,9 +154,9 @@ def fitted_phase(
     Args:
         change: `fit_exponent` of the relative change of the kernel.
         richness: of the forecast ρ of that change.
-        rate: of how fast the output moves at first, in units of its way: 1/τ, or the progress in
-            a few steps.
-        progress: of how far the output has moved at the end, in units of its way. It ends near 1
+        rate: of how fast the output moves at first, in units of the distance to the fit: 1/τ, or
+            the progress in a few steps.
+        progress: of how far the output has moved at the end, in the same units. It ends near 1
             wherever something was learned, so that only its fall has a meaning.
         diverged: share of the networks that diverge, over `dim`.
         dim: the dimension that is scaled.
@@ -188,5 +188,5 @@ def fitted_phase(
         many = (diverged > 0.5).sortby(dim).drop_vars(dim)
         phase = xr.where(many.isel({dim: -1}), Phase.UNSTABLE, phase)
         phase = xr.where(many.isel({dim: 0}), CANNOT_TELL, phase)
-    found: xr.DataArray = phase.drop_attrs().rename("phase")
-    return found.assign_attrs(long_name="phase that the widths show")
+    judged: xr.DataArray = phase.drop_attrs().rename("phase")
+    return judged.assign_attrs(long_name="phase that the widths show")

@@ -125,9 +125,9 @@ def windows(
 
     Example:
         >>> a = np.array([0.1, 0.5, 0.9, 0.9])
-        >>> found = windows(np.arange(4.0), a, 0 * a, alignment_threshold=0.1,
+        >>> acting = windows(np.arange(4.0), a, 0 * a, alignment_threshold=0.1,
         ...                 rescaling_threshold=0.1)
-        >>> [(w.mechanism, round(w.start, 2), round(w.stop, 2)) for w in found]
+        >>> [(w.mechanism, round(w.start, 2), round(w.stop, 2)) for w in acting]
         [('alignment', 0.2, 1.8)]
 
     References:

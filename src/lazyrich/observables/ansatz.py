@@ -151,7 +151,7 @@ def correlation_with_error(
         weight: W or `W − W_0`.
         first: K₁ of every group of samples; their mean is the batch's K₁. Matrices are multiplied
             in its precision, sums and differences are taken in float64.
-        second: K₂ of the same groups, from independent probes; the same tensor if K is exact.
+        second: K₂ of the same groups, from independent directions; the same tensor if K is exact.
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:

@@ -28,7 +28,7 @@ class Ansatz:
 
     Attributes:
         value: between −1 and 1 up to noise; NaN if a matrix vanishes.
-        stderr: its standard error over samples and probes; NaN with one sample.
+        stderr: its standard error over samples and directions; NaN with one sample.
         null: what it would be if K had no preferred directions.
         inner: `tr(WᵀW WᵀKW)`, no mean taken off.
     """
@@ -43,17 +43,17 @@ class Ansatz:
 def ansatz_from_sketches(
     weight: Weight, first: Sketch, second: Sketch, *, correlation: Correlation = "cosine"
 ) -> Ansatz:
-    """Debiased correlation, its standard error over samples and probes, and its null.
+    """Debiased correlation, its standard error over samples and directions, and its null.
 
     The error is the infinitesimal jackknife: with `ρ = N/√(F D)`, sample α moves ln ρ by
     `N_α/N − D_α/D`, up to a constant, where `N_α = gᵀB²g` and `D_α = gᵀBKBg` in the mean over both
-    probes.
+    directions.
 
     Args:
         weight: W or `W − W_0`.
         first: the sketch with K₁. Matrices are multiplied in its precision, summed in float64.
-        second: the sketch with K₂, from independent probes on the same samples; the same one if K
-            is exact.
+        second: the sketch with K₂, from independent directions on the same samples; the same one
+            if K is exact.
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:

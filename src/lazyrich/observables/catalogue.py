@@ -25,7 +25,7 @@ def observables() -> tuple[Observable, ...]:
 
 
 def chosen(names: Collection[str] | None) -> tuple[Observable, ...]:
-    """The observables that give the quantities asked for.
+    """The observables that give the chosen quantities.
 
     Args:
         names: of quantities; None for the default ones.

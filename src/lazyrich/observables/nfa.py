@@ -53,7 +53,7 @@ ANSATZ = Observable(
             name="nfa_stderr",
             dims=("layer",),
             symbol="σ(nfa)",
-            meaning="standard error of nfa over samples and probes",
+            meaning="standard error of nfa over samples and directions",
             low=0.0,
             source=DERIVED,
         ),

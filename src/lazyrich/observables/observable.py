@@ -23,7 +23,7 @@ class Observable:
     Attributes:
         quantities: what is measured; those with an interval bring `…_low` and `…_high`.
         measure: reads them off a look and what it is compared with.
-        default: whether they are measured unless others are asked for.
+        default: whether they are measured unless others are chosen.
         kernel: whether the reference has to keep its kernel.
     """
 

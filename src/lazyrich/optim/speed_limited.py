@@ -22,7 +22,7 @@ from lazyrich.probe.oneshot import nfa
 from lazyrich.probe.schedule import Schedule, every
 
 _KEY = "speed_limits"  # of the state dict
-_OWN = ("optimizer", "model", "batch", "refresh", "strength", "eps", "speeds", "target", "steps")
+_OWN = ("optimizer", "model", "x", "refresh", "strength", "eps", "speeds", "target", "steps")
 
 
 class SpeedLimited(Optimizer):
@@ -34,18 +34,18 @@ class SpeedLimited(Optimizer):
 
     and the optimiser inside does the rest, momentum and weight decay included. A layer is a module
     with parameters of its own: weight and bias share one norm and one speed. Give one of `speeds`,
-    `target` (a fixed target) and `batch` (the target is the hidden layer with the lowest `nfa`,
+    `target` (a fixed target) and `x` (the target is the hidden layer with the lowest `nfa`,
     chosen again on a schedule). `step` puts the raw gradients back, so that accumulation and logs
     see what `backward` left; this takes the memory of one more set of gradients while it runs.
 
     Args:
         optimizer: any `torch.optim.Optimizer`; from now on call the wrapper instead.
         model: the network, for the names of its layers, wrapped or not; unnecessary if the
-            optimiser was built from `model.named_parameters()` and `batch` is not given.
+            optimiser was built from `model.named_parameters()` and `x` is not given.
         speeds: C ≥ 0 by layer name as in `named_modules()`, "" for all others.
         target: name of the layer with C = `strength`; all others, the readout too, get
             1/`strength`.
-        batch: inputs of the model on which the adaptive form measures `nfa`.
+        x: samples as the model takes them, on which the adaptive form measures `nfa`.
         strength: C > 0 of the target.
         refresh: for the adaptive form: at which steps to choose the target anew; None for every
             100 steps.
@@ -88,18 +88,18 @@ class SpeedLimited(Optimizer):
         model: nn.Module | None = None,
         speeds: Mapping[str, float] | None = None,
         target: str | None = None,
-        batch: Batch | None = None,
+        x: Batch | None = None,
         strength: float = 20.0,
         refresh: Schedule | None = None,
         eps: float = 1e-8,
     ) -> None:
-        _refuse_wrong_form(optimizer, model, speeds, target, batch, refresh)
+        _refuse_wrong_form(optimizer, model, speeds, target, x, refresh)
         _refuse_out_of_range("strength", strength, strictly=True)
         _refuse_out_of_range("eps", eps)
-        adaptive = batch is not None
+        adaptive = x is not None
         super().__setstate__({"optimizer": optimizer})  # hooks and profiling, but no own groups
         self.model = model if adaptive else None
-        self.batch = batch
+        self.x = x
         self.refresh = (refresh or every(100)) if adaptive else None
         self.strength, self.eps = float(strength), float(eps)
         self.speeds = dict(speeds or {})
@@ -140,13 +140,13 @@ class SpeedLimited(Optimizer):
             InputError: a parameter that is not the model's.
         """
         given = param_group["params"]
-        found = [given] if isinstance(given, Tensor) else list(given)
+        added = [given] if isinstance(given, Tensor) else list(given)
         layers = dict(self._layers)
-        for item in found:
+        for item in added:
             if isinstance(item, tuple):
                 layers[item[1]] = layer_of(item[0])
-        _refuse_unnamed(layers, (i[1] if isinstance(i, tuple) else i for i in found))
-        self.optimizer.add_param_group({**param_group, "params": found})
+        _refuse_unnamed(layers, (i[1] if isinstance(i, tuple) else i for i in added))
+        self.optimizer.add_param_group({**param_group, "params": added})
         self._layers = layers
         self._refuse_wrong_speeds(self.speeds)
 
@@ -201,12 +201,12 @@ class SpeedLimited(Optimizer):
         by_layer: dict[str, list[Tensor]] = {}
         for p in gradients:
             by_layer.setdefault(self._layers[p], []).append(p)
-        found: dict[Tensor, Tensor] = {}
+        by_parameter: dict[Tensor, Tensor] = {}
         for layer, parameters in by_layer.items():
             size = _norm([gradients[p] for p in parameters])
             factor = torch.where(size == 0, 0.0, self.speed(layer) / (self.eps + size))
-            found |= dict.fromkeys(parameters, factor)
-        return found
+            by_parameter |= dict.fromkeys(parameters, factor)
+        return by_parameter
 
     def _restore(self) -> None:
         for p, gradient in self._raw:
@@ -231,9 +231,9 @@ class SpeedLimited(Optimizer):
     def _lowest(self) -> str | None:
         """The hidden layer of the lowest ansatz; the old one where nothing can be measured."""
         assert self.model is not None
-        assert self.batch is not None
+        assert self.x is not None
         try:
-            table = nfa(self.model, self.batch, correlation="pearson")
+            table = nfa(self.model, self.x, correlation="pearson")
         except NotFiniteError:
             if self.target is None:
                 raise
@@ -244,7 +244,7 @@ class SpeedLimited(Optimizer):
         if not values and self.target is None:
             raise InputError(
                 f"the optimiser must train a hidden layer with an ansatz, got {sorted(own)}. "
-                "Give `target` or `speeds` instead of `batch`."
+                "Give `target` or `speeds` instead of `x`."
             )
         return min(values, key=lambda x: values[x]) if values else self.target
 
@@ -365,7 +365,7 @@ def _refuse_wrong_form(
     model: nn.Module | None,
     speeds: Mapping[str, float] | None,
     target: str | None,
-    batch: Batch | None,
+    x: Batch | None,
     refresh: Schedule | None,
 ) -> None:
     if not isinstance(optimizer, Optimizer):
@@ -373,16 +373,14 @@ def _refuse_wrong_form(
             f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}. "
             "Build it first, then wrap it."
         )
-    forms = {"speeds": speeds, "target": target, "batch": batch}
+    forms = {"speeds": speeds, "target": target, "x": x}
     given = [name for name, value in forms.items() if value is not None]
     if len(given) != 1:
-        raise InputError(
-            f"one of `speeds`, `target` and `batch` must be given, got {given or 'none'}."
-        )
-    if batch is not None and model is None:
-        raise InputError("`model` must be given with `batch`, got none. Its ansatz is measured.")
-    if batch is None and refresh is not None:
-        raise InputError("`refresh` must come with `batch`, got it without. Only then is it used.")
+        raise InputError(f"one of `speeds`, `target` and `x` must be given, got {given or 'none'}.")
+    if x is not None and model is None:
+        raise InputError("`model` must be given with `x`, got none. Its ansatz is measured.")
+    if x is None and refresh is not None:
+        raise InputError("`refresh` must come with `x`, got it without. Only then is it used.")
 
 
 def _refuse_out_of_range(name: str, value: float, *, strictly: bool = False) -> None:

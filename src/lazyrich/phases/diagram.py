@@ -116,7 +116,7 @@ def parameter_diagram(
     never = np.isinf(values.time_constant) & np.isinf(values.learning_time)
     immobile = never & (values.order_parameter == 0)  # F is 0/0, no limit
     grid = limit.where(~immobile).transpose(y_name, x_name).values
-    found = [
+    per_level = [
         boundaries(
             f"ΔΘ/Θ = {level:.3g}",
             partial(field, level),
@@ -127,7 +127,7 @@ def parameter_diagram(
         for level in levels
     ]
     return PhaseDiagram(
-        values=values, boundaries=tuple(curve for curves in found for curve in curves)
+        values=values, boundaries=tuple(curve for curves in per_level for curve in curves)
     )
 
 
@@ -203,7 +203,7 @@ def exponent_diagram(
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     """The five exponents in the order of a `ScalingLaw`, 0 where not given."""
     names = [f"{field.name}_exponent" for field in fields(ScalingLaw)]
-    found: dict[str, Any] = {}
+    exponents: dict[str, Any] = {}
     both = {
         f"{name}_exponent": (f"{name}_u_exponent", f"{name}_w_exponent")
         for name in ("lr", "init_var")
@@ -213,14 +213,14 @@ def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
         if not set(names) >= set(targets):
             choice = ", ".join(sorted({*names, *both}))
             raise InputError(f"there is no exponent {name!r}; choose from {choice}")
-        if found.keys() & set(targets):
+        if exponents.keys() & set(targets):
             raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
-        found |= dict.fromkeys(targets, value)
-    return [found.get(name, 0.0) for name in names]
+        exponents |= dict.fromkeys(targets, value)
+    return [exponents.get(name, 0.0) for name in names]
 
 
 def _mechanism_map(setting: Setting) -> xr.DataArray:
-    """Which mechanisms act on the way to t = ∞, as a sum of flags.
+    """Which mechanisms act between t = 0 and t = ∞, as a sum of flags.
 
     The state depends on the output alone, so that equal steps of the residual resolve it; the
     point where the output crosses zero is added, for there |ζ| has its minimum.

@@ -128,10 +128,10 @@ def mechanisms(
         >>> state = LineState(uu=1e-4, uw=1e-6, ww=1e-4)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
-        >>> found = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
-        >>> found.mechanism_acts.values
+        >>> result = mechanisms(flow(state, network, data, np.linspace(0, 100, 201)))
+        >>> result.mechanism_acts.values
         array([ True, False,  True])
-        >>> align, rescale = (found.sel(mechanism=name) for name in ("alignment", "rescaling"))
+        >>> align, rescale = (result.sel(mechanism=name) for name in ("alignment", "rescaling"))
         >>> bool(align.window_stop < rescale.window_start)
         True
 

@@ -40,10 +40,10 @@ def mechanism_shares(
         ax: where to draw.
     """
     ax = axes(ax)
-    found = history.sel(layer=layer)
+    row = history.sel(layer=layer)
     for name, label, colour, dashes in SHARES:
-        if name in found:
-            ax.plot(found.step, found[name], dashes, color=colour, label=label)
+        if name in row:
+            ax.plot(row.step, row[name], dashes, color=colour, label=label)
     ax.axhline(0, color=BLACK, lw=0.5)
     for level, (mechanism, start, stop) in enumerate(windows):
         ax.plot(
@@ -68,15 +68,15 @@ def feature_ansatz(history: xr.Dataset, layer: str, *, ax: Axes | None = None) -
         ax: where to draw.
     """
     ax = axes(ax)
-    found = history.sel(layer=layer)
-    if "nfa_stderr" in found:
-        low, high = found.nfa - found.nfa_stderr, found.nfa + found.nfa_stderr
-        ax.fill_between(found.step, low, high, color=BLUE, alpha=0.2, lw=0)
-    ax.plot(found.step, found.nfa, color=BLUE, label="NFA")
-    if "cnfa" in found:
-        ax.plot(found.step, found.cnfa, color=GREEN, label="centred NFA")
-    if "nfa_null" in found:
-        ax.plot(found.step, found.nfa_null, ":", color=BLACK, label="NFA by chance")
+    row = history.sel(layer=layer)
+    if "nfa_stderr" in row:
+        low, high = row.nfa - row.nfa_stderr, row.nfa + row.nfa_stderr
+        ax.fill_between(row.step, low, high, color=BLUE, alpha=0.2, lw=0)
+    ax.plot(row.step, row.nfa, color=BLUE, label="NFA")
+    if "cnfa" in row:
+        ax.plot(row.step, row.cnfa, color=GREEN, label="centred NFA")
+    if "nfa_null" in row:
+        ax.plot(row.step, row.nfa_null, ":", color=BLACK, label="NFA by chance")
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
     return _finished(ax, layer, "correlation")
 

@@ -96,8 +96,8 @@ def measured_diagram(
     known = np.isfinite(points[2])
     ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
     ax.plot(*points[:2, ~known], "x", ms=4, mew=0.8, color=BLACK, alpha=0.5)
-    for found, colour, line in ((theory, VERMILION, "-"), (curves, BLACK, "--")):
-        for name, parts in (found or {}).items():
+    for drawn, colour, line in ((theory, VERMILION, "-"), (curves, BLACK, "--")):
+        for name, parts in (drawn or {}).items():
             for i, curve in enumerate(parts):
                 label = name if i == 0 else None
                 ax.plot(curve.x, curve.y, line, color=colour, lw=1.8, label=label)

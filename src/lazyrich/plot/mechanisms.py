@@ -12,29 +12,35 @@ from lazyrich.vocabulary.regimes import Mechanism
 COLOURS: dict[str, str] = dict(zip(Mechanism, (BLUE, PURPLE, VERMILION), strict=True))
 
 
-def mechanism_timeline(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def mechanism_timeline(mechanisms: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the log decomposition of the output and the windows in which each mechanism acts.
 
     Args:
-        found: from `mechanisms`, of a single trajectory.
+        mechanisms: from `mechanisms`, of a single trajectory.
         ax: where to draw.
     """
     ax = axes(ax)
-    dim = "time" if "time" in found.log_output.dims else "step"
-    time = found[dim]
+    dim = "time" if "time" in mechanisms.log_output.dims else "step"
+    time = mechanisms[dim]
     for name, label, colour, width in (
         ("log_output", "output  Δ ln|f|", BLACK, 2.2),
         ("log_alignment", "alignment  Δ ln|ζ|", BLUE, 1.6),
         ("log_rescaling", "rescaling  Δ ln(‖u‖‖w‖)", VERMILION, 1.6),
     ):
         ax.plot(
-            time, found[name].where(np.isfinite(found[name])), color=colour, lw=width, label=label
+            time,
+            mechanisms[name].where(np.isfinite(mechanisms[name])),
+            color=colour,
+            lw=width,
+            label=label,
         )
     acting = [
-        name for name in found.mechanism.values if bool(found.mechanism_acts.sel(mechanism=name))
+        name
+        for name in mechanisms.mechanism.values
+        if bool(mechanisms.mechanism_acts.sel(mechanism=name))
     ]
     for level, name in enumerate(acting):
-        row = found.sel(mechanism=name)
+        row = mechanisms.sel(mechanism=name)
         height = 0.04 + 0.05 * level
         ax.plot(
             [float(row.window_start), float(row.window_stop)],

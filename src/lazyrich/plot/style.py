@@ -88,6 +88,6 @@ def check_picture(path: str | Path) -> Path:
     return check_target(path, [f".{kind}" for kind in kinds])
 
 
-def save(made: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure whole or not at all."""
-    return write_whole(check_picture(path), made.savefig)
+    return write_whole(check_picture(path), figure.savefig)

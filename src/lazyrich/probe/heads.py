@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.directions import random_count, random_signs
 from lazyrich.capture.sketch import Sketch, sketch
 
 Heads = Mapping[str, int]
@@ -74,8 +76,8 @@ def hidden_parts(seen: Capture, heads: Heads | None = None) -> list[Part]:
 
 
 def _split(layer: Layer, heads: Heads) -> list[Part]:
-    found = (count for pattern, count in heads.items() if fnmatchcase(layer.name, pattern))
-    count = next(found, None)
+    counts = (count for pattern, count in heads.items() if fnmatchcase(layer.name, pattern))
+    count = next(counts, None)
     if count is None:
         return [Part(name=layer.name, layer=layer, rows=slice(None))]
     outputs = len(layer.matrix)
@@ -91,13 +93,30 @@ def _split(layer: Layer, heads: Heads) -> list[Part]:
     ]
 
 
-def part_sketches(seen: Capture, parts: list[Part], seed: int) -> list[list[Sketch]]:
-    """For each part what two independent probes say of K, by two backward passes."""
-    sketches: list[list[Sketch]] = [[] for _ in parts]
-    for direction in seen.probe_directions(2, seed=seed):
-        for pair, rows in zip(sketches, _rows(seen, parts, direction), strict=True):
-            pair.append(sketch(rows))
-    return sketches
+def part_sketches(
+    seen: Capture, parts: list[Part], directions: int, seed: int
+) -> list[tuple[Sketch, Sketch]]:
+    """For each part two independent estimates of K, or twice the exact one.
+
+    Args:
+        seen: the capture.
+        parts: layers or heads.
+        directions: how many random ones, one backward pass each: half of them for either estimate,
+            the last of an odd number for none. Where the outputs are not more, all of them.
+        seed: of the random signs.
+    """
+    if random_count(directions, seen.outputs.shape[1]) is None:
+        return [(k, k) for k in _sketches(seen, parts, seen.exact_directions())]
+    half = directions // 2
+    signs = random_signs(seen.outputs, 2 * half, seed=seed)
+    scaled = (direction / half**0.5 for direction in signs)
+    first, second = (_sketches(seen, parts, islice(scaled, half)) for _ in range(2))
+    return list(zip(first, second, strict=True))
+
+
+def _sketches(seen: Capture, parts: list[Part], directions: Iterable[Tensor]) -> list[Sketch]:
+    rows = [_rows(seen, parts, direction) for direction in directions]
+    return [sketch(torch.cat(of_part, 1)) for of_part in zip(*rows, strict=True)]
 
 
 def part_covariances(seen: Capture, parts: list[Part]) -> list[Float[Tensor, "groups m m"]]:
@@ -115,8 +134,8 @@ def part_covariances(seen: Capture, parts: list[Part]) -> list[Float[Tensor, "gr
 def _rows(seen: Capture, parts: list[Part], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
     names = {part.layer.name for part in parts}
     gradients = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
-    found = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
-    return [found[part.layer.name][..., part.rows] for part in parts]
+    by_layer = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
+    return [by_layer[part.layer.name][..., part.rows] for part in parts]
 
 
 def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:

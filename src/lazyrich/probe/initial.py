@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.losses import Loss, output_loss
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
@@ -22,7 +23,7 @@ def initial_cnfa(
     batch: tuple[Any, Any] | list[Any],
     loss: Loss = "mse",
     *,
-    exact: bool = False,
+    directions: Directions = 2,
     correlation: ansatz.Correlation = "cosine",
     heads: Heads | None = None,
     seed: int = 0,
@@ -38,10 +39,12 @@ def initial_cnfa(
         batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
-        exact: one backward pass for each output instead of two random probes for K.
+        directions: random output directions for K, ≥ 2, one backward pass each; a model with no
+            more outputs than that has an exact K, by one for each output. So has, with `"all"`,
+            every model.
         correlation: cosine, or Pearson over all entries.
         heads: number of heads by layer name or pattern, see `nfa`.
-        seed: of the probes; the global random state is not used.
+        seed: of the directions; the global random state is not used.
 
     Returns:
         A row a layer: `cnfa` (NaN where the gradient vanishes) and `cnfa_null`, its value if K had
@@ -66,10 +69,11 @@ def initial_cnfa(
         raise InputError(
             f"`batch` must be a pair (x, y), got a {type(batch).__name__}. Pass inputs and targets."
         )
+    checked = checked_directions(directions)
     seen = capture(model, batch[0])
     parts, skipped = _learning(seen, hidden_parts(seen, heads))
     steps = _first_steps(seen, parts, loss, batch[1])
-    if exact:
+    if checked == "all":
         rows = [
             (
                 ansatz.ansatz_correlation(step, k.mean(0), correlation=correlation),
@@ -79,9 +83,9 @@ def initial_cnfa(
         ]
     else:
         rows = []
-        for step, both in zip(steps, part_sketches(seen, parts, seed), strict=True):
-            found = ansatz_from_sketches(step, *both, correlation=correlation)
-            rows.append((found.value, found.null))
+        for step, both in zip(steps, part_sketches(seen, parts, checked, seed), strict=True):
+            estimate = ansatz_from_sketches(step, *both, correlation=correlation)
+            rows.append((estimate.value, estimate.null))
     known = quantities()
     return xr.Dataset(
         {

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import Batch, unwrap
 from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.capture.kernel import full_kernel
@@ -86,7 +87,7 @@ def nfa(
     x: Batch,
     reference: nn.Module | State | None = None,
     *,
-    exact: bool = False,
+    directions: Directions = 2,
     power: float = 1.0,
     correlation: ansatz.Correlation = "cosine",
     heads: Heads | None = None,
@@ -96,34 +97,37 @@ def nfa(
     """Neural feature ansatz of every layer, or of every head of a transformer's layers.
 
     `ρ(WᵀW, (WᵀKW)^s)`, centred with `W − W_0` in place of W. By default K comes from two random
-    probes a sample, two backward passes in all, and the correlation is free of their noise's bias.
-    Of a head, W and K are its rows: `W_headᵀK_head W_head` is the AGOP with respect to the layer's
-    input where only that head listens to it.
+    output directions of every sample, two backward passes in all, and the correlation is free of
+    the bias of their noise. Of a head, W and K are its rows: `W_headᵀK_head W_head` is the AGOP
+    with respect to the layer's input where only that head listens to it.
 
     Args:
         model: the network, measured in evaluation mode and left as it is.
         x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         reference: the model, or its state dict, with the initial weights `W_0`; for the centred
             columns.
-        exact: one backward pass for each output instead of two probes.
-        power: s, 0 < s ≤ 1; other than 1 needs `exact`.
+        directions: random output directions of every sample, ≥ 2, one backward pass each; a model
+            with no more outputs than that has an exact K, by one for each output. So has, with
+            `"all"`, every model.
+        power: s, 0 < s ≤ 1; other than 1 needs `directions="all"`.
         correlation: cosine, or Pearson over all entries as in the authors' code.
         heads: number of heads by layer name or pattern, such as `{"*.query": 8, "*.key": 8}`; head
             i is the i-th of as many equal blocks of the layer's outputs. A layer `1.query` becomes
             the rows `1.query[0]`, `1.query[1]`, …
-        double_centred: whether to measure `double_cnfa` too, with the change of K; needs `exact`,
-            power 1 and a module as `reference`, for its K_0 on the same samples.
-        seed: of the probes; the global random state is not used.
+        double_centred: whether to measure `double_cnfa` too, with the change of K; needs
+            `directions="all"`, power 1 and a module as `reference`, for its K_0 on the same
+            samples.
+        seed: of the directions; the global random state is not used.
 
     Returns:
         A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `nfa_null` and
         `cnfa_null`, their values if K had no preferred directions (power 1); `nfa_stderr`, the
-        error of `nfa` over samples and probes; `centred_share`, the weight of the centred part
+        error of `nfa` over samples and directions; `centred_share`, the weight of the centred part
         (power 1). The attribute `skipped` lists the modules left out, with reasons.
 
     Raises:
-        InputError: see `capture`; a reference that does not fit; a power out of range or without
-            `exact`; a model without a hidden linear layer; heads that do not fit a layer;
+        InputError: see `capture`; a reference that does not fit; a power out of range or with
+            random directions; a model without a hidden linear layer; heads that do not fit a layer;
             `double_centred` without what it needs.
 
     Example:
@@ -139,13 +143,16 @@ def nfa(
     """
     if not 0 < power <= 1:
         raise InputError(f"`power` must be in (0, 1], got {power}. The ansatz uses 1 or 0.5.")
-    if power != 1 and not exact:
-        raise InputError(f"`power` must be 1 with random probes, got {power}. Pass exact=True.")
-    start_model = _whole_start(reference, exact, power) if double_centred else None
+    checked = checked_directions(directions)
+    if power != 1 and checked != "all":
+        raise InputError(
+            f'`power` must be 1 with random directions, got {power}. Pass directions="all".'
+        )
+    start_model = _whole_start(reference, checked, power) if double_centred else None
     seen = capture(model, x)
     parts = hidden_parts(seen, heads)
     initial = [_initial(reference, part) for part in parts]
-    if exact:
+    if checked == "all":
         covariances = part_covariances(seen, parts)
         before = _at_start(start_model, x, heads) if start_model else [None] * len(parts)
         rows = [
@@ -153,20 +160,22 @@ def nfa(
             for part, start, k, k_0 in zip(parts, initial, covariances, before, strict=True)
         ]
     else:
-        sketches = part_sketches(seen, parts, seed)
+        sketches = part_sketches(seen, parts, checked, seed)
         rows = [
-            _probed_row(part, start, first, second, correlation)
+            _sketched_row(part, start, first, second, correlation)
             for part, start, (first, second) in zip(parts, initial, sketches, strict=True)
         ]
     return _table(seen, [part.name for part in parts], rows, correlation)
 
 
-def _whole_start(reference: nn.Module | State | None, exact: bool, power: float) -> nn.Module:
-    if not isinstance(reference, nn.Module) or not exact or power != 1:
+def _whole_start(
+    reference: nn.Module | State | None, directions: Directions, power: float
+) -> nn.Module:
+    if not isinstance(reference, nn.Module) or directions != "all" or power != 1:
         raise InputError(
-            "`double_centred` must come with exact=True, power=1 and a module as `reference`, got "
-            f"exact={exact}, power={power} and a {type(reference).__name__}. Pass a deepcopy of "
-            "the model as it was at the start."
+            '`double_centred` must come with directions="all", power=1 and a module as '
+            f"`reference`, got directions={directions}, power={power} and a "
+            f"{type(reference).__name__}. Pass a deepcopy of the model as it was at the start."
         )
     return reference
 
@@ -179,20 +188,20 @@ def _at_start(
     return part_covariances(seen, hidden_parts(seen, heads))
 
 
-def _probed_row(
+def _sketched_row(
     part: Part,
     initial: Tensor | None,
     first: Sketch,
     second: Sketch,
     correlation: ansatz.Correlation,
 ) -> dict[str, float]:
-    found = ansatz_from_sketches(part.weight, first, second, correlation=correlation)
-    row = {"nfa": found.value, "nfa_null": found.null, "nfa_stderr": found.stderr}
+    plain = ansatz_from_sketches(part.weight, first, second, correlation=correlation)
+    row = {"nfa": plain.value, "nfa_null": plain.null, "nfa_stderr": plain.stderr}
     if initial is not None:
         moved = part.weight.double() - initial
         centred = ansatz_from_sketches(moved, first, second, correlation=correlation)
         row |= {"cnfa": centred.value, "cnfa_null": centred.null}
-        row["centred_share"] = centred.inner / found.inner if found.inner else torch.nan
+        row["centred_share"] = centred.inner / plain.inner if plain.inner else torch.nan
     return row
 
 

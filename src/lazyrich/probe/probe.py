@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich._files import write_arrays
 from lazyrich.capture.capture import capture
+from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, name_of, output_loss
@@ -50,8 +51,9 @@ class Probe:
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
-        sketches: random output directions of every sample, at least 2; models with no more outputs
-            than that are measured exactly, and only they have an `effective_rank`.
+        directions: random output directions of every sample, ≥ 2; each costs one backward pass a
+            measurement. Models with no more outputs than that, or with `"all"`, are measured
+            exactly, and only they have an `effective_rank`.
         lrs: learning rates η inside the kernel, by parameter or module name, "" for all others.
             None takes the relative rates of the optimiser's groups at the first measurement, those
             of parameters that it does not own being 0; without an optimiser all are equal.
@@ -87,7 +89,7 @@ class Probe:
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
         samples: int | None = 32,
-        sketches: int = 2,
+        directions: Directions = 2,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
         seed: int = 0,
@@ -97,8 +99,7 @@ class Probe:
                 f"`batch` must be a pair (x, y), got a {type(batch).__name__}. "
                 "Pass inputs and targets of one batch."
             )
-        if sketches < 2:
-            raise InputError(f"`sketches` must be ≥ 2, got {sketches}. Two allow for debiasing.")
+        checked_directions(directions)
         if samples is not None and samples < 1:
             raise InputError(f"`samples` must be ≥ 1 or None, got {samples}.")
         self.model = model
@@ -113,7 +114,7 @@ class Probe:
         x, self._targets = (take(part, given, index) for part in batch)
         self._samples = kept
         self._plan = Plan(
-            model=model, inputs=x, sketches=sketches, seed=seed, lrs=lrs, memory=memory
+            model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
         )
         self._fixed_loss: OutputLoss | None = None
         self._reference: Reference | None = None
@@ -123,7 +124,7 @@ class Probe:
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
 
-    def forecast(self, optimizer: Optimizer | None = None) -> Forecast:
+    def forecast(self, *, optimizer: Optimizer | None = None) -> Forecast:
         """Forecast how rich training will be, on the whole batch; see `lazyrich.forecast`.
 
         Args:
@@ -314,7 +315,7 @@ class Probe:
     def _setting(self, reference: Reference) -> dict[str, Any]:
         model = unwrap(self.model)
         outputs = reference.outputs.shape[1]
-        exact = outputs <= self._plan.sketches
+        count = random_count(self._plan.directions, outputs)
         return {
             "model": model.title if isinstance(model, CentredOutput) else type(model).__name__,
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -323,7 +324,7 @@ class Probe:
             "loss": name_of(self.loss),
             "samples": self._samples,
             "outputs": outputs,
-            "directions": "all outputs" if exact else f"{self._plan.sketches} random",
+            "directions": "all outputs" if count is None else f"{count} random",
             "mode": "evaluation: dropout off, running statistics",
             "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,

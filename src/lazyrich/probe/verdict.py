@@ -297,10 +297,10 @@ def _layer_sentence(
     status: JudgedRegime,
     share: float,
     changes: tuple[float, float, float],
-    found: tuple[Window, ...],
+    acting: tuple[Window, ...],
 ) -> str:
     change, low, high = changes
-    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in found)
+    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in acting)
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
         return f"{status}{ending}."

@@ -63,8 +63,8 @@ def evidence(verdict: Verdict) -> str:
         for name, value in verdict.evidence.items()
         if name in known and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
-    found = table(("quantity", "symbol", "at the end", "threshold"), rows)
-    return f"<h2>The numbers behind it</h2>{found}"
+    numbers = table(("quantity", "symbol", "at the end", "threshold"), rows)
+    return f"<h2>The numbers behind it</h2>{numbers}"
 
 
 def layers(verdict: Verdict) -> str:

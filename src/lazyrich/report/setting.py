@@ -111,10 +111,10 @@ def setting(of: Setting, verdict: Verdict) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    found = {"lazyrich": lazyrich.__version__, "Python": platform.python_version()}
+    versions = {"lazyrich": lazyrich.__version__, "Python": platform.python_version()}
     for name in ("torch", "numpy", "xarray"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -52,10 +52,10 @@ def exact_solution(data: xr.Dataset) -> xr.Dataset:
     # a point that is missing is solved as the first one that is not, and masked
     filled = {name: start[name].fillna(start[name].values[there.values][0]) for name in names}
     path = descent(*line_problem(start.assign(filled)), steps=int(data.step.max()))
-    found = path.drop_vars("status").sel(step=data.step.fillna(0).astype(int))
-    found = found.drop_vars("step").assign_coords(data.uu.coords)
-    diverged_at = found.diverged_at.where(there, -1)
-    return found.where(known).assign(diverged_at=diverged_at).transpose(*data.uu.dims)
+    at_steps = path.drop_vars("status").sel(step=data.step.fillna(0).astype(int))
+    at_steps = at_steps.drop_vars("step").assign_coords(data.uu.coords)
+    diverged_at = at_steps.diverged_at.where(there, -1)
+    return at_steps.where(known).assign(diverged_at=diverged_at).transpose(*data.uu.dims)
 
 
 def line_problem(data: xr.Dataset) -> tuple[LineState, LinearNetwork, LineData]:

@@ -69,12 +69,12 @@ class Training(TrainingConfig):
             shared = {f.name: getattr(point, f.name) for f in fields(cls)}
             key = repr([value for name, value in shared.items() if name not in OF_ONE_NETWORK])
             groups.setdefault(key, []).append(place)
-        found: dict[int, Result] = {}
+        by_place: dict[int, Result] = {}
         for places in groups.values():
             some = [points[place] for place in places]
             results = [some[0].run()] if len(some) == 1 else _together(some)
-            found |= dict(zip(places, results, strict=True))
-        return [found[place] for place in range(len(points))]
+            by_place |= dict(zip(places, results, strict=True))
+        return [by_place[place] for place in range(len(points))]
 
 
 Training.__module__ = "lazyrich.study"  # from where users import it: part of the points' keys

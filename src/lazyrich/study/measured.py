@@ -56,8 +56,8 @@ def measured_diagram(
         >>> a, d = xr.DataArray([-0.5, 0.0], dims="a"), xr.DataArray([64, 256, 1024], dims="width")
         >>> change = (d.astype(float) ** a).expand_dims(b=[1, 2], seed=[0, 1])
         >>> data = xr.Dataset({"ntk_change": change}).assign_coords(a=a, width=d)
-        >>> found = measured_diagram(data, "a", "b")
-        >>> found.phase.sel(b=1).values.tolist()
+        >>> diagram = measured_diagram(data, "a", "b")
+        >>> diagram.phase.sel(b=1).values.tolist()
         ['kernel', 'feature']
     """
     data = final(data)
@@ -69,27 +69,27 @@ def measured_diagram(
     if missing := [name for name in chosen if name not in data] or not chosen:
         choice = ", ".join(sorted(map(str, data.data_vars)))
         raise InputError(f"`order` must be among {choice}, got {missing or 'none'}.")
-    found: dict[Hashable, xr.DataArray] = {}
+    columns: dict[Hashable, xr.DataArray] = {}
     fits: dict[str, xr.Dataset] = {}
     for name in chosen:
         values = data[name].where(data.status != "diverged") if "status" in data else data[name]
-        found[name] = _typical(values)
+        columns[name] = _typical(values)
         if ladder:
             fits[name] = fit_exponent(values, dim=dim, confidence=confidence)
-            found[f"{name}_exponent"] = fits[name].exponent
-            found |= {f"{name}_{end}": fits[name][end] for end in ("low", "high")}
+            columns[f"{name}_exponent"] = fits[name].exponent
+            columns |= {f"{name}_{end}": fits[name][end] for end in ("low", "high")}
     diverged = _diverged(data)
     if diverged is not None:
-        found["diverged"] = diverged
+        columns["diverged"] = diverged
     if "ntk_change" in fits:
-        found["phase"] = fitted_phase(
+        columns["phase"] = fitted_phase(
             fits["ntk_change"],
             progress=fits.get("output_change"),
             diverged=diverged,
             dim=dim,
             tolerance=tolerance,
         )
-    result = xr.Dataset(found).transpose(..., y, x)
+    result = xr.Dataset(columns).transpose(..., y, x)
     return result.assign_attrs(confidence=confidence, tolerance=tolerance)
 
 

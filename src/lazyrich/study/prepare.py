@@ -25,7 +25,7 @@ from lazyrich.study.training.task import loss_value
 from lazyrich.study.training.train import learning_rate, optimizer_of
 
 FORECAST_SAMPLES = 256  # training samples that the forecast looks at
-FORECAST_PROBES = 8
+FORECAST_DIRECTIONS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,9 @@ def started(point: TrainingConfig) -> Start:
                 raise NotFiniteError(f"the {what}.")
     unit = optimizer_of(made.model, point.recipe(1.0), made.lr_factors)
     try:
-        before = forecast(made.model, seen, point.loss, optimizer=unit, probes=FORECAST_PROBES)
+        before = forecast(
+            made.model, seen, point.loss, optimizer=unit, directions=FORECAST_DIRECTIONS
+        )
     except NoDescentError:
         if point.lr in SEARCHES and point.lr != "parametrisation":
             raise

@@ -89,7 +89,7 @@ def refine(study: Study, values: xr.DataArray, plane: Plane) -> Study:
         plane: where to look, and how finely.
 
     Returns:
-        The study with more `extra` points; the same study if all is as fine as it was asked for.
+        The study with more `extra` points; the same study if all is as fine as `plane.depth` says.
 
     Raises:
         InputError: an axis that there is not or that holds no increasing numbers.
@@ -136,7 +136,7 @@ def sweep_refined(
     field: Field = "ntk_change",
     **options: Any,  # noqa: ANN401 - those of `sweep`
 ) -> Refined:
-    """Sweep a study, then spend points along a boundary until it is as fine as asked for.
+    """Sweep a study, then spend points along a boundary until it is as fine as the plane says.
 
     Resumable as `sweep` is: points that are in the store are not trained again.
 

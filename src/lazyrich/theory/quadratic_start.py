@@ -54,8 +54,8 @@ def quadratic_network_prediction(
 
     Example:
         >>> identity = np.ones(64)
-        >>> found = quadratic_network_prediction(identity, identity, width=[64, 6400])
-        >>> found.round(4).values  # 5/√28 at k = d
+        >>> prediction = quadratic_network_prediction(identity, identity, width=[64, 6400])
+        >>> prediction.round(4).values  # 5/√28 at k = d
         array([0.9449, 0.9953])
 
     References:
@@ -78,8 +78,8 @@ def quadratic_network_prediction(
             f"{readout_moments!r}."
         )
     size = np.abs(S_y).max()
-    found = _cosine(S, S_y / size, (k / len(S) * m for m in moments)) if size else k * nan
-    return xr.DataArray(found, name="cnfa").assign_attrs(CNFA.attrs)
+    cosine = _cosine(S, S_y / size, (k / len(S) * m for m in moments)) if size else k * nan
+    return xr.DataArray(cosine, name="cnfa").assign_attrs(CNFA.attrs)
 
 
 def _cosine(S: Matrix, S_y: Matrix, cumulants: Any) -> xr.DataArray:  # noqa: ANN401 - four arrays

@@ -86,7 +86,7 @@ def test_equals_the_order_parameter_of_the_solvable_network(width, scale, lr, an
     ]
     optimizer = torch.optim.SGD(groups)
     F, tau = order_parameter(model, a, y, *lr)
-    exact = forecast(model, (x, y[:, None]), optimizer=optimizer, exact=True)
+    exact = forecast(model, (x, y[:, None]), optimizer=optimizer, directions="all")
     assert exact.richness == pytest.approx(F, rel=1e-9)
     assert exact.time_to_fit == pytest.approx(tau, rel=1e-9)
     assert exact.stderr == 0
@@ -96,19 +96,23 @@ def test_equals_the_order_parameter_of_the_solvable_network(width, scale, lr, an
     u2, w2 = lr[1] * model.u.weight.norm() ** 2, lr[0] * model.w.weight.norm() ** 2
     assert exact.layers["w"].kernel == pytest.approx((u2 / (u2 + w2)).item())
     assert exact.layers["w"].motion == pytest.approx((w2 / (u2 + w2)).item())
-    probed = forecast(model, (x, y[:, None]), optimizer=optimizer, probes=3)
+    probed = forecast(model, (x, y[:, None]), optimizer=optimizer, directions=3)
     assert abs(probed.richness - F) <= 4 * probed.stderr + 1e-9 * F
 
 
 @pytest.mark.parametrize("factor", [1e-3, 7.0])
 def test_a_factor_on_the_loss_or_on_all_rates_cancels(factor):
     model, batch = mlp(), regression()
-    reference = richness(model, batch, exact=True)
-    scaled = richness(model, batch, lambda f, y: factor * (f - y).square().mean(), exact=True)
+    reference = richness(model, batch, directions="all")
+    scaled = richness(model, batch, lambda f, y: factor * (f - y).square().mean(), directions="all")
     sgd = torch.optim.SGD(model.parameters(), lr=factor)
     assert scaled == pytest.approx(reference, rel=1e-12)
-    assert richness(model, batch, nn.MSELoss(), exact=True) == pytest.approx(reference, rel=1e-12)
-    assert richness(model, batch, optimizer=sgd, exact=True) == pytest.approx(reference, rel=1e-12)
+    assert richness(model, batch, nn.MSELoss(), directions="all") == pytest.approx(
+        reference, rel=1e-12
+    )
+    assert richness(model, batch, optimizer=sgd, directions="all") == pytest.approx(
+        reference, rel=1e-12
+    )
 
 
 def brute_force(model, x, loss, rates, v):
@@ -151,7 +155,7 @@ def test_equals_brute_force(name):
     value = loss(model(x))
     g = torch.cat([d.reshape(-1) for d in torch.autograd.grad(value, list(model.parameters()))])
     rho, change, tau = brute_force(model, x, loss, torch.ones_like(theta), -g)
-    result = forecast(model, (x, targets), name, exact=True)
+    result = forecast(model, (x, targets), name, directions="all")
     assert result.richness == pytest.approx(rho, rel=1e-10)
     assert result.predicted_ntk_change == pytest.approx(change, rel=1e-10)
     assert result.time_to_fit == pytest.approx(tau, rel=1e-10)
@@ -161,14 +165,14 @@ def test_equals_brute_force(name):
     assert list(result.layers) == ["0", "2"]
 
 
-def test_probes_agree_with_the_exact_norms_within_their_standard_error():
+def test_random_directions_agree_with_the_exact_norms_within_their_standard_error():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 10))
     x, y = torch.randn(12, 4), torch.randn(12, 10)
-    exact = forecast(model, (x, y), exact=True)
+    exact = forecast(model, (x, y), directions="all")
     scores = []
     for seed in range(12):
-        probed = forecast(model, (x, y), probes=24, seed=seed)
+        probed = forecast(model, (x, y), directions=24, seed=seed)
         assert 0 < probed.stderr < 0.2 * probed.richness
         scores.append((probed.richness - exact.richness) / probed.stderr)
         gap = probed.predicted_ntk_change - exact.predicted_ntk_change
@@ -233,7 +237,7 @@ def test_adam_equals_brute_force_with_its_own_rates():
     g = torch.cat([d.reshape(-1) for d in g])
     rates = 0.01 / (g.abs() + 1e-4)
     rho, change, tau = brute_force(model, x, loss, rates, -rates * g)
-    result = forecast(model, (x, y), "squared_error", optimizer=optimizer, exact=True)
+    result = forecast(model, (x, y), "squared_error", optimizer=optimizer, directions="all")
     assert result.richness == pytest.approx(rho, rel=1e-9)
     assert result.predicted_ntk_change == pytest.approx(change, rel=1e-9)
     assert result.time_to_fit == pytest.approx(tau, rel=1e-9)
@@ -244,19 +248,21 @@ def test_equal_rates_are_the_default_and_only_their_ratios_matter():
     first = {"params": list(model[0].parameters()), "lr": 9.0}
     uneven = torch.optim.SGD([first, {"params": list(model[2].parameters())}], lr=1.0)
     even = torch.optim.SGD(model.parameters(), lr=0.2)
-    default = richness(model, batch, exact=True)
-    assert richness(model, batch, optimizer=even, exact=True) == pytest.approx(default)
-    assert richness(model, batch, optimizer=uneven, exact=True) != pytest.approx(default, rel=0.01)
+    default = richness(model, batch, directions="all")
+    assert richness(model, batch, optimizer=even, directions="all") == pytest.approx(default)
+    assert richness(model, batch, optimizer=uneven, directions="all") != pytest.approx(
+        default, rel=0.01
+    )
 
 
 def test_frozen_layers_are_left_out():
     model, batch = mlp(), regression()
     model[2].requires_grad_(False)
-    result = forecast(model, batch, exact=True)
+    result = forecast(model, batch, directions="all")
     assert list(result.layers) == ["0"]
     owned_by = torch.optim.SGD(model[0].parameters(), lr=1.0)
     model[2].requires_grad_(True)
-    alone = forecast(model, batch, optimizer=owned_by, exact=True)
+    alone = forecast(model, batch, optimizer=owned_by, directions="all")
     assert alone.richness == pytest.approx(result.richness)
     assert alone.layers["2"].kernel == 0
     assert any("does not own 2.bias, 2.weight" in note for note in alone.notes)
@@ -315,7 +321,7 @@ def test_nothing_is_changed_bitwise(fail, surroundings):
             with pytest.raises(RuntimeError, match="broken on purpose"):
                 forecast(model, batch, "cross_entropy")
         else:
-            result = forecast(model, batch, "cross_entropy", probes=2)
+            result = forecast(model, batch, "cross_entropy", directions=2)
             assert "dropout is off" in str(result)
             assert "running statistics" in str(result)
         assert same(fingerprint(model), before)
@@ -332,16 +338,16 @@ class TwoInputs(nn.Module):
 
 def test_inputs_may_be_tuples_or_dicts_and_outputs_a_dict_with_logits():
     (x, y) = regression()
-    plain = forecast(mlp(), (x, y), exact=True)
+    plain = forecast(mlp(), (x, y), directions="all")
     for inputs in ((x, 0 * x), [x, 0 * x], {"a": x, "b": 0 * x}):
-        result = forecast(TwoInputs(), (inputs, y), exact=True)
+        result = forecast(TwoInputs(), (inputs, y), directions="all")
         assert result.richness == pytest.approx(plain.richness, rel=1e-12)
         assert list(result.layers) == ["net.0", "net.2"]
 
 
 def test_compiled_and_parallel_wrappers_are_looked_through():
     batch = regression()
-    plain = richness(mlp(), batch, exact=True)
+    plain = richness(mlp(), batch, directions="all")
     compiled_in_place = mlp()
     compiled_in_place.compile(backend="eager")
     inner = mlp()
@@ -349,7 +355,7 @@ def test_compiled_and_parallel_wrappers_are_looked_through():
     parallel = nn.DataParallel(mlp())
     wrapped = [torch.compile(mlp(), backend="eager"), parallel, compiled_in_place, inner]
     for model in wrapped:
-        assert richness(model, batch, exact=True) == pytest.approx(plain, rel=1e-12)
+        assert richness(model, batch, directions="all") == pytest.approx(plain, rel=1e-12)
     assert list(forecast(parallel, batch).layers) == ["0", "2"]
     assert compiled_in_place._compiled_call_impl is not None
 
@@ -359,8 +365,10 @@ def test_half_precision_is_widened(dtype):
     model = mlp(dtype)
     twin = copy.deepcopy(model).float()
     x, y = regression(dtype)
-    result = forecast(model, (x, y), exact=True)
-    assert result.richness == pytest.approx(richness(twin, (x.float(), y.float()), exact=True))
+    result = forecast(model, (x, y), directions="all")
+    assert result.richness == pytest.approx(
+        richness(twin, (x.float(), y.float()), directions="all")
+    )
     assert any("widened to float32" in note for note in result.notes)
     assert model[0].weight.dtype == dtype
 
@@ -375,8 +383,8 @@ def test_a_model_that_writes_to_its_inputs_and_weights_leaves_no_trace():
     ):
         batch = x.clone(), torch.randn(5, 3, dtype=F64)
         before = [t.detach().clone() for t in (batch[0], *model.parameters())]
-        first = forecast(model, batch, exact=True)
-        assert forecast(model, batch, exact=True).richness == first.richness
+        first = forecast(model, batch, directions="all")
+        assert forecast(model, batch, directions="all").richness == first.richness
         after = (batch[0], *model.parameters())
         assert all(torch.equal(now, then) for now, then in zip(after, before, strict=True))
 
@@ -425,7 +433,7 @@ def test_architectures_agree_with_a_finite_difference(name):
     model = ARCHITECTURES[name]().double()
     x, y = torch.randn(3, 3, 4, dtype=F64), torch.randn(3, 2, dtype=F64)
     weights = list(model.parameters())
-    result = forecast(model, (x, y), exact=True)
+    result = forecast(model, (x, y), directions="all")
     value = (model(x) - y).square().sum(1).mean()
     v = [-g for g in torch.autograd.grad(value, weights)]
 
@@ -468,13 +476,13 @@ def test_class_dimension_may_be_last_or_second():
         def forward(self, x: Tensor) -> Tensor:
             return self.net(x).transpose(1, 2)
 
-    a = forecast(last, (x, labels), "cross_entropy", exact=True)
-    b = forecast(Second(), (x, labels), "cross_entropy", exact=True)
+    a = forecast(last, (x, labels), "cross_entropy", directions="all")
+    b = forecast(Second(), (x, labels), "cross_entropy", directions="all")
     soft = forecast(
         nn.Sequential(nn.Flatten(0, 1), last),
         (x, nn.functional.one_hot(labels, 3).flatten(0, 1).double()),
         "cross_entropy",
-        exact=True,
+        directions="all",
     )
     assert a.initial_loss == pytest.approx(b.initial_loss) == pytest.approx(soft.initial_loss)
     assert a.time_to_fit == pytest.approx(b.time_to_fit) == pytest.approx(soft.time_to_fit)
@@ -495,7 +503,7 @@ def test_a_softmax_that_is_sure_of_wrong_classes_is_fitted_in_finite_time():
     found = {}
     for scale in (1.0, 100.0, 200.0):
         model, x, labels = sure(scale)
-        found[scale] = forecast(model, (x, labels), "cross_entropy", exact=True)
+        found[scale] = forecast(model, (x, labels), "cross_entropy", directions="all")
         loss = nn.functional.cross_entropy(model(x), labels)
         slope = -sum(g.square().sum() for g in torch.autograd.grad(loss, list(model.parameters())))
         bound = (-2 * loss / slope).item()
@@ -526,8 +534,8 @@ def test_rounding_that_makes_the_curvature_negative_is_no_obstacle(dtype):
 
 def test_a_loss_without_a_name_may_be_negative_and_a_note_says_what_that_means():
     model, x, labels = sure(200.0)
-    named = forecast(model, (x, labels), "cross_entropy", exact=True)
-    mine = forecast(model, (x, labels), nn.functional.cross_entropy, exact=True)
+    named = forecast(model, (x, labels), "cross_entropy", directions="all")
+    mine = forecast(model, (x, labels), nn.functional.cross_entropy, directions="all")
     assert mine.richness > 1000 * named.richness
     assert any("If it cannot be negative, τ and ρ are too large" in note for note in mine.notes)
 
@@ -570,7 +578,7 @@ def test_the_edge_of_lazy_is_lazy():
 def test_richness_is_inverse_to_the_scale_of_a_centred_output():
     batch = regression()
     rhos = [
-        richness(lazyrich.CentredOutput(mlp(), scale), batch, exact=True)
+        richness(lazyrich.CentredOutput(mlp(), scale), batch, directions="all")
         for scale in (0.1, 1.0, 10.0)
     ]
     for rich, lazier in pairwise(rhos):
@@ -670,7 +678,7 @@ def test_bad_input_is_refused_with_a_sentence(case):
         richness(make(), batch, loss)
 
 
-def test_bad_optimisers_and_probes_are_refused_with_a_sentence():
+def test_bad_optimisers_are_refused_with_a_sentence():
     model = mlp()
     beyond = 2 * model(X).detach()  # so that decay leads away from the targets
     for optimizer, message in (
@@ -681,8 +689,6 @@ def test_bad_optimisers_and_probes_are_refused_with_a_sentence():
     ):
         with pytest.raises(InputError, match=message):
             richness(model, (X, beyond), optimizer=optimizer)
-    with pytest.raises(InputError, match="`probes` must be ≥ 2"):
-        forecast(model, (X, Y), probes=1)
 
 
 def test_missing_torch_is_said(monkeypatch):

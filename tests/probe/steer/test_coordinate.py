@@ -66,7 +66,7 @@ def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
         lambda width: TwoLayers(width, a, s_u, s_w, linear),
         (X, Y),
         widths=WIDTHS,
-        probes=4,
+        directions=4,
         optimizer=rate(c, e),
     )
     b, k = a + e, 2 * a + 1 + e + max(s_u, s_w)
@@ -93,7 +93,12 @@ def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
 def test_standard_parametrisation_with_a_rate_that_follows_the_width(power, phase):
     constant = {0: 0.1, -1: 1.0, -2: 5.0}[power]
     check = coordinate_check(
-        standard, (X, Y), widths=(32, 128, 512), seeds=4, probes=2, optimizer=rate(constant, power)
+        standard,
+        (X, Y),
+        widths=(32, 128, 512),
+        seeds=4,
+        directions=2,
+        optimizer=rate(constant, power),
     )
     assert check.phase == phase, check.sentence
 
@@ -104,7 +109,7 @@ def test_adam_with_rate_one_over_width_is_lazy_in_standard_parametrisation():
         (X, Y),
         widths=(32, 128, 512),
         seeds=4,
-        probes=2,
+        directions=2,
         optimizer=lambda model, width: Adam(model.parameters(), lr=0.3 / width),
     )
     assert check.phase == "kernel", check.sentence
@@ -124,7 +129,7 @@ def test_says_when_it_cannot_tell():
         lambda width: TwoLayers(width, -1, 0, 0, linear=False).apply(_louder),
         (X, Y),
         widths=(32, 128, 512, 2048),
-        probes=4,
+        directions=4,
         optimizer=rate(0.0005, 1),
     )
     assert contradiction.phase == "cannot tell", contradiction.sentence

@@ -60,7 +60,7 @@ def by_hand(model, data, recipe, seed):
     extra = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
     optimizer = kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, **extra)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-    for rows in training.batches(60, recipe.batch_size or 60, recipe.steps, seed):
+    for rows in training.batches(60, recipe.batch_size or 60, recipe.steps, seed=seed):
         rows = rows if recipe.batch_size else torch.arange(60)
         f = model(x[rows])
         if recipe.loss == "squared_error":

@@ -174,10 +174,10 @@ REFUSED = {
     r"got LineState with MomentData$": lambda: descent(
         STATE, NETWORK, DATA, steps=1, batches=[MOMENTS]
     ),
-    r"`result` has no propagator: call flow or descent with propagator=True": lambda: neurons(
+    r"`trajectory` must have its propagator, got none. Call flow or descent with": lambda: neurons(
         flow(STATE, NETWORK, DATA, 1.0), [1.0], [0.0]
     ),
-    r"the result has k \+ m = 2, got weights with k \+ m = 3": lambda: neurons(
+    r"the trajectory has k \+ m = 2, got weights with k \+ m = 3": lambda: neurons(
         flow(STATE, NETWORK, DATA, 1.0, propagator=True), np.ones((1, 2)), np.ones((2, 2))
     ),
     r"`u` and `w` must be \(d,\) and \(d,\), or \(k, d\) and \(d, m\); got \(2,\)": lambda: neurons(

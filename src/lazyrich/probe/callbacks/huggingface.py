@@ -57,35 +57,35 @@ class ProbeCallback(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **found: Any,  # noqa: ANN401 - the trainer's signature
+        **kwargs: Any,  # noqa: ANN401 - the trainer's signature
     ) -> None:
         """Take the reference."""
-        self._look(state, found, now=True)
+        self._look(state, kwargs, now=True)
 
     def on_step_end(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **found: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Measure if the step is due."""
-        self._look(state, found, now=False)
+        self._look(state, kwargs, now=False)
 
     def on_train_end(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **found: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Measure the result."""
-        self._look(state, found, now=True)
+        self._look(state, kwargs, now=True)
 
-    def _look(self, state: TrainerState, found: dict[str, Any], *, now: bool) -> None:
+    def _look(self, state: TrainerState, kwargs: dict[str, Any], *, now: bool) -> None:
         if not state.is_world_process_zero:
             return
-        wrapped = found.get("optimizer")
+        wrapped = kwargs.get("optimizer")
         optimizer = getattr(wrapped, "optimizer", wrapped)  # Accelerate's wrapper
         values = self._measure(state.global_step, optimizer, now=now)
         if values and self._sink is not None:

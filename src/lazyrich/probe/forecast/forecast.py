@@ -17,16 +17,16 @@ from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
+from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, name_of, output_loss
 from lazyrich.capture.network import Network, as_network
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
 from lazyrich.probe.forecast.result import Forecast, LayerShare
 from lazyrich.probe.forecast.tangent import (
-    directions,
-    how_many,
     kernel_change,
     motion_by_layer,
+    output_directions,
     root_of_ratio,
     velocity_of_outputs,
 )
@@ -69,8 +69,7 @@ def forecast(
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
-    exact: bool = False,
-    probes: int = 16,
+    directions: Directions = 16,
     seed: int = 0,
 ) -> Forecast:
     """Forecast how rich the training of a model will be, before its first step.
@@ -89,8 +88,9 @@ def forecast(
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None is gradient descent with
             equal learning rates.
-        exact: norms by a loop over all outputs instead of random directions.
-        probes: number of random output directions, ≥ 2; each costs some four gradients.
+        directions: random directions in the space of all outputs of the batch, ≥ 2; each costs
+            some four gradients. Where the outputs are not more, or with `"all"`, the norms are
+            exact, by a loop over them.
         seed: of the random directions.
 
     Returns:
@@ -112,15 +112,15 @@ def forecast(
     Reference:
         The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
-    start = start_of_training(model, batch, loss, optimizer, probes)
+    start = start_of_training(model, batch, loss, optimizer, directions)
     with undisturbed(start.network.module, twice=True):
-        number = how_many(start.outputs, probes, exact)
-        rho, error, layers = measured_richness(start, number, seed)
+        count = random_count(directions, start.outputs.numel())
+        rho, error, layers = measured_richness(start, count, seed)
         network, step, tau = start.network, start.step, start.time_to_fit
         fitted = {name: p + tau * step.velocity[name] for name, p in network.theta.items()}
-        es = directions(start.outputs, number, seed + 1)
+        es = output_directions(start.outputs, count, seed + 1)
         changes = kernel_change(network, network.theta, fitted, step.rates, es)
-        change, change_error = root_of_ratio(*changes, exact=number is None)
+        change, change_error = root_of_ratio(*changes, exact=count is None)
         return Forecast(
             richness=rho,
             stderr=error,
@@ -145,8 +145,7 @@ def richness(
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
-    exact: bool = False,
-    probes: int = 16,
+    directions: Directions = 16,
     seed: int = 0,
 ) -> float:
     """The richness number ρ alone; see `forecast` for its meaning and the arguments.
@@ -159,9 +158,10 @@ def richness(
         >>> 0.01 < richness(net, (x, x[:, :1])) < 1
         True
     """
-    start = start_of_training(model, batch, loss, optimizer, probes)
+    start = start_of_training(model, batch, loss, optimizer, directions)
     with undisturbed(start.network.module, twice=True):
-        return measured_richness(start, how_many(start.outputs, probes, exact), seed)[0]
+        count = random_count(directions, start.outputs.numel())
+        return measured_richness(start, count, seed)[0]
 
 
 def start_of_training(
@@ -169,7 +169,7 @@ def start_of_training(
     batch: Any,  # noqa: ANN401 - checked here
     loss: Loss,
     optimizer: Optimizer | None,
-    probes: int,
+    directions: Directions,
 ) -> Start:
     """Check everything that the user gave, and take the first step's measures.
 
@@ -181,8 +181,7 @@ def start_of_training(
             f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
             "Pass the inputs and the targets of one batch."
         )
-    if probes < 2:
-        raise InputError(f"`probes` must be ≥ 2 to have a standard error, got {probes}.")
+    checked_directions(directions)
     network = as_network(model, batch[0])
     with undisturbed(network.module, twice=True):
         outputs = network(network.theta)
@@ -222,20 +221,20 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
 
 
 def measured_richness(
-    start: Start, number: int | None, seed: int
+    start: Start, count: int | None, seed: int
 ) -> tuple[float, float, dict[str, LayerShare]]:
     """ρ, its standard error, and every layer's share.
 
     Args:
         start: the network at the start of its training; call this inside `undisturbed`.
-        number: of random output directions; None for exact norms.
+        count: of random output directions; None for exact norms.
         seed: of the random directions.
     """
-    es = directions(start.outputs, number, seed)
+    es = output_directions(start.outputs, count, seed)
     still, moving = motion_by_layer(start.network, start.step.velocity, start.step.rates, es)
     b = [sum(column) for column in zip(*still.values(), strict=True)]
     a = [sum(column) for column in zip(*moving.values(), strict=True)]
-    value, error = root_of_ratio(a, b, exact=number is None)
+    value, error = root_of_ratio(a, b, exact=count is None)
     layers = {
         layer: LayerShare(
             motion=sum(moving[layer]) / sum(a) if sum(a) else 0.0,

@@ -7,39 +7,34 @@ forward-mode pass over that. Unit vectors give exact norms, Rademacher vectors u
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod, sqrt
+from math import sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import vjp
 
+from lazyrich.capture.directions import random_signs
 from lazyrich.capture.network import Network, Parameters, derivative, layer_of
 
 
-def directions(outputs: Float[Tensor, "n *k"], probes: int | None, seed: int) -> Iterator[Tensor]:
-    """Output directions e: all unit vectors if `probes` is None, else Rademacher vectors.
+def output_directions(
+    outputs: Float[Tensor, "n *k"], count: int | None, seed: int
+) -> Iterator[Tensor]:
+    """Output directions e: all unit vectors if `count` is None, else random signs.
 
     Args:
         outputs: a tensor of the outputs' shape, type and device.
-        probes: how many random directions.
+        count: how many random directions.
         seed: of a generator of their own; the global random state is not touched.
     """
-    if probes is None:
-        for i in range(outputs.numel()):
-            e = torch.zeros_like(outputs).reshape(-1)
-            e[i] = 1
-            yield e.reshape(outputs.shape)
+    if count is not None:
+        yield from random_signs(outputs, count, seed=seed)
         return
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(probes):
-        signs = torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1
-        yield signs.to(outputs)
-
-
-def how_many(outputs: Float[Tensor, "n *k"], probes: int, exact: bool) -> int | None:
-    """Number of random directions; None (all unit vectors) where these are not more."""
-    return None if exact or prod(outputs.shape) <= probes else probes
+    for i in range(outputs.numel()):
+        e = torch.zeros_like(outputs).reshape(-1)
+        e[i] = 1
+        yield e.reshape(outputs.shape)
 
 
 def velocity_of_outputs(network: Network, v: Parameters) -> tuple[Tensor, Tensor]:

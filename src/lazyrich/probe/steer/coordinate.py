@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError
+from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
 from lazyrich.numerics.ladder import TOLERANCE, covers_both, fit_exponent, fitted_phase
 from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
-from lazyrich.probe.forecast.tangent import directions, how_many, kernel_change, root_of_ratio
+from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedPhase, Phase
@@ -113,7 +114,7 @@ def coordinate_check(
     seeds: int = 10,
     confidence: float = 0.95,
     tolerance: float = TOLERANCE,
-    probes: int = 16,
+    directions: Directions = 16,
 ) -> CoordinateCheck:
     """Fit the width exponents of a family of networks and say which phase they mean.
 
@@ -135,7 +136,7 @@ def coordinate_check(
         seeds: random initialisations per width.
         confidence: of the intervals.
         tolerance: exponents nearer to zero than this count as zero.
-        probes: random output directions for the NTK.
+        directions: random output directions for ρ and the NTK, as in `forecast`, or `"all"`.
 
     Returns:
         The phase, a sentence and the data.
@@ -168,7 +169,7 @@ def coordinate_check(
         raise InputError(f"`confidence` must lie between 0 and 1, got {confidence:g}.")
     make = optimizer if callable(optimizer) else _plain_sgd(float(optimizer))
     runs = {
-        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, probes))
+        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, directions))
         for width in sorted(set(widths))
         for seed in range(seeds)
     }
@@ -197,26 +198,26 @@ def _run(
     make: OptimizerFactory,
     batch: tuple[Any, Any] | list[Any],
     loss: Loss,
-    setting: tuple[int, int, int, int],
+    setting: tuple[int, int, int, Directions],
 ) -> _Run:
     """One network: forecast, look, train, look again."""
-    width, seed, steps, probes = setting
+    width, seed, steps, directions = setting
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = factory(width)
         optimizer = make(model, width)
-        start = start_of_training(model, batch, loss, optimizer, probes)
+        start = start_of_training(model, batch, loss, optimizer, directions)
         network, outputs = start.network, start.outputs
         theta = {name: p.clone() for name, p in network.theta.items()}
-        number = how_many(outputs, probes, exact=False)
+        count = random_count(directions, outputs.numel())
         with undisturbed(network.module, twice=True):
             before = layer_outputs(network, theta)
-            richness = measured_richness(start, number, seed)[0]
+            richness = measured_richness(start, count, seed)[0]
         moved = _train(network, optimizer, start.loss, steps, outputs)
     end = {n: p.detach() for n, p in network.module.named_parameters() if n in theta}
     with undisturbed(network.module, twice=True):
         after, final = layer_outputs(network, end), network(end)
-        es = directions(outputs, number, seed)
+        es = output_directions(outputs, count, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)
     layers = {
         layer: (_rms(old), _rms([b - a for a, b in zip(old, after[layer], strict=True)]))
@@ -235,7 +236,7 @@ def _run(
 def _train(
     network: Network, optimizer: Optimizer, loss: OutputLoss, steps: int, initial: Tensor
 ) -> float:
-    """Full-batch steps in the model's own mode; the largest change of the output on the way."""
+    """Full-batch steps in the model's own mode; the largest change of the output at any of them."""
     largest = 0.0
     for _ in range(steps):
         optimizer.zero_grad()

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import ConvergenceError, InputError
+from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
 from lazyrich.capture.optimizer_step import ScalesGradients
 from lazyrich.probe.forecast.forecast import Start, measured_richness, overshoot, start_of_training
-from lazyrich.probe.forecast.tangent import how_many
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.feature_speed import own_speeds
 
@@ -48,7 +48,7 @@ class Dialled:
         output_scale: γ.
         richness: ρ of the result, measured.
         richness_before: ρ of the centred network at the output scale and rates it came with.
-        target: the ρ that was asked for.
+        target: the ρ to reach.
         learning_rates: of every layer, by its path in the network that was given.
         applied: False for a `dry_run`.
         notes: what else one has to know, in sentences.
@@ -81,18 +81,17 @@ class Dialled:
 
 def dial(
     model: nn.Module,
-    optimizer: Optimizer,
     batch: tuple[Any, Any] | list[Any],
     loss: Loss = "mse",
     *,
+    optimizer: Optimizer,
     richness: float,
     dry_run: bool = False,
     equal_speed: bool = False,
-    exact: bool = False,
-    probes: int = 16,
+    directions: Directions = 16,
     seed: int = 0,
 ) -> Dialled:
-    """Make training as rich as asked, by output scale and learning rates, and check by measuring.
+    """Set how rich training will be, by output scale and learning rates, and check by measuring.
 
     The output becomes γ(h − h₀), with ρ ∝ 1/γ; learning rates become η/γ² for SGD and η/γ for
     Adam, whose step does not see the gradient's scale, so that the time to fit stays the same.
@@ -100,15 +99,15 @@ def dial(
 
     Args:
         model: the network h, or the result of an earlier dial. Its weights stay as they are.
-        optimizer: SGD, Adam or AdamW, before its first step; its learning rates are set in place.
         batch: `(inputs, targets)` to measure on.
         loss: as in `forecast`.
+        optimizer: SGD, Adam or AdamW, before its first step; its learning rates are set in place.
         richness: ρ* > 0, what to set; ≪ 1 is lazy, ≳ 1 is rich.
         dry_run: change nothing, only advise.
         equal_speed: first give every layer the same relative feature speed by its own update
             (`feature_speed.own_speeds`); this splits the parameter groups layer by layer.
-        exact: norms by a loop over all outputs instead of random directions.
-        probes: number of random output directions.
+        directions: random output directions, as in `forecast`, or `"all"`; ρ is measured two or
+            three times.
         seed: of the random directions.
 
     Returns:
@@ -124,7 +123,7 @@ def dial(
         >>> _ = torch.manual_seed(0)
         >>> net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 1))
         >>> optimizer, x = SGD(net.parameters(), lr=0.1), torch.randn(8, 3)
-        >>> result = dial(net, optimizer, (x, x[:, :1]), richness=2.0)
+        >>> result = dial(net, (x, x[:, :1]), optimizer=optimizer, richness=2.0)
         >>> round(result.richness, 3), result.model(x).abs().max().item()
         (2.0, 0.0)
 
@@ -140,7 +139,7 @@ def dial(
     first_output_scale = centred.output_scale.item()
     plan = _shadow(optimizer, centred if equal_speed else None)
     measure = _Ruler(
-        centred=centred, batch=batch, loss=loss, plan=plan, exact=exact, probes=probes, seed=seed
+        centred=centred, batch=batch, loss=loss, plan=plan, directions=directions, seed=seed
     )
     dialled = False
     try:
@@ -175,18 +174,17 @@ class _Ruler:
     batch: tuple[Any, Any] | list[Any]
     loss: Loss
     plan: Optimizer
-    exact: bool
-    probes: int
+    directions: Directions
     seed: int
 
     def start(self) -> Start:
-        return start_of_training(self.centred, self.batch, self.loss, self.plan, self.probes)
+        return start_of_training(self.centred, self.batch, self.loss, self.plan, self.directions)
 
     def richness(self) -> float:
         start = self.start()
         with undisturbed(self.centred, twice=True):
-            number = how_many(start.outputs, self.probes, self.exact)
-            rho: float = measured_richness(start, number, self.seed)[0]
+            count = random_count(self.directions, start.outputs.numel())
+            rho: float = measured_richness(start, count, self.seed)[0]
         if rho == 0:
             raise InputError(
                 "a model that is linear in its trainable parameters cannot be dialled: its tangent "
@@ -263,7 +261,7 @@ def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
 
 
 def _shadow(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
-    """The optimiser with parameter groups of its own, split layer by layer if asked."""
+    """The optimiser with parameter groups of its own; those of `split` layer by layer."""
     plan = copy(optimizer)
     plan.param_groups = []
     layers = {} if split is None else _layers_of_tensors(split)

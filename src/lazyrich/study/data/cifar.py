@@ -55,21 +55,21 @@ def read_archive(path: Path) -> list[tuple[Bytes, Bytes]]:
         InputError: the archive is cut off or has other contents.
     """
     members = [f"{INSIDE}/{name}" for name in (*BATCHES, TEST)]
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.name in members else None
                 if file is not None:
-                    found[member.name] = file.read()
+                    contents[member.name] = file.read()
             while unzipped.read(BLOCK):  # to the checksum at its end
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is not a whole archive ({error}). Copy it again.") from error
     for name in members:
-        if name not in found:
+        if name not in contents:
             raise InputError(f"{path} must hold {name}, which it does not. Copy it again.")
-    return [_parsed(found[name], f"{path}, {name},") for name in members]
+    return [_parsed(contents[name], f"{path}, {name},") for name in members]
 
 
 def _parsed(content: bytes, where: str) -> tuple[Bytes, Bytes]:

@@ -95,13 +95,13 @@ def digits() -> DataSet:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise MissingExtraError("scikit-learn", "data") from error
-    found = load_digits()
-    place = np.zeros(len(found.target), int)  # of an image in its own class
+    raw = load_digits()
+    place = np.zeros(len(raw.target), int)  # of an image in its own class
     for label in range(10):
-        same = found.target == label
+        same = raw.target == label
         place[same] = np.arange(same.sum())
     last = place % FIFTH == FIFTH - 1
-    x, y = found.images[:, None], found.target
+    x, y = raw.images[:, None], raw.target
     return _images("digits", (x[~last], y[~last]), (x[last], y[last]))
 
 

@@ -104,11 +104,11 @@ class DataSet:
             >>> data.digest == digits().digest != data.take(100, seed=0).digest
             True
         """
-        found = sha256()
+        digest = sha256()
         for values in (self.train.x, self.train.y, self.test.x, self.test.y):
-            found.update(f"{tuple(values.shape)} {values.dtype} ".encode())
-            found.update(values.contiguous().numpy().data)
-        return found.hexdigest()[:16]
+            digest.update(f"{tuple(values.shape)} {values.dtype} ".encode())
+            digest.update(values.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
 
     @property
     def outputs(self) -> int:
@@ -142,7 +142,7 @@ class DataSet:
             classes=self.classes,
         )
 
-    def balanced(self, per_class: int, seed: int) -> Samples:
+    def balanced(self, per_class: int, *, seed: int) -> Samples:
         """A random choice of training samples, the same number of every class.
 
         The class frequencies of a small random batch would decide its first direction of descent.

@@ -83,8 +83,8 @@ def csv(
     return DataSet(name=table.path.stem, train=every.at(train), test=test_part, classes=classes)
 
 
-def _names(table: Table, asked: str | Sequence[str]) -> list[str]:
-    names = [asked] if isinstance(asked, str) else list(asked)
+def _names(table: Table, chosen: str | Sequence[str]) -> list[str]:
+    names = [chosen] if isinstance(chosen, str) else list(chosen)
     for name in names:
         table.text(name)  # refuses a column that is not there
     if not names:

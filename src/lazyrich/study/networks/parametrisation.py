@@ -69,7 +69,9 @@ class Parametrised:
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 groups.setdefault(self.lr_factors[name], []).append(parameter)
-        return [{"params": found, "lr": base * factor} for factor, found in groups.items()]
+        return [
+            {"params": parameters, "lr": base * factor} for factor, parameters in groups.items()
+        ]
 
 
 class ScaledOutput(nn.Module):

@@ -31,7 +31,7 @@ class Try:
 
     Attributes:
         lr: the learning rate.
-        passed: whether it did what was asked.
+        passed: whether it met the criterion of the search.
         steps: optimiser steps that it cost.
         sentence: what came of it.
     """
@@ -43,11 +43,11 @@ class Try:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A learning rate, and how it was found.
+class RateSearch:
+    """The outcome of a search for a learning rate.
 
     Attributes:
-        lr: the learning rate.
+        lr: the learning rate found.
         tries: all that was tried, in order.
     """
 
@@ -67,7 +67,7 @@ def largest_stable_lr(
     *,
     seed: int,
     steps: int = 100,
-) -> Found:
+) -> RateSearch:
     """The largest learning rate with which short training ends below the loss at the start.
 
     From the recipe's learning rate up in factors of 4 while it is stable, or down until it is;
@@ -99,8 +99,8 @@ def largest_stable_lr(
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
-        >>> found = largest_stable_lr(build, data, Recipe(lr=0.1, steps=500), seed=0, steps=30)
-        >>> 0.1 < found.lr < 10.0
+        >>> search = largest_stable_lr(build, data, Recipe(lr=0.1, steps=500), seed=0, steps=30)
+        >>> 0.1 < search.lr < 10.0
         True
     """
     short = replace(recipe, steps=min(steps, recipe.steps), schedule="constant", stop_loss=None)
@@ -114,7 +114,7 @@ def largest_stable_lr(
     while above / below > PRECISE:
         middle = sqrt(below * above)
         below, above = (middle, above) if stable(middle) else (below, middle)
-    return Found(lr=below, tries=tuple(tries))
+    return RateSearch(lr=below, tries=tuple(tries))
 
 
 def lr_for_accuracy(
@@ -126,7 +126,7 @@ def lr_for_accuracy(
     within: int,
     seed: int,
     steps: int = 100,
-) -> Found:
+) -> RateSearch:
     """The first of η*/2, η*/4, η*/8, … whose training accuracy passes a level within some steps.
 
     η* is the largest stable learning rate. The accuracy is looked at 50 times in a run, which ends
@@ -156,9 +156,9 @@ def lr_for_accuracy(
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
         >>> recipe = Recipe(lr=0.1, steps=200)
-        >>> found = lr_for_accuracy(
+        >>> search = lr_for_accuracy(
         ...     build, data, recipe, level=0.95, within=200, seed=0, steps=30)
-        >>> found.tries[-1].passed
+        >>> search.tries[-1].passed
         True
     """
     if not 0 <= level < 1:
@@ -170,7 +170,7 @@ def lr_for_accuracy(
         chosen = replace(recipe, lr=edge.lr / 2**halving)
         tries.append(_reaching(build(), data, chosen, seed, level))
         if tries[-1].passed:
-            return Found(lr=chosen.lr, tries=tuple(tries))
+            return RateSearch(lr=chosen.lr, tries=tuple(tries))
     raise InputError(
         f"`level` = {level:g} must be passed within {within} steps by one of {HALVINGS} learning "
         f"rates from {edge.lr / 2:.3g} down, got: {tries[-HALVINGS].sentence} Allow more steps, "

@@ -130,13 +130,13 @@ def drawn(task: Task, recipe: Recipe, seed: int) -> Iterator[tuple[Tensor, Tenso
     if recipe.batch_size is None:
         chosen: Iterator[tuple[Tensor, Tensor]] = ((x, y) for _ in range(recipe.steps))
     else:
-        rows_of_steps = batches(len(x), recipe.batch_size, recipe.steps, seed)
+        rows_of_steps = batches(len(x), recipe.batch_size, recipe.steps, seed=seed)
         chosen = ((x[rows], y[rows]) for rows in rows_of_steps)
     for some, theirs in chosen:
         yield shifted_and_mirrored(some, generator) if recipe.augment else some, theirs
 
 
-def batches(samples: int, size: int, steps: int, seed: int) -> Iterator[Int[Tensor, "batch"]]:
+def batches(samples: int, size: int, steps: int, *, seed: int) -> Iterator[Int[Tensor, "batch"]]:
     """Rows of every batch, in a new order each epoch; what does not fill a batch waits.
 
     Args:
@@ -149,7 +149,7 @@ def batches(samples: int, size: int, steps: int, seed: int) -> Iterator[Int[Tens
         InputError: a negative seed.
 
     Example:
-        >>> [len(rows) for rows in batches(10, 4, steps=3, seed=0)]
+        >>> [len(rows) for rows in batches(10, size=4, steps=3, seed=0)]
         [4, 4, 4]
     """
     generator, size = stream(seed, 0), min(size, samples)

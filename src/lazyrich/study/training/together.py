@@ -128,13 +128,13 @@ def pays(model: nn.Module, data: DataSet, recipe: Recipe, members: int) -> Advic
     batch = min(recipe.batch_size or len(data.train), len(data.train))
     work, numbers = (batch * each for each in _costs(model, data.train.x[:1]))
     most = MOST_WORK / 1e6
-    found = f"{work / 1e6:.2g} million operations a forward pass are"
+    cost = f"{work / 1e6:.2g} million operations a forward pass are"
     if work > MOST_WORK:
-        return Advice(pays=False, sentence=f"One by one: {found} more than {most:g} million.")
+        return Advice(pays=False, sentence=f"One by one: {cost} more than {most:g} million.")
     if numbers > MOST_NUMBERS:
         sentence = f"One by one: {numbers:,} numbers of a batch are more than {MOST_NUMBERS:,.0f}."
         return Advice(pays=False, sentence=sentence)
-    return Advice(pays=True, sentence=f"Together: {found} less than {most:g} million.")
+    return Advice(pays=True, sentence=f"Together: {cost} less than {most:g} million.")
 
 
 def _costs(model: nn.Module, x: Tensor) -> tuple[int, int]:
@@ -223,7 +223,7 @@ class _Block:
                 yield x[order_of[self.active]], y[order_of[self.active]], 0
         else:
             size = recipe.batch_size or len(task.x)
-            orders = [batches(len(task.x), size, recipe.steps, seed) for seed in seeds]
+            orders = [batches(len(task.x), size, recipe.steps, seed=seed) for seed in seeds]
             for each in zip(*orders, strict=True):
                 rows = torch.stack(each)[order_of[self.active]]
                 yield _taken(task.x, rows), _taken(task.y, rows), 0
@@ -285,8 +285,8 @@ def _check(members: Sequence[Member], data: DataSet) -> None:
         for number, member in enumerate(members):
             check_factors(member.lr_factors, member.model)
             tensors = _moved(member.model)
-            found = {name: tensor.shape for name, tensor in tensors.items()}
-            if found != shapes or _trainable(member.model) != _trainable(first):
+            own_shapes = {name: tensor.shape for name, tensor in tensors.items()}
+            if own_shapes != shapes or _trainable(member.model) != _trainable(first):
                 raise InputError(
                     f"`members` must have the same parameters and shapes, got others in member "
                     f"{number} than in member 0. Train each shape by itself."

@@ -203,12 +203,12 @@ def _setting(axis: str, value: Plain, kinds: Kinds) -> Setting:
     return Setting(label=label, fields=fields)
 
 
-def check_distinct(axis: str, found: Sequence[Setting], base: Mapping[str, Plain]) -> None:
+def check_distinct(axis: str, on_axis: Sequence[Setting], base: Mapping[str, Plain]) -> None:
     """Refuse labels that come twice, and values that set the same.
 
     Args:
         axis: its name.
-        found: its settings.
+        on_axis: its settings.
         base: value of every field, for those that a setting leaves alone.
 
     Raises:
@@ -217,9 +217,9 @@ def check_distinct(axis: str, found: Sequence[Setting], base: Mapping[str, Plain
     Example:
         >>> check_distinct("width", settings("width", [1, 2], {"width": int}), {"width": 4})
     """
-    names = sorted(set().union(*(setting.fields for setting in found)))
+    names = sorted(set().union(*(setting.fields for setting in on_axis)))
     seen: dict[str, Plain] = {}
-    for setting in found:
+    for setting in on_axis:
         filled = {**base, **setting.fields}
         effect = canonical({name: filled.get(name) for name in names})
         label = "label " + canonical(setting.label)
@@ -245,8 +245,8 @@ def check_apart(axes: Mapping[str, Sequence[Setting]]) -> None:
         >>> check_apart({"width": settings("width", [1, 2], {"width": int})})
     """
     owner: dict[str, str] = {}
-    for axis, found in axes.items():
-        for name in set().union(*(setting.fields for setting in found)):
+    for axis, on_axis in axes.items():
+        for name in set().union(*(setting.fields for setting in on_axis)):
             if name in owner:
                 raise InputError(
                     f"`axes` must set every field once, got `{name}` in {owner[name]!r} and in "

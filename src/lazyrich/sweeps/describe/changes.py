@@ -23,16 +23,16 @@ def differences(was: Json, now: Json, where: str = "") -> list[str]:
         ['base.width: was absent; is 128.']
     """
     if isinstance(was, dict) and isinstance(now, dict):
-        found = []
+        lines = []
         for name in [*was, *(name for name in now if name not in was)]:
             inner = f"{where}.{name}" if where else name
             if name not in was:
-                found.append(f"{inner}: was absent; is {_shown(now[name])}.")
+                lines.append(f"{inner}: was absent; is {_shown(now[name])}.")
             elif name not in now:
-                found.append(f"{inner}: was {_shown(was[name])}; is absent.")
+                lines.append(f"{inner}: was {_shown(was[name])}; is absent.")
             else:
-                found += differences(was[name], now[name], inner)
-        return found
+                lines += differences(was[name], now[name], inner)
+        return lines
     if _same(was, now):
         return []
     if isinstance(was, list) and isinstance(now, list) and max(len(was), len(now)) > SHOWN:

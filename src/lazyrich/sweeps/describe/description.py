@@ -105,8 +105,8 @@ class Study:
                 "point, with a value for every axis."
             )
         self._set("extra", tuple(_table(entry, self._settings) for entry in self.extra))
-        found = self._settings.items()
-        self._set("axes", {axis: tuple(s.value for s in values) for axis, values in found})
+        by_axis = self._settings.items()
+        self._set("axes", {axis: tuple(s.value for s in values) for axis, values in by_axis})
         self._check()
 
     def _set(self, name: str, value: object) -> None:
@@ -119,8 +119,8 @@ class Study:
     @cached_property
     def defaults(self) -> dict[str, Plain]:
         """The defaults of the experiment, which belong to the content of every point."""
-        found = settings_of(self.experiment).items()
-        return {name: value for name, (_, value) in found if value is not Required}
+        fields = settings_of(self.experiment).items()
+        return {name: value for name, (_, value) in fields if value is not Required}
 
     @property
     def _filled(self) -> dict[str, Plain]:
@@ -142,9 +142,9 @@ class Study:
 
     def _check(self) -> None:
         check_apart(self._settings)
-        for axis, found in self._settings.items():
-            check_distinct(axis, found, self._filled)
-        always = {name for found in self._settings.values() for name in _common(found)}
+        for axis, on_axis in self._settings.items():
+            check_distinct(axis, on_axis, self._filled)
+        always = {name for on_axis in self._settings.values() for name in _common(on_axis)}
         missing = sorted(self._kinds.keys() - self._filled.keys() - always - {"seed"})
         if missing:
             raise InputError(
@@ -152,14 +152,14 @@ class Study:
                 f"{sorted(self.base)}. Add them to the base, or make them an axis."
             )
         grid, seed = self._grid, self.seeds[0]
-        if prod(len(found) for found in self._settings.values()) <= CHECKED:
+        if prod(len(on_axis) for on_axis in self._settings.values()) <= CHECKED:
             chosen = iter(grid.configurations())
         else:
-            first = {axis: found[0] for axis, found in self._settings.items()}
+            first = {axis: on_axis[0] for axis, on_axis in self._settings.items()}
             chosen = (
                 tuple({**first, axis: setting}.values())
-                for axis, found in self._settings.items()
-                for setting in found
+                for axis, on_axis in self._settings.items()
+                for setting in on_axis
             )
         for configuration in chosen:
             grid.point(configuration, seed)
@@ -290,9 +290,9 @@ def _seeds(given: object) -> tuple[int, ...]:
     return seeds
 
 
-def _common(found: Sequence[Setting]) -> set[str]:
+def _common(on_axis: Sequence[Setting]) -> set[str]:
     """The fields that every setting sets."""
-    return set.intersection(*(set(setting.fields) for setting in found))
+    return set.intersection(*(set(setting.fields) for setting in on_axis))
 
 
 def _table(entry: object, axes: Mapping[str, Sequence[Setting]]) -> dict[str, Plain]:
@@ -317,17 +317,17 @@ def _chosen(
 ) -> tuple[tuple[Setting, ...], tuple[int, ...]]:
     """The settings and seeds of an extra point."""
     chosen = []
-    for axis, found in axes.items():
+    for axis, on_axis in axes.items():
         value = entry[axis]
-        named = [setting for setting in found if not setting.plain and setting.label == value]
-        if found[0].plain == is_table(value) and not named:
-            labels = ", ".join(repr(setting.label) for setting in found)
+        named = [setting for setting in on_axis if not setting.plain and setting.label == value]
+        if on_axis[0].plain == is_table(value) and not named:
+            labels = ", ".join(repr(setting.label) for setting in on_axis)
             raise InputError(
                 f"`extra.{axis}` must be a value as on its axis, got {value!r}. It has {labels}."
             )
         setting = named[0] if named else settings(axis, [value], kinds)[0]
         if not setting.plain and not named:
-            check_distinct(axis, [*found, setting], {})
+            check_distinct(axis, [*on_axis, setting], {})
         chosen.append(setting)
     own = entry.get("seed", seeds)
     return tuple(chosen), _seeds([own] if isinstance(own, int) else own)

@@ -52,7 +52,7 @@ class Grid:
     extra: Sequence[tuple[Sequence[Setting], Sequence[int]]]
 
     def __len__(self) -> int:
-        grid = prod(len(found) for found in self.axes.values()) * len(self.seeds)
+        grid = prod(len(settings) for settings in self.axes.values()) * len(self.seeds)
         return grid + len(self._apart)
 
     def configurations(self) -> Iterator[tuple[Setting, ...]]:
@@ -105,8 +105,8 @@ class Grid:
     def _texts(self) -> tuple[str, list[str], dict[str, int]]:
         """Start of the text of every point, text of every field, and where the fields stand."""
         names = set(self.base) | {"seed"}
-        for found in self.axes.values():
-            names.update(*(setting.fields for setting in found))
+        for settings in self.axes.values():
+            names.update(*(setting.fields for setting in settings))
         head = f'{{"experiment":{json.dumps(name_of(self.experiment))},"fields":{{'
         texts = [f"{json.dumps(name)}:{canonical(self.base.get(name))}" for name in sorted(names)]
         return head, texts, {name: index for index, name in enumerate(sorted(names))}
@@ -114,12 +114,14 @@ class Grid:
     @cached_property
     def _apart(self) -> list[tuple[Sequence[Setting], int]]:
         """The points off the grid, each once."""
-        known = [{tuple(sorted(s.texts.items())) for s in found} for found in self.axes.values()]
+        known = [
+            {tuple(sorted(s.texts.items())) for s in on_axis} for on_axis in self.axes.values()
+        ]
         seen: set[str] = set()
         apart = []
         for chosen, seeds in self.extra:
             settings = [tuple(sorted(setting.texts.items())) for setting in chosen]
-            on_grid = all(s in found for s, found in zip(settings, known, strict=True))
+            on_grid = all(s in on_axis for s, on_axis in zip(settings, known, strict=True))
             for seed in seeds:
                 key = self.key(chosen, seed)
                 if key not in seen and not (on_grid and seed in self.seeds):

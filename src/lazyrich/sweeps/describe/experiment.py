@@ -80,16 +80,16 @@ def resolve(name: str) -> type[Experiment]:
             "An example: 'lazyrich.study:Training'."
         )
     try:
-        found: Any = import_module(module)
+        member: Any = import_module(module)
         for part in path.split("."):
-            found = getattr(found, part)
+            member = getattr(member, part)
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"`experiment` must name a class that can be imported, got {name!r} ({error}). "
             "Check the spelling, and that the module is installed or in PYTHONPATH."
         ) from error
-    name_of(found)
-    return found
+    name_of(member)
+    return member
 
 
 def settings_of(experiment: type[Experiment]) -> dict[str, tuple[Any, Plain]]:

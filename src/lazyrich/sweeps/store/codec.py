@@ -78,10 +78,10 @@ def decode(header: bytes, payload: bytes) -> tuple[str, Result]:
         >>> key, same.data.x.item()
         ('ab', 1.5)
     """
-    parts, found = unpack(header, payload)
+    parts, variables = unpack(header, payload)
     named = {entry["name"]: entry["coordinate"] for entry in parts["variables"]}
-    data = {name: values for name, values in found.items() if not named[name]}
-    coordinates = {name: values for name, values in found.items() if named[name]}
+    data = {name: values for name, values in variables.items() if not named[name]}
+    coordinates = {name: values for name, values in variables.items() if named[name]}
     dataset = xr.Dataset(data, coordinates, _unpacked(parts["attributes"]))
     texts = {name: parts[name] for name in ("status", "sentence", "traceback", "seconds")}
     return parts["key"], Result(data=dataset, **texts)
@@ -101,15 +101,15 @@ def unpack(header: bytes, payload: bytes) -> tuple[dict[str, Json], dict[str, xr
         ('finished', 1.5)
     """
     parts = json.loads(header)
-    found: dict[str, xr.Variable] = {}
+    variables: dict[str, xr.Variable] = {}
     start = 0
     for entry in parts["variables"]:
         values = _array(entry, payload, start)
         start += entry["bytes"]
-        found[entry["name"]] = xr.Variable(
+        variables[entry["name"]] = xr.Variable(
             entry["dims"], values, _unpacked(entry["attributes"]), fastpath=True
         )
-    return parts, found
+    return parts, variables
 
 
 def _variable(name: Hashable, variable: xr.Variable) -> tuple[dict[str, Json], bytes]:

@@ -53,8 +53,8 @@ def put_aside(folder: Path) -> None:
         ...     (Path(name) / "damaged-5" / NAME).exists()
         True
     """
-    found = (ASIDE.fullmatch(path.name) for path in folder.iterdir())
-    last = max((int(match[1]) for match in found if match), default=0)
+    matches = (ASIDE.fullmatch(path.name) for path in folder.iterdir())
+    last = max((int(match[1]) for match in matches if match), default=0)
     aside = folder / f"damaged-{last + 1}"
     aside.mkdir()
     for path in sorted(folder.glob(NAME + "*")):  # the record first: without it, its log is void

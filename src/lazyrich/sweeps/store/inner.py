@@ -65,13 +65,13 @@ def check_labels(dim: str, dims: Sequence[Any], values: NDArray[Any]) -> None:
 
 
 def check_alike(
-    where: Sequence[Mapping[str, Any]], found: Sequence[Variables], taken: Collection[str]
+    where: Sequence[Mapping[str, Any]], contents: Sequence[Variables], taken: Collection[str]
 ) -> None:
     """Refuse results that cannot stand in one array.
 
     Args:
         where: the place of every point.
-        found: its variables.
+        contents: its variables.
         taken: names that no dimension may have.
 
     Raises:
@@ -87,7 +87,7 @@ def check_alike(
     """
     seen: set[Any] = set()
     first: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for place, variables in zip(where, found, strict=True):
+    for place, variables in zip(where, contents, strict=True):
         _check_labels_of(variables, place, seen)
         form = tuple((name, one.dims, one.dtype.kind) for name, one in variables.items())
         if form in seen:  # as nearly all are
@@ -109,7 +109,7 @@ def check_alike(
                 )
 
 
-def recorded(found: Sequence[Variables], taken: Collection[str]) -> Sequence[Variables]:
+def recorded(contents: Sequence[Variables], taken: Collection[str]) -> Sequence[Variables]:
     """Lay measurements of one number side by side where their steps differ.
 
     The results stay as they are if their steps are the same, or begin the same where a point made
@@ -117,7 +117,7 @@ def recorded(found: Sequence[Variables], taken: Collection[str]) -> Sequence[Var
     measurement, and the steps become values along it.
 
     Args:
-        found: variables of every point, as `check_alike` lets them pass.
+        contents: variables of every point, as `check_alike` lets them pass.
         taken: names that no dimension may have.
 
     Raises:
@@ -130,18 +130,18 @@ def recorded(found: Sequence[Variables], taken: Collection[str]) -> Sequence[Var
     """
     steps = {
         tuple(one[STEP].values.tolist())
-        for one in found
+        for one in contents
         if STEP in one and one[STEP].dims == (STEP,)
     }
     longest = max(steps, key=len, default=())
     if all(longest[: len(some)] == some for some in steps):
-        return found
-    if RECORD in taken or any(RECORD in sizes(one) for one in found):
+        return contents
+    if RECORD in taken or any(RECORD in sizes(one) for one in contents):
         raise InputError(
             f"`{RECORD}` must be free where the points were measured at different steps, got an "
             "axis or a dimension of that name. Rename it."
         )
-    return [{name: _renamed(one) for name, one in variables.items()} for variables in found]
+    return [{name: _renamed(one) for name, one in variables.items()} for variables in contents]
 
 
 class Inner:
@@ -158,26 +158,26 @@ class Inner:
         ({'layer': 3}, {'layer': array([0, 2])})
     """
 
-    def __init__(self, found: Sequence[Variables]) -> None:
+    def __init__(self, contents: Sequence[Variables]) -> None:
         self.sizes: dict[str, int] = {}
         self.coords: dict[str, NDArray[Any]] = {}
         self._known: dict[tuple[str, int, bytes], NDArray[np.intp]] = {}
         self._labels: dict[str, dict[Any, int]] = {}
-        own = [sizes(variables) for variables in found]
+        own = [sizes(variables) for variables in contents]
         # deepest first, so that the layers of shallower ones keep their order
-        for i in sorted(range(len(found)), key=lambda i: -sum(own[i].values())):
+        for i in sorted(range(len(contents)), key=lambda i: -sum(own[i].values())):
             for dim, size in own[i].items():
                 self.sizes[dim] = max(self.sizes.get(dim, 0), size)
-                if dim in found[i]:
+                if dim in contents[i]:
                     names = self._labels.setdefault(dim, {})
-                    for label in found[i][dim].values.tolist():
+                    for label in contents[i][dim].values.tolist():
                         names.setdefault(label, len(names))
         for dim, names in self._labels.items():
             self.coords[dim], self.sizes[dim] = np.array(list(names)), len(names)
 
     def index(self, variables: Variables) -> dict[str, NDArray[np.intp]]:
         """Where the labels of one result lie."""
-        found = {}
+        rows = {}
         for dim, size in sizes(variables).items():
             values = variables[dim].values if dim in variables else np.empty(0)
             known = (dim, size, values.tobytes())
@@ -185,8 +185,8 @@ class Inner:
                 names = self._labels.get(dim)
                 places = [names[label] for label in values.tolist()] if names else range(size)
                 self._known[known] = np.array(list(places), dtype=np.intp)
-            found[dim] = self._known[known]
-        return found
+            rows[dim] = self._known[known]
+        return rows
 
 
 def sizes(variables: Variables) -> dict[str, int]:

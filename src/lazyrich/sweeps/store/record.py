@@ -172,8 +172,8 @@ class Record:
     def descriptions(self) -> list[str]:
         """Every description that the store has had, the last one now."""
         with self._named():
-            found = self._base.execute("SELECT text FROM description ORDER BY number").fetchall()
-        return [text for (text,) in found]
+            rows = self._base.execute("SELECT text FROM description ORDER BY number").fetchall()
+        return [text for (text,) in rows]
 
     def describe(self, text: str) -> None:
         """Add a description; durable on return."""
@@ -231,8 +231,8 @@ class Record:
         """The status of every key, as they arrived; of some keys where they are given."""
         with self._named():
             if keys is None:
-                found = self._base.execute("SELECT key, status FROM point ORDER BY number")
-                return dict(found.fetchall())
+                rows = self._base.execute("SELECT key, status FROM point ORDER BY number")
+                return dict(rows.fetchall())
             one = "SELECT key, status FROM point WHERE key = ?"
             lines = (self._base.execute(one, (key,)).fetchone() for key in keys)
             return dict(line for line in lines if line is not None)
@@ -240,19 +240,19 @@ class Record:
     def end(self) -> tuple[int, int]:
         """The last segment that a row names, and the end of its last entry there."""
         with self._named():
-            found = self._base.execute(
+            sums = self._base.execute(
                 "SELECT segment, max(start + length) FROM point "
                 "WHERE segment = (SELECT max(segment) FROM point)"
             ).fetchone()
-        return (found[0] or 0, found[1] or 0)
+        return (sums[0] or 0, sums[1] or 0)
 
     def unsound(self) -> str:
         """What SQLite finds wrong with its own file; empty if nothing."""
         try:
-            found = self._base.execute("PRAGMA integrity_check(3)").fetchall()
+            rows = self._base.execute("PRAGMA integrity_check(3)").fetchall()
         except sqlite3.DatabaseError as error:
             return str(error)
-        lines = [line for (line,) in found]
+        lines = [line for (line,) in rows]
         return "" if lines == ["ok"] else "; ".join(lines)
 
     def close(self) -> None:

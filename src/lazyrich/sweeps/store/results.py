@@ -47,9 +47,9 @@ def results(folder: str | Path) -> xr.Dataset:
         study = store.study
         done = set(store.keys())
         points = [point for point in study.points() if point.key in done]
-        found = [_Found.of_bytes(*store.read_bytes(point.key)) for point in points]
+        outcomes = [_Stored.of_bytes(*store.read_bytes(point.key)) for point in points]
     axes = {**study.axes, "seed": study.seeds}
-    data = _assembled([point.place for point in points], found, axes)
+    data = _assembled([point.place for point in points], outcomes, axes)
     return data.assign_attrs(study=study.to_json(), name=study.name)
 
 
@@ -92,12 +92,12 @@ def assemble(
         >>> data.loss.dims, data.step.values
         (('width', 'record'), array([[0., 9.], [0., 3.]]))
     """
-    found = [_Found.of_result(result) for _, result in pairs]
-    return _assembled([place for place, _ in pairs], found, axes)
+    outcomes = [_Stored.of_result(result) for _, result in pairs]
+    return _assembled([place for place, _ in pairs], outcomes, axes)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Stored:
     """What a point gave. It takes the place of a Result, whose Dataset costs a millisecond."""
 
     status: str
@@ -106,20 +106,22 @@ class _Found:
     variables: Variables
 
     @classmethod
-    def of_result(cls, result: Result) -> _Found:
+    def of_result(cls, result: Result) -> _Stored:
         return cls(result.status, result.sentence, result.seconds, result.data.variables)
 
     @classmethod
-    def of_bytes(cls, header: bytes, payload: bytes) -> _Found:
+    def of_bytes(cls, header: bytes, payload: bytes) -> _Stored:
         parts, variables = unpack(header, payload)
         return cls(parts["status"], parts["sentence"], parts["seconds"], variables)
 
 
 def _assembled(
-    where: Sequence[Mapping[str, Any]], found: Sequence[_Found], axes: Mapping[str, Sequence[Any]]
+    where: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[_Stored],
+    axes: Mapping[str, Sequence[Any]],
 ) -> xr.Dataset:
     grid, places = _grid(where, axes)
-    inside: Sequence[Variables] = [one.variables for one in found]
+    inside: Sequence[Variables] = [one.variables for one in outcomes]
     check_alike(where, inside, {*grid, *OUTCOME})
     inside = recorded(inside, grid)
     inner = Inner(inside)
@@ -147,7 +149,7 @@ def _assembled(
         name: ((*grid, *map(str, examples[name].dims)), _settled(table), attrs[name])
         for name, table in tables.items()
     }
-    data = xr.Dataset(variables | _outcomes(places, found, grid, outer), coords=inner.coords)
+    data = xr.Dataset(variables | _outcomes(places, outcomes, grid, outer), coords=inner.coords)
     data = data.assign_coords({name: np.array(labels) for name, labels in grid.items()})
     for name in grid:
         data[name].attrs = axis_attrs(name)
@@ -202,14 +204,14 @@ def final(data: xr.Dataset) -> xr.Dataset:
 
 
 def _grid(
-    found: Sequence[Mapping[str, Any]], axes: Mapping[str, Sequence[Any]]
+    points: Sequence[Mapping[str, Any]], axes: Mapping[str, Sequence[Any]]
 ) -> tuple[dict[str, list[Label]], list[Place]]:
     """The labels on every axis, and where on it each point lies."""
     grid: dict[str, list[Label]] = {}
     columns: list[list[int]] = []
     for name, given in axes.items():
         base = [_label(value) for value in given]
-        seen = [_label(place[name]) for place in found]
+        seen = [_label(place[name]) for place in points]
         if any(isinstance(label, str) for label in (*base, *seen)):
             base, seen = [str(label) for label in base], [str(label) for label in seen]
         labels = list(dict.fromkeys([*base, *seen]))
@@ -218,7 +220,7 @@ def _grid(
         where = {label: i for i, label in enumerate(labels)}
         grid[name] = labels
         columns.append([where[label] for label in seen])
-    return grid, [tuple(column[i] for column in columns) for i in range(len(found))]
+    return grid, [tuple(column[i] for column in columns) for i in range(len(points))]
 
 
 def _label(value: Any) -> Label:  # noqa: ANN401 - any plain value
@@ -240,11 +242,11 @@ def _settled(table: NDArray[Any]) -> NDArray[Any]:
 
 
 def _outcomes(
-    places: Iterable[Place], found: Iterable[_Found], grid: Mapping[str, Any], outer: Place
+    places: Iterable[Place], outcomes: Iterable[_Stored], grid: Mapping[str, Any], outer: Place
 ) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]:
     status, sentence = (np.full(outer, "", object) for _ in range(2))
     seconds = np.full(outer, np.nan)
-    for place, result in zip(places, found, strict=True):
+    for place, result in zip(places, outcomes, strict=True):
         status[place], sentence[place] = result.status, result.sentence
         seconds[place] = result.seconds
     dims = tuple(grid)

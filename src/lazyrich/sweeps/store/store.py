@@ -237,8 +237,10 @@ class Store:
             statuses: all, if none is given.
         """
         with self._turn:
-            found = self._record.statuses()
-        return frozenset(key for key, status in found.items() if not statuses or status in statuses)
+            statuses_by_key = self._record.statuses()
+        return frozenset(
+            key for key, status in statuses_by_key.items() if not statuses or status in statuses
+        )
 
     def statuses(self) -> dict[str, int]:
         """How many points ended in each status."""
@@ -333,22 +335,22 @@ class Store:
             self._check_writer()
         record = self._record.path
         with self._turn:
-            found = []
+            damages = []
             unsound = self._record.unsound()
             if unsound:
                 sentence = f"{record} is damaged ({unsound}). Use Store.rebuild(folder, study)."
-                found.append(Damage(key="", file=record, sentence=sentence))
+                damages.append(Damage(key="", file=record, sentence=sentence))
             for row, whole in self._record.rows():
                 try:
                     if not whole:
-                        found.append(self._damage(row))
+                        damages.append(self._damage(row))
                     else:
                         self._segments.read(row.where)
                 except ValueError as error:
-                    found.append(self._damage(row, str(error)))
+                    damages.append(self._damage(row, str(error)))
             if repair:
-                self._record.forget(damage.key for damage in found if damage.key)
-        return tuple(found)
+                self._record.forget(damage.key for damage in damages if damage.key)
+        return tuple(damages)
 
     def close(self) -> None:
         """Close the store; a second time does nothing."""

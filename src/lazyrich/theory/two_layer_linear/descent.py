@@ -158,12 +158,12 @@ def _descend_on_line(
     both_learn = bool((network.lr_u > 0).all() and (network.lr_w > 0).all())
     if both_learn and not propagator and bool((rule.momentum == 0).all()):
         *norms, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
-        found = {"diverged_at": diverged}
+        extra = {"diverged_at": diverged}
     else:
         xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
         gram, phi, diverged = _step_gram(state.gram(), network, xx, yx, rule, recorded)
         norms = [gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
-        found = {"diverged_at": diverged, "propagator": phi}
+        extra = {"diverged_at": diverged, "propagator": phi}
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
@@ -173,7 +173,7 @@ def _descend_on_line(
     names = LineReadout._fields
     arguments = (*line_arguments(state, network, data), data.noise, *norms)
     values = apply(evaluate, *arguments, output_core_dims=[()] * len(names))
-    return dataset(dict(zip(names, values, strict=True)), KNOWN).assign(found)
+    return dataset(dict(zip(names, values, strict=True)), KNOWN).assign(extra)
 
 
 def _step_line(
@@ -242,7 +242,7 @@ def _step_gram(
     ) -> tuple[Array, Array, int]:
         rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
         moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
-        found: tuple[Array, Array, int] = _kernels.gram_steps(
+        stepped: tuple[Array, Array, int] = _kernels.gram_steps(
             np.ascontiguousarray(gram),
             k,
             float(gamma),
@@ -252,10 +252,10 @@ def _step_gram(
             *moments,
             recorded,
         )
-        return found
+        return stepped
 
     matrix = ("step", "row", "col")
-    found: tuple[xr.DataArray, xr.DataArray, xr.DataArray] = apply(
+    stepped: tuple[xr.DataArray, xr.DataArray, xr.DataArray] = apply(
         evaluate,
         state.matrix,
         *(network.output_scale, network.lr_u, network.lr_w),
@@ -265,7 +265,7 @@ def _step_gram(
         output_core_dims=[matrix, matrix, ()],
         vectorize=True,
     )
-    return found
+    return stepped
 
 
 def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:

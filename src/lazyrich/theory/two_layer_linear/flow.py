@@ -160,19 +160,19 @@ def _flow_on_line(
         problem = LineProblem(*fields)
         uu, uw, ww, remaining, ntk_change = solve(problem, when)
         with np.errstate(over="ignore"):
-            found = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
-        gone = saddle & (found.alignment == 0)  # both layers, with their directions opposed
-        return found._replace(alignment=np.where(gone, np.sign(problem.uw), found.alignment))
+            readout = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
+        gone = saddle & (readout.alignment == 0)  # both layers, with their directions opposed
+        return readout._replace(alignment=np.where(gone, np.sign(problem.uw), readout.alignment))
 
     arguments = line_arguments(state, network, data)
     names = LineReadout._fields
     saddle = apply(lambda *arrays: stays_at_saddle(LineProblem(*arrays)), *arguments)
-    found = apply(
+    values = apply(
         evaluate, saddle, *arguments, data.noise, time, output_core_dims=[()] * len(names)
     )
     texts = np.where(saddle, SADDLE, "ok") if saddle.any() else np.full(saddle.shape, "ok")
     result = dataset(
-        {**dict(zip(names, found, strict=True)), "status": saddle.copy(data=texts)}, KNOWN
+        {**dict(zip(names, values, strict=True)), "status": saddle.copy(data=texts)}, KNOWN
     )
     if propagator:
         result["propagator"] = apply(
@@ -258,7 +258,7 @@ def _integrate(
     end = float(order[-1])
     if end == 0 or inside.size == 0:
         return np.broadcast_to(np.eye(n), (len(times), n, n)), "ok"
-    found = solve_ivp(
+    solution = solve_ivp(
         velocity,
         (0.0, end),
         start.ravel(),
@@ -268,16 +268,18 @@ def _integrate(
         t_eval=order,
         events=at_rest,
     )
-    reached = _completed(found, len(order)).reshape(-1, *start.shape) @ inverse
-    status = "ok" if found.status >= 0 else f"stopped at t = {found.t[-1]:g}: {found.message}"
+    reached = _completed(solution, len(order)).reshape(-1, *start.shape) @ inverse
+    status = (
+        "ok" if solution.status >= 0 else f"stopped at t = {solution.t[-1]:g}: {solution.message}"
+    )
     return reached[np.searchsorted(order, times)], status
 
 
-def _completed(found: OptimizeResult, count: int) -> Array:
+def _completed(solution: OptimizeResult, count: int) -> Array:
     """The solution at all `count` times: at rest it stays, after a failure it is NaN."""
-    reached: Array = found.y.T
+    reached: Array = solution.y.T
     missing = count - len(reached)
-    last = found.y_events[0][-1] if found.status == 1 else np.full(reached.shape[1], np.nan)
+    last = solution.y_events[0][-1] if solution.status == 1 else np.full(reached.shape[1], np.nan)
     return np.concatenate([reached, np.repeat(last[None], missing, 0)])
 
 

@@ -108,8 +108,8 @@ def stays_at_saddle(problem: LineProblem) -> NDArray[np.bool_]:
     """
     units = natural_units(problem)
     growing = np.where(units.drive > 0, units.p, units.q)
-    found: NDArray[np.bool_] = (units.drive != 0) & (growing == 0) & (units.rate.mantissa != 0)
-    return found
+    stuck: NDArray[np.bool_] = (units.drive != 0) & (growing == 0) & (units.rate.mantissa != 0)
+    return stuck
 
 
 def riccati_coefficients(units: NaturalUnits) -> tuple[Array, Array]:

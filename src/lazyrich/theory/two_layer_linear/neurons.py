@@ -10,11 +10,11 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
 
 
-def neurons(result: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
+def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
     """The weights of every neuron along a solution.
 
     Args:
-        result: from `flow` or `descent` with `propagator=True`.
+        trajectory: from `flow` or `descent` with `propagator=True`.
         u: second layer at the start, shape (d,) on a line, (k, d) in general.
         w: first layer at the start, shape (d,) on a line (along the data), (d, m) in general.
 
@@ -22,7 +22,7 @@ def neurons(result: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
         `u` and `w` with dims (..., time or step, neuron), and `k` or `m` on general data.
 
     Raises:
-        InputError: if the result has no propagator, or the shapes do not fit it.
+        InputError: if the trajectory has no propagator, or the shapes do not fit it.
 
     Example:
         >>> from lazyrich import LinearNetwork, LineData, LineState, flow
@@ -34,15 +34,18 @@ def neurons(result: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
         array([[1.   , 0.   ],
                [1.097, 0.451]])
     """
-    if "propagator" not in result:
-        raise InputError("`result` has no propagator: call flow or descent with propagator=True")
-    phi = result.propagator
+    if "propagator" not in trajectory:
+        raise InputError(
+            "`trajectory` must have its propagator, got none. Call flow or descent with "
+            "`propagator=True`."
+        )
+    phi = trajectory.propagator
     us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
     on_line = us.ndim == 1
     theta = np.stack([us, ws]) if on_line and us.shape == ws.shape else _stacked(us, ws)
     if len(theta) != phi.sizes["row"]:
         raise InputError(
-            f"the result has k + m = {phi.sizes['row']}, got weights with k + m = {len(theta)}"
+            f"the trajectory has k + m = {phi.sizes['row']}, got weights with k + m = {len(theta)}"
         )
     moved = xr.dot(phi, xr.DataArray(theta, dims=("col", "neuron")), dim="col")
     if on_line:
