@@ -82,7 +82,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
     left, middle, right = made.axes
     values = np.linspace(float(data[X].min()), float(data[X].max()), 201)
     exact = lr.exponent_diagram(("init_var_w", values), ("init_var_u", values))
-    plot.measured_diagram(diagram, "phase", theory={"theory: b = k": exact.boundaries}, ax=left)
+    plot.measured_map(diagram, "phase", theory={"theory: b = k": exact.boundaries}, ax=left)
     left.set(xlabel="exponent of σ_w², first layer", ylabel="exponent of σ_u², second layer")
     end, own = final(data), final(theory)
     for i, width in enumerate(data.width.values):

@@ -84,7 +84,7 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     left, right = made.axes
     low, high = float(diagram[Y].min()), float(diagram[X].max())
     boundary = Boundary("", np.array([1.0, 1.0, high]), np.array([low, 0.0, high - 1]))
-    plot.measured_diagram(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
+    plot.measured_map(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
     law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
     for i, name in enumerate(REGIMES):

@@ -128,7 +128,7 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
 
 
 def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
-    plot.measured_diagram(
+    plot.measured_map(
         diagram,
         theory={"forecast ρ = 1": level_curve(diagram.richness, 1.0)},
         curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL)},

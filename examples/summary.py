@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lazyrich._files import write_whole
-from lazyrich.report.page import page, picture, table
+from lazyrich.report.page import html_table, page, picture
 
 TITLE = "Is it lazy or rich?"
 FIRST = """<h1>Is it lazy or rich?</h1>
@@ -108,4 +108,4 @@ def _table(
         [escape(title), *(escape(show(column)) for column in columns.values())]
         for title, show in rows.items()
     ]
-    return table(("", *map(escape, columns)), lines)
+    return html_table(("", *map(escape, columns)), lines)

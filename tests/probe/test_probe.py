@@ -451,6 +451,6 @@ def test_both_estimates_of_the_gradients_average_their_directions():
     plan = Plan(model=model, inputs=x, sketches=4, seed=0, lrs=None, memory=2**20)
     look = Look(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
     layer = look.layers[0]
-    g = look.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
+    g = look.backward_passes.gradients[layer.name][0]  # (samples, directions, neurons)
     for found, part in zip(look.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
         torch.testing.assert_close(found.rows.mT @ found.rows, part.mT @ part / 2)

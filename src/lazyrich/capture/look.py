@@ -19,14 +19,14 @@ from torch.optim import Optimizer
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
-    Sweep,
+    BackwardPasses,
+    backward_passes,
     jacobian_factors,
     learning_rates,
-    sweep,
     trusted_parameters,
 )
 from lazyrich.capture.kernel import Factor, kernel
-from lazyrich.capture.losses import OutputLoss, descent
+from lazyrich.capture.losses import OutputLoss, descent_along
 from lazyrich.capture.network import (
     Network,
     Parameters,
@@ -128,16 +128,16 @@ class Look:
         return self.f.shape[1] > self.plan.sketches
 
     @cached_property
-    def sweep(self) -> Sweep:
+    def backward_passes(self) -> BackwardPasses:
         """Gradients at all layers along the plan's output directions."""
         if not self.random:
-            return sweep(self.capture)
+            return backward_passes(self.capture)
         signs = self.capture.probe_directions(self.plan.sketches, seed=self.plan.seed)
-        return sweep(self.capture, torch.stack(list(signs)))
+        return backward_passes(self.capture, torch.stack(list(signs)))
 
     def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
-        found = self.sweep.gradients[layer.name]
+        found = self.backward_passes.gradients[layer.name]
         n, s = found[0].shape[:2]
         g = layer.rows([g.flatten(0, 1) for g in found]).view(n, s, -1, len(layer.matrix))
         if not self.random:
@@ -193,7 +193,7 @@ class Look:
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
-            along=self.sweep,
+            along=self.backward_passes,
             trusted=self.trusted_names,
         )
 
@@ -322,5 +322,5 @@ def _distance_to_fit(look: Look) -> float:
     outputs = look.f.view(look.capture.shape)
     with torch.enable_grad():
         r = grad(look.fixed_loss)(outputs)
-        tau = descent(look.fixed_loss, outputs, -r).time_to_fit
+        tau = descent_along(look.fixed_loss, outputs, -r).time_to_fit
     return tau * r.double().norm().item()

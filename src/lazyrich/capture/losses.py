@@ -19,7 +19,7 @@ Loss = str | Callable[[Any, Any], Tensor]
 """A name of `LOSSES`, or any `(outputs, targets) -> scalar`."""
 
 
-def name_of(loss: Loss) -> str:
+def loss_name(loss: Loss) -> str:
     """The name of a loss, or of the function that it is."""
     return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
@@ -130,7 +130,7 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
     return OutputLoss(value=value, nonnegative=not callable(loss))
 
 
-def descent(
+def descent_along(
     loss: OutputLoss, outputs: Float[Tensor, "n *k"], motion: Float[Tensor, "n *k"]
 ) -> Descent:
     """How the loss falls while the outputs move.
@@ -143,11 +143,11 @@ def descent(
     Example:
         >>> import torch
         >>> f, y = torch.tensor([[0.0]]), torch.tensor([[3.0]])
-        >>> descent(output_loss("mse", f, y), f, torch.tensor([[2.0]])).time_to_fit
+        >>> descent_along(output_loss("mse", f, y), f, torch.tensor([[2.0]])).time_to_fit
         1.5
         >>> f = torch.tensor([[100.0, 0.0]])  # sure of the wrong class
         >>> wrong = output_loss("cross_entropy", f, torch.tensor([1]))
-        >>> descent(wrong, f, torch.tensor([[-1.0, 1.0]])).time_to_fit
+        >>> descent_along(wrong, f, torch.tensor([[-1.0, 1.0]])).time_to_fit
         100.0
     """
     # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order

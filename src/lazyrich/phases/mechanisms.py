@@ -123,7 +123,7 @@ def acting(
 ) -> xr.DataArray:
     """Which mechanisms act, from their total change over `mechanism`."""
     acts: xr.DataArray = apply(
-        windows.acting,
+        windows.exceeds_threshold,
         change,
         input_core_dims=[("mechanism",)],
         output_core_dims=[("mechanism",)],

@@ -18,7 +18,7 @@ from lazyrich.plot.history import (
     loss_curve,
     mechanism_shares,
 )
-from lazyrich.plot.measured import measured_diagram
+from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
@@ -29,7 +29,7 @@ __all__ = [
     "forecast_and_outcome",
     "kernel_motion",
     "loss_curve",
-    "measured_diagram",
+    "measured_map",
     "mechanism_shares",
     "mechanism_timeline",
     "phase_diagram",

@@ -28,7 +28,7 @@ FORECAST_PROBES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class PreparedRun:
     """A network ready to be trained.
 
     Attributes:
@@ -49,7 +49,7 @@ class Start:
     forecast: Forecast | None
 
 
-def started(point: TrainingConfig) -> Start:
+def started(point: TrainingConfig) -> PreparedRun:
     """Data, network, forecast and learning rate of a point.
 
     Args:
@@ -79,7 +79,7 @@ def started(point: TrainingConfig) -> Start:
             raise
         before = None
     lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
-    return Start(
+    return PreparedRun(
         data=data,
         digest=_loaded_for(point)[1],
         model=made.model,

@@ -60,7 +60,7 @@ def lightning(monkeypatch):
 @pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
 def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
-    from lazyrich.probe.callbacks.lightning import ProbeCallback
+    from lazyrich.probe.callbacks.lightning import LightningCallback
 
     class Regression(lightning.LightningModule):
         def __init__(self):
@@ -86,7 +86,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
     trainer = lightning.Trainer(
         max_epochs=EPOCHS,
         accelerator="cpu",
-        callbacks=[ProbeCallback(probe, when=every(5))],
+        callbacks=[LightningCallback(probe, when=every(5))],
         logger=logger,
         log_every_n_steps=1,
         enable_checkpointing=False,
@@ -109,7 +109,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
 def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers")
     pytest.importorskip("accelerate", reason="needs accelerate")
-    from lazyrich.probe.callbacks.huggingface import ProbeCallback
+    from lazyrich.probe.callbacks.huggingface import HuggingFaceCallback
 
     class Regression(nn.Module):
         def __init__(self):
@@ -147,7 +147,9 @@ def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
         train_dataset=[{"x": a, "labels": b} for a, b in zip(x, y, strict=True)],
         optimizers=(torch.optim.SGD(model.parameters(), lr=0.1), None),
         callbacks=[
-            ProbeCallback(probe, when=every(5), log=lambda row, step: logged.update({step: row}))
+            HuggingFaceCallback(
+                probe, when=every(5), log=lambda row, step: logged.update({step: row})
+            )
         ],
     )
     trainer.train()

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("Transformers", "huggingface") from error
 
 
-class ProbeCallback(TrainerCallback):
+class HuggingFaceCallback(TrainerCallback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
     Where several processes train, the first one measures; a model whose parameters are spread over
@@ -39,7 +39,7 @@ class ProbeCallback(TrainerCallback):
         >>> from lazyrich.probe.probe import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
-        >>> callback = ProbeCallback(probe, when=every(100))  # Trainer(..., callbacks=[callback])
+        >>> callback = HuggingFaceCallback(probe, when=every(100))  # Trainer(callbacks=[callback])
     """
 
     def __init__(

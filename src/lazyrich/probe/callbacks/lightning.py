@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("Lightning", "lightning") from error
 
 
-class ProbeCallback(Callback):
+class LightningCallback(Callback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
     The scalars of each measurement go to the trainer's loggers, named `lazyrich/<quantity>` and
@@ -33,8 +33,9 @@ class ProbeCallback(Callback):
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
         >>> trainer = Trainer(
-        ...     callbacks=[ProbeCallback(probe, when=every(100))], accelerator="cpu", logger=False,
+        ...     callbacks=[LightningCallback(probe, when=every(100))], accelerator="cpu",
         ...     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        ...     logger=False,
         ... )
     """
 

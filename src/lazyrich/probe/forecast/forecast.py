@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, name_of, output_loss
+from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent_along, loss_name, output_loss
 from lazyrich.capture.network import Network, as_network
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
 from lazyrich.probe.forecast.tangent import (
@@ -260,7 +260,7 @@ def forecast(
             predicted_ntk_change=change,
             ntk_change_stderr=change_error,
             initial_loss=start.descent.loss,
-            loss=name_of(loss),
+            loss=loss_name(loss),
             notes=(
                 *network.notes,
                 *step.notes,
@@ -332,7 +332,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
     else:
         step = next_step(optimizer, network.module, network.theta, gradient)
     outputs, f_dot = velocity_of_outputs(network, step.velocity)
-    fall = descent(loss, outputs, f_dot)
+    fall = descent_along(loss, outputs, f_dot)
     tau = fall.time_to_fit
     if isnan(tau):
         raise NoDescentError(

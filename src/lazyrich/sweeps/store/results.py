@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich.sweeps.result import OUTCOME, Result
-from lazyrich.sweeps.store.codec import unpack
+from lazyrich.sweeps.store.codec import parts_and_variables
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.store import Store
 
@@ -110,7 +110,7 @@ class _Found:
 
     @classmethod
     def of_bytes(cls, header: bytes, payload: bytes) -> _Found:
-        parts, variables = unpack(header, payload)
+        parts, variables = parts_and_variables(header, payload)
         return cls(parts["status"], parts["sentence"], parts["seconds"], variables)
 
 
