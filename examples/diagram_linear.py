@@ -16,13 +16,11 @@ import xarray as xr
 from diagram_record import asked, record, write
 
 import lazyrich as lr
-from lazyrich import plot
-from lazyrich.numerics.ladder import fit_exponent, within
-from lazyrich.study.exact import exact_solution
-from lazyrich.study.measured import measured_diagram
-from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.results import final, results
-from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
+from lazyrich import fit_exponent, plot, results, sweep
+from lazyrich.numerics import within
+from lazyrich.study import exact_solution, measured_diagram
+from lazyrich.sweeps import final
+from lazyrich.vocabulary import CANNOT_TELL, Phase
 
 X, Y = "first_variance_exponent", "last_variance_exponent"
 QUANTITIES = ("ntk_change", "alignment")

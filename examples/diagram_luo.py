@@ -15,13 +15,10 @@ import numpy as np
 import xarray as xr
 from diagram_record import asked, record, write
 
-from lazyrich import plot
-from lazyrich.numerics.boundary import Boundary
-from lazyrich.numerics.ladder import TOLERANCE, within
-from lazyrich.study.measured import measured_diagram
-from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.results import results
-from lazyrich.vocabulary.regimes import CANNOT_TELL
+from lazyrich import plot, results, sweep
+from lazyrich.numerics import TOLERANCE, Boundary, within
+from lazyrich.study import measured_diagram
+from lazyrich.vocabulary import CANNOT_TELL
 
 X, Y = "gamma", "gamma_prime"
 REGIMES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0

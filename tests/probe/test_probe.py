@@ -18,6 +18,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.look import Look, Plan
 from lazyrich.capture.losses import output_loss
 from lazyrich.observables import linearisation_error, stable_rank
+from lazyrich.theory import two_layer_linear as linear
 from tests.models import Residual, brute_kernel, cases, randn
 
 
@@ -77,19 +78,19 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
             optimizer.zero_grad()
             (model(x)[:, 0] - y).square().mean().backward()
             optimizer.step()
-    network = lazyrich.LinearNetwork(output_scale=0.7, lr_u=lr_u, lr_w=lr_w)
-    on_line = lazyrich.LineState.from_weights(u[0], w @ n.numpy())
-    line = lazyrich.descent(
+    network = linear.LinearNetwork(output_scale=0.7, lr_u=lr_u, lr_w=lr_w)
+    on_line = linear.LineState.from_weights(u[0], w @ n.numpy())
+    line = linear.descent(
         on_line,
         network,
-        lazyrich.LineData.from_samples(a.numpy(), y.numpy()),
+        linear.LineData.from_samples(a.numpy(), y.numpy()),
         steps=steps,
         every=8,
     )
-    full = lazyrich.descent(
-        lazyrich.GramState.from_weights(u, w),
+    full = linear.descent(
+        linear.GramState.from_weights(u, w),
         network,
-        lazyrich.MomentData.from_samples(x.numpy(), y.numpy()),
+        linear.MomentData.from_samples(x.numpy(), y.numpy()),
         steps=steps,
         every=8,
     )

@@ -3,12 +3,10 @@
 Each function draws on Axes that it is given, or makes its own, and returns them.
 """
 
-from lazyrich._errors import MissingExtraError
+from lazyrich._public import extras_named
 
-try:
+with extras_named():
     import matplotlib  # noqa: F401
-except ModuleNotFoundError as error:
-    raise MissingExtraError("matplotlib", "plot") from error
 
 from lazyrich.plot.diagram import phase_diagram
 from lazyrich.plot.history import (
@@ -37,3 +35,7 @@ __all__ = [
     "style",
     "trajectory",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

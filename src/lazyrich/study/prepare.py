@@ -10,9 +10,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from lazyrich._errors import NotFiniteError
+from lazyrich._errors import NoDescentError, NotFiniteError
 from lazyrich.capture.isolation import is_finite
-from lazyrich.probe.forecast.forecast import Forecast, NoDescentError, forecast
+from lazyrich.probe.forecast.forecast import Forecast, forecast
 from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets

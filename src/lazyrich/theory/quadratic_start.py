@@ -19,6 +19,8 @@ from lazyrich._errors import InputError
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
 from lazyrich.vocabulary.shared import CNFA
 
+__all__ = ["quadratic_network_prediction"]
+
 Matrix = NDArray[np.float64]
 
 
@@ -120,3 +122,7 @@ def _symmetric(name: str, value: ArrayLike) -> Matrix:
     if matrix.ndim == 2 and not np.allclose(matrix, matrix.T, atol=1e-6 * np.abs(matrix).max()):
         raise InputError(f"`{name}` must be symmetric, got one that is not. Is it XᵀX/n?")
     return matrix
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lazyrich import MissingExtraError
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import every
 
@@ -156,13 +154,3 @@ def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
     agree(probe.history, plain_history(network()))
     assert set(logged) == set(STEPS)
     assert logged[12]["lazyrich/loss"] == float(probe.history.loss[-1])
-
-
-@pytest.mark.parametrize(
-    ("module", "package"), [("lightning", "lightning.pytorch"), ("huggingface", "transformers")]
-)
-def test_a_missing_framework_is_named_with_the_extra(module, package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"lazyrich.probe.callbacks.{module}", raising=False)
-    with pytest.raises(MissingExtraError, match=rf"pip install 'lazyrich\[{module}\]'"):
-        __import__(f"lazyrich.probe.callbacks.{module}")

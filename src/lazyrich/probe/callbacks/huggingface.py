@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyrich._errors import MissingExtraError
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
-
-try:
-    from transformers import (
-        TrainerCallback,
-        TrainerControl,
-        TrainerState,
-        TrainingArguments,
-    )
-except ModuleNotFoundError as error:
-    raise MissingExtraError("Transformers", "huggingface") from error
 
 
 class HuggingFaceCallback(TrainerCallback):
@@ -36,7 +32,7 @@ class HuggingFaceCallback(TrainerCallback):
 
     Example:
         >>> import torch
-        >>> from lazyrich.probe.probe import Probe
+        >>> from lazyrich import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
         >>> callback = HuggingFaceCallback(probe, when=every(100))  # Trainer(callbacks=[callback])

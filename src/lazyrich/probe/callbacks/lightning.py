@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyrich._errors import MissingExtraError
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
-
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-except ModuleNotFoundError as error:
-    raise MissingExtraError("Lightning", "lightning") from error
 
 
 class LightningCallback(Callback):
@@ -29,7 +25,7 @@ class LightningCallback(Callback):
 
     Example:
         >>> import torch
-        >>> from lazyrich.probe.probe import Probe
+        >>> from lazyrich import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
         >>> trainer = Trainer(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.optim import Optimizer
 
-from lazyrich._errors import InputError
+from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent_along, loss_name, output_loss
 from lazyrich.capture.network import Network, as_network
@@ -71,10 +71,6 @@ QUANTITIES = (
         source=DERIVED,
     ),
 )
-
-
-class NoDescentError(InputError):
-    """The first step does not lead towards a minimum of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

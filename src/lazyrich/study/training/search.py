@@ -93,9 +93,7 @@ def largest_stable_lr(
         InputError: no learning rate within a factor of 4^12 of the start is stable, or all are.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
-        >>> from lazyrich.study.networks.catalogue import fcn
-        >>> from lazyrich.study.networks.parametrisation import parametrise
+        >>> from lazyrich.study import digits, fcn, parametrise
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
@@ -149,9 +147,7 @@ def lr_for_accuracy(
             `largest_stable_lr`.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
-        >>> from lazyrich.study.networks.catalogue import fcn
-        >>> from lazyrich.study.networks.parametrisation import parametrise
+        >>> from lazyrich.study import digits, fcn, parametrise
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)

@@ -69,7 +69,7 @@ def train_together(
             inside the network (dropout, batch normalisation); and what `train` refuses.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> _ = torch.manual_seed(0)
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(3)]
         >>> members = [Member(model=net, seed=0, lr=lr) for net, lr in zip(nets, (0.01, 0.02, 9.0))]
@@ -112,7 +112,7 @@ def pays(model: nn.Module, data: DataSet, recipe: Recipe, members: int) -> Advic
         members: how many there are.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
         >>> print(pays(net, digits(), Recipe(lr=0.1, steps=9, batch_size=64), 256).sentence)
         Together: 0.61 million operations a forward pass are less than 5 million.

@@ -83,7 +83,7 @@ def train(
             parameter or is negative, a negative seed.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> _ = torch.manual_seed(0)
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         >>> recipe = Recipe(loss="cross_entropy", lr=0.1, batch_size=100, steps=60)
