@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -680,14 +679,6 @@ def test_bad_optimisers_and_probes_are_refused_with_a_sentence():
             richness(model, (X, beyond), optimizer=optimizer)
     with pytest.raises(InputError, match="`probes` must be ≥ 2"):
         forecast(model, (X, Y), probes=1)
-
-
-def test_missing_torch_is_said(monkeypatch):
-    for name in [n for n in sys.modules if n.startswith("lazyrich.probe")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(lazyrich.MissingExtraError, match=r"pip install 'lazyrich\[torch\]'"):
-        _ = lazyrich.CentredOutput
 
 
 def test_vocabulary_knows_the_new_words():
