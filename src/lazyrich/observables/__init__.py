@@ -6,9 +6,11 @@ norms and differences are computed in float64, so that float32 networks lose not
 
 from lazyrich._public import extras_named
 
-with extras_named():
-    import jaxtyping  # noqa: F401
+with extras_named():  # PyTorch first: it is what a plain install lacks
     import torch  # noqa: F401
+
+    # isort: split
+    import jaxtyping  # noqa: F401
 
 from lazyrich.capture.kernel import (
     DenseFactor,

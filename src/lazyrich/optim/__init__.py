@@ -2,9 +2,11 @@
 
 from lazyrich._public import extras_named
 
-with extras_named():
-    import jaxtyping  # noqa: F401
+with extras_named():  # PyTorch first: it is what a plain install lacks
     import torch  # noqa: F401
+
+    # isort: split
+    import jaxtyping  # noqa: F401
 
 from lazyrich.optim.speed_limited import SpeedLimited
 
