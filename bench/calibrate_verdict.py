@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 import lazyrich
+from lazyrich.theory import two_layer_linear as linear
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Regime
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -73,16 +74,16 @@ def draw(rng: np.random.Generator, kind: str) -> Case | None:
     n /= np.linalg.norm(n)
     a = rng.normal(size=samples)
     y = 10 ** rng.uniform(-0.5, 0.5) * a + 0.1 * rng.normal(size=samples)
-    data = lazyrich.LineData.from_samples(a, y)
-    state = lazyrich.LineState.from_weights(u[0], w @ n)
+    data = linear.LineData.from_samples(a, y)
+    state = linear.LineState.from_weights(u[0], w @ n)
 
-    def network(scale: float) -> lazyrich.LinearNetwork:
-        return lazyrich.LinearNetwork(
+    def network(scale: float) -> linear.LinearNetwork:
+        return linear.LinearNetwork(
             output_scale=output_scale, lr_u=scale * ratio**0.5, lr_w=scale * ratio**-0.5
         )
 
     order = lazyrich.order_parameters(state, network(1.0), data)
-    end = lazyrich.flow(state, network(1.0), data, [0.0, math.inf])
+    end = linear.flow(state, network(1.0), data, [0.0, math.inf])
     curvature = 2 * float(np.mean(a**2)) * float(end.ntk_trace.max())
     change = float(order.ntk_change)
     scale = {"frozen": 1e-5, "unstable": 40.0}.get(kind, STEP) / curvature
@@ -93,7 +94,7 @@ def draw(rng: np.random.Generator, kind: str) -> Case | None:
     if kind == "frozen":
         truth = frozenset({"frozen"})
     elif kind == "unstable":
-        run = lazyrich.descent(state, network(scale), data, steps=steps)
+        run = linear.descent(state, network(scale), data, steps=steps)
         grew = float(run.loss[-1] / run.loss[0])
         if grew < 10:  # also a catapult may land
             return None

@@ -16,13 +16,11 @@ import xarray as xr
 from diagram_record import from_command_line, record, write
 
 import lazyrich as lr
-from lazyrich import plot
-from lazyrich.numerics.ladder import fit_exponent, within
-from lazyrich.study.exact import exact_solution
-from lazyrich.study.measured import measured_diagram
-from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.results import final, results
-from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
+from lazyrich import fit_exponent, plot, results, sweep
+from lazyrich.numerics import within
+from lazyrich.study import exact_solution, measured_diagram
+from lazyrich.sweeps import final
+from lazyrich.vocabulary import CANNOT_TELL, Phase
 
 X, Y = "init_var_w_exponent", "init_var_u_exponent"
 QUANTITIES = ("ntk_change", "alignment")
@@ -82,7 +80,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
     left, middle, right = made.axes
     values = np.linspace(float(data[X].min()), float(data[X].max()), 201)
     exact = lr.exponent_diagram((X, values), (Y, values))
-    plot.measured_diagram(diagram, "phase", theory={"theory: b = k": exact.boundaries}, ax=left)
+    plot.measured_map(diagram, "phase", theory={"theory: b = k": exact.boundaries}, ax=left)
     end, own = final(data), final(theory)
     for i, width in enumerate(data.width.values):
         at = {"width": width}

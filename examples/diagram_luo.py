@@ -15,13 +15,10 @@ import numpy as np
 import xarray as xr
 from diagram_record import from_command_line, record, write
 
-from lazyrich import plot
-from lazyrich.numerics.boundary import Boundary
-from lazyrich.numerics.ladder import TOLERANCE, within
-from lazyrich.study.measured import measured_diagram
-from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.results import results
-from lazyrich.vocabulary.regimes import CANNOT_TELL
+from lazyrich import plot, results, sweep
+from lazyrich.numerics import TOLERANCE, Boundary, within
+from lazyrich.study import measured_diagram
+from lazyrich.vocabulary import CANNOT_TELL
 
 X, Y = "gamma", "gamma_prime"
 REGIMES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0
@@ -84,7 +81,7 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     left, right = made.axes
     low, high = float(diagram[Y].min()), float(diagram[X].max())
     boundary = Boundary("", np.array([1.0, 1.0, high]), np.array([low, 0.0, high - 1]))
-    plot.measured_diagram(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
+    plot.measured_map(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
     law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
     for i, name in enumerate(REGIMES):

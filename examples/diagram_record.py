@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich.study import Study
+from lazyrich import Study
 
 
 def from_command_line(script: str, describe: str) -> tuple[Study, Path, int | None]:

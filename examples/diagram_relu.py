@@ -19,13 +19,9 @@ from diagram_record import from_command_line, record, write
 from matplotlib.axes import Axes
 from scipy import stats
 
-from lazyrich import plot
-from lazyrich.numerics.ladder import fit_exponent
-from lazyrich.plot.style import VERMILION
-from lazyrich.study.measured import measured_diagram
-from lazyrich.study.refinement import Plane, Refined, level_curve, sweep_refined
-from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.results import final, results
+from lazyrich import fit_exponent, plot, results, sweep
+from lazyrich.study import Plane, Refined, level_curve, measured_diagram, sweep_refined
+from lazyrich.sweeps import final
 
 X, Y = "output_scale", "init_scale"
 LEVEL = 0.5  # of the kernel's relative change
@@ -120,7 +116,7 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
             ms=4,
             label=f"{width}",
         )
-    ax.axvline(1, color=VERMILION)
+    ax.axvline(1, color="C1")
     ax.axhline(LEVEL, color="black", ls="--", lw=1)
     ax.set(xlabel="forecast ρ before training", ylabel="ΔΘ/Θ after training", title="all networks")
     ax.legend(title="width")
@@ -128,7 +124,7 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
 
 
 def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
-    plot.measured_diagram(
+    plot.measured_map(
         diagram,
         theory={"forecast ρ = 1": level_curve(diagram.richness, 1.0)},
         curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL)},

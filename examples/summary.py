@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -9,11 +10,34 @@ from typing import Any
 
 from tour_measure import LOSS
 
-from lazyrich._files import write_whole
-from lazyrich.report.page import page, picture, table
-from lazyrich.vocabulary.losses import LOSSES
+from lazyrich.vocabulary import LOSSES
 
-TITLE = "Is it lazy or rich?"
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>Is it lazy or rich?</title>
+<style>
+body {{ font: 16px/1.55 system-ui, sans-serif; color: #1d2529; background: #f6f8f8;
+       max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: break-word; }}
+h2 {{ font-size: 1.2rem; margin: 2.6rem 0 .4rem; }}
+p {{ max-width: 46rem; }}
+img {{ max-width: 100%; height: auto; display: block; }}
+img.small {{ max-width: min(100%, 30rem); }}
+.table {{ overflow-x: auto; background: #fff; border: 1px solid #dfe4e7; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
+td, th {{ padding: .45rem .8rem; text-align: left; border-bottom: 1px solid #dfe4e7; }}
+footer {{ color: #59666d; font-size: .875rem; margin-top: 3rem; }}
+</style>
+</head>
+<body>
+{body}
+<footer>{footer}</footer>
+</body>
+</html>
+"""
 FIRST = """<h1>Is it lazy or rich?</h1>
 <h2>Act one: one data set, two networks, three roads</h2>
 <p>Body mass index against disease progression in 442 patients, learned by a two-layer linear
@@ -62,8 +86,9 @@ def write_summary(folder: Path, numbers: dict[str, Any]) -> Path:
         _image(folder, "measured", "Change of the kernel and loss of both networks"),
     ]
     footer = f"{numbers['command']} · seed {numbers['seed']} · {versions} · {numbers['seconds']} s"
-    text = page(TITLE, "\n".join(body), footer)
-    return write_whole(folder / "summary.html", lambda new: new.write_text(text, encoding="utf-8"))
+    path = folder / "summary.html"
+    path.write_text(PAGE.format(body="\n".join(body), footer=escape(footer)), encoding="utf-8")
+    return path
 
 
 def _section(folder: Path, name: str) -> str:
@@ -73,7 +98,8 @@ def _section(folder: Path, name: str) -> str:
 
 
 def _image(folder: Path, name: str, alt: str, css: str = "") -> str:
-    return picture((folder / f"{name}.png").read_bytes(), "png", alt, css=css)
+    content = b64encode((folder / f"{name}.png").read_bytes()).decode()
+    return f'<img class="{css}" alt="{escape(alt)}" src="data:image/png;base64,{content}">'
 
 
 SOLVED: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -109,8 +135,12 @@ MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
 def _table(
     rows: dict[str, Callable[[dict[str, Any]], str]], columns: dict[str, dict[str, Any]]
 ) -> str:
-    lines = [
-        [escape(title), *(escape(show(column)) for column in columns.values())]
+    head = "".join(f"<th scope='col'>{escape(title)}</th>" for title in ("", *columns))
+    body = "".join(
+        f"<tr><td>{escape(title)}</td>"
+        + "".join(f"<td>{escape(show(column))}</td>" for column in columns.values())
+        + "</tr>"
         for title, show in rows.items()
-    ]
-    return table(("", *map(escape, columns)), lines)
+    )
+    scroll = '<div class="table" tabindex="0" role="region">'  # so that keys can scroll it
+    return f"{scroll}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

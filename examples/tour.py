@@ -29,6 +29,7 @@ from tour_measure import measure
 
 import lazyrich as lr
 from lazyrich import plot
+from lazyrich.theory import two_layer_linear as linear
 
 WIDTH = 1_000
 STEPS = 2_000
@@ -48,15 +49,15 @@ class Case:
     """A parametrisation, and the weights that it starts from."""
 
     name: str
-    network: lr.LinearNetwork
+    network: linear.LinearNetwork
     init_std: float
     u: Array
     w: Array
 
     @property
-    def state(self) -> lr.LineState:
+    def state(self) -> linear.LineState:
         """The Gram state of the weights."""
-        return lr.LineState.from_weights(self.u, self.w)
+        return linear.LineState.from_weights(self.u, self.w)
 
     def coarser(self, factor: int) -> Case:
         """The same network with larger steps."""
@@ -126,14 +127,14 @@ def train(case: Case, x: Array, y: Array, steps: int, tick: Callable[[], object]
             loss.backward()
             optimizer.step()
             tick()
-    return measured(case, np.array(rows), lr.LineData.from_samples(x, y))
+    return measured(case, np.array(rows), linear.LineData.from_samples(x, y))
 
 
-def measured(case: Case, rows: Array, data: lr.LineData) -> xr.Dataset:
+def measured(case: Case, rows: Array, data: linear.LineData) -> xr.Dataset:
     """All quantities of the trained network, from its norms; the loss is PyTorch's own."""
     loss, *norms = (xr.DataArray(column, dims="step") for column in rows.T)
-    state = lr.LineState(uu=norms[0], uw=norms[1], ww=norms[2])
-    found = lr.flow(state, case.network, data, 0.0).drop_vars("t")
+    state = linear.LineState(uu=norms[0], uw=norms[1], ww=norms[2])
+    found = linear.flow(state, case.network, data, 0.0).drop_vars("t")
     found["loss"] = found.loss.copy(data=loss)
     start = found.ntk_trace.isel(step=0)
     found["ntk_change"] = found.ntk_change.copy(data=abs(found.ntk_trace / start - 1))
@@ -142,10 +143,10 @@ def measured(case: Case, rows: Array, data: lr.LineData) -> xr.Dataset:
 
 def solve(case: Case, x: Array, y: Array, tick: Callable[[], object]) -> dict[str, Any]:
     """Theory, recursion and PyTorch for one case, and how far apart they are."""
-    data = lr.LineData.from_samples(x, y)
+    data = linear.LineData.from_samples(x, y)
     times = np.arange(STEPS + 1.0)
-    flow = lr.flow(case.state, case.network, data, times)
-    descent = lr.descent(case.state, case.network, data, steps=STEPS)
+    flow = linear.flow(case.state, case.network, data, times)
+    descent = linear.descent(case.state, case.network, data, steps=STEPS)
     trained = train(case, x, y, STEPS, tick)
     gap = max(
         float(abs(descent[name] / trained[name] - 1).max())
@@ -220,7 +221,7 @@ def draw_mechanisms(results: dict[str, dict[str, Any]], target: Path) -> None:
     plot.save(made, target)
 
 
-def draw_diagram(chosen: list[Case], data: lr.LineData, target: Path) -> None:
+def draw_diagram(chosen: list[Case], data: linear.LineData, target: Path) -> None:
     """Both networks in the phase diagram of their width and data."""
     moments = {"mean_aa": data.mean_aa, "mean_ay": data.mean_ay, "mean_yy": data.mean_yy}
     diagram = lr.parameter_diagram(
@@ -316,7 +317,7 @@ def main() -> None:
         draw_comparison(results, out / "comparison.png")
         draw_deviation(results, out / "deviation.png")
         draw_mechanisms(results, out / "mechanisms.png")
-        draw_diagram(chosen, lr.LineData.from_samples(x, y), out / "diagram.png")
+        draw_diagram(chosen, linear.LineData.from_samples(x, y), out / "diagram.png")
     numbers = record(results, measured, perf_counter() - started)
     (out / "tour.json").write_text(json.dumps(numbers, indent=2))
     for name, found in numbers["cases"].items():

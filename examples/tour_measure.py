@@ -14,8 +14,18 @@ import torch
 
 import lazyrich as lr
 from lazyrich import plot
-from lazyrich.study import DataSet, LossName, digits, fcn, targets
-from lazyrich.study.training.train import Recipe, accuracy, learning_rate, optimizer_of, train
+from lazyrich.study import (
+    DataSet,
+    Recipe,
+    accuracy,
+    digits,
+    fcn,
+    learning_rate,
+    optimizer_of,
+    targets,
+    train,
+)
+from lazyrich.vocabulary import LossName
 
 WIDTH = 128
 EPOCHS = 20

@@ -32,7 +32,7 @@ from typing import Any, Literal
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import plot, study
+from lazyrich import plot
 from papers.findings import Finding, ends
 from papers.findings import mean as mean  # for the scripts
 from papers.findings import rank_correlation as rank_correlation
@@ -69,7 +69,7 @@ class Bench:
         figure: name of the script.
         scale: "smoke", "laptop" or "paper".
         out: folder of `runs/`, `records/` and `figures/`.
-        workers: processes; None for the default of `lazyrich.study.sweep`, and for this process at
+        workers: processes; None for the default of `lazyrich.sweep`, and for this process at
             scale "smoke".
         log: the studies that were run, for the record.
     """
@@ -81,17 +81,17 @@ class Bench:
     workers: int | None = None
     log: dict[str, Any] = field(default_factory=dict)
 
-    def sweep(self, plan: study.Study) -> xr.Dataset:
+    def sweep(self, plan: lr.Study) -> xr.Dataset:
         """Run a study, what is left of it, failed in it or was added to it; return its results."""
         folder = self.out / "runs" / self.scale / self.figure / plan.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         options = {"extend": True, "retry_failed": True, "progress": sys.stderr.isatty()}
         if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
             with ThreadPoolExecutor(1) as here:
-                study.sweep(plan, folder, executor=here, **options)
+                lr.sweep(plan, folder, executor=here, **options)
         else:
-            study.sweep(plan, folder, workers=self.workers, **options)
-        found = study.results(folder)  # of this plan; the store may hold points of earlier ones
+            lr.sweep(plan, folder, workers=self.workers, **options)
+        found = lr.results(folder)  # of this plan; the store may hold points of earlier ones
         failed = found.sentence.values[found.status.values == "failed"]
         if failed.size:
             raise lr.LazyRichError(

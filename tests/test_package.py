@@ -1,4 +1,4 @@
-"""What `import lazyrich` offers, and what it does not load."""
+"""What `import lazyrich` loads, and what is said where an extra is missing."""
 
 import pickle
 import subprocess
@@ -9,34 +9,95 @@ import pytest
 import lazyrich
 from lazyrich import _errors
 
-
-def test_every_public_name_resolves():
-    assert dir(lazyrich) == sorted(lazyrich.__all__)
-    for name in lazyrich.__all__:
-        assert getattr(lazyrich, name) is not None
+HEAVY = ("numpy", "scipy", "xarray", "numba", "torch", "matplotlib")
+EXTRAS = ("torch", "jaxtyping", "matplotlib", "sklearn", "pooch", "netCDF4", "zarr", "pyarrow")
+FRAMEWORKS = ("lightning", "transformers", "accelerate", "dask", "distributed")
 
 
-def test_unknown_names_are_attribute_errors():
-    with pytest.raises(AttributeError, match="module 'lazyrich' has no attribute 'flown'"):
-        lazyrich.flown  # noqa: B018
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("statement", ["import lazyrich", "from lazyrich import flow, descent"])
-def test_theory_loads_neither_torch_nor_matplotlib(statement):
-    check = (
-        f"import sys; {statement}; print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+@pytest.mark.parametrize(
+    ("statement", "loaded"),
+    [
+        ("import lazyrich", []),
+        ("from lazyrich import theory, sweeps, study, vocabulary", []),
+        ("from lazyrich.vocabulary import Quantity, Phase", []),
+        ("from lazyrich.theory.two_layer_linear import flow", ["numpy", "scipy", "xarray"]),
+        ("from lazyrich.theory.two_layer_linear import descent", [*HEAVY[:4]]),
+    ],
+)
+def test_only_what_is_used_is_loaded(statement, loaded):
+    found = run(f"import sys; {statement}; print([m for m in {HEAVY} if m in sys.modules])")
+    assert found.stdout.strip() == str(loaded), found.stderr
+
+
+WITHOUT_EXTRAS = f"""
+import sys
+from importlib.machinery import PathFinder
+from types import ModuleType
+
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in {(*EXTRAS, *FRAMEWORKS)} else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Installed
+import lazyrich
+
+def report(module):
+    for name in module.__all__:
+        try:
+            value = getattr(module, name)
+        except lazyrich.MissingExtraError as error:
+            print(f"{{module.__name__}}.{{name}}: {{error}}")
+        else:
+            if isinstance(value, ModuleType):
+                report(value)
+
+report(lazyrich)
+"""
+
+
+@pytest.fixture(scope="module")
+def missing():
+    """What is said of each name that does not load without the extras."""
+    found = run(WITHOUT_EXTRAS)
+    assert found.returncode == 0, found.stderr
+    return dict(line.split(": ", 1) for line in found.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("path", "package", "extra"),
+    [
+        ("lazyrich.Probe", "PyTorch", "torch"),
+        ("lazyrich.probe.Forecast", "PyTorch", "torch"),
+        ("lazyrich.study.train", "PyTorch", "torch"),
+        ("lazyrich.observables", "PyTorch", "torch"),
+        ("lazyrich.optim", "PyTorch", "torch"),
+        ("lazyrich.plot", "matplotlib", "plot"),
+        ("lazyrich.write_report", "matplotlib", "plot"),
+        ("lazyrich.LightningCallback", "Lightning", "lightning"),
+        ("lazyrich.HuggingFaceCallback", "Transformers", "huggingface"),
+    ],
+)
+def test_a_missing_extra_is_said_in_one_sentence(missing, path, package, extra):
+    assert missing[path] == (
+        f"this needs {package}, which is not installed. "
+        f"Install it with: pip install 'lazyrich[{extra}]'"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "[]"
 
 
-def test_a_missing_matplotlib_is_said():
-    code = "import sys; sys.modules['matplotlib'] = None; import lazyrich; lazyrich.plot"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.stderr.splitlines()[-1].startswith("lazyrich.MissingExtraError")
-    assert "pip install 'lazyrich[plot]'" in found.stderr
+def test_the_theory_and_the_sweeps_need_no_extra(missing):
+    without = ("lazyrich.theory", "lazyrich.phases", "lazyrich.sweeps", "lazyrich.vocabulary")
+    assert [path for path in missing if path.startswith(without)] == []
+    assert not {"lazyrich.PRESETS", "lazyrich.parameter_diagram", "lazyrich.sweep"} & set(missing)
+
+
+def test_a_module_that_is_no_extra_is_a_plain_import_error():
+    found = run("import sys; sys.modules['numpy'] = None; import lazyrich; lazyrich.mechanisms")
+    assert found.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of numpy")
 
 
 def test_errors_are_what_python_calls_them():

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import study, sweeps
 
 Rule = Literal["sgd", "adam", "rates", "limited", "normalised"]
 
@@ -46,7 +46,7 @@ class Chain:
     steps: int = 2000
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Train, then measure errors, ansatz and feature matrices."""
         data = study.load(
             "chain-monomial",
@@ -64,7 +64,7 @@ class Chain:
             optimizer.zero_grad()
             value = study.loss_value("squared_error", network(x[rows]), y[rows])
             if not isfinite(value.item()):
-                return study.Result(status="diverged", sentence=f"The loss was {value.item()}.")
+                return sweeps.Result(status="diverged", sentence=f"The loss was {value.item()}.")
             value.backward()
             optimizer.step()
         return _measured(network, start, data)
@@ -102,7 +102,7 @@ def _network(seed: int) -> nn.Module:
     return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
 
 
-def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet) -> study.Result:
+def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet) -> sweeps.Result:
     with torch.no_grad():
         errors = (network(data.test.x) - data.test.y).square()[:, 0].double()
         training = (network(data.train.x) - data.train.y).square().mean()
@@ -122,8 +122,8 @@ def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet)
         "agop": (("i", "j"), agop.numpy()),
     }
     if not all(isfinite(v) for v in values.values() if isinstance(v, float)):
-        return study.Result(status="diverged", sentence="The test error is not finite.")
-    return study.Result(
+        return sweeps.Result(status="diverged", sentence="The test error is not finite.")
+    return sweeps.Result(
         status="finished",
         sentence="trained to the end",
         data=xr.Dataset(values, coords={"layer": ["1", "2"]}),

@@ -11,7 +11,8 @@ import xarray as xr
 from torch import nn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import study, sweeps
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
 
 TINY, WARM = 1e-6, 1e-4  # learning rates: of one step in float64, of the released epoch 0
 
@@ -38,7 +39,7 @@ class OneStep:
     init_scale: float = 1.0
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Predict, then step."""
         data = _loaded(self.data).take(self.samples, None, seed=self.seed)
         network = study.fcn(data.inputs, data.outputs, width=self.width, depth=5)
@@ -60,7 +61,7 @@ class OneStep:
             "after_step": ("layer", step.values),
             "after_epoch": ("layer", epoch.values),
         }
-        return study.Result(
+        return sweeps.Result(
             status="finished",
             sentence="one step and one epoch",
             data=xr.Dataset(found, coords={"layer": step.layer.values.tolist()}),
@@ -91,7 +92,7 @@ class Quadratic:
     samples: int = 512
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Measure the network, predict from the data."""
         d, k = self.dimension, self.width or self.dimension
         data = study.load(
@@ -113,14 +114,14 @@ class Quadratic:
             if self.readout == "signs":
                 readout.weight.sign_()
         measured = lr.initial_cnfa(lr.CentredOutput(network), (x, y), directions="all").cnfa
-        predicted = lr.quadratic_network_prediction(
+        predicted = quadratic_network_prediction(
             (x.T @ x / len(x)).numpy(),
             (x.T @ (y * x) / len(x)).numpy(),
             width=k,
             readout_moments=(1, 1, 1, 1) if self.readout == "signs" else (1, 3, 15, 105),
         )
         found = {"measured": float(measured[0]), "predicted": float(predicted)}
-        return study.Result(
+        return sweeps.Result(
             status="finished", sentence="measured and predicted", data=xr.Dataset(found)
         )
 

@@ -68,7 +68,7 @@ def _sets() -> list[str]:
 
 
 def _run(bench: Bench, name: str) -> xr.Dataset:
-    plan = study.Study(
+    plan = lr.Study(
         name=name,
         experiment=Watched,
         base={
@@ -81,7 +81,7 @@ def _run(bench: Bench, name: str) -> xr.Dataset:
 
 
 def _starts(bench: Bench, name: str) -> xr.Dataset:
-    plan = study.Study(
+    plan = lr.Study(
         name="starts",
         experiment=Watched,
         base={**SIZES[bench.scale], "data": name, "width": WIDTH[bench.scale]},

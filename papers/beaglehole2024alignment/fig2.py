@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.beaglehole2024alignment.fig1 import draw_layer, shown_curves
 from papers.beaglehole2024alignment.watched import Watched
 from papers.harness import Bench, Measured, Record, mean
@@ -32,7 +33,7 @@ SEEDS = {"smoke": 2, "laptop": 3, "paper": 3}
 
 def measure(bench: Bench) -> Measured:
     """Train, and measure all convolutions."""
-    plan = study.Study(
+    plan = lr.Study(
         name="vgg11",
         experiment=Watched,
         base={**SIZES[bench.scale], "network": "vgg11", "lr": 0.1, "momentum": 0.9},

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.beaglehole2024alignment.early import OneStep, Quadratic
 from papers.harness import Bench, Finding, Measured, Record, mean
 
@@ -71,7 +72,7 @@ def measure(bench: Bench) -> Measured:
 
 def _images(bench: Bench) -> xr.Dataset:
     sizes = dict(IMAGES[bench.scale])
-    plan = study.Study(
+    plan = lr.Study(
         name="one-step",
         experiment=OneStep,
         base={name: sizes[name] for name in ("samples", "width")},
@@ -83,7 +84,7 @@ def _images(bench: Bench) -> xr.Dataset:
 
 def _spectra(bench: Bench) -> xr.Dataset:
     d = DIMENSION[bench.scale]
-    plan = study.Study(
+    plan = lr.Study(
         name="spectra",
         experiment=Quadratic,
         base={"dimension": d, "samples": 2 * d},
@@ -99,7 +100,7 @@ def _spectra(bench: Bench) -> xr.Dataset:
 
 def _widths(bench: Bench) -> xr.Dataset:
     d = DIMENSION[bench.scale]
-    plan = study.Study(
+    plan = lr.Study(
         name="widths",
         experiment=Quadratic,
         base={"dimension": d, "samples": 2 * d, "target": "products", "alpha": 1.0},

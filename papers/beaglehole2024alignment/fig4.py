@@ -17,7 +17,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.beaglehole2024alignment.chain import Chain
 from papers.beaglehole2024alignment.watched import Watched
 from papers.harness import Bench, Finding, Measured, Record, mean
@@ -70,7 +71,7 @@ def _tuned(bench: Bench, name: str) -> xr.Dataset:
     rates = RATES[fixed["rule"]]
     if bench.scale == "smoke":
         rates = rates[1:2]
-    plan = study.Study(
+    plan = lr.Study(
         name=name.replace(", ", "-").replace(" ", ""),
         experiment=Chain,
         base={**fixed, "steps": STEPS[bench.scale]},
@@ -84,7 +85,7 @@ def _tuned(bench: Bench, name: str) -> xr.Dataset:
 
 def _images(bench: Bench, rule: str) -> xr.Dataset:
     rates = IMAGE_RATES[rule][:1] if bench.scale == "smoke" else IMAGE_RATES[rule]
-    plan = study.Study(
+    plan = lr.Study(
         name=f"images-{rule}",
         experiment=Watched,
         base={**IMAGES[bench.scale], "rule": rule, "points": 3},

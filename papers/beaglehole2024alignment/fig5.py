@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.beaglehole2024alignment.watched import Watched
 from papers.harness import Bench, Measured, Record, mean
 
@@ -31,7 +32,7 @@ SEEDS = {"smoke": 2, "laptop": 3, "paper": 3}
 
 def measure(bench: Bench) -> Measured:
     """Train, and measure every head."""
-    plan = study.Study(
+    plan = lr.Study(
         name="transformer",
         experiment=Watched,
         base={**SIZES[bench.scale], "network": "transformer", "lr": 0.001},

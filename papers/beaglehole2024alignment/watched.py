@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import study, sweeps
 
 WARM = 1e-4  # share of the learning rate in the epoch before the first measurement
 HEAD = 8  # numbers a head of the transformer
@@ -61,7 +61,7 @@ class Watched:
     strength: float = 5.0
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Train and watch."""
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
         network = self._network(data)
@@ -80,7 +80,7 @@ class Watched:
             optimizer.zero_grad()
             loss = study.loss_value("squared_error", network(x[batch]), y[batch])
             if not isfinite(loss.item()):
-                return study.Result(
+                return sweeps.Result(
                     status="diverged", sentence=f"The loss was {loss.item()} at step {step}."
                 )
             loss.backward()
@@ -152,7 +152,7 @@ def _movement(network: nn.Module, start: dict[str, Tensor], layer: str) -> float
     return float((network.state_dict()[name] - start[name]).norm() / start[name].norm())
 
 
-def _result(rows: list[dict[str, Any]], network: nn.Module, data: study.DataSet) -> study.Result:
+def _result(rows: list[dict[str, Any]], network: nn.Module, data: study.DataSet) -> sweeps.Result:
     found = {
         name: (("epoch", "layer"), np.array([row[name] for row in rows]))
         for name in (*QUANTITIES, "weight_movement")
@@ -162,7 +162,7 @@ def _result(rows: list[dict[str, Any]], network: nn.Module, data: study.DataSet)
         "train_accuracy": study.accuracy(network, data.train),
         "test_accuracy": study.accuracy(network, data.test),
     }
-    return study.Result(
+    return sweeps.Result(
         status="finished",
         sentence="trained to the end",
         data=xr.Dataset(

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.harness import Bench, Finding, Measured, Record, slope
 from papers.xu2025three.line import OnALine
 
@@ -45,7 +46,7 @@ def measure(bench: Bench) -> Measured:
     size = SIZES[bench.scale]
     few = size["widths"][::2]
     by_step = bench.sweep(
-        study.Study(
+        lr.Study(
             name="step-size",
             experiment=OnALine,
             axes={"preset": PRESETS, "width": few, "between": size["between"]},
@@ -53,7 +54,7 @@ def measure(bench: Bench) -> Measured:
         )
     )
     by_width = bench.sweep(
-        study.Study(
+        lr.Study(
             name="width",
             experiment=OnALine,
             base={"between": size["between"][1]},

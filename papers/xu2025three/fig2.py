@@ -15,6 +15,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import plot
+from lazyrich.theory import two_layer_linear as linear
 from papers.harness import Bench, Finding, Measured, Record, slope
 
 PAPER = {
@@ -25,7 +26,7 @@ PAPER = {
     "xavier": "kernel",
     "xavier_plus": "feature",
 }
-DATA = lr.LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+DATA = linear.LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 TABLE = {  # final alignments, known from the exact solution before this code was written
     "ntk": {1e2: 0.10, 1e4: 0.010, 1e6: 0.0010, 1e8: 0.00010},
     "mean_field": {1e2: 0.10, 1e4: 0.099, 1e6: 0.0995, 1e8: 0.0995},

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot
 from papers.harness import Bench, Finding, Measured, Record, slope
 from papers.xu2025three.two_layers import STARTS, TwoLayers
 
@@ -50,7 +51,7 @@ def measure(bench: Bench) -> Measured:
     size = SIZES[bench.scale]
     common = {"task": TASKS, "activation": ACTIVATIONS}
     starts = bench.sweep(
-        study.Study(
+        lr.Study(
             name="starts",
             experiment=TwoLayers,
             base={"width": size["width"], "steps": size["steps"]},
@@ -59,7 +60,7 @@ def measure(bench: Bench) -> Measured:
         )
     )
     widths = bench.sweep(
-        study.Study(
+        lr.Study(
             name="widths",
             experiment=TwoLayers,
             base={"start": "ntk", "steps": size["kernel_steps"]},

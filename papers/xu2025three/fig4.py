@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot, sweeps
 from papers.harness import Bench, Finding, Measured, Record, rank_correlation
 from papers.xu2025three.images import Images
 
@@ -51,7 +52,7 @@ def measure(bench: Bench) -> Measured:
     size = SIZES[bench.scale]
     base = {**size["base"], "depth": 3, "parametrisation": "kaiming_normal"}
     tuned = bench.sweep(
-        study.Study(
+        lr.Study(
             name="learning-rates",
             experiment=Images,
             base={**base, "test_samples": 10},
@@ -61,7 +62,7 @@ def measure(bench: Bench) -> Measured:
     )
     rates = _chosen(tuned)
     found = bench.sweep(
-        study.Study(
+        lr.Study(
             name="scales",
             experiment=Images,
             base={**base, "evaluations": 10, "measurements": 12},
@@ -74,9 +75,9 @@ def measure(bench: Bench) -> Measured:
             seeds=size["seeds"],
         )
     )
-    last = study.final(found).transpose("scale", "seed", ...)
+    last = sweeps.final(found).transpose("scale", "seed", ...)
     whole = last[list(SHARES)].to_dataarray().sum(["variable", "layer"])
-    turned = last.parameter_data_alignment - study.initial(found).parameter_data_alignment
+    turned = last.parameter_data_alignment - sweeps.initial(found).parameter_data_alignment
     findings = {
         "smallest training accuracy": Finding(
             value=float(last.train_accuracy.min()), n=last.train_accuracy.size

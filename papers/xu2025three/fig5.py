@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot, sweeps
 from papers.harness import Bench, Finding, Measured, Record, mean, rank_correlation
 from papers.xu2025three.images import Images
 
@@ -53,7 +54,7 @@ def measure(bench: Bench) -> Measured:
     """Train at every σ; rank correlations with their p-values, and the ends against each other."""
     size = SIZES[bench.scale]
     found = bench.sweep(
-        study.Study(
+        lr.Study(
             name="scales",
             experiment=Images,
             base=RECIPE | size["base"],
@@ -61,7 +62,7 @@ def measure(bench: Bench) -> Measured:
             seeds=size["seeds"],
         )
     )
-    last = study.final(found).transpose("init_scale", "seed", ...)
+    last = sweeps.final(found).transpose("init_scale", "seed", ...)
     sigma = np.repeat(last.init_scale.values, last.sizes["seed"])
     findings: dict[str, Finding] = {}
     for part, name in PARTS.items():
@@ -77,7 +78,7 @@ def measure(bench: Bench) -> Measured:
 
 def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     runs, layers = ("init_scale", "seed"), ("init_scale", "seed", "layer")
-    turned = last.parameter_data_alignment - study.initial(found).parameter_data_alignment
+    turned = last.parameter_data_alignment - sweeps.initial(found).parameter_data_alignment
     return {
         "sigma": last.init_scale.values,
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},

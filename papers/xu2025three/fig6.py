@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lazyrich import plot, study
+import lazyrich as lr
+from lazyrich import plot, sweeps
 from papers.harness import Bench, Finding, Measured, Record, mean
 from papers.xu2025three.images import Images
 
@@ -55,7 +56,7 @@ def measure(bench: Bench) -> Measured:
     """Train the six at every width; changes with the width and distances inside pairs, by seed."""
     size = SIZES[bench.scale]
     found = bench.sweep(
-        study.Study(
+        lr.Study(
             name="widths",
             experiment=Images,
             base=size["base"],
@@ -63,7 +64,7 @@ def measure(bench: Bench) -> Measured:
             seeds=size["seeds"],
         )
     )
-    last = study.final(found)
+    last = sweeps.final(found)
     findings: dict[str, Finding] = {}
     for part, name in PARTS.items():
         values = last[name].transpose("parametrisation", "width", "seed")
@@ -97,7 +98,7 @@ def _longer(bench: Bench) -> dict[str, Finding]:
     size = SIZES[bench.scale]
     names = [name for feature in LONGER for name in (feature, PAIRS[feature])]
     found = bench.sweep(
-        study.Study(
+        lr.Study(
             name="longer",
             experiment=Images,
             base={**size["base"], **size["longer"], "measurements": 0, "width": size["widths"][-1]},

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import study, sweeps
 
 PROBED = 32  # images at which the network is measured
 DIRECTIONS = 8  # of the forecast
@@ -71,7 +71,7 @@ class Images:
     measurements: int = 0
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Build, forecast, train, measure."""
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
         made, factors = self._network(data)
@@ -90,7 +90,7 @@ class Images:
             observe=watcher.look,
             when=watcher.due,
         )
-        return study.Result(
+        return sweeps.Result(
             status=outcome.status, sentence=outcome.sentence, data=watcher.found(outcome.loss)
         )
 

@@ -10,7 +10,8 @@ import xarray as xr
 from torch import nn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import sweeps
+from lazyrich.theory import two_layer_linear as linear
 
 INPUTS, SAMPLES, MOMENTS = 5, 16, (1.0, 1.0, 1.1)  # of the data on a line: E[a²], E[ay], E[y²]
 RECORDS = 32
@@ -37,7 +38,7 @@ class OnALine:
     between: int
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Train, solve, and compare."""
         rng = np.random.default_rng([self.seed, self.width, list(lr.PRESETS).index(self.preset)])
         law = lr.PRESETS[self.preset]
@@ -45,20 +46,20 @@ class OnALine:
         d = self.width
         u = rng.normal(size=(1, d)) * law.init_var_u.at(d) ** 0.5
         w = rng.normal(size=(d, INPUTS)) * law.init_var_w.at(d) ** 0.5
-        state = lr.LineState.from_weights(u[0], w @ normal)
+        state = linear.LineState.from_weights(u[0], w @ normal)
         aa, ay, yy = MOMENTS
-        data = lr.LineData(mean_aa=aa, mean_ay=ay, mean_yy=yy)
+        data = linear.LineData(mean_aa=aa, mean_ay=ay, mean_yy=yy)
         network = law.network(d)
-        until = LEARNED * float(lr.learning_time(state, network, data, 0.1))
+        until = LEARNED * float(linear.time_to_residual(state, network, data, 0.1))
         count = RECORDS * self.between
         step = until / count
         trained = _descend(x, y, u, w, network, step, self.between, normal)
-        exact = lr.flow(state, network, data, np.linspace(0, until, RECORDS + 1))
-        small = lr.LinearNetwork(
+        exact = linear.flow(state, network, data, np.linspace(0, until, RECORDS + 1))
+        small = linear.LinearNetwork(
             output_scale=network.output_scale, lr_u=network.lr_u * step, lr_w=network.lr_w * step
         )
-        stepped = lr.descent(state, small, data, steps=count, every=self.between)
-        wide = lr.descent(_typical(law, d), small, data, steps=count, every=self.between)
+        stepped = linear.descent(state, small, data, steps=count, every=self.between)
+        wide = linear.descent(_typical(law, d), small, data, steps=count, every=self.between)
         distance = abs(ay / aa - float(exact.end_to_end_map[0]))
         found = {
             "step_size": step,
@@ -75,7 +76,7 @@ class OnALine:
             "exact_alignment": ("record", exact.alignment.values),
             "at": ("record", exact.time.values),
         }
-        return study.Result(
+        return sweeps.Result(
             status="finished", sentence="trained to the end", data=xr.Dataset({**curves, **found})
         )
 
@@ -92,10 +93,10 @@ def _line(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return a[:, None] * normal, a * ay / aa + noise, normal
 
 
-def _typical(law: lr.ScalingLaw, d: int) -> lr.LineState:
+def _typical(law: lr.ScalingLaw, d: int) -> linear.LineState:
     """The network with the expected norms and orthogonal layers."""
     uu, ww = (float(d * var.at(d)) for var in (law.init_var_u, law.init_var_w))
-    return lr.LineState(uu=uu, uw=0.0, ww=ww)
+    return linear.LineState(uu=uu, uw=0.0, ww=ww)
 
 
 def _descend(
@@ -103,7 +104,7 @@ def _descend(
     y: np.ndarray,
     u: np.ndarray,
     w: np.ndarray,
-    network: lr.LinearNetwork,
+    network: linear.LinearNetwork,
     step: float,
     between: int,
     normal: np.ndarray,

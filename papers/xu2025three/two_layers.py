@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 import lazyrich as lr
-from lazyrich import study
+from lazyrich import study, sweeps
 
 Task = Literal["regression", "classification"]
 
@@ -68,7 +68,7 @@ class TwoLayers:
     steps: int = 600
     seed: int
 
-    def run(self) -> study.Result:
+    def run(self) -> sweeps.Result:
         """Forecast, train, and follow ζ and the norms of both layers."""
         rng = np.random.default_rng(
             [self.seed, self.width, list(ACTIVATIONS).index(self.activation)]
@@ -111,7 +111,7 @@ class TwoLayers:
                 "mechanism": found.mechanism.values.astype(str),
             },
         )
-        return study.Result(status="finished", sentence="trained to the end", data=data)
+        return sweeps.Result(status="finished", sentence="trained to the end", data=data)
 
     def _trained(
         self, model: _Scaled, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor]

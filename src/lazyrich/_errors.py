@@ -2,7 +2,8 @@
 
     LazyRichError
     ├── InputError (also ValueError)     an argument is out of its range, or two do not fit together
-    │   └── NotFiniteError               a model or its output holds NaN or infinity
+    │   ├── NotFiniteError               a model or its output holds NaN or infinity
+    │   └── NoDescentError               the first step leads to no minimum of the loss
     ├── ConvergenceError                 a solver gave up; the message carries its own report
     ├── StoreError                       a store of results is in use, damaged, full or changed
     ├── WorkerError                      the workers cannot run a study
@@ -24,6 +25,10 @@ class InputError(LazyRichError, ValueError):
 
 class NotFiniteError(InputError):
     """A model, its output or its gradients hold NaN or infinity: nothing can be measured."""
+
+
+class NoDescentError(InputError):
+    """The first step does not lead towards a minimum of the loss."""
 
 
 class ConvergenceError(LazyRichError):
@@ -56,6 +61,7 @@ for _error in (
     LazyRichError,
     InputError,
     NotFiniteError,
+    NoDescentError,
     ConvergenceError,
     StoreError,
     WorkerError,

@@ -61,7 +61,7 @@ class Table:
     def _column(self, name: str, advice: str) -> list[float]:
         values = []
         for line, entry in zip(self.lines, self.text(name), strict=True):
-            value = number(entry)
+            value = number_or_nan(entry)
             if not isfinite(value):
                 raise InputError(
                     f"{self.path}, line {line}: column {name!r} must hold finite numbers, got "
@@ -71,14 +71,14 @@ class Table:
         return values
 
 
-def number(entry: str) -> float:
+def number_or_nan(entry: str) -> float:
     """An entry as a number; NaN if it is none.
 
     Args:
         entry: of a table.
 
     Example:
-        >>> number("1e3"), number("many")
+        >>> number_or_nan("1e3"), number_or_nan("many")
         (1000.0, nan)
     """
     try:

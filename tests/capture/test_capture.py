@@ -7,7 +7,7 @@ from torch import nn
 import lazyrich
 from lazyrich import InputError
 from lazyrich.capture.capture import capture
-from lazyrich.probe import jacobian_factors
+from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.probe.steer.centred import CentredOutput
 from tests.models import Named, Residual, Transformer, cases, randn
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lazyrich import PRESETS, LineData, ScalingLaw, order_parameters
+from lazyrich import PRESETS, ScalingLaw, order_parameters
+from lazyrich.theory.two_layer_linear import LineData
 from tests.cli.run import answer, run
 
 NAMES = ("signal_exponent", "kernel_exponent", "rate_exponent", "output_exponent")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lazyrich import LinearNetwork, LineData, LineState, descent, flow
+from lazyrich.theory.two_layer_linear import LinearNetwork, LineData, LineState, descent, flow
 from tests.cli.run import answer, refusal, run
 
 GRAM = ("--gram", 1, -0.4, 2)

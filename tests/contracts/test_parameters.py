@@ -13,28 +13,19 @@ import xarray as xr
 from docs.vocabulary import declared
 
 import lazyrich
-from lazyrich import (
-    LinearNetwork,
-    LineData,
-    LineState,
-    descent,
-    exponent_diagram,
-    flow,
-    order_parameters,
-    parameter_diagram,
-    phases,
-    theory,
-)
+from lazyrich import exponent_diagram, order_parameters, parameter_diagram, phases, theory
 from lazyrich.cli import app
 from lazyrich.phases.scaling import ScalingLaw
 from lazyrich.phases.setting import BOTH_LAYERS, Setting
 from lazyrich.plot.style import axis_label
-from lazyrich.study import Result, Training
+from lazyrich.study import Training
 from lazyrich.study.config import TrainingConfig
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.training.recipe import Recipe
+from lazyrich.sweeps import Result
 from lazyrich.sweeps.store.results import assemble
 from lazyrich.theory.labels import Parameter
+from lazyrich.theory.two_layer_linear import LinearNetwork, LineData, LineState, descent, flow
 from lazyrich.vocabulary.parameters import PARAMETERS, QUANTITIES
 
 NO_PARAMETER = {

@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import descent
 from lazyrich.observables.catalogue import observables
 from lazyrich.study import Training, exact_solution, line_problem, prepare
 from lazyrich.sweeps.store.results import assemble
+from lazyrich.theory.two_layer_linear import descent
 from lazyrich.vocabulary.losses import under
 
 LINE = Training(

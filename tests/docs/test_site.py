@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from inspect import isfunction
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ def test_every_quantity_is_in_the_table(pages: dict[str, str]) -> None:
 
 
 def test_every_public_name_is_in_the_reference(pages: dict[str, str]) -> None:
-    import lazyrich
+    from tests.contracts.public import public_paths
 
     reference = "".join(html for name, html in pages.items() if name.startswith("reference/"))
-    for name in lazyrich.__all__:
-        if name != "__version__":
-            assert re.search(rf'id="lazyrich\.[\w.]*\b{name}"', reference), name
+    for path, value in public_paths().items():
+        assert f'id="{path}"' in reference, path
+        if isfunction(value):  # and not the module of its name
+            assert f'id="{path}.' not in reference, path

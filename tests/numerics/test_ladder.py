@@ -10,7 +10,6 @@ from torch import nn
 
 from lazyrich import (
     InputError,
-    LineData,
     ScalingLaw,
     coordinate_check,
     fit_exponent,
@@ -20,6 +19,7 @@ from lazyrich import (
 from lazyrich.numerics.ladder import covers_both, within
 from lazyrich.probe.steer import coordinate
 from lazyrich.study import measured_diagram
+from lazyrich.theory.two_layer_linear import LineData
 from lazyrich.vocabulary.regimes import CANNOT_TELL
 
 WIDTHS = np.array([64, 256, 1024, 4096])

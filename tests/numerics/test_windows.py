@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from lazyrich import mechanisms
-from lazyrich.numerics.windows import acting, movements, window, windows
+from lazyrich.numerics.windows import exceeds_threshold, movements, window, windows
 from lazyrich.probe.verdict import judge
 from lazyrich.vocabulary.regimes import Mechanism
 
@@ -70,7 +70,9 @@ def test_all_that_moves_is_counted(rng):
 
 def test_what_does_not_move_has_no_window_and_does_not_act():
     assert np.isnan(window(np.zeros(3), np.arange(4.0))).all()
-    assert not acting(np.zeros(3), alignment_threshold=0.0, rescaling_threshold=0.0).any()
+    assert not exceeds_threshold(
+        np.zeros(3), alignment_threshold=0.0, rescaling_threshold=0.0
+    ).any()
     one = np.ones(1)
     assert windows(one, one, one, alignment_threshold=0.1, rescaling_threshold=0.1) == ()
 

@@ -16,12 +16,19 @@ pytest.importorskip("matplotlib")
 from papers import harness
 from papers.findings import INTERVAL
 
-from lazyrich import InputError, LazyRichError, study
+import lazyrich as lr
+from lazyrich import InputError, LazyRichError
 from tests.cli.run import answer, refusal
 
 CLAIM = re.compile(r"\*\*(\d+[a-z]?)\*\*")
 ALL = [(paper, figure) for paper in harness.papers() for figure in harness.figures(paper)]
-MODULES = {"lr": "lazyrich", "study": "lazyrich.study", "plot": "lazyrich.plot"}
+MODULES = {
+    "lr": "lazyrich",
+    "linear": "lazyrich.theory.two_layer_linear",
+    "plot": "lazyrich.plot",
+    "study": "lazyrich.study",
+    "sweeps": "lazyrich.sweeps",
+}
 SCRIPTS = sorted(harness.HOME.rglob("*.py"))
 
 
@@ -130,8 +137,7 @@ def test_papers_use_the_public_package_alone(script):
 
 
 def _public(module):
-    names = set(import_module(module).__all__)
-    return names | {"optim", "plot", "study"} if module == "lazyrich" else names
+    return {*import_module(module).__all__, "__version__"}
 
 
 def test_slope_is_that_of_each_repeat():
@@ -236,9 +242,9 @@ def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):
 
     bench = harness.Bench(paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path)
     plan = {"experiment": OnALine, "axes": {"width": [50]}, "base": {"preset": "ntk", "between": 1}}
-    first = bench.sweep(study.Study(name="few", seeds=[0], **plan))
+    first = bench.sweep(lr.Study(name="few", seeds=[0], **plan))
     monkeypatch.setattr(OnALine, "run", lambda self: pytest.fail("ran again"))
-    assert bench.sweep(study.Study(name="few", seeds=[0], **plan)).equals(first)
+    assert bench.sweep(lr.Study(name="few", seeds=[0], **plan)).equals(first)
 
 
 def _broken(self):
@@ -250,7 +256,7 @@ def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
 
     bench = harness.Bench(paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path)
     plan = {"experiment": OnALine, "axes": {"width": [50]}, "base": {"preset": "ntk", "between": 1}}
-    few = study.Study(name="few", seeds=[0], **plan)
+    few = lr.Study(name="few", seeds=[0], **plan)
     with monkeypatch.context() as patch:
         patch.setattr(OnALine, "run", _broken)
         with pytest.raises(LazyRichError, match=r"1 of the 1 points of .*'few' failed: .*seed 0"):
@@ -267,8 +273,8 @@ def test_a_failed_point_of_an_earlier_plan_is_none_of_this_one(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(OnALine, "run", _broken)
         with pytest.raises(LazyRichError, match="2 of the 2 points of the study 'few' failed"):
-            bench.sweep(study.Study(name="few", seeds=[0, 1], **plan))
-    found = bench.sweep(study.Study(name="few", seeds=[2], **plan))
+            bench.sweep(lr.Study(name="few", seeds=[0, 1], **plan))
+    found = bench.sweep(lr.Study(name="few", seeds=[2], **plan))
     assert found.status.values.tolist() == [["finished"]]
     assert bench.log["few"]["statuses"] == {"finished": 1}
 
@@ -278,7 +284,7 @@ def test_workers_find_the_papers(tmp_path):
         paper="xu2025three", figure="fig1", scale="smoke", out=tmp_path, workers=1
     )
     plan = {"experiment": "papers.xu2025three.line:OnALine", "base": {"width": 50, "between": 1}}
-    found = bench.sweep(study.Study(name="few", axes={"preset": ["ntk"]}, **plan))
+    found = bench.sweep(lr.Study(name="few", axes={"preset": ["ntk"]}, **plan))
     assert found.status.values.tolist() == [["finished"]]
     assert (tmp_path / "runs" / "smoke" / "fig1" / "few").is_dir()
 

@@ -8,8 +8,6 @@ from lazyrich import (
     PRESETS,
     InputError,
     exponent_diagram,
-    flow,
-    learning_time,
     mechanisms,
     order_parameters,
     parameter_diagram,
@@ -17,6 +15,7 @@ from lazyrich import (
 from lazyrich._errors import ConvergenceError
 from lazyrich.numerics.boundary import boundaries
 from lazyrich.phases.setting import Setting
+from lazyrich.theory.two_layer_linear import flow, time_to_residual
 
 
 def change_of(f):
@@ -158,7 +157,7 @@ def test_mechanism_map_is_what_finely_sampled_flows_show():
         setting = Setting.of(width=2, init_std_u=0.3, lr_w=2.5, **at)
         network = (setting.state, setting.network, setting.data)
         left = xr.DataArray(np.append(np.linspace(1, 1e-4, 4001), 1e-9), dims="time")
-        path = flow(*network, learning_time(*network, left).rename("t"))
+        path = flow(*network, time_to_residual(*network, left).rename("t"))
         found = mechanisms(path)
         near = abs(found.mechanism_change / 0.1 - 1).min() < 1e-3
         acting = (

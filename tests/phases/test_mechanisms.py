@@ -7,18 +7,16 @@ import pytest
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import (
-    PRESETS,
+from lazyrich import PRESETS, InputError, mechanisms
+from lazyrich.theory.two_layer_linear import (
     GramState,
-    InputError,
     LinearNetwork,
     LineData,
     LineState,
     MomentData,
     descent,
     flow,
-    learning_time,
-    mechanisms,
+    time_to_residual,
 )
 
 NET = LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0)
@@ -28,7 +26,7 @@ DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 def resolved(state, net=NET, data=DATA, records=2001):
     """A trajectory sampled evenly in the residual, hence in everything that moves."""
     left = np.concatenate([np.linspace(1, 1e-3, records), np.geomspace(9e-4, 1e-12, 20)])
-    times = learning_time(state, net, data, xr.DataArray(left, dims="time")).rename("t")
+    times = time_to_residual(state, net, data, xr.DataArray(left, dims="time")).rename("t")
     return flow(state, net, data, times)
 
 
@@ -124,7 +122,7 @@ def test_sign_change_is_counted_and_timed():
     state = LineState(uu=1.0, uw=-0.5, ww=1.0)
     path = flow(state, NET, DATA, np.linspace(0, 10, 1001))
     found = mechanisms(path)
-    crossing = learning_time(state, NET, DATA, 1 / 1.5).item()  # f goes from −½ over 0 to 1
+    crossing = time_to_residual(state, NET, DATA, 1 / 1.5).item()  # f goes from −½ over 0 to 1
     assert found.sign_changes.item() == 1
     assert crossing - 0.011 <= found.first_sign_change.item() <= crossing
     assert found.mechanism_acts.sel(mechanism=["alignment", "disalignment"]).values.all()

@@ -8,19 +8,16 @@ import pytest
 import xarray as xr
 from scipy.optimize import brentq
 
-from lazyrich import (
+from lazyrich import ScalingLaw, fit_exponent, fitted_phase, order_parameters
+from lazyrich.phases.order import fitted_feature_kind
+from lazyrich.phases.scaling import FeatureKind
+from lazyrich.theory.two_layer_linear import (
     LinearNetwork,
     LineData,
     LineState,
-    ScalingLaw,
-    fit_exponent,
-    fitted_phase,
     flow,
-    learning_time,
-    order_parameters,
+    time_to_residual,
 )
-from lazyrich.phases.order import fitted_feature_kind
-from lazyrich.phases.scaling import FeatureKind
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
@@ -103,7 +100,7 @@ def test_times_invert_the_trajectory(numbers, name, left):
     assert 0 < expected < inf
     root = brentq(residual, 0, 2 * expected, xtol=1e-13 * expected, rtol=1e-13)
     assert root == pytest.approx(expected, rel=1e-6)
-    assert learning_time(state, net, data, left).item() == expected
+    assert time_to_residual(state, net, data, left).item() == expected
 
 
 def test_saddle_is_never_left():

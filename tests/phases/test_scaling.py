@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich import (
-    PRESETS,
-    InputError,
-    LineData,
-    LineState,
-    Power,
-    ScalingLaw,
-    flow,
-    order_parameters,
-)
+from lazyrich import PRESETS, InputError, Power, ScalingLaw, order_parameters
 from lazyrich.phases.scaling import FeatureKind
+from lazyrich.theory.two_layer_linear import LineData, LineState, flow
 from lazyrich.vocabulary.regimes import Phase
 
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)

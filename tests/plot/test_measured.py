@@ -36,7 +36,7 @@ def painted(ax):
 
 def test_every_place_has_the_value_of_the_nearest_network(ax):
     data = diagram()
-    got = plot.measured_diagram(data, ax=ax)
+    got = plot.measured_map(data, ax=ax)
     ax.figure.canvas.draw()
     assert got is ax
     shade = painted(ax)
@@ -50,7 +50,7 @@ def test_every_place_has_the_value_of_the_nearest_network(ax):
 
 
 def test_scales_labels_and_points(ax):
-    plot.measured_diagram(diagram(), ax=ax)
+    plot.measured_map(diagram(), ax=ax)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("output scale", "b")
     assert ax.get_title(loc="left") or ax.get_title() == "change of the kernel"
@@ -70,7 +70,7 @@ def test_points_off_the_grid_alone_are_drawn(ax):
     lost[2, 3] = True
     data["diverged"] = data.ntk_change.copy(data=np.where(tried, lost.astype(float), np.nan))
     data["ntk_change"] = data.ntk_change.where(tried & ~lost)
-    plot.measured_diagram(data, ax=ax)
+    plot.measured_map(data, ax=ax)
     dots, crosses = ax.lines[:2]
     assert set(zip(*dots.get_data(), strict=True)) == {(X[0], -1), (X[0], 1), (X[4], 0)}
     assert list(zip(*crosses.get_data(), strict=True)) == [(X[3], 1.0)]
@@ -79,7 +79,7 @@ def test_points_off_the_grid_alone_are_drawn(ax):
 def test_phases_have_their_colours_and_names(ax):
     words = [["kernel", "kernel", "feature"], ["kernel", "", "cannot tell"]]
     data = xr.Dataset({"phase": (("b", "a"), words)}).assign_coords(a=[1, 2, 3], b=[0, 1])
-    plot.measured_diagram(data, "phase", ax=ax)
+    plot.measured_map(data, "phase", ax=ax)
     ax.figure.canvas.draw()
     legend = ax.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["kernel", "feature", "cannot tell"]
@@ -96,7 +96,7 @@ def mpl_colour(name):
 
 def test_theory_and_level_curves_lie_on_top_with_one_entry_each(ax):
     curves = [Boundary("", np.array([0.1, 1.0]), np.array([-0.5, 0.5])) for _ in range(2)]
-    plot.measured_diagram(diagram(), theory={"theory": curves}, curves={"level": curves[:1]}, ax=ax)
+    plot.measured_map(diagram(), theory={"theory": curves}, curves={"level": curves[:1]}, ax=ax)
     ax.figure.canvas.draw()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["theory", "level"]
     assert [line.get_linestyle() for line in ax.lines[2:]] == ["-", "-", "--"]
@@ -105,14 +105,14 @@ def test_theory_and_level_curves_lie_on_top_with_one_entry_each(ax):
 
 def test_colours_are_logarithmic_over_a_wide_range_and_cut_where_it_is_too_wide(ax):
     data = diagram()
-    plot.measured_diagram(data, ax=ax)
+    plot.measured_map(data, ax=ax)
     assert isinstance(ax.collections[0].norm, LogNorm)
     data["ntk_change"][0, 0] = 1e-12
-    plot.measured_diagram(data, ax=ax)
+    plot.measured_map(data, ax=ax)
     norm = ax.collections[-1].norm
     assert norm.vmax / norm.vmin == pytest.approx(WIDEST)
     data["ntk_change"] = 1 + 0.1 * data.ntk_change / data.ntk_change.max()
-    plot.measured_diagram(data, ax=ax)
+    plot.measured_map(data, ax=ax)
     assert type(ax.collections[-1].norm) is Normalize
 
 
@@ -131,4 +131,4 @@ def test_colours_are_logarithmic_over_a_wide_range_and_cut_where_it_is_too_wide(
 )
 def test_refusals(data, show, message):
     with pytest.raises(InputError, match=message):
-        plot.measured_diagram(data, show)
+        plot.measured_map(data, show)

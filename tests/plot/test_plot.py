@@ -8,19 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lazyrich import (
-    InputError,
-    LinearNetwork,
-    LineData,
-    LineState,
-    descent,
-    exponent_diagram,
-    flow,
-    mechanisms,
-    parameter_diagram,
-    plot,
-)
+from lazyrich import InputError, exponent_diagram, mechanisms, parameter_diagram, plot
 from lazyrich.plot.style import check_picture
+from lazyrich.theory.two_layer_linear import LinearNetwork, LineData, LineState, descent, flow
 
 NET = LinearNetwork(output_scale=1.0, lr_u=0.5, lr_w=0.5)
 DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)

@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import lazyrich
 from lazyrich import InputError
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from tests.models import Residual, Twice, randn
 
 
@@ -128,7 +129,7 @@ def test_a_quadratic_network_with_its_start_taken_away_follows_the_closed_form()
     table = lazyrich.initial_cnfa(lazyrich.CentredOutput(network), (x, y), directions="all")
     assert list(table.layer.values) == ["network.0"]
     s, s_y = (x.T @ x / 256).numpy(), (x.T @ (y * x) / 256).numpy()
-    predicted = lazyrich.quadratic_network_prediction(s, s_y, width=d)
+    predicted = quadratic_network_prediction(s, s_y, width=d)
     assert float(table.cnfa[0]) == pytest.approx(float(predicted), abs=0.02)
 
 

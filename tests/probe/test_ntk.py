@@ -10,10 +10,10 @@ from torch import nn
 import lazyrich
 from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import map_tensors
+from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.capture.kernel import kernel
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.observables import OuterFactor, kernel_matvec, traced_kernel
-from lazyrich.probe import jacobian_factors
 from lazyrich.study import transformer
 from tests.models import Transformer, Twice, brute_kernel, cases, randn
 

@@ -18,6 +18,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.look import Look, Plan
 from lazyrich.capture.losses import output_loss
 from lazyrich.observables import linearisation_error, stable_rank
+from lazyrich.theory import two_layer_linear as linear
 from lazyrich.vocabulary.losses import under
 from tests.models import Residual, brute_kernel, cases, randn
 
@@ -78,19 +79,19 @@ def test_gradient_descent_on_a_line_gives_the_exact_theory(width):
             optimizer.zero_grad()
             (model(x)[:, 0] - y).square().mean().backward()
             optimizer.step()
-    network = lazyrich.LinearNetwork(output_scale=0.7, lr_u=lr_u, lr_w=lr_w)
-    on_line = lazyrich.LineState.from_weights(u[0], w @ n.numpy())
-    line = lazyrich.descent(
+    network = linear.LinearNetwork(output_scale=0.7, lr_u=lr_u, lr_w=lr_w)
+    on_line = linear.LineState.from_weights(u[0], w @ n.numpy())
+    line = linear.descent(
         on_line,
         network,
-        lazyrich.LineData.from_samples(a.numpy(), y.numpy()),
+        linear.LineData.from_samples(a.numpy(), y.numpy()),
         steps=steps,
         every=8,
     )
-    full = lazyrich.descent(
-        lazyrich.GramState.from_weights(u, w),
+    full = linear.descent(
+        linear.GramState.from_weights(u, w),
         network,
-        lazyrich.MomentData.from_samples(x.numpy(), y.numpy()),
+        linear.MomentData.from_samples(x.numpy(), y.numpy()),
         steps=steps,
         every=8,
     )
@@ -453,6 +454,6 @@ def test_both_estimates_of_the_gradients_average_their_directions():
     plan = Plan(model=model, inputs=x, directions=4, seed=0, lrs=None, memory=2**20)
     look = Look(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
     layer = look.layers[0]
-    g = look.sweep.gradients[layer.name][0]  # (samples, directions, neurons)
+    g = look.backward_passes.gradients[layer.name][0]  # (samples, directions, neurons)
     for found, part in zip(look.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
         torch.testing.assert_close(found.rows.mT @ found.rows, part.mT @ part / 2)

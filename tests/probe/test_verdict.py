@@ -13,6 +13,7 @@ from lazyrich import InputError, Probe, Thresholds
 from lazyrich.numerics.windows import windows
 from lazyrich.probe.history import as_dataset
 from lazyrich.probe.verdict import judge
+from lazyrich.theory import two_layer_linear as linear
 from tests.models import randn
 
 
@@ -130,10 +131,10 @@ def test_few_samples_and_the_probes_notes_are_said():
 def test_windows_agree_with_those_of_the_theory(norms, mean_ay, acting):
     """One definition, while ζ keeps its sign: norms of activations have none."""
     uu, uw, ww = norms
-    state = lazyrich.LineState(uu=uu, uw=uw, ww=ww)
-    network = lazyrich.LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.04)
-    data = lazyrich.LineData(mean_aa=1.0, mean_ay=mean_ay, mean_yy=1.0)
-    trajectory = lazyrich.flow(state, network, data, np.linspace(0, 60, 121))
+    state = linear.LineState(uu=uu, uw=uw, ww=ww)
+    network = linear.LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.04)
+    data = linear.LineData(mean_aa=1.0, mean_ay=mean_ay, mean_yy=1.0)
+    trajectory = linear.flow(state, network, data, np.linspace(0, 60, 121))
     exact = lazyrich.mechanisms(trajectory)
     log_norms = 0.5 * np.log((trajectory.uu * trajectory.ww).values)
     found = windows(

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import InputError, flow, forecast, order_parameters
+from lazyrich import InputError, forecast, order_parameters
 from lazyrich.study import prepare as start
 from lazyrich.study.config import OBSERVABLES
 from lazyrich.study.data.samples import targets
@@ -21,6 +21,7 @@ from lazyrich.study.training.search import largest_stable_lr
 from lazyrich.study.training.train import learning_rate
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.store.results import assemble
+from lazyrich.theory.two_layer_linear import flow
 from lazyrich.vocabulary.losses import under
 
 SMALL = Training(

@@ -5,7 +5,15 @@ import pytest
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import GramState, LinearNetwork, LineData, LineState, MomentData, descent, flow
+from lazyrich.theory.two_layer_linear import (
+    GramState,
+    LinearNetwork,
+    LineData,
+    LineState,
+    MomentData,
+    descent,
+    flow,
+)
 from lazyrich.vocabulary.losses import under
 
 STATE = LineState(uu=1.0, uw=0.1, ww=2.0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import lazyrich
-from lazyrich import InputError, quadratic_network_prediction
+from lazyrich import InputError
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
 
 GAUSSIAN = (1.0, 3.0, 15.0, 105.0)
 
@@ -114,4 +114,4 @@ def test_labels_without_a_quadratic_part_are_nan():
 )
 def test_refusals(s, s_y, options, message):
     with pytest.raises(InputError, match=message):
-        lazyrich.quadratic_network_prediction(s, s_y, **{"width": 4, **options})
+        quadratic_network_prediction(s, s_y, **{"width": 4, **options})

@@ -20,8 +20,8 @@ from lazyrich.capture import modules as layers
 from lazyrich.capture.isolation import (
     Batch,
     batch_size,
+    call_on_copies,
     dense_gradient,
-    run,
     undisturbed,
     unwrap,
 )
@@ -180,7 +180,7 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     with undisturbed(model):
         leaves = read_weights(model).leaves()
         with _hooks(model, calls, weights):
-            outputs, _, shape = run(model, leaves, x, samples=samples)
+            outputs, _, shape = call_on_copies(model, leaves, x, samples=samples)
         captured, skipped = _sort(model, calls, weights, samples)
     if not outputs.requires_grad:
         raise InputError(

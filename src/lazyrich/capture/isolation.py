@@ -221,7 +221,7 @@ def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN4
     return tensors[0]
 
 
-def run(
+def call_on_copies(
     model: nn.Module, leaves: Leaves, x: Batch, *, samples: int
 ) -> tuple[Float[Tensor, "n k"], object, tuple[int, ...]]:
     """Call the model on copies of its parameters.

@@ -32,7 +32,7 @@ class _Use:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class BackwardPasses:
     """Backward passes of one capture along output directions, shared by all who need gradients.
 
     Attributes:
@@ -44,7 +44,9 @@ class Sweep:
     gradients: dict[str, list[Tensor]]
 
 
-def sweep(capture: Capture, directions: Float[Tensor, "s n k"] | None = None) -> Sweep:
+def backward_passes(
+    capture: Capture, directions: Float[Tensor, "s n k"] | None = None
+) -> BackwardPasses:
     """One backward pass for each direction.
 
     Args:
@@ -62,7 +64,7 @@ def sweep(capture: Capture, directions: Float[Tensor, "s n k"] | None = None) ->
         layer.name: [torch.stack(calls, 1) for calls in zip(*row, strict=True)]
         for layer, row in zip(every, rows, strict=True)
     }
-    return Sweep(directions=directions, gradients=gradients)
+    return BackwardPasses(directions=directions, gradients=gradients)
 
 
 def jacobian_factors(
@@ -70,7 +72,7 @@ def jacobian_factors(
     *,
     lrs: Mapping[str, float] | None = None,
     memory: int,
-    along: Sweep | None = None,
+    along: BackwardPasses | None = None,
     trusted: Collection[str] | None = None,
 ) -> dict[str, Factor]:
     """Factors of `J·diag(√η)` for all trainable parameters.
@@ -102,7 +104,7 @@ def jacobian_factors(
     if trusted is None:
         trusted = trusted_parameters(capture)
     if along is None:
-        along = sweep(capture)
+        along = backward_passes(capture)
     known = {name: uses[name] for name in trainable if name in trusted and name in uses}
     factors = _outer_factors(known, along.gradients, rates)
     rest = [name for name in trainable if name not in known]

@@ -20,14 +20,14 @@ from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import Directions, random_count, random_signs
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
-    Sweep,
+    BackwardPasses,
+    backward_passes,
     jacobian_factors,
     learning_rates,
-    sweep,
     trusted_parameters,
 )
 from lazyrich.capture.kernel import Factor, kernel
-from lazyrich.capture.losses import OutputLoss, descent
+from lazyrich.capture.losses import OutputLoss, descent_along
 from lazyrich.capture.network import (
     Network,
     Parameters,
@@ -133,17 +133,17 @@ class Look:
         return random_count(self.plan.directions, self.f.shape[1])
 
     @cached_property
-    def sweep(self) -> Sweep:
+    def backward_passes(self) -> BackwardPasses:
         """Gradients at all layers along the plan's output directions."""
         count = self._random_count
         if count is None:
-            return sweep(self.capture)
+            return backward_passes(self.capture)
         signs = random_signs(self.capture.outputs, count, seed=self.plan.seed)
-        return sweep(self.capture, torch.stack(list(signs)))
+        return backward_passes(self.capture, torch.stack(list(signs)))
 
     def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
-        of_calls = self.sweep.gradients[layer.name]
+        of_calls = self.backward_passes.gradients[layer.name]
         n, s = of_calls[0].shape[:2]
         g = layer.rows([g.flatten(0, 1) for g in of_calls]).view(n, s, -1, len(layer.matrix))
         if not self.random:
@@ -199,7 +199,7 @@ class Look:
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
-            along=self.sweep,
+            along=self.backward_passes,
             trusted=self.trusted_names,
         )
 
@@ -328,5 +328,5 @@ def _distance_to_fit(look: Look) -> float:
     outputs = look.f.view(look.capture.shape)
     with torch.enable_grad():
         r = grad(look.fixed_loss)(outputs)
-        tau = descent(look.fixed_loss, outputs, -r).time_to_fit
+        tau = descent_along(look.fixed_loss, outputs, -r).time_to_fit
     return tau * r.double().norm().item()

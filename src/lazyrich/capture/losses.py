@@ -19,13 +19,13 @@ Loss = str | Callable[[Any, Any], Tensor]
 """A name of `LOSSES`, or any `(outputs, targets) -> scalar`."""
 
 
-def name_of(loss: Loss) -> str:
+def loss_name(loss: Loss) -> str:
     """What to call a loss: its name, or words that tell a function from the named losses.
 
     Example:
         >>> def mse(outputs, targets):  # without a mean
         ...     return (outputs - targets).square().sum()
-        >>> name_of("mse"), name_of(mse)
+        >>> loss_name("mse"), loss_name(mse)
         ('mse', "the user's loss mse")
     """
     if isinstance(loss, str):
@@ -139,7 +139,7 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
     return OutputLoss(value=value, nonnegative=not callable(loss))
 
 
-def descent(
+def descent_along(
     loss: OutputLoss, outputs: Float[Tensor, "n *k"], motion: Float[Tensor, "n *k"]
 ) -> Descent:
     """How the loss falls while the outputs move.
@@ -152,11 +152,11 @@ def descent(
     Example:
         >>> import torch
         >>> f, y = torch.tensor([[0.0]]), torch.tensor([[3.0]])
-        >>> descent(output_loss("mse", f, y), f, torch.tensor([[2.0]])).time_to_fit
+        >>> descent_along(output_loss("mse", f, y), f, torch.tensor([[2.0]])).time_to_fit
         1.5
         >>> f = torch.tensor([[100.0, 0.0]])  # sure of the wrong class
         >>> wrong = output_loss("cross_entropy", f, torch.tensor([1]))
-        >>> descent(wrong, f, torch.tensor([[-1.0, 1.0]])).time_to_fit
+        >>> descent_along(wrong, f, torch.tensor([[-1.0, 1.0]])).time_to_fit
         100.0
     """
     # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order

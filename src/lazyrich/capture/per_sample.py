@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture
-from lazyrich.capture.isolation import dense_gradient, run, take, undisturbed
+from lazyrich.capture.isolation import call_on_copies, dense_gradient, take, undisturbed
 
 ROUNDINGS = 64
 
@@ -52,7 +52,7 @@ def per_sample_gradients(
     for i in range(n):
         one = take(capture.batch, n, torch.tensor([i]))
         with undisturbed(capture.model):
-            f, _, _ = run(capture.model, capture.leaves, one, samples=1)
+            f, _, _ = call_on_copies(capture.model, capture.leaves, one, samples=1)
         _check_alone(f[0], capture.outputs[i], i)
         rows: list[list[Tensor]] = []
         for a, direction in enumerate(directions[:, i : i + 1]):

@@ -112,13 +112,13 @@ def _download(study: Study) -> None:
     """Fetch each data set from files that a point of the study names, before workers start."""
     from lazyrich.study.data.datasets import FROM_FILES, load
     from lazyrich.study.experiment import Training
-    from lazyrich.sweeps.describe.experiment import name_of
+    from lazyrich.sweeps.describe.experiment import experiment_name
 
     names = {p.experiment.data for p in study.points() if isinstance(p.experiment, Training)}
     if not names:
         raise InputError(
-            f"--download is for studies of {name_of(Training)}, got one of "
-            f"{name_of(study.experiment)}. Leave it out."
+            f"--download is for studies of {experiment_name(Training)}, got one of "
+            f"{experiment_name(study.experiment)}. Leave it out."
         )
     for name in sorted(names & FROM_FILES.keys()):
         load(name, download=True)

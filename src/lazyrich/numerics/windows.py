@@ -65,7 +65,7 @@ def movements(alignment: Array, log_norm: Array) -> Array:
     return np.stack(np.broadcast_arrays(*parts), axis=-2)
 
 
-def acting(
+def exceeds_threshold(
     change: Array, *, alignment_threshold: float = 0.1, rescaling_threshold: float = 0.1
 ) -> NDArray[np.bool_]:
     """Which mechanisms act.
@@ -76,7 +76,7 @@ def acting(
         rescaling_threshold: variation of the logarithm of norms from which rescaling acts.
 
     Example:
-        >>> acting(np.array([0.3, 0.05, 0.1]))
+        >>> exceeds_threshold(np.array([0.3, 0.05, 0.1]))
         array([ True, False,  True])
     """
     thresholds = np.array([alignment_threshold, alignment_threshold, rescaling_threshold])
@@ -117,8 +117,8 @@ def windows(
         times: of the records.
         alignment: A at these times.
         log_norm: logarithm of the norms at these times, up to a constant.
-        alignment_threshold: of `acting`.
-        rescaling_threshold: of `acting`.
+        alignment_threshold: of `exceeds_threshold`.
+        rescaling_threshold: of `exceeds_threshold`.
 
     Returns:
         At most one window a mechanism. Records in which a curve is not finite are left out.
@@ -138,7 +138,7 @@ def windows(
         return ()
     parts = movements(alignment[known], log_norm[known])
     change = parts.sum(-1)
-    acts = acting(
+    acts = exceeds_threshold(
         change, alignment_threshold=alignment_threshold, rescaling_threshold=rescaling_threshold
     )
     rows = zip(Mechanism, acts, *window(parts, times[known]), change, strict=True)

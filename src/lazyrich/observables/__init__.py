@@ -4,6 +4,14 @@ Nothing here knows a module or a hook. Kernels keep the precision of their input
 norms and differences are computed in float64, so that float32 networks lose nothing more.
 """
 
+from lazyrich._public import extras_named
+
+with extras_named():  # PyTorch first: it is what a plain install lacks
+    import torch  # noqa: F401
+
+    # isort: split
+    import jaxtyping  # noqa: F401
+
 from lazyrich.capture.kernel import (
     DenseFactor,
     OuterFactor,
@@ -51,6 +59,7 @@ from lazyrich.observables.mechanism import (
     decompose,
     parameter_data_alignment,
 )
+from lazyrich.observables.observable import Observable
 from lazyrich.observables.speed import backward_feature_cosine, feature_speed, speed_from_angle
 from lazyrich.observables.stable_rank import stable_rank
 from lazyrich.observables.weight_movement import weight_movement
@@ -60,6 +69,7 @@ __all__ = [
     "DenseFactor",
     "LayerNorms",
     "LogChanges",
+    "Observable",
     "OuterFactor",
     "Sketch",
     "agop",
@@ -103,3 +113,7 @@ __all__ = [
     "velocity",
     "weight_movement",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -26,7 +26,7 @@ from lazyrich.phases.scaling import (
 )
 from lazyrich.phases.setting import Setting
 from lazyrich.theory.labels import ParameterLike, with_axis_attrs
-from lazyrich.theory.two_layer_linear.flow import flow, learning_time
+from lazyrich.theory.two_layer_linear.flow import flow, time_to_residual
 from lazyrich.vocabulary.quantity import XU2025
 from lazyrich.vocabulary.regimes import Mechanism, Phase
 
@@ -236,7 +236,7 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
         input_core_dims=[("time",)],
         output_core_dims=[("time",)],
     )
-    times = learning_time(state, network, data, remaining).rename("t")
+    times = time_to_residual(state, network, data, remaining).rename("t")
     acts = acting(activity(flow(state, network, data, times)).sum("interval"))
     codes = xr.DataArray([1 << bit for bit, _ in enumerate(Mechanism)], dims="mechanism")
     meaning = "mechanisms that act during training"

@@ -124,7 +124,7 @@ def mechanisms(
         InputError: if it is no solution on a line, has fewer than two times, or times decrease.
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState, flow
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork, flow
         >>> state = LineState(uu=1e-4, uw=1e-6, ww=1e-4)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
@@ -195,7 +195,7 @@ def acting(
 ) -> xr.DataArray:
     """Which mechanisms act, from their total change over `mechanism`."""
     acts: xr.DataArray = apply(
-        windows.acting,
+        windows.exceeds_threshold,
         change,
         input_core_dims=[("mechanism",)],
         output_core_dims=[("mechanism",)],

@@ -14,7 +14,7 @@ from lazyrich.numerics.ladder import TOLERANCE
 from lazyrich.phases.scaling import FeatureKind
 from lazyrich.theory.labels import apply, dataset
 from lazyrich.theory.two_layer_linear.data import LineData
-from lazyrich.theory.two_layer_linear.flow import flow, learning_time, line_arguments
+from lazyrich.theory.two_layer_linear.flow import flow, line_arguments, time_to_residual
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
@@ -73,7 +73,7 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
         (`plateau_time`) and 90 % (`learning_time`).
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork
         >>> state = LineState(uu=1.0, uw=0.0, ww=1.0)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
@@ -101,8 +101,8 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
             "ntk_change": end.ntk_change,
             "alignment": end.alignment,
             "time_constant": tau,
-            "plateau_time": learning_time(state, network, data, PLATEAU_LEFT),
-            "learning_time": learning_time(state, network, data, LEARNED_LEFT),
+            "plateau_time": time_to_residual(state, network, data, PLATEAU_LEFT),
+            "learning_time": time_to_residual(state, network, data, LEARNED_LEFT),
         },
         by_name(SHARED, QUANTITIES),
     )

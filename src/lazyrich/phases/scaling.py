@@ -184,7 +184,7 @@ class ScalingLaw:
         """The same family with both learning-rate exponents shifted so that it learns in Θ(1) time.
 
         Example:
-            >>> from lazyrich.phases.presets import PRESETS
+            >>> from lazyrich import PRESETS
             >>> PRESETS["standard"].phase, PRESETS["standard"].at_unit_rate().phase
             ('unstable', 'kernel')
         """

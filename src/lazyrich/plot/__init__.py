@@ -3,12 +3,10 @@
 Each function draws on Axes that it is given, or makes its own, and returns them.
 """
 
-from lazyrich._errors import MissingExtraError
+from lazyrich._public import extras_named
 
-try:
+with extras_named():
     import matplotlib  # noqa: F401
-except ModuleNotFoundError as error:
-    raise MissingExtraError("matplotlib", "plot") from error
 
 from lazyrich.plot.diagram import phase_diagram
 from lazyrich.plot.history import (
@@ -18,7 +16,7 @@ from lazyrich.plot.history import (
     loss_curve,
     mechanism_shares,
 )
-from lazyrich.plot.measured import measured_diagram
+from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
@@ -29,7 +27,7 @@ __all__ = [
     "forecast_and_outcome",
     "kernel_motion",
     "loss_curve",
-    "measured_diagram",
+    "measured_map",
     "mechanism_shares",
     "mechanism_timeline",
     "phase_diagram",
@@ -37,3 +35,7 @@ __all__ = [
     "style",
     "trajectory",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

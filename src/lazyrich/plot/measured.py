@@ -42,7 +42,7 @@ MARGIN = 0.05  # around the outermost networks, in units of the axis
 WRAP = 40  # characters beside a colour bar
 
 
-def measured_diagram(
+def measured_map(
     diagram: xr.Dataset,
     show: str = "ntk_change",
     *,
@@ -69,7 +69,7 @@ def measured_diagram(
     Example:
         >>> change = xr.DataArray([[0.1, 1.0], [1.0, 10.0]], dims=("b", "a"))
         >>> diagram = xr.Dataset({"ntk_change": change}).assign_coords(a=[1, 2], b=[1, 2])
-        >>> ax = measured_diagram(diagram)
+        >>> ax = measured_map(diagram)
         >>> ax.get_xlabel(), ax.get_ylabel()
         ('a', 'b')
     """

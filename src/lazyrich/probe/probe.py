@@ -21,7 +21,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
-from lazyrich.capture.losses import Loss, OutputLoss, name_of, output_loss
+from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
@@ -301,7 +301,7 @@ class Probe:
             self._steps,
             self._rows,
             list(reference.weights),
-            name_of(self.loss),
+            loss_name(self.loss),
             {
                 "setting": json.dumps(self._setting(reference), ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
@@ -321,7 +321,7 @@ class Probe:
             "parameters": sum(p.numel() for p in model.parameters()),
             "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "batch": [shapes(part) for part in self.batch],
-            "loss": name_of(self.loss),
+            "loss": loss_name(self.loss),
             "samples": self._samples,
             "outputs": outputs,
             "directions": "all outputs" if count is None else f"{count} random",

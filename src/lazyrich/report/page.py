@@ -63,7 +63,7 @@ def page(title: str, body: str, footer: str, *, style: str = "") -> str:
     return SHELL.format(title=escape(title), style=STYLE + style, body=body, footer=escape(footer))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself where the page is narrow; titles and cells are HTML."""
     titles = "".join(f"<th scope='col'>{title}</th>" for title in head)
     top = f"<thead><tr>{titles}</tr></thead>" if any(head) else ""

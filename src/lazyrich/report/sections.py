@@ -18,8 +18,8 @@ from lazyrich.plot.style import BLACK, BLUE, GREEN
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.probe.verdict import LayerVerdict, Verdict
-from lazyrich.report.page import drawing, table
-from lazyrich.report.setting import Setting
+from lazyrich.report.page import drawing, html_table
+from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
 from lazyrich.vocabulary.quantity import by_name
 
@@ -28,7 +28,9 @@ SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
-def opening(verdict: Verdict, history: xr.Dataset, before: Forecast | None, of: Setting) -> str:
+def opening(
+    verdict: Verdict, history: xr.Dataset, before: Forecast | None, of: MeasurementSetup
+) -> str:
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
         ("forecast of the richness ρ", _rho(before), "lazy below 0.1, rich from 1"),
@@ -43,7 +45,7 @@ def opening(verdict: Verdict, history: xr.Dataset, before: Forecast | None, of: 
 {items(verdict.notes)}"""
 
 
-def evidence(verdict: Verdict) -> str:
+def evidence_section(verdict: Verdict) -> str:
     """The numbers behind the verdict, beside their thresholds."""
     limits = verdict.thresholds
     bounds = {
@@ -63,17 +65,17 @@ def evidence(verdict: Verdict) -> str:
         for name, value in verdict.evidence.items()
         if name in known and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
-    numbers = table(("quantity", "symbol", "at the end", "threshold"), rows)
+    numbers = html_table(("quantity", "symbol", "at the end", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{numbers}"
 
 
-def layers(verdict: Verdict) -> str:
+def layer_section(verdict: Verdict) -> str:
     """A row for each layer."""
     head = (
         *("layer", "verdict", "NTK change", "mechanisms, and when"),
         *("alignment<br>Δ ln A", "rescaling<br>Δ ln‖W‖", "NFA", "C-NFA"),
     )
-    return f"<h2>Layer by layer</h2>{table(head, [_row(layer) for layer in verdict.layers])}"
+    return f"<h2>Layer by layer</h2>{html_table(head, [_row(layer) for layer in verdict.layers])}"
 
 
 def _row(layer: LayerVerdict) -> list[str]:
@@ -96,7 +98,7 @@ def _row(layer: LayerVerdict) -> list[str]:
     ]
 
 
-def mechanisms(verdict: Verdict, history: xr.Dataset) -> str:
+def mechanism_section(verdict: Verdict, history: xr.Dataset) -> str:
     """The mechanisms' shares of every layer over time."""
     if "layer_log_alignment" not in history:
         return ""
@@ -115,7 +117,7 @@ at the bottom mark the steps in which a mechanism did the middle 80 % of its wor
 {_grid(history, [name for name, *_ in present], draw)}"""
 
 
-def features(history: xr.Dataset) -> str:
+def feature_section(history: xr.Dataset) -> str:
     """The neural feature ansatz of every layer over time."""
     if "nfa" not in history:
         return ""
@@ -129,7 +131,7 @@ change since the start.</p>
 {_grid(history, ["nfa"], lambda layer, ax: plot.feature_ansatz(history, layer, ax=ax))}"""
 
 
-def kernel(history: xr.Dataset) -> str:
+def kernel_section(history: xr.Dataset) -> str:
     """The kernel's motion beside the loss."""
     pictures: list[tuple[str, Callable[[Axes], object]]] = []
     if "ntk_change" in history:
@@ -147,7 +149,7 @@ def kernel(history: xr.Dataset) -> str:
     return f'<h2>The kernel</h2><div class="grid">{drawn}</div>'
 
 
-def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> str:
+def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> str:
     """What was forecast, beside what came."""
     if before is None:
         return (
@@ -173,8 +175,9 @@ def forecast(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> 
             "The virtual step follows the directions that are learned first; later ones add to it.",
             "Forecast and measured change of the NTK over the steps",
         )
+    table = html_table(("", "forecast", "outcome"), rows)
     return f"""<h2>Forecast against outcome</h2>
-<div class="grid"><div>{table(("", "forecast", "outcome"), rows)}{_shares(verdict, before)}</div>
+<div class="grid"><div>{table}{_shares(verdict, before)}</div>
 {picture}</div>{items(before.notes)}"""
 
 
@@ -185,7 +188,7 @@ def _shares(verdict: Verdict, before: Forecast) -> str:
         [f"<code>{escape(name)}</code>", f"{share.motion:.0%}", number(came.get(name))]
         for name, share in before.layers.items()
     ]
-    return "<p></p>" + table(("layer", "share of ρ²", "change of its NTK"), rows)
+    return "<p></p>" + html_table(("layer", "share of ρ²", "change of its NTK"), rows)
 
 
 def _grid(history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]) -> str:

@@ -14,7 +14,7 @@ import xarray as xr
 
 import lazyrich
 from lazyrich.probe.verdict import Verdict
-from lazyrich.report.page import table
+from lazyrich.report.page import html_table
 from lazyrich.report.words import items
 from lazyrich.vocabulary.losses import meaning_of
 
@@ -38,7 +38,7 @@ gradient outer product.</dd>
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class MeasurementSetup:
     """What a history says of how it was made.
 
     Attributes:
@@ -65,7 +65,7 @@ class Setting:
         return meaning_of(self.how["loss"])
 
     @classmethod
-    def of(cls, history: xr.Dataset) -> Setting:
+    def of(cls, history: xr.Dataset) -> MeasurementSetup:
         """From the attributes of a history."""
         how = json.loads(history.attrs["setting"])
         steps = history.step.values
@@ -80,7 +80,7 @@ class Setting:
         )
 
 
-def setting(of: Setting, verdict: Verdict) -> str:
+def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
     """Everything that one needs to measure the same again, and what was left out."""
     first, last, count = of.steps
     rates = of.how["learning_rates"]
@@ -104,7 +104,7 @@ def setting(of: Setting, verdict: Verdict) -> str:
     }
     lines = [[escape(title), escape(value)] for title, value in rows.items()]
     return f"""<h2>The setting</h2>
-{table(("", ""), lines)}
+{html_table(("", ""), lines)}
 <h3>Modules that are not among the layers</h3>
 {items(of.skipped) or "<p>None was left out.</p>"}"""
 

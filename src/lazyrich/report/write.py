@@ -14,7 +14,7 @@ from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.report import sections
 from lazyrich.report.page import page
-from lazyrich.report.setting import WORDS, Setting, setting
+from lazyrich.report.setting import WORDS, MeasurementSetup, setup_section
 from lazyrich.report.words import STYLE
 
 
@@ -49,17 +49,17 @@ def write_report(
     verdict = judge(history) if verdict is None else verdict
     if forecast is None and "forecast" in history.attrs:
         forecast = Forecast.from_json(history.attrs["forecast"])
-    of = Setting.of(history)
+    of = MeasurementSetup.of(history)
     with style():
         parts = [
             sections.opening(verdict, history, forecast, of),
-            sections.layers(verdict),
-            sections.mechanisms(verdict, history),
-            sections.kernel(history),
-            sections.forecast(verdict, history, forecast),
-            sections.features(history),
-            sections.evidence(verdict),
-            setting(of, verdict),
+            sections.layer_section(verdict),
+            sections.mechanism_section(verdict, history),
+            sections.kernel_section(history),
+            sections.forecast_section(verdict, history, forecast),
+            sections.feature_section(history),
+            sections.evidence_section(verdict),
+            setup_section(of, verdict),
             WORDS,
         ]
     title = f"{verdict.status}: {of.network}"

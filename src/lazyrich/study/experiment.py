@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from lazyrich._errors import NotFiniteError
 from lazyrich.study.config import TrainingConfig
 from lazyrich.study.observe import Watch
-from lazyrich.study.prepare import Start, started
+from lazyrich.study.prepare import PreparedRun, started
 from lazyrich.study.training.together import Member, pays, train_together
 from lazyrich.study.training.train import train
 from lazyrich.sweeps.result import Result
@@ -80,7 +80,7 @@ class Training(TrainingConfig):
 Training.__module__ = "lazyrich.study"  # from where users import it: part of the points' keys
 __test__ = {"Training": Training}  # its example, which doctest looks for where a class says it is
 
-Begun = tuple[Start, Watch]
+Begun = tuple[PreparedRun, Watch]
 
 
 def _begun(point: Training) -> Begun | Result:
@@ -92,7 +92,7 @@ def _begun(point: Training) -> Begun | Result:
     return start, Watch(point, start)
 
 
-def _alone(point: Training, start: Start, watch: Watch) -> Result:
+def _alone(point: Training, start: PreparedRun, watch: Watch) -> Result:
     outcome = train(
         start.model,
         start.data,

@@ -15,7 +15,7 @@ from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import At, at, log_spaced
 from lazyrich.study.config import TrainingConfig
 from lazyrich.study.data.samples import DataSet, Samples
-from lazyrich.study.prepare import Start, batch_of
+from lazyrich.study.prepare import PreparedRun, batch_of
 from lazyrich.study.training.recipe import Outcome
 from lazyrich.study.training.task import accuracy, mean_loss, task_of
 from lazyrich.sweeps.result import Result
@@ -73,7 +73,7 @@ class Watch:
         start: what it begins with.
     """
 
-    def __init__(self, point: TrainingConfig, start: Start) -> None:
+    def __init__(self, point: TrainingConfig, start: PreparedRun) -> None:
         self._point, self._start = point, start
         factors = start.lr_factors
         self._probe = Probe(
@@ -183,7 +183,7 @@ def _two_layers(model: nn.Module, line: bool) -> dict[str, float]:
     return {"uu": uu, "uw": uw, "ww": ww, "alignment": uw / sqrt(uu * ww) if uu * ww else nan}
 
 
-def _moments(start: Start) -> dict[str, float]:
+def _moments(start: PreparedRun) -> dict[str, float]:
     """What the exact solution needs beside the state: scale, learning rates, data."""
     model: Any = start.model
     part: Samples = start.data.train

@@ -10,9 +10,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from lazyrich._errors import NotFiniteError
+from lazyrich._errors import NoDescentError, NotFiniteError
 from lazyrich.capture.isolation import is_finite
-from lazyrich.probe.forecast.forecast import NoDescentError, forecast
+from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
@@ -29,7 +29,7 @@ FORECAST_DIRECTIONS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class PreparedRun:
     """A network ready to be trained.
 
     Attributes:
@@ -50,7 +50,7 @@ class Start:
     forecast: Forecast | None
 
 
-def started(point: TrainingConfig) -> Start:
+def started(point: TrainingConfig) -> PreparedRun:
     """Data, network, forecast and learning rate of a point.
 
     Args:
@@ -82,7 +82,7 @@ def started(point: TrainingConfig) -> Start:
             raise
         before = None
     lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
-    return Start(
+    return PreparedRun(
         data=data,
         digest=_loaded_for(point)[1],
         model=made.model,

@@ -3,6 +3,6 @@
 Knows nothing of networks: an experiment is any frozen dataclass with a seed and a method `run`.
 """
 
-from lazyrich.sweeps.example import Decay
+from lazyrich._public import attach
 
-__all__ = ["Decay"]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -21,6 +21,8 @@ from lazyrich.theory.model import Assumption, Model
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED
 from lazyrich.vocabulary.shared import CNFA
 
+__all__ = ["quadratic_network_prediction"]
+
 Matrix = NDArray[np.float64]
 
 
@@ -146,3 +148,7 @@ MODEL = Model(
     example=_example,
     references=(BEAGLEHOLE2024, DERIVED),
 )
+
+
+def __dir__() -> list[str]:
+    return __all__

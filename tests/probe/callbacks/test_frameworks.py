@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lazyrich import MissingExtraError
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import every
 
@@ -60,7 +58,7 @@ def lightning(monkeypatch):
 @pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
 def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
-    from lazyrich.probe.callbacks.lightning import ProbeCallback
+    from lazyrich.probe.callbacks.lightning import LightningCallback
 
     class Regression(lightning.LightningModule):
         def __init__(self):
@@ -86,7 +84,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
     trainer = lightning.Trainer(
         max_epochs=EPOCHS,
         accelerator="cpu",
-        callbacks=[ProbeCallback(probe, when=every(5))],
+        callbacks=[LightningCallback(probe, when=every(5))],
         logger=logger,
         log_every_n_steps=1,
         enable_checkpointing=False,
@@ -109,7 +107,7 @@ def test_lightning_sees_what_a_plain_loop_sees(lightning, tmp_path):
 def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers")
     pytest.importorskip("accelerate", reason="needs accelerate")
-    from lazyrich.probe.callbacks.huggingface import ProbeCallback
+    from lazyrich.probe.callbacks.huggingface import HuggingFaceCallback
 
     class Regression(nn.Module):
         def __init__(self):
@@ -147,20 +145,12 @@ def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
         train_dataset=[{"x": a, "labels": b} for a, b in zip(x, y, strict=True)],
         optimizers=(torch.optim.SGD(model.parameters(), lr=0.1), None),
         callbacks=[
-            ProbeCallback(probe, when=every(5), log=lambda row, step: logged.update({step: row}))
+            HuggingFaceCallback(
+                probe, when=every(5), log=lambda row, step: logged.update({step: row})
+            )
         ],
     )
     trainer.train()
     agree(probe.history, plain_history(network()))
     assert set(logged) == set(STEPS)
     assert logged[12]["lazyrich/loss"] == float(probe.history.loss[-1])
-
-
-@pytest.mark.parametrize(
-    ("module", "package"), [("lightning", "lightning.pytorch"), ("huggingface", "transformers")]
-)
-def test_a_missing_framework_is_named_with_the_extra(module, package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"lazyrich.probe.callbacks.{module}", raising=False)
-    with pytest.raises(MissingExtraError, match=rf"pip install 'lazyrich\[{module}\]'"):
-        __import__(f"lazyrich.probe.callbacks.{module}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +15,7 @@ from torch.func import functional_call, jacfwd, jacrev
 
 import lazyrich
 from lazyrich import InputError, forecast, richness
-from lazyrich.capture.losses import descent, output_loss
+from lazyrich.capture.losses import descent_along, output_loss
 
 F64 = torch.float64
 
@@ -526,7 +525,7 @@ def test_rounding_that_makes_the_curvature_negative_is_no_obstacle(dtype):
         labels = torch.randint(10, (8,), generator=g)
         loss = output_loss("cross_entropy", f, labels)
         r = torch.func.grad(loss)(f)
-        fall = descent(loss, f, -r)
+        fall = descent_along(loss, f, -r)
         negative += fall.curvature < 0
         assert fall.slope == 0 or 0 < fall.time_to_fit <= -2 * fall.loss / fall.slope
     assert negative > 0
@@ -546,7 +545,7 @@ def test_the_bound_of_a_loss_that_is_never_negative_does_not_touch_quadratic_los
     for seed in range(50):
         g = torch.Generator().manual_seed(seed)
         f, y, f_dot = torch.randn(3, n, 2, generator=g, dtype=F64)
-        fall = descent(output_loss("mse", f, y), f, f_dot)
+        fall = descent_along(output_loss("mse", f, y), f, f_dot)
         if fall.slope < 0:
             assert fall.time_to_fit == pytest.approx(-fall.slope / fall.curvature, rel=1e-14)
             assert fall.least >= -1e-12 * fall.loss
@@ -689,14 +688,6 @@ def test_bad_optimisers_are_refused_with_a_sentence():
     ):
         with pytest.raises(InputError, match=message):
             richness(model, (X, beyond), optimizer=optimizer)
-
-
-def test_missing_torch_is_said(monkeypatch):
-    for name in [n for n in sys.modules if n.startswith("lazyrich.probe")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(lazyrich.MissingExtraError, match=r"pip install 'lazyrich\[torch\]'"):
-        _ = lazyrich.CentredOutput
 
 
 def test_vocabulary_knows_the_new_words():

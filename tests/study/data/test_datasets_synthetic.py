@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lazyrich import InputError, LineData
+from lazyrich import InputError
 from lazyrich.study.data import synthetic
 from lazyrich.study.data.datasets import load
 from lazyrich.study.networks.catalogue import fcn
 from lazyrich.study.networks.parametrisation import parametrise
+from lazyrich.theory.two_layer_linear import LineData
 
 MANY = 200_000
 SETS = {

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-import lazyrich as lr
 from lazyrich import PRESETS, InputError
 from lazyrich.study import NETWORKS, PARAMETRISATIONS, fcn, parametrise
+from lazyrich.theory import two_layer_linear as linear
 
 from .small import built, drawn, fit
 
@@ -22,18 +22,18 @@ def test_two_layers_descend_as_the_exact_theory_says(name):
     x, y = a[:, None] * direction, (a + 0.3 * drawn(9, seed=2, dtype=torch.float64))[:, None]
     network = fcn((m,), 1, width=width, activation="linear").double()
     made = parametrise(network, name, output_scale=0.7, init_scale=[1.3, 0.6], seed=4)
-    state = lr.LineState.from_weights(
+    state = linear.LineState.from_weights(
         network.readout.weight[0].detach(), network.layer1.weight.detach(), direction=direction
     )
     law = PRESETS[name]
-    exact = lr.descent(
+    exact = linear.descent(
         state,
-        lr.LinearNetwork(
+        linear.LinearNetwork(
             output_scale=0.7 * law.output_scale.at(width),
             lr_u=law.lr_u.at(width),
             lr_w=law.lr_w.at(width),
         ),
-        lr.LineData(
+        linear.LineData(
             mean_aa=a.square().mean().item(),
             mean_ay=(a * y[:, 0]).mean().item(),
             mean_yy=y.square().mean().item(),

@@ -19,7 +19,7 @@ from lazyrich import InputError
 from lazyrich.sweeps.describe.axes import values_of
 from lazyrich.sweeps.describe.changes import differences
 from lazyrich.sweeps.describe.description import Study
-from lazyrich.sweeps.describe.experiment import name_of, resolve
+from lazyrich.sweeps.describe.experiment import experiment_name, resolve
 from lazyrich.sweeps.describe.plain import canonical, conform
 from tests.sweeps.trials import Outer, Trial
 
@@ -202,7 +202,7 @@ def test_experiments_are_known_by_the_package_that_offers_them():
         (Training, "lazyrich.study:Training"),
         (Decay, "lazyrich.sweeps:Decay"),
     ):
-        assert name_of(experiment) == name
+        assert experiment_name(experiment) == name
         assert resolve(name) is experiment
         assert pickle.loads(pickle.dumps(experiment())) == experiment()
         (named,), (passed,) = (

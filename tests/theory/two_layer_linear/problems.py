@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lazyrich import LinearNetwork, LineData, LineState, flow
+from lazyrich.theory.two_layer_linear import LinearNetwork, LineData, LineState, flow
 
 VARIABLES = {
     "uu": "uu",

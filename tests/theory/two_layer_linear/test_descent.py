@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich import (
+from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
     LineData,

@@ -5,7 +5,15 @@ import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 
-from lazyrich import GramState, LinearNetwork, LineData, LineState, MomentData, flow, neurons
+from lazyrich.theory.two_layer_linear import (
+    GramState,
+    LinearNetwork,
+    LineData,
+    LineState,
+    MomentData,
+    flow,
+    neurons,
+)
 from tests.reference import Network
 from tests.theory.two_layer_linear.problems import inputs, random_problem, solved, times
 

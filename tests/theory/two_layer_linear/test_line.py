@@ -6,7 +6,14 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazyrich import LinearNetwork, LineData, LineState, flow, learning_time, neurons
+from lazyrich.theory.two_layer_linear import (
+    LinearNetwork,
+    LineData,
+    LineState,
+    flow,
+    neurons,
+    time_to_residual,
+)
 from tests.theory.two_layer_linear.problems import inputs, problem, random_problem, solved, times
 
 TIMES = (0.1, 1.0, 10.0, np.inf)
@@ -140,7 +147,7 @@ def test_first_layer_is_projected_on_the_line(rng):
 def test_learning_time_inverts_the_flow(case, remaining):
     state, network, data = inputs(case)
     best = case["Eay"] / case["Eaa"]
-    at = learning_time(state, network, data, remaining)
+    at = time_to_residual(state, network, data, remaining)
     if np.isfinite(at):
         found = flow(state, network, data, at)
         start = case["g"] * case["uw"] - best
@@ -152,12 +159,12 @@ def test_learning_time_of_what_never_learns():
     state, network, data = inputs(problem(1, -1, 1, eu=0.3, ew=0.3))
     f0, best = -0.7, 0.9 / 1.3
     reached = best / (best - f0)  # at the saddle the output is 0
-    found = learning_time(state, network, data, [reached * 1.001, reached * 0.999, 1.0])
+    found = time_to_residual(state, network, data, [reached * 1.001, reached * 0.999, 1.0])
     assert np.isfinite(found[0])
     assert np.isinf(found[1])
     assert found[2] == 0
     frozen = LinearNetwork(output_scale=0.0, lr_u=0.3, lr_w=0.3)
-    assert np.isinf(learning_time(state, frozen, data, 0.5))
+    assert np.isinf(time_to_residual(state, frozen, data, 0.5))
 
 
 def test_balanced_start_ends_where_the_order_parameter_says():

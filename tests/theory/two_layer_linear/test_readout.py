@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from lazyrich import GramState, LinearNetwork, LineData, LineState, MomentData, descent, flow
+from lazyrich.theory.two_layer_linear import (
+    GramState,
+    LinearNetwork,
+    LineData,
+    LineState,
+    MomentData,
+    descent,
+    flow,
+)
 from tests.reference import Network
 
 SHAPES = [(1, 1), (1, 3), (3, 1), (2, 3)]

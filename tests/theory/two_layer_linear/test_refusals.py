@@ -4,19 +4,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich import (
-    PRESETS,
+from lazyrich import PRESETS, InputError, order_parameters
+from lazyrich.theory.two_layer_linear import (
     GramState,
-    InputError,
     LinearNetwork,
     LineData,
     LineState,
     MomentData,
     descent,
     flow,
-    learning_time,
     neurons,
-    order_parameters,
+    time_to_residual,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -152,13 +150,13 @@ REFUSED = {
         STATE, NETWORK, DATA, steps=1, batches=[]
     ),
     r"closed form needs a LineState and LineData, got GramState and MomentData": lambda: (
-        learning_time(GramState.sample(5, outputs=1, inputs=2, **SAMPLE), NETWORK, MOMENTS, 0.5)
+        time_to_residual(GramState.sample(5, outputs=1, inputs=2, **SAMPLE), NETWORK, MOMENTS, 0.5)
     ),
     r"closed form needs a LineState and LineData, got GramState and LineData": lambda: (
         order_parameters(GramState.sample(5, outputs=1, inputs=2, **SAMPLE), NETWORK, DATA)
     ),
     r"`width` must be finite and ≥ 1, got 0.5": lambda: PRESETS["ntk"].network(0.5),
-    r"`remaining` must be between 0 \(excluded\) and 1": lambda: learning_time(
+    r"`remaining` must be between 0 \(excluded\) and 1": lambda: time_to_residual(
         STATE, NETWORK, DATA, 0.0
     ),
     r"`steps` must be a whole number ≥ 0, got -1": lambda: descent(STATE, NETWORK, DATA, steps=-1),

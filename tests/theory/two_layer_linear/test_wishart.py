@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import ks_2samp
 
-from lazyrich import GramState, LineState
+from lazyrich.theory.two_layer_linear import GramState, LineState
 
 DRAWS = 4000
 ALPHA = 1e-4  # some fifty comparisons, seeds fixed: passes or fails for good

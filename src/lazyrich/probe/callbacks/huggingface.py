@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyrich._errors import MissingExtraError
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
 
-try:
-    from transformers import (
-        TrainerCallback,
-        TrainerControl,
-        TrainerState,
-        TrainingArguments,
-    )
-except ModuleNotFoundError as error:
-    raise MissingExtraError("Transformers", "huggingface") from error
 
-
-class ProbeCallback(TrainerCallback):
+class HuggingFaceCallback(TrainerCallback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
     Where several processes train, the first one measures; a model whose parameters are spread over
@@ -36,10 +32,10 @@ class ProbeCallback(TrainerCallback):
 
     Example:
         >>> import torch
-        >>> from lazyrich.probe.probe import Probe
+        >>> from lazyrich import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
-        >>> callback = ProbeCallback(probe, when=every(100))  # Trainer(..., callbacks=[callback])
+        >>> callback = HuggingFaceCallback(probe, when=every(100))  # Trainer(callbacks=[callback])
     """
 
     def __init__(

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyrich._errors import MissingExtraError
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, every
 
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-except ModuleNotFoundError as error:
-    raise MissingExtraError("Lightning", "lightning") from error
 
-
-class ProbeCallback(Callback):
+class LightningCallback(Callback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
     The scalars of each measurement go to the trainer's loggers, named `lazyrich/<quantity>` and
@@ -29,12 +25,13 @@ class ProbeCallback(Callback):
 
     Example:
         >>> import torch
-        >>> from lazyrich.probe.probe import Probe
+        >>> from lazyrich import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
         >>> trainer = Trainer(
-        ...     callbacks=[ProbeCallback(probe, when=every(100))], accelerator="cpu", logger=False,
+        ...     callbacks=[LightningCallback(probe, when=every(100))], accelerator="cpu",
         ...     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        ...     logger=False,
         ... )
     """
 

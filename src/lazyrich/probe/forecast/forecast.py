@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.optim import Optimizer
 
-from lazyrich._errors import InputError
+from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent, name_of, output_loss
+from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent_along, loss_name, output_loss
 from lazyrich.capture.network import Network, as_network
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
 from lazyrich.probe.forecast.result import Forecast, LayerShare
@@ -34,10 +34,6 @@ from lazyrich.probe.forecast.tangent import (
 STABLE_FROM = 0.5  # steps to the fit
 NOTICEABLE = 0.1  # relative to the loss
 NEGLIGIBLE_OUTPUT = 1e-4  # relative to the distance to the fit
-
-
-class NoDescentError(InputError):
-    """The first step does not lead towards a minimum of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +125,7 @@ def forecast(
             predicted_ntk_change=change,
             ntk_change_stderr=change_error,
             initial_loss=start.descent.loss,
-            loss=name_of(loss),
+            loss=loss_name(loss),
             notes=(
                 *network.notes,
                 *step.notes,
@@ -200,7 +196,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
     else:
         step = next_step(optimizer, network.module, network.theta, gradient)
     outputs, f_dot = velocity_of_outputs(network, step.velocity)
-    fall = descent(loss, outputs, f_dot)
+    fall = descent_along(loss, outputs, f_dot)
     tau = fall.time_to_fit
     if isnan(tau):
         raise NoDescentError(

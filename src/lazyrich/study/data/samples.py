@@ -69,7 +69,7 @@ class DataSet:
         InputError: the two parts do not fit together, or labels do not fit the classes.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> data = digits()
         >>> data.inputs, data.outputs, len(data.train), len(data.test)
         ((1, 8, 8), 10, 1442, 355)
@@ -99,7 +99,7 @@ class DataSet:
         """The first 16 digits of the SHA-256 of all inputs and targets: other data, another text.
 
         Example:
-            >>> from lazyrich.study.data.datasets import digits
+            >>> from lazyrich.study import digits
             >>> data = digits()
             >>> data.digest == digits().digest != data.take(100, seed=0).digest
             True
@@ -130,7 +130,7 @@ class DataSet:
             InputError: if there are not as many.
 
         Example:
-            >>> from lazyrich.study.data.datasets import digits
+            >>> from lazyrich.study import digits
             >>> few = digits().take(20, 10, seed=0)
             >>> torch.bincount(few.train.y).tolist()
             [2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
@@ -156,7 +156,7 @@ class DataSet:
             InputError: the data set has no classes.
 
         Example:
-            >>> from lazyrich.study.data.datasets import digits
+            >>> from lazyrich.study import digits
             >>> len(digits().balanced(per_class=3, seed=0))
             30
         """

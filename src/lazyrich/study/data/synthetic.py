@@ -37,7 +37,7 @@ def line(
     """Data on a line through the origin, as the theory of two-layer linear networks has it.
 
     x = a n and y = f* a + ε, with a ~ N(0, 1), ε ~ N(0, σ²), and n = (1, …, 1)/√d, which has
-    length 1. All inputs lie on the line to the last bit, so that `lazyrich.LineData.from_samples`
+    length 1. All inputs lie on the line to the last bit, so that `LineData.from_samples`
     takes them.
 
     Args:
@@ -52,7 +52,7 @@ def line(
         InputError: a number is out of its range.
 
     Example:
-        >>> from lazyrich import LineData
+        >>> from lazyrich.theory.two_layer_linear import LineData
         >>> data = line(samples=50, dimension=10, slope=2.0)
         >>> moments = LineData.from_samples(data.train.x, data.train.y)
         >>> round(float(moments.mean_ay / moments.mean_aa), 5)

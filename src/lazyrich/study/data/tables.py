@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich._errors import InputError
-from lazyrich._tables import Table, number, read_table
+from lazyrich._tables import Table, number_or_nan, read_table
 from lazyrich.study.data.samples import DataSet, Samples
 
 Task = Literal["regression", "classes"]
@@ -102,8 +102,8 @@ def _labels(table: Table, name: str) -> tuple[int, Tensor]:
             "class, got nothing. Fill it in or leave the row out."
         )
     distinct = sorted(set(entries))
-    if all(isfinite(number(entry)) for entry in distinct):
-        distinct.sort(key=number)
+    if all(isfinite(number_or_nan(entry)) for entry in distinct):
+        distinct.sort(key=number_or_nan)
     place = {entry: label for label, entry in enumerate(distinct)}
     return len(distinct), torch.tensor([place[entry] for entry in entries])
 

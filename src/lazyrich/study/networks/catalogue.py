@@ -48,7 +48,7 @@ def as_taken_by(network: nn.Module, data: DataSet) -> DataSet:
         InputError: neither form leads to one number a class or target.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> as_taken_by(nn.Linear(64, 10), digits()).inputs
         (64,)
     """

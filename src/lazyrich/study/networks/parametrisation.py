@@ -59,7 +59,7 @@ class Parametrised:
             lr: base learning rate; None takes the parametrisation's own.
 
         Example:
-            >>> from lazyrich.study.networks.catalogue import fcn
+            >>> from lazyrich.study import fcn
             >>> made = parametrise(fcn((2,), 1, width=400), "mup", seed=0)
             >>> [round(group["lr"], 6) for group in made.groups()]
             [0.2, 0.0125]
@@ -136,7 +136,7 @@ def parametrise(
             network whose parameters the rule does not cover.
 
     Example:
-        >>> from lazyrich.study.networks.catalogue import fcn
+        >>> from lazyrich.study import fcn
         >>> made = parametrise(fcn((2,), 1, width=400), "ntk", seed=0)
         >>> made.model.output_scale.item(), made.lr
         (0.05000000074505806, 0.05)

@@ -100,9 +100,9 @@ def width_rule(network: nn.Module, law: ScalingLaw, optimizer: OptimizerName = "
         InputError: fewer than two weight matrices, or matrices that the rule does not cover.
 
     Example:
-        >>> from lazyrich.phases.presets import MUP
-        >>> from lazyrich.study.networks.fully_connected import fcn
-        >>> rule = width_rule(fcn((20,), 1, width=400, depth=2), MUP)
+        >>> from lazyrich import PRESETS
+        >>> from lazyrich.study import fcn
+        >>> rule = width_rule(fcn((20,), 1, width=400, depth=2), PRESETS["mup"])
         >>> {path: round(rate, 6) for path, rate in rule.weight_rates.items()}
         {'layer1': 0.2, 'layer2': 0.01, 'readout': 0.0125}
     """

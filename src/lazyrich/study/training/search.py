@@ -26,7 +26,7 @@ LOOKS = 50  # at the accuracy, in a run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Try:
+class LearningRateTrial:
     """One learning rate that was tried.
 
     Attributes:
@@ -43,7 +43,7 @@ class Try:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateSearch:
+class LearningRateSearch:
     """The outcome of a search for a learning rate.
 
     Attributes:
@@ -52,7 +52,7 @@ class RateSearch:
     """
 
     lr: float
-    tries: tuple[Try, ...]
+    tries: tuple[LearningRateTrial, ...]
 
     @property
     def steps(self) -> int:
@@ -67,7 +67,7 @@ def largest_stable_lr(
     *,
     seed: int,
     steps: int = 100,
-) -> RateSearch:
+) -> LearningRateSearch:
     """The largest learning rate with which short training ends below the loss at the start.
 
     From the recipe's learning rate up in factors of 4 while it is stable, or down until it is;
@@ -93,9 +93,7 @@ def largest_stable_lr(
         InputError: no learning rate within a factor of 4^12 of the start is stable, or all are.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
-        >>> from lazyrich.study.networks.catalogue import fcn
-        >>> from lazyrich.study.networks.parametrisation import parametrise
+        >>> from lazyrich.study import digits, fcn, parametrise
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
@@ -104,7 +102,7 @@ def largest_stable_lr(
         True
     """
     short = replace(recipe, steps=min(steps, recipe.steps), schedule="constant", stop_loss=None)
-    tries: list[Try] = []
+    tries: list[LearningRateTrial] = []
 
     def stable(lr: float) -> bool:
         tries.append(_stability(build(), data, replace(short, lr=lr), seed))
@@ -114,7 +112,7 @@ def largest_stable_lr(
     while above / below > PRECISE:
         middle = sqrt(below * above)
         below, above = (middle, above) if stable(middle) else (below, middle)
-    return RateSearch(lr=below, tries=tuple(tries))
+    return LearningRateSearch(lr=below, tries=tuple(tries))
 
 
 def lr_for_accuracy(
@@ -126,7 +124,7 @@ def lr_for_accuracy(
     within: int,
     seed: int,
     steps: int = 100,
-) -> RateSearch:
+) -> LearningRateSearch:
     """The first of η*/2, η*/4, η*/8, … whose training accuracy passes a level within some steps.
 
     η* is the largest stable learning rate. The accuracy is looked at 50 times in a run, which ends
@@ -149,9 +147,7 @@ def lr_for_accuracy(
             `largest_stable_lr`.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
-        >>> from lazyrich.study.networks.catalogue import fcn
-        >>> from lazyrich.study.networks.parametrisation import parametrise
+        >>> from lazyrich.study import digits, fcn, parametrise
         >>> data = digits().take(100, seed=0)
         >>> def build():
         ...     return parametrise(fcn(data.inputs, data.outputs, width=32), "default", seed=0)
@@ -170,7 +166,7 @@ def lr_for_accuracy(
         chosen = replace(recipe, lr=edge.lr / 2**halving)
         tries.append(_reaching(build(), data, chosen, seed, level))
         if tries[-1].passed:
-            return RateSearch(lr=chosen.lr, tries=tuple(tries))
+            return LearningRateSearch(lr=chosen.lr, tries=tuple(tries))
     raise InputError(
         f"`level` = {level:g} must be passed within {within} steps by one of {HALVINGS} learning "
         f"rates from {edge.lr / 2:.3g} down, got: {tries[-HALVINGS].sentence} Allow more steps, "
@@ -195,7 +191,7 @@ def _bracket(stable: Callable[[float], bool], start: float) -> tuple[float, floa
     )
 
 
-def _stability(made: Parametrised, data: DataSet, recipe: Recipe, seed: int) -> Try:
+def _stability(made: Parametrised, data: DataSet, recipe: Recipe, seed: int) -> LearningRateTrial:
     task = task_of(made.model, data, recipe.loss)
     before = mean_loss(made.model, task)
     outcome = train(made.model, data, recipe, seed=seed, lr_factors=made.lr_factors)
@@ -203,7 +199,7 @@ def _stability(made: Parametrised, data: DataSet, recipe: Recipe, seed: int) -> 
     if outcome.status != "diverged" and outcome.loss < before:
         passed = not _constant(made.model, task.x[:CHUNK])
         sentence += "" if passed else " The network is dead: its output is the same everywhere."
-    return Try(lr=recipe.lr, passed=passed, steps=outcome.steps, sentence=sentence)
+    return LearningRateTrial(lr=recipe.lr, passed=passed, steps=outcome.steps, sentence=sentence)
 
 
 def _constant(model: nn.Module, x: Float[Tensor, "n *shape"]) -> bool:
@@ -217,7 +213,9 @@ class _PassedError(Exception):
     """Ends a training whose accuracy has passed the level."""
 
 
-def _reaching(made: Parametrised, data: DataSet, recipe: Recipe, seed: int, level: float) -> Try:
+def _reaching(
+    made: Parametrised, data: DataSet, recipe: Recipe, seed: int, level: float
+) -> LearningRateTrial:
     best, last = 0.0, 0
 
     def look(step: int) -> None:
@@ -239,6 +237,6 @@ def _reaching(made: Parametrised, data: DataSet, recipe: Recipe, seed: int, leve
         )
     except _PassedError:
         sentence = f"The training accuracy was {best:.3g} after {last} steps."
-        return Try(lr=recipe.lr, passed=True, steps=last, sentence=sentence)
+        return LearningRateTrial(lr=recipe.lr, passed=True, steps=last, sentence=sentence)
     sentence = f"The training accuracy was {best:.3g} at best. {outcome.sentence}"
-    return Try(lr=recipe.lr, passed=False, steps=outcome.steps, sentence=sentence)
+    return LearningRateTrial(lr=recipe.lr, passed=False, steps=outcome.steps, sentence=sentence)

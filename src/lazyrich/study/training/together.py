@@ -19,7 +19,7 @@ from lazyrich.study.data.samples import DataSet
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
 from lazyrich.study.training.stacked import StackedOptimizer, put_back, rates_of, stacked
 from lazyrich.study.training.task import CHUNK, batches, drawn, loss_value, task_of
-from lazyrich.study.training.train import Window, check_factors
+from lazyrich.study.training.train import ScheduledObserver, check_factors
 
 BLOCK = 64  # networks in one stack; more of them leave the processor's cache
 LEAST = 8  # networks for which stacking makes up for its overhead; see the record of the benchmark
@@ -69,7 +69,7 @@ def train_together(
             inside the network (dropout, batch normalisation); and what `train` refuses.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> _ = torch.manual_seed(0)
         >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(3)]
         >>> members = [Member(model=net, seed=0, lr=lr) for net, lr in zip(nets, (0.01, 0.02, 9.0))]
@@ -112,7 +112,7 @@ def pays(model: nn.Module, data: DataSet, recipe: Recipe, members: int) -> Advic
         members: how many there are.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
         >>> print(pays(net, digits(), Recipe(lr=0.1, steps=9, batch_size=64), 256).sentence)
         Together: 0.61 million operations a forward pass are less than 5 million.
@@ -175,7 +175,7 @@ class _Block:
         self.members, self.recipe = members, recipe
         self.recipes = [recipe if m.lr is None else replace(recipe, lr=m.lr) for m in members]
         self.task = task_of(members[0].model, data, recipe.loss)
-        self.windows = [Window(m.model, self.task, m.observe, when) for m in members]
+        self.observers = [ScheduledObserver(m.model, self.task, m.observe, when) for m in members]
         self.active = torch.arange(len(members))
         theta, self.fixed = stacked([m.model for m in members])
         rates = rates_of(theta, self.recipes, [m.lr_factors for m in members])
@@ -186,8 +186,8 @@ class _Block:
     def train(self) -> list[Outcome]:
         """All steps; returns how each member ended."""
         epoch, stop = self.recipe.epoch(len(self.task.x)), self.recipe.stop_loss
-        for window in self.windows:
-            window.see(0)
+        for observer in self.observers:
+            observer.see(0)
         for step, (x, y, axis) in enumerate(self._drawn()):
             grads, now = self._gradients(x, y, axis)
             if step == 0:
@@ -253,9 +253,9 @@ class _Block:
     def _show(self, step: int) -> None:
         """Let the observers of the networks that still train see them, where it is due."""
         for place, number in enumerate(self.active.tolist()):
-            if self.windows[number].due(step):
+            if self.observers[number].due(step):
                 put_back(self.optimizer.theta, place, self.members[number].model)
-                self.windows[number].see(step)
+                self.observers[number].see(step)
 
     def _end(self, step: int, losses: Float[Tensor, "m"], leave: Bool[Tensor, "m"]) -> None:
         """Take networks out of the stack, with their outcome."""
@@ -264,7 +264,7 @@ class _Block:
             put_back(self.optimizer.theta, place, self.members[number].model)
             loss, limit = losses[place].item(), self.limits[place].item()
             self.outcomes[number] = ended(self.recipes[number], step, loss, limit)
-            self.windows[number].see(step)
+            self.observers[number].see(step)
         self.optimizer.keep(~leave)
         self.fixed = {name: tensor[~leave] for name, tensor in self.fixed.items()}
         self.active, self.limits = self.active[~leave], self.limits[~leave]

@@ -83,7 +83,7 @@ def train(
             parameter or is negative, a negative seed.
 
     Example:
-        >>> from lazyrich.study.data.datasets import digits
+        >>> from lazyrich.study import digits
         >>> _ = torch.manual_seed(0)
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         >>> recipe = Recipe(loss="cross_entropy", lr=0.1, batch_size=100, steps=60)
@@ -94,10 +94,10 @@ def train(
     """
     task = task_of(model, data, recipe.loss)
     optimizer = optimizer_of(model, recipe, lr_factors)
-    window = Window(model, task, observe, when)
+    observer = ScheduledObserver(model, task, observe, when)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, 2).initial_seed())
-        outcome = _descend(model, task, recipe, seed, optimizer, window)
+        outcome = _descend(model, task, recipe, seed, optimizer, observer)
     optimizer.zero_grad()
     return outcome
 
@@ -108,11 +108,11 @@ def _descend(
     recipe: Recipe,
     seed: int,
     optimizer: Optimizer,
-    window: Window,
+    observer: ScheduledObserver,
 ) -> Outcome:
     schedule = LambdaLR(optimizer, recipe.lr_share)
     epoch, stop, limit = recipe.epoch(len(task.x)), recipe.stop_loss, inf
-    window.see(0)
+    observer.see(0)
     for step, (x, y) in enumerate(drawn(task, recipe, seed)):
         value = loss_value(recipe.loss, model(x), y)
         now = value.item()
@@ -127,11 +127,11 @@ def _descend(
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if window.due(step + 1):
-            window.see(step + 1)
+        if observer.due(step + 1):
+            observer.see(step + 1)
     else:
         step, now = step + 1, mean_loss(model, task)
-    window.see(step)
+    observer.see(step)
     return ended(recipe, step, now, limit)
 
 
@@ -176,7 +176,7 @@ def check_factors(lr_factors: Mapping[str, float], model: nn.Module) -> None:
             )
 
 
-class Window:
+class ScheduledObserver:
     """What an observer sees of a model, and when: each step once, finite networks only."""
 
     def __init__(

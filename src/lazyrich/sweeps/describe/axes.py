@@ -21,7 +21,7 @@ Kinds = Mapping[str, Any]  # annotation of every field
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class AxisValue:
     """One value of an axis.
 
     Attributes:
@@ -142,7 +142,7 @@ def _range(axis: str, given: Mapping[Any, Any], *, whole: bool) -> list[float] |
     return [round(number) for number in numbers] if whole else numbers
 
 
-def settings(axis: str, values: Sequence[Plain], kinds: Kinds) -> tuple[Setting, ...]:
+def settings(axis: str, values: Sequence[Plain], kinds: Kinds) -> tuple[AxisValue, ...]:
     """What each value of an axis sets: the field of this name, or the fields of its table.
 
     Args:
@@ -155,7 +155,7 @@ def settings(axis: str, values: Sequence[Plain], kinds: Kinds) -> tuple[Setting,
 
     Example:
         >>> settings("regime", [{"label": "wide", "width": 512.0}], {"width": int})
-        (Setting(label='wide', fields={'width': 512}, plain=False),)
+        (AxisValue(label='wide', fields={'width': 512}, plain=False),)
     """
     tables = [is_table(value) for value in values]
     if any(tables) and not all(tables):
@@ -187,11 +187,11 @@ def is_table(value: Plain) -> bool:
     return isinstance(value, dict) and "label" in value
 
 
-def _setting(axis: str, value: Plain, kinds: Kinds) -> Setting:
+def _setting(axis: str, value: Plain, kinds: Kinds) -> AxisValue:
     where = f"axes.{axis}"
     if not is_table(value):
         fitted = conformed(where, axis, value, kinds)
-        return Setting(label=fitted, fields={axis: fitted}, plain=True)
+        return AxisValue(label=fitted, fields={axis: fitted}, plain=True)
     label = value["label"]
     if not isinstance(label, str | int | float) or isinstance(label, bool):
         raise InputError(f"`{where}.label` must be text or a number, got {label!r}. Change it.")
@@ -200,10 +200,10 @@ def _setting(axis: str, value: Plain, kinds: Kinds) -> Setting:
         for name, entry in value.items()
         if name != "label"
     }
-    return Setting(label=label, fields=fields)
+    return AxisValue(label=label, fields=fields)
 
 
-def check_distinct(axis: str, on_axis: Sequence[Setting], base: Mapping[str, Plain]) -> None:
+def check_distinct(axis: str, on_axis: Sequence[AxisValue], base: Mapping[str, Plain]) -> None:
     """Refuse labels that come twice, and values that set the same.
 
     Args:
@@ -232,7 +232,7 @@ def check_distinct(axis: str, on_axis: Sequence[Setting], base: Mapping[str, Pla
         seen[effect] = seen[label] = setting.label
 
 
-def check_apart(axes: Mapping[str, Sequence[Setting]]) -> None:
+def check_apart(axes: Mapping[str, Sequence[AxisValue]]) -> None:
     """Refuse two axes that set the same field.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Any
 
 from lazyrich._errors import InputError
 from lazyrich.sweeps.describe.axes import (
+    AxisValue,
     Kinds,
-    Setting,
     check_apart,
     check_distinct,
     conformed,
@@ -26,7 +26,7 @@ from lazyrich.sweeps.describe.expansion import Grid, Point
 from lazyrich.sweeps.describe.experiment import (
     Experiment,
     Required,
-    name_of,
+    experiment_name,
     nearest,
     resolve,
     settings_of,
@@ -89,7 +89,7 @@ class Study:
             raise InputError(f"`name` must be text, got {self.name!r}. Name the study.")
         experiment: Any = self.experiment
         self._set("experiment", resolve(experiment) if isinstance(experiment, str) else experiment)
-        name_of(self.experiment)
+        experiment_name(self.experiment)
         for part in ("base", "axes"):
             if not isinstance(getattr(self, part), Mapping):
                 raise InputError(
@@ -127,7 +127,7 @@ class Study:
         return {**self.defaults, **self.base}
 
     @cached_property
-    def _settings(self) -> dict[str, tuple[Setting, ...]]:
+    def _settings(self) -> dict[str, tuple[AxisValue, ...]]:
         return {axis: settings(axis, values, self._kinds) for axis, values in self.axes.items()}
 
     @cached_property
@@ -199,7 +199,7 @@ class Study:
         """
         parts = {
             "name": self.name,
-            "experiment": name_of(self.experiment),
+            "experiment": experiment_name(self.experiment),
             "base": self.base,
             "axes": self.axes,
             "seeds": self.seeds,
@@ -290,12 +290,12 @@ def _seeds(given: object) -> tuple[int, ...]:
     return seeds
 
 
-def _common(on_axis: Sequence[Setting]) -> set[str]:
+def _common(on_axis: Sequence[AxisValue]) -> set[str]:
     """The fields that every setting sets."""
     return set.intersection(*(set(setting.fields) for setting in on_axis))
 
 
-def _table(entry: object, axes: Mapping[str, Sequence[Setting]]) -> dict[str, Plain]:
+def _table(entry: object, axes: Mapping[str, Sequence[AxisValue]]) -> dict[str, Plain]:
     """An extra point as plain values, once it names every axis and nothing else."""
     try:
         values = plain(entry)
@@ -311,10 +311,10 @@ def _table(entry: object, axes: Mapping[str, Sequence[Setting]]) -> dict[str, Pl
 
 def _chosen(
     entry: Mapping[str, Plain],
-    axes: Mapping[str, Sequence[Setting]],
+    axes: Mapping[str, Sequence[AxisValue]],
     kinds: Kinds,
     seeds: Sequence[int],
-) -> tuple[tuple[Setting, ...], tuple[int, ...]]:
+) -> tuple[tuple[AxisValue, ...], tuple[int, ...]]:
     """The settings and seeds of an extra point."""
     chosen = []
     for axis, on_axis in axes.items():

@@ -11,8 +11,8 @@ from itertools import product
 from math import prod
 
 from lazyrich._errors import InputError
-from lazyrich.sweeps.describe.axes import Setting
-from lazyrich.sweeps.describe.experiment import Experiment, name_of
+from lazyrich.sweeps.describe.axes import AxisValue
+from lazyrich.sweeps.describe.experiment import Experiment, experiment_name
 from lazyrich.sweeps.describe.plain import Plain, canonical
 
 
@@ -47,15 +47,15 @@ class Grid:
 
     experiment: type[Experiment]
     base: Mapping[str, Plain]
-    axes: Mapping[str, Sequence[Setting]]
+    axes: Mapping[str, Sequence[AxisValue]]
     seeds: Sequence[int]
-    extra: Sequence[tuple[Sequence[Setting], Sequence[int]]]
+    extra: Sequence[tuple[Sequence[AxisValue], Sequence[int]]]
 
     def __len__(self) -> int:
         grid = prod(len(settings) for settings in self.axes.values()) * len(self.seeds)
         return grid + len(self._apart)
 
-    def configurations(self) -> Iterator[tuple[Setting, ...]]:
+    def configurations(self) -> Iterator[tuple[AxisValue, ...]]:
         """The product of the axes, the last one fastest."""
         return product(*self.axes.values())
 
@@ -70,7 +70,7 @@ class Grid:
                 yield self.point(chosen, seed)
         yield from (self.point(chosen, seed) for chosen, seed in self._apart)
 
-    def point(self, chosen: Sequence[Setting], seed: int) -> Point:
+    def point(self, chosen: Sequence[AxisValue], seed: int) -> Point:
         """The point of one setting on every axis and a seed.
 
         Raises:
@@ -91,7 +91,7 @@ class Grid:
             ) from error
         return Point(key=self.key(chosen, seed), place=place, experiment=experiment)
 
-    def key(self, chosen: Sequence[Setting], seed: int) -> str:
+    def key(self, chosen: Sequence[AxisValue], seed: int) -> str:
         """The key of the point of one setting on every axis and a seed."""
         head, texts, slots = self._texts
         texts = texts.copy()
@@ -107,12 +107,12 @@ class Grid:
         names = set(self.base) | {"seed"}
         for settings in self.axes.values():
             names.update(*(setting.fields for setting in settings))
-        head = f'{{"experiment":{json.dumps(name_of(self.experiment))},"fields":{{'
+        head = f'{{"experiment":{json.dumps(experiment_name(self.experiment))},"fields":{{'
         texts = [f"{json.dumps(name)}:{canonical(self.base.get(name))}" for name in sorted(names)]
         return head, texts, {name: index for index, name in enumerate(sorted(names))}
 
     @cached_property
-    def _apart(self) -> list[tuple[Sequence[Setting], int]]:
+    def _apart(self) -> list[tuple[Sequence[AxisValue], int]]:
         """The points off the grid, each once."""
         known = [
             {tuple(sorted(s.texts.items())) for s in on_axis} for on_axis in self.axes.values()

@@ -30,7 +30,7 @@ class Experiment(Protocol):
         """Do it."""
 
 
-def name_of(experiment: type[Experiment]) -> str:
+def experiment_name(experiment: type[Experiment]) -> str:
     """The name "module:Class" by which a worker finds an experiment, part of its points' keys.
 
     The module is what the class says in `__module__`. Those of this package name the package that
@@ -43,7 +43,7 @@ def name_of(experiment: type[Experiment]) -> str:
         InputError: if they cannot.
 
     Example:
-        >>> name_of(Experiment)
+        >>> experiment_name(Experiment)
         'lazyrich.sweeps.describe.experiment:Experiment'
     """
     if not isinstance(experiment, type):
@@ -64,7 +64,7 @@ def resolve(name: str) -> type[Experiment]:
     """The class of a name "module:Class".
 
     Args:
-        name: as `name_of` gives it.
+        name: as `experiment_name` gives it.
 
     Raises:
         InputError: if there is no such class.
@@ -88,7 +88,7 @@ def resolve(name: str) -> type[Experiment]:
             f"`experiment` must name a class that can be imported, got {name!r} ({error}). "
             "Check the spelling, and that the module is installed or in PYTHONPATH."
         ) from error
-    name_of(member)
+    experiment_name(member)
     return member
 
 

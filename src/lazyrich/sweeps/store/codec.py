@@ -78,7 +78,7 @@ def decode(header: bytes, payload: bytes) -> tuple[str, Result]:
         >>> key, same.data.x.item()
         ('ab', 1.5)
     """
-    parts, variables = unpack(header, payload)
+    parts, variables = parts_and_variables(header, payload)
     named = {entry["name"]: entry["coordinate"] for entry in parts["variables"]}
     data = {name: values for name, values in variables.items() if not named[name]}
     coordinates = {name: values for name, values in variables.items() if named[name]}
@@ -87,7 +87,9 @@ def decode(header: bytes, payload: bytes) -> tuple[str, Result]:
     return parts["key"], Result(data=dataset, **texts)
 
 
-def unpack(header: bytes, payload: bytes) -> tuple[dict[str, Json], dict[str, xr.Variable]]:
+def parts_and_variables(
+    header: bytes, payload: bytes
+) -> tuple[dict[str, Json], dict[str, xr.Variable]]:
     """Header and variables of what `encode` made; a Dataset of them costs ten times as much.
 
     Args:
@@ -96,7 +98,7 @@ def unpack(header: bytes, payload: bytes) -> tuple[dict[str, Json], dict[str, xr
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
-        >>> parts, variables = unpack(*encode("ab", result))
+        >>> parts, variables = parts_and_variables(*encode("ab", result))
         >>> parts["status"], variables["x"].item()
         ('finished', 1.5)
     """

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich.sweeps.result import OUTCOME, Result
-from lazyrich.sweeps.store.codec import unpack
+from lazyrich.sweeps.store.codec import parts_and_variables
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.store import Store
 from lazyrich.vocabulary.parameters import axis_attrs
@@ -111,7 +111,7 @@ class _Stored:
 
     @classmethod
     def of_bytes(cls, header: bytes, payload: bytes) -> _Stored:
-        parts, variables = unpack(header, payload)
+        parts, variables = parts_and_variables(header, payload)
         return cls(parts["status"], parts["sentence"], parts["seconds"], variables)
 
 

@@ -301,7 +301,7 @@ class Store:
         return decode(*self.read_bytes(key))[1]
 
     def read_bytes(self, key: str) -> tuple[bytes, bytes]:
-        """Header and payload of a point, see `arrays.unpack`; as `read` for the rest."""
+        """Header and payload of a point, for `parts_and_variables`; as `read` for the rest."""
         with self._turn:
             row = self._record.get(key)
             if row is None:

@@ -87,7 +87,7 @@ def descent(
         InputError: if arguments do not fit together or are out of range.
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork
         >>> state = LineState(uu=1.0, uw=0.1, ww=1.0)
         >>> data = LineData(mean_aa=1.0, mean_ay=0.0, mean_yy=0.0)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=1.5, lr_w=1.5)

@@ -67,7 +67,7 @@ def flow(
         InputError: if state and data do not fit together, axes disagree, or a time is negative.
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork
         >>> state = LineState(uu=1.0, uw=0.0, ww=1.0)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
@@ -87,7 +87,7 @@ def flow(
     return result if time.dims == ("time",) else result.assign_coords(t=time)
 
 
-def learning_time(
+def time_to_residual(
     state: LineState, network: LinearNetwork, data: LineData, remaining: ParameterLike
 ) -> xr.DataArray:
     """The time at which the residual `f − f*` has shrunk to a share of its start, in closed form.
@@ -102,11 +102,11 @@ def learning_time(
         Times, infinite where the network never gets there (a saddle, a frozen network).
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork
         >>> state = LineState(uu=1e-6, uw=0.0, ww=1e-6)
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
-        >>> round(learning_time(state, network, data, 0.5).item(), 3)
+        >>> round(time_to_residual(state, network, data, 0.5).item(), 3)
         36.272
     """
     share = labelled("remaining", remaining)
@@ -117,7 +117,7 @@ def learning_time(
         return time_to_reach(LineProblem(*arrays[:-1]), arrays[-1])
 
     times: xr.DataArray = apply(evaluate, *line_arguments(state, network, data), share)
-    return times.rename("learning_time")
+    return times.rename("time_to_residual")
 
 
 def require_pair(state: LineState | GramState, data: LineData | MomentData) -> None:

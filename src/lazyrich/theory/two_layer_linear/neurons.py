@@ -25,7 +25,7 @@ def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
         InputError: if the trajectory has no propagator, or the shapes do not fit it.
 
     Example:
-        >>> from lazyrich import LinearNetwork, LineData, LineState, flow
+        >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork, flow
         >>> u, w = [1.0, 0.0], [0.0, 1.0]
         >>> network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
         >>> data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)

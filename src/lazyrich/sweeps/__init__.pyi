@@ -1,0 +1,14 @@
+from .describe.expansion import Point as Point
+from .describe.experiment import Experiment as Experiment
+from .example import Decay as Decay
+from .result import Result as Result
+from .run.executors import Processes as Processes
+from .run.executors import dask_cluster as dask_cluster
+from .run.sweep import Summary as Summary
+from .store.export import export as export
+from .store.export import table as table
+from .store.results import assemble as assemble
+from .store.results import final as final
+from .store.results import initial as initial
+from .store.store import Damage as Damage
+from .store.store import Store as Store

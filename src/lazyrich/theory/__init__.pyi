@@ -1,0 +1,2 @@
+from . import quadratic_start as quadratic_start
+from . import two_layer_linear as two_layer_linear

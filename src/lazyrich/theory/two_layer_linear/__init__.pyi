@@ -1,0 +1,10 @@
+from .data import LineData as LineData
+from .data import MomentData as MomentData
+from .descent import descent as descent
+from .flow import flow as flow
+from .flow import time_to_residual as time_to_residual
+from .network import LinearNetwork as LinearNetwork
+from .neurons import neurons as neurons
+from .state import Blocks as Blocks
+from .state import GramState as GramState
+from .state import LineState as LineState

@@ -1,0 +1,10 @@
+from .losses import LOSSES as LOSSES
+from .losses import LossConvention as LossConvention
+from .losses import LossName as LossName
+from .quantity import Quantity as Quantity
+from .regimes import CANNOT_TELL as CANNOT_TELL
+from .regimes import JudgedPhase as JudgedPhase
+from .regimes import JudgedRegime as JudgedRegime
+from .regimes import Mechanism as Mechanism
+from .regimes import Phase as Phase
+from .regimes import Regime as Regime
