@@ -5,6 +5,6 @@ The public names load on first use: `import lazyrich` alone costs nothing and ne
 
 from lazyrich._public import attach
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)
