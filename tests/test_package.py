@@ -72,7 +72,7 @@ def missing():
     ("path", "package", "extra"),
     [
         ("lazyrich.Probe", "PyTorch", "torch"),
-        ("lazyrich.probe.Forecast", "PyTorch", "torch"),
+        ("lazyrich.probe.Dialled", "PyTorch", "torch"),
         ("lazyrich.study.train", "PyTorch", "torch"),
         ("lazyrich.observables", "PyTorch", "torch"),
         ("lazyrich.optim", "PyTorch", "torch"),

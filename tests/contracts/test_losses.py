@@ -223,9 +223,9 @@ def test_the_dial_knows_no_factor(equal_speed):
     mean, summed = (
         lr.dial(
             model := network(),
-            torch.optim.SGD(model.parameters(), lr=0.01),
             batch("mse"),
             loss,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
             richness=2.0,
             equal_speed=equal_speed,
             directions="all",

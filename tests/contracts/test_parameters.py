@@ -12,7 +12,6 @@ import pytest
 import xarray as xr
 from docs.vocabulary import declared
 
-import lazyrich
 from lazyrich import exponent_diagram, order_parameters, parameter_diagram, phases, theory
 from lazyrich.cli import app
 from lazyrich.phases.scaling import ScalingLaw
@@ -84,14 +83,26 @@ def numeric_fields():
             yield from (field.name for field in fields(one) if is_number(hints[field.name]))
 
 
+def public_objects():
+    """Of the exact column: what its modules define without a leading underscore."""
+    for module in modules(theory, phases):
+        if module is theory.labels:  # takes any of them
+            continue
+        for name, one in vars(module).items():
+            own = getattr(one, "__module__", "") == module.__name__
+            if own and callable(one) and not name.startswith("_"):
+                yield one
+
+
 def broadcast_arguments():
     """Of public functions, and of public methods of public classes, of theory and phases."""
-    for name in lazyrich.__all__:
-        public = getattr(lazyrich, name)
-        if not getattr(public, "__module__", "").startswith(("lazyrich.theory", "lazyrich.phases")):
-            continue
+    for public in public_objects():
         members = inspect.getmembers(public, callable) if inspect.isclass(public) else []
-        methods = [member for key, member in members if not key.startswith("_")]
+        methods = [
+            member
+            for key, member in members
+            if not key.startswith("_") and getattr(member, "__module__", "") == public.__module__
+        ]
         for function in (public, *methods):
             for key, argument in inspect.signature(function).parameters.items():
                 if (

@@ -19,7 +19,7 @@ from tests.contracts.public import ROOT, public_modules, public_paths
 
 MODULES = [module.__name__ for module in public_modules()]
 REFERENCE = re.compile(r"^::: (\S+)$", re.M)
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SCRIPTS = sorted([*(ROOT / "examples").rglob("*.py"), *(ROOT / "papers").rglob("*.py")])
 FROM = re.compile(r"^\s*(?:>>> )?(from lazyrich[\w.]* import (?:\([^)]*\)|[^\n(]+))", re.M)
 PLAIN = re.compile(r"^\s*(?:>>> )?(import lazyrich[\w.]*)", re.M)

@@ -36,6 +36,7 @@ OPTIONS = (
     *("ax", "confidence", "correlation", "directions", "heads", "lrs", "memory", "seed"),
     "tolerance",
 )
+OF_FRAMEWORKS = {"LightningCallback", "HuggingFaceCallback"}  # which name their hooks' arguments
 ON_ITS_OWN_OPTIMISER = {"Probe.watch", "SpeedLimited"}  # which acts on it: it comes first
 
 
@@ -53,7 +54,7 @@ def callables() -> Iterator[tuple[str, inspect.Signature]]:
                 continue
             if not (inspect.isclass(member) and issubclass(member, Exception)):
                 yield name, inspect.signature(member)
-            if inspect.isclass(member):
+            if inspect.isclass(member) and name not in OF_FRAMEWORKS:
                 for method, function in vars(member).items():
                     if not method.startswith("_") and inspect.isfunction(function):
                         yield f"{name}.{method}", inspect.signature(function)

@@ -40,26 +40,31 @@ def mechanism_timeline(mechanisms: xr.Dataset, *, ax: Axes | None = None) -> Axe
         if bool(mechanisms.mechanism_acts.sel(mechanism=name))
     ]
     for level, name in enumerate(acting):
-        row = mechanisms.sel(mechanism=name)
-        height = 0.04 + 0.05 * level
-        ax.plot(
-            [float(row.window_start), float(row.window_stop)],
-            [height, height],
-            transform=ax.get_xaxis_transform(),
-            color=COLOURS[str(name)],
-            lw=6,
-            solid_capstyle="butt",
-            alpha=0.6,
-        )
-        ax.text(
-            *(float(row.window_stop), height, f"  {name}"),
-            transform=ax.get_xaxis_transform(),
-            va="center",
-            fontsize="small",
-        )
+        _window(ax, mechanisms.sel(mechanism=name), 0.04 + 0.05 * level)
     ax.axhline(0, color=BLACK, lw=0.5)
     ax.set_xlabel(dim)
     ax.set_ylabel("change of logarithm since the start")
     ax.set_title(", ".join(acting) if acting else "no mechanism acts")
     ax.legend()
     return ax
+
+
+def _window(ax: Axes, mechanism: xr.Dataset, height: float) -> None:
+    """A bar from the start to the stop of its window, with the mechanism's name behind it."""
+    name = str(mechanism.mechanism.item())
+    start, stop = float(mechanism.window_start), float(mechanism.window_stop)
+    ax.plot(
+        [start, stop],
+        [height, height],
+        transform=ax.get_xaxis_transform(),
+        color=COLOURS[name],
+        lw=6,
+        solid_capstyle="butt",
+        alpha=0.6,
+    )
+    ax.text(
+        *(stop, height, f"  {name}"),
+        transform=ax.get_xaxis_transform(),
+        va="center",
+        fontsize="small",
+    )

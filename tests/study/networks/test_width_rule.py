@@ -47,7 +47,9 @@ def test_the_gains_keep_the_size_of_pre_activations():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mup_has_the_rates_and_variances_of_its_authors(name, optimizer):
     growth, (narrow, wide) = 2, (built(name, width) for width in (8, 16))
-    few, many = (width_rule(network, PRESETS["mup"], optimizer) for network in (narrow, wide))
+    few, many = (
+        width_rule(network, PRESETS["mup"], optimizer=optimizer) for network in (narrow, wide)
+    )
     shapes = dict(narrow.named_parameters())
     for key, parameter in wide.named_parameters():
         pairs = zip(parameter.shape, shapes[key].shape, strict=True)

@@ -160,7 +160,7 @@ def parametrise(
     gamma, lr = 1.0, BASE_LR[optimizer]
     rates = {parameter: 1.0 for parameter, _ in network.named_parameters()}
     if name != DEFAULT:
-        rule = width_rule(network, PRESETS[name], optimizer)
+        rule = width_rule(network, PRESETS[name], optimizer=optimizer)
         _draw(network, rule, seed)
         gamma, base = rule.output_scale, 1.0
         if optimizer == "sgd":

@@ -85,7 +85,9 @@ class WidthRule:
         return self.readout_bias_rate if path == self.readout else self.other_rate
 
 
-def width_rule(network: nn.Module, law: ScalingLaw, optimizer: OptimizerName = "sgd") -> WidthRule:
+def width_rule(
+    network: nn.Module, law: ScalingLaw, *, optimizer: OptimizerName = "sgd"
+) -> WidthRule:
     """Apply a scaling law to a network, by the rule of this module.
 
     Args:
