@@ -7,6 +7,7 @@ steps; nothing is renamed, reindexed or dropped.
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from docs.vocabulary import vocabulary
@@ -22,14 +23,15 @@ from lazyrich.theory.two_layer_linear.state import LineState
 EVERYTHING = [name for observable in observables() for name in observable.names]
 
 
-def both(lr_u, lr_w, loss="squared_error", width=7):
+def both(lr_u, lr_w, sign=1):
     """The exact recursion and a watched training run from the same weights."""
     generator = torch.Generator().manual_seed(1)
-    w, u = nn.Linear(1, width, bias=False).double(), nn.Linear(width, 1, bias=False).double()
+    w, u = nn.Linear(1, 7, bias=False).double(), nn.Linear(7, 1, bias=False).double()
     for layer in (w, u):
         layer.weight.data = 0.4 * torch.randn(
             layer.weight.shape, dtype=torch.float64, generator=generator
         )
+    u.weight.data *= sign  # the layers begin aligned with each other, or opposed
     model = nn.Sequential(w, u)
     x = torch.linspace(-1, 2, 9, dtype=torch.float64)[:, None]
     y = 1.5 * x + torch.sin(5 * x)
@@ -37,7 +39,7 @@ def both(lr_u, lr_w, loss="squared_error", width=7):
     optimizer = torch.optim.SGD(
         [{"params": u.parameters(), "lr": lr_u}, {"params": w.parameters(), "lr": lr_w}], lr=1.0
     )
-    probe = lazyrich.Probe(model, (x, y), loss, observables=EVERYTHING)
+    probe = lazyrich.Probe(model, (x, y), "squared_error", observables=EVERYTHING)
     with probe.watch(optimizer, when=lazyrich.every(5)):
         for _ in range(20):
             optimizer.zero_grad()
@@ -48,9 +50,11 @@ def both(lr_u, lr_w, loss="squared_error", width=7):
     return descent(state, network, data, steps=20, every=5), probe.history
 
 
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("lr_u", "lr_w"), [(0.2, 0.01), (0.01, 0.2), (0.1, 0.1)])
-def test_predicted_minus_measured_is_zero(lr_u, lr_w):
-    predicted, measured = both(lr_u, lr_w)
+def test_predicted_minus_measured_is_zero(lr_u, lr_w, sign):
+    predicted, measured = both(lr_u, lr_w, sign)
+    assert np.sign(predicted.alignment[0]) == sign
     shared = set(map(str, predicted.data_vars)) & set(map(str, measured.data_vars))
     assert {"loss", "ntk_change", "alignment", "nfa"} <= shared
     gap = predicted.drop_vars("status") - measured
