@@ -78,7 +78,7 @@ def vocabulary_table() -> str:
         >>> vocabulary_table().splitlines()[0]
         '| name | symbol | meaning | units | range | source |'
     """
-    return _table(one for name, one in vocabulary().items() if name not in PARAMETERS)
+    return _table(one for name, one in sorted(vocabulary().items()) if name not in PARAMETERS)
 
 
 def parameter_table() -> str:
