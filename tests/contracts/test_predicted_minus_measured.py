@@ -57,7 +57,7 @@ def test_predicted_minus_measured_is_zero(lr_u, lr_w, sign):
     assert np.sign(predicted.alignment[0]) == sign
     shared = set(map(str, predicted.data_vars)) & set(map(str, measured.data_vars))
     assert {"loss", "ntk_change", "alignment", "nfa"} <= shared
-    gap = predicted.drop_vars("status") - measured
+    gap = predicted - measured
     assert set(map(str, gap.data_vars)) == shared
     assert gap.step.values.tolist() == [0, 5, 10, 15, 20]
     for name in shared:

@@ -10,7 +10,7 @@ from docs.vocabulary import vocabulary
 from lazyrich.observables.catalogue import observables
 from lazyrich.study import Training, exact_solution, line_problem, prepare
 from lazyrich.sweeps.store.results import assemble
-from lazyrich.theory.two_layer_linear import descent
+from lazyrich.theory.two_layer_linear import descent, flow
 from lazyrich.vocabulary.losses import under
 
 LINE = Training(
@@ -121,4 +121,18 @@ def test_without_help():
     assert gap.step.values.tolist() == [0, 1, 4, 15, 60]
     for name, values in gap.data_vars.items():
         assert float(abs(values).max()) < 1e-10, name
-    xr.testing.assert_allclose(gap, exact_solution(data) - data, atol=1e-12)
+    alone = exact_solution(data) - data
+    xr.testing.assert_allclose(gap.drop_vars("status"), alone, atol=1e-12)
+
+
+def test_whole_datasets_of_a_study_without_help():
+    """Texts are coordinates: nothing is dropped before `descent - results` and back."""
+    data = study("width", [6, 9, 12])
+    predicted = descent(*line_problem(data.isel(width=slice(2), seed=0)), steps=60)
+    results = data.isel(width=slice(2), seed=0)
+    for gap in (predicted - results, results - predicted, results - results):
+        assert {"loss", "alignment", "ntk_change", "uu", "uw", "ww"} <= set(gap.data_vars)
+        assert float(abs(gap.loss).max()) < 1e-10
+    flowed = flow(*line_problem(results), [0.0, 60.0])
+    assert (flowed - flowed).loss.dims == flowed.loss.dims
+    assert {"time", "step"} <= set((flowed - results).loss.dims)  # a time is not a step

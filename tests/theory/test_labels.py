@@ -122,3 +122,10 @@ def test_repr():
 def test_parameters_are_frozen():
     with pytest.raises(AttributeError):
         STATE.uu = 2.0
+
+
+def test_times_stay_with_the_result():
+    """Also those whose dim came without labels: an index is not a time."""
+    times = xr.DataArray([0.0, 0.5, 2.0], dims="time")
+    np.testing.assert_array_equal(flow(STATE, NETWORK, DATA, times).time, times)
+    assert flow(STATE, NETWORK, DATA, 3.0).t == 3.0

@@ -94,7 +94,7 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
         return distance, np.where(moves, constant, np.inf)
 
     f, tau = apply(evaluate, *line_arguments(state, network, data), output_core_dims=[()] * 2)
-    end = flow(state, network, data, float("inf")).drop_vars("t")
+    end = flow(state, network, data, float("inf")).drop_vars(("t", "status"))
     result = dataset(
         {
             "order_parameter": f,

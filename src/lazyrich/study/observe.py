@@ -124,7 +124,8 @@ class Watch:
         data["time_to_fit"] = before.time_to_fit / outcome.lr if before else nan
         data["learning_rate"] = outcome.lr
         data["steps"] = outcome.steps
-        data["data_digest"] = (), self._start.digest, {"long_name": "digest of the whole data set"}
+        digest = (), self._start.digest, {"long_name": "digest of the whole data set"}
+        data = data.assign_coords(data_digest=digest)  # no number, of which there is a difference
         for key in data.data_vars:
             if (name := str(key)) in KNOWN:
                 data[name].attrs = KNOWN[name].attrs

@@ -155,6 +155,8 @@ def _assembled(
         data[name].attrs = axis_attrs(name)
     if STEP in data and RECORD in data[STEP].dims:
         data = data.set_coords(STEP)
+    # texts are coordinates, so that a difference of two Datasets is one of their numbers
+    data = data.set_coords([name for name, one in data.items() if one.dtype.kind in "UO"])
     return data.transpose(*grid, ..., *(name for name in LAST_DIMS if name in data.dims))
 
 
@@ -199,7 +201,11 @@ def final(data: xr.Dataset) -> xr.Dataset:
             known = known | there.any([d for d in values.dims if d == "layer"])
     last = order.where(known, 0).max(dim).astype(int)
     end, there = data.isel({dim: last}), known.any(dim)
-    at = {name: end[name].where(there) for name, one in data.coords.items() if dim in one.dims}
+    at = {
+        name: end[name].where(there)
+        for name, one in data.coords.items()
+        if dim in one.dims and one.dtype.kind not in "UO"
+    }
     return end.assign_coords(at)
 
 

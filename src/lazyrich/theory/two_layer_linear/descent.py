@@ -79,9 +79,9 @@ def descent(
         propagator: also return `Φ` with `Θ(step) = Φ Θ(0)`, for `neurons`.
 
     Returns:
-        A Dataset of every quantity with dim `step`, a `status` per run ("ok" or "diverged at step
-        …") and `diverged_at` (−1 if never). After divergence magnitudes are infinite; alignment,
-        NFA and balancedness keep their last finite value.
+        A Dataset of every quantity with dim `step`, as coordinate a `status` per run ("ok" or
+        "diverged at step …"), and `diverged_at` (−1 if never). After divergence magnitudes are
+        infinite; alignment, NFA and balancedness keep their last finite value.
 
     Raises:
         InputError: if arguments do not fit together or are out of range.
@@ -281,5 +281,5 @@ def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:
         result[name] = held.where(alive, np.inf) if name == "ntk_change" else held
         result[name].attrs = attrs
     messages = [f"diverged at step {step}" if step >= 0 else "ok" for step in diverged.values.flat]
-    result["status"] = diverged.copy(data=np.reshape(messages, diverged.shape))
-    return result
+    texts = np.reshape(np.array(messages), diverged.shape)
+    return result.assign_coords(status=diverged.copy(data=texts).drop_attrs())

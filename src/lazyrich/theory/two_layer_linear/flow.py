@@ -60,8 +60,8 @@ def flow(
         propagator: also return `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
 
     Returns:
-        A Dataset of every quantity over the axes of all arguments, and a `status` per run: "ok",
-        "stays at a saddle: …" or "stopped at t = …".
+        A Dataset of every quantity over the axes of all arguments, and as coordinate a `status` per
+        run: "ok", "stays at a saddle: …" or "stopped at t = …".
 
     Raises:
         InputError: if state and data do not fit together, axes disagree, or a time is negative.
@@ -84,7 +84,7 @@ def flow(
     else:
         result = _flow_on_moments(state, network, cast("MomentData", data), time, propagator)
     result.attrs = {"references": XU2025, "dynamics": "gradient flow"}
-    return result if time.dims == ("time",) else result.assign_coords(t=time)
+    return result.assign_coords({"time" if time.dims == ("time",) else "t": time})
 
 
 def time_to_residual(
@@ -171,9 +171,8 @@ def _flow_on_line(
         evaluate, saddle, *arguments, data.noise, time, output_core_dims=[()] * len(names)
     )
     texts = np.where(saddle, SADDLE, "ok") if saddle.any() else np.full(saddle.shape, "ok")
-    result = dataset(
-        {**dict(zip(names, values, strict=True)), "status": saddle.copy(data=texts)}, KNOWN
-    )
+    result = dataset(dict(zip(names, values, strict=True)), KNOWN)
+    result = result.assign_coords(status=saddle.copy(data=texts))
     if propagator:
         result["propagator"] = apply(
             lambda *arrays: propagate(LineProblem(*arrays[:-1]), arrays[-1]),
@@ -203,7 +202,7 @@ def _flow_on_moments(
     phi = phi.assign_coords(time.coords) if time.ndim else phi.isel(time=0)
     gram = transported(phi, state.matrix)
     result = gram_quantities(state, network, data, gram)
-    result["status"] = status.astype(str)
+    result = result.assign_coords(status=status.astype(str))
     if propagator:
         result["propagator"] = phi
     return result
