@@ -1,7 +1,7 @@
 """What a quantity is: one name, one symbol, one range and one source.
 
 Theory, simulation and measurement all return `xarray.Dataset`s whose variables carry these names
-and attributes, so that comparing two roads to the same quantity is a subtraction. A quantity is
+and attributes, so that comparing two of them is a subtraction. A quantity is
 declared once: in `shared` if several rooms give it, else in the room that does, in its tuple
 `QUANTITIES`.
 """

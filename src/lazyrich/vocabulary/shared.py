@@ -33,7 +33,7 @@ CNFA = Quantity(
     name="cnfa",
     dims=("layer",),
     symbol="ρ(W̄ᵀW̄, W̄ᵀKW̄)",
-    meaning="the same for the weights' change since the start, W̄ = W − W₀",
+    meaning="nfa of the weights' change since the start, W̄ = W − W₀, in place of the weights",
     low=-1.0,
     high=1.0,
     source=BEAGLEHOLE2024,

@@ -27,7 +27,7 @@ QUANTITIES = (
         name="end_to_end_map",
         dims=("k", "m"),
         symbol="γUW",
-        meaning="end-to-end map of the network: on a line, its output per unit input",
+        meaning="end-to-end map of the network, on a line its output per unit input",
         units="y/x",
     ),
     Quantity(
