@@ -67,7 +67,7 @@ def test_it_says_what_the_probe_says(written, probe):
     assert probe.forecasted.notes
     for layer in verdict.layers:
         assert f"<code>{layer.name}</code>" in text
-        assert f"{layer.log_rescaling:.3g}" in text
+        assert f"{layer.layer_log_rescaling:.3g}" in text
         for window in layer.mechanisms:
             assert f"{window.mechanism}, step {window.start:.0f} to {window.stop:.0f}" in text
     assert any(layer.mechanisms for layer in verdict.layers)

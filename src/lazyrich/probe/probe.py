@@ -76,7 +76,7 @@ class Probe:
         ...         optimizer.step()
         >>> probe.history.step.values
         array([ 0, 20, 40])
-        >>> probe.verdict().status
+        >>> probe.verdict().regime
         'lazy'
     """
 

@@ -39,7 +39,7 @@ def opening(
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
-<h1>{chip(verdict.status)}</h1>
+<h1>{chip(verdict.regime)}</h1>
 <p class="lead">{escape(verdict.sentence)}</p>
 {tiles(facts)}
 {items(verdict.notes)}"""
@@ -72,7 +72,7 @@ def evidence_section(verdict: Verdict) -> str:
 def layer_section(verdict: Verdict) -> str:
     """A row for each layer."""
     head = (
-        *("layer", "verdict", "NTK change", "mechanisms, and when"),
+        *("layer", "regime", "NTK change", "mechanisms, and when"),
         *("alignment<br>Δ ln A", "rescaling<br>Δ ln‖W‖", "NFA", "C-NFA"),
     )
     return f"<h2>Layer by layer</h2>{html_table(head, [_row(layer) for layer in verdict.layers])}"
@@ -86,13 +86,13 @@ def _row(layer: LayerVerdict) -> list[str]:
     )
     return [
         f"<code>{escape(layer.name or '(the model)')}</code>",
-        chip(layer.status),
+        chip(layer.regime),
         _with_interval(
             *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
         ),
         windows or NOTHING,
-        number(layer.log_alignment),
-        number(layer.log_rescaling),
+        number(layer.layer_log_alignment),
+        number(layer.layer_log_rescaling),
         number(layer.nfa),
         number(layer.cnfa),
     ]
@@ -156,7 +156,7 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
             "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
         )
     rows = [
-        ["regime", escape(before.regime), chip(verdict.status)],
+        ["regime", escape(before.regime), chip(verdict.regime)],
         ["richness ρ", _rho(before), NOTHING],
         [
             "change of the NTK",
