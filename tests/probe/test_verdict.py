@@ -70,7 +70,9 @@ def test_regime_of_a_layer(last, regime):
     (layer,) = judge(history(change(0.5, 0.4, 0.6) | last)).layers
     assert layer.name == "0"
     assert layer.regime == regime
-    assert "of the kernel" not in layer.sentence  # a share that was not measured is not named
+    assert (
+        "of the kernel's norm" not in layer.sentence
+    )  # a share that was not measured is not named
     assert layer.sentence.startswith(regime)
 
 
@@ -88,7 +90,7 @@ def test_a_layer_is_weighed_by_its_share_of_the_kernel(network, share, regime):
     seen = history(network | {"layer_ntk_share": {"0": share}})
     (layer,) = judge(seen).layers
     assert layer.regime == regime
-    assert f"{share:.0%} of the kernel" in layer.sentence
+    assert f"{share:.0%} of the kernel's norm" in layer.sentence
 
 
 def test_a_rich_networks_layers_share_the_threshold():

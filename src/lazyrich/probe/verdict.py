@@ -175,8 +175,8 @@ def _recorded(history: xr.Dataset) -> Thresholds:
     return Thresholds(**setting.get("thresholds", {}))
 
 
-def _last(history: xr.Dataset, name: str) -> float:
-    """The last value that is a number."""
+def last_finite(history: xr.Dataset, name: str) -> float:
+    """The last value of a variable that is a number; NaN where there is none."""
     if name not in history:
         return nan
     values = history[name].values
@@ -194,7 +194,7 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "linearisation_error",
         "output_change",
     )
-    evidence = {name: _last(history, name) for name in names}
+    evidence = {name: last_finite(history, name) for name in names}
     loss = history["loss"].values if "loss" in history else np.array([nan])
     finite = loss[0] != 0
     evidence["loss_ratio"] = float(loss[-1] / loss[0]) if finite else nan
@@ -246,10 +246,10 @@ def _layer(
 ) -> LayerVerdict:
     one = history.isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
-    change, low, high = (_last(one, name) for name in names)
-    moved = _last(one, "weight_movement")
+    change, low, high = (last_finite(one, name) for name in names)
+    moved = last_finite(one, "weight_movement")
     acted = _acted(one, limits)
-    share = _last(one, "layer_ntk_share")
+    share = last_finite(one, "layer_ntk_share")
     weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
     needed = limits.rich_from / (1 if network == Regime.LAZY else history.sizes["layer"])
@@ -266,10 +266,10 @@ def _layer(
         name=str(one.layer.item()),
         regime=regime,
         sentence=_layer_sentence(regime, share, (change, low, high), acted),
-        layer_log_alignment=_last(one, "layer_log_alignment"),
-        layer_log_rescaling=_last(one, "layer_log_rescaling"),
-        nfa=_last(one, "nfa"),
-        cnfa=_last(one, "cnfa"),
+        layer_log_alignment=last_finite(one, "layer_log_alignment"),
+        layer_log_rescaling=last_finite(one, "layer_log_rescaling"),
+        nfa=last_finite(one, "nfa"),
+        cnfa=last_finite(one, "cnfa"),
         mechanisms=acted,
         evidence={
             "layer_ntk_change": change,
@@ -304,7 +304,7 @@ def _layer_sentence(
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
         return f"{regime}{ending}."
-    part = f", {share:.0%} of the kernel," if isfinite(share) else ""
+    part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
     return (
         f"{regime}: its tangent features{part} changed by {_plain(change)} "
         f"({_plain(low)} to {_plain(high)}){ending}."
