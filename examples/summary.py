@@ -114,7 +114,7 @@ SOLVED: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
 }
 MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
-    "richness ρ, asked for": lambda run: f"{run['asked_richness']:g}",
+    "richness ρ, asked for": lambda run: f"{run['target_richness']:g}",
     "richness ρ, measured before training": lambda run: f"{run['richness']:.3g}",
     "change of the kernel, forecast": lambda run: f"{run['predicted_ntk_change']:.3g}",
     "change of the kernel, measured (95 %)": lambda run: "{:.3g} ({:.3g} to {:.3g})".format(

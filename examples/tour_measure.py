@@ -66,7 +66,7 @@ def measured(name: str, probe: lr.Probe, data: DataSet) -> dict[str, Any]:
     verdict, before = probe.verdict(), probe.forecasted
     assert before is not None
     return {
-        "asked_richness": RICHNESS[name],
+        "target_richness": RICHNESS[name],
         "richness": before.richness,
         "predicted_ntk_change": before.predicted_ntk_change,
         "ntk_change": verdict.evidence["ntk_change"],
