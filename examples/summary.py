@@ -120,7 +120,7 @@ MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
     "change of the kernel, measured (95 %)": lambda run: "{:.3g} ({:.3g} to {:.3g})".format(
         run["ntk_change"], *run["ntk_change_interval"]
     ),
-    "verdict": lambda run: run["verdict"],
+    "regime": lambda run: run["regime"],
     "mechanisms, layer by layer": lambda run: "; ".join(
         ", ".join(names) or "none" for names in run["mechanisms"].values()
     ),

@@ -72,7 +72,7 @@ def measured(name: str, probe: lr.Probe, data: DataSet) -> dict[str, Any]:
         "ntk_change": verdict.evidence["ntk_change"],
         "ntk_change_interval": verdict.interval,
         "kernel_distance": verdict.evidence["kernel_distance"],
-        "verdict": verdict.regime,
+        "regime": verdict.regime,
         "sentence": verdict.sentence,
         "loss": probe.history.loss.values[[0, -1]].tolist(),
         "train_accuracy": accuracy(probe.model, data.train),

@@ -95,6 +95,11 @@ def test_equals_the_order_parameter_of_the_solvable_network(width, scale, lr, an
     u2, w2 = lr[1] * model.u.weight.norm() ** 2, lr[0] * model.w.weight.norm() ** 2
     assert exact.layers["w"].kernel == pytest.approx((u2 / (u2 + w2)).item())
     assert exact.layers["w"].motion == pytest.approx((w2 / (u2 + w2)).item())
+    head, *rows = str(exact).splitlines()[3:6]
+    assert head.split(maxsplit=3) == ["share", "of", "motion", "trace of the kernel"]
+    for row, (name, share) in zip(rows, exact.layers.items(), strict=True):
+        assert row.split() == [name, f"{share.motion:.1%}", f"{share.kernel:.1%}"]
+        assert len(row) == len(head)
     probed = forecast(model, (x, y[:, None]), optimizer=optimizer, directions=3)
     assert abs(probed.richness - F) <= 4 * probed.richness_stderr + 1e-9 * F
 
