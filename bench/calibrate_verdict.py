@@ -144,7 +144,7 @@ def judged(case: Case) -> tuple[str, float]:
             (model(x) - y).square().mean().backward()
             optimizer.step()
     verdict = probe.verdict()
-    return verdict.status, verdict.evidence["ntk_change"]
+    return verdict.regime, verdict.evidence["ntk_change"]
 
 
 def main() -> None:
@@ -165,14 +165,14 @@ def main() -> None:
                 left_out += 1
                 continue
             done += 1
-            status, change = judged(case)
+            regime, change = judged(case)
             name = "near the threshold" if len(case.truth) > 1 else next(iter(case.truth))
-            table[name][status] += 1
+            table[name][regime] += 1
             if kind == "converged":
                 errors.append(abs(math.log(change / case.change)))
-            if status not in case.truth:
+            if regime not in case.truth:
                 wrong.append(
-                    {"truth": name, "verdict": status, "exact": case.change, "measured": change}
+                    {"truth": name, "verdict": regime, "exact": case.change, "measured": change}
                 )
     record = {
         "claim": __doc__.splitlines()[0].removeprefix("Claim: ") if __doc__ else "",

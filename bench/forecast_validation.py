@@ -177,7 +177,7 @@ def run(family: str, loss: str, scale: float, seed: int) -> dict[str, Any]:
         change, error = root_of_ratio(*kernel_change(net, start, end, ones, es), exact=False)
     return {
         "family": family, "loss_name": loss, "scale": scale, "seed": seed, **outcome,
-        "richness": forecast.richness, "richness_stderr": forecast.stderr,
+        "richness": forecast.richness, "richness_stderr": forecast.richness_stderr,
         "predicted_ntk_change": forecast.predicted_ntk_change,
         "ntk_change": change, "ntk_change_stderr": error,
         "forecast_seconds": seconds, "seconds": time.perf_counter() - began,

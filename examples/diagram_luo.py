@@ -1,4 +1,4 @@
-"""The regimes of two-layer ReLU networks (Luo et al., arXiv:2007.07497), measured on digits.
+"""The phases of two-layer ReLU networks (Luo et al., arXiv:2007.07497), measured on digits.
 
 The relative distance RD = ‖W(T) − W(0)‖/‖W(0)‖ of the first layer is fitted as d^S over four
 widths, over the exponents γ and γ′ of `diagram_luo.toml`: linear where S < 0, critical where S = 0,
@@ -21,7 +21,7 @@ from lazyrich.study import measured_diagram
 from lazyrich.vocabulary import CANNOT_TELL
 
 X, Y = "gamma", "gamma_prime"
-REGIMES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0
+PHASES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0
 
 
 def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
@@ -31,22 +31,22 @@ def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
     return xr.where((g > 1) & (p < g - 1), condensed, linear)
 
 
-def regimes(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
-    """The regime that an interval of S shows."""
-    linear, critical, condensed = REGIMES
+def phases(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """The phase that an interval of S shows."""
+    linear, critical, condensed = PHASES
     word = xr.where((low > -TOLERANCE) & (high < TOLERANCE), critical, CANNOT_TELL)
     word = xr.where(high < -TOLERANCE, linear, xr.where(low > TOLERANCE, condensed, word))
-    return word.drop_attrs().assign_attrs(long_name="regime that the widths show")
+    return word.drop_attrs().assign_attrs(long_name="phase that the widths show")
 
 
 def compare(diagram: xr.Dataset) -> dict[str, Any]:
-    """Measured exponents and regimes beside the predicted ones."""
+    """Measured exponents and phases beside the predicted ones."""
     measured, law = diagram.weight_movement_exponent, predicted(diagram[X], diagram[Y])
     fit = xr.Dataset({"low": diagram.weight_movement_low, "high": diagram.weight_movement_high})
     inside = within(fit, law)
-    linear, critical, condensed = REGIMES
+    linear, critical, condensed = PHASES
     expected = xr.where(law < 0, linear, xr.where(law > 0, condensed, critical))
-    decided = diagram.regime != CANNOT_TELL
+    decided = diagram.seen != CANNOT_TELL
     away = abs(law) > TOLERANCE
     gap = abs(measured - law)
     return {
@@ -59,9 +59,9 @@ def compare(diagram: xr.Dataset) -> dict[str, Any]:
             (np.sign(measured) == np.sign(law)).where(away).sum()
         ),
         "places_away_from_the_boundary": int(away.sum()),
-        "regime_as_predicted": int((diagram.regime == expected).sum()),
+        "regime_as_predicted": int((diagram.seen == expected).sum()),
         CANNOT_TELL: int((~decided).sum()),
-        "other_than_predicted": int((decided & (diagram.regime != expected)).sum()),
+        "other_than_predicted": int((decided & (diagram.seen != expected)).sum()),
         "exponents": {
             f"({float(g)}, {float(p)})": [
                 float(measured.sel({X: g, Y: p})),
@@ -81,10 +81,10 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     left, right = made.axes
     low, high = float(diagram[Y].min()), float(diagram[X].max())
     boundary = Boundary("", np.array([1.0, 1.0, high]), np.array([low, 0.0, high - 1]))
-    plot.measured_map(diagram, "regime", theory={"predicted boundary": [boundary]}, ax=left)
+    plot.measured_map(diagram, "seen", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
     law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
-    for i, name in enumerate(REGIMES):
+    for i, name in enumerate(PHASES):
         here = (np.sign(law) == i - 1).values
         middle, *ends = (
             diagram[f"weight_movement_{part}"].values[here] for part in ("exponent", "low", "high")
@@ -111,13 +111,13 @@ def main() -> None:
     seconds = perf_counter() - start
     data = results(out / "store")
     diagram = measured_diagram(data.sel(layer="layer1"), X, Y, order=["weight_movement"])
-    diagram["regime"] = regimes(diagram.weight_movement_low, diagram.weight_movement_high)
+    diagram["seen"] = phases(diagram.weight_movement_low, diagram.weight_movement_high)
     with plot.style():
         draw(diagram, out / "measured-luo.png")
     found = compare(diagram)
     write(record("python examples/diagram_luo.py", data, seconds, found), out / "diagram_luo.json")
     print(
-        f"regimes: {found['regime_as_predicted']} of {found['places']} as predicted, "
+        f"phases: {found['regime_as_predicted']} of {found['places']} as predicted, "
         f"{found[CANNOT_TELL]} open, {found['other_than_predicted']} other; exponents differ "
         f"by {found['median_gap_of_exponents']:.2f} in the median"
     )

@@ -114,13 +114,13 @@ SOLVED: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
 }
 MEASURED: dict[str, Callable[[dict[str, Any]], str]] = {
-    "richness ρ, asked for": lambda run: f"{run['asked_richness']:g}",
+    "richness ρ, asked for": lambda run: f"{run['target_richness']:g}",
     "richness ρ, measured before training": lambda run: f"{run['richness']:.3g}",
     "change of the kernel, forecast": lambda run: f"{run['predicted_ntk_change']:.3g}",
     "change of the kernel, measured (95 %)": lambda run: "{:.3g} ({:.3g} to {:.3g})".format(
         run["ntk_change"], *run["ntk_change_interval"]
     ),
-    "verdict": lambda run: run["verdict"],
+    "regime": lambda run: run["regime"],
     "mechanisms, layer by layer": lambda run: "; ".join(
         ", ".join(names) or "none" for names in run["mechanisms"].values()
     ),

@@ -330,7 +330,7 @@ def main() -> None:
         print(
             f"dialled {name}: richness {run['richness']:.3g}, the kernel changed by "
             f"{run['ntk_change']:.3g} (forecast {run['predicted_ntk_change']:.3g}): "
-            f"{run['verdict']}"
+            f"{run['regime']}"
         )
     print(write_summary(out, numbers).resolve())
 

@@ -66,13 +66,13 @@ def measured(name: str, probe: lr.Probe, data: DataSet) -> dict[str, Any]:
     verdict, before = probe.verdict(), probe.forecasted
     assert before is not None
     return {
-        "asked_richness": RICHNESS[name],
+        "target_richness": RICHNESS[name],
         "richness": before.richness,
         "predicted_ntk_change": before.predicted_ntk_change,
         "ntk_change": verdict.evidence["ntk_change"],
         "ntk_change_interval": verdict.interval,
         "kernel_distance": verdict.evidence["kernel_distance"],
-        "verdict": verdict.status,
+        "regime": verdict.regime,
         "sentence": verdict.sentence,
         "loss": probe.history.loss.values[[0, -1]].tolist(),
         "train_accuracy": accuracy(probe.model, data.train),

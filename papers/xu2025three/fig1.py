@@ -136,7 +136,9 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         distance = np.median(shown["from_typical"][i], -1)
         widths.plot(shown["widths"], distance, ls="--", mfc="white", **style)
     _finish(
-        steps, "step size, in units of the largest", "error of the closed form  |f − f_flow|/way"
+        steps,
+        "step size, in units of the largest",
+        "error of the closed form / distance to the fit",
     )
     _finish(widths, "width d", "error (full), ζ from the typical network (dashed)")
     steps.set_xticks(h, [f"{part:g}" for part in h])

@@ -11,8 +11,8 @@ from lazyrich.cli import app
 from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
-KEYS = {"verdict", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
-LAYER_KEYS = {"name", "verdict", "log_alignment", "log_rescaling", "nfa", "cnfa"}
+KEYS = {"regime", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
+LAYER_KEYS = {"name", "regime", "layer_log_alignment", "layer_log_rescaling", "nfa", "cnfa"}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_output_scale_decides_between_lazy_and_rich():
         found("--width", 32, "--output-scale", scale, "--samples", 192, "--epochs", 4)
         for scale in (1000, 0.1)
     )
-    assert (lazy["verdict"], rich["verdict"]) == ("lazy", "rich")
+    assert (lazy["regime"], rich["regime"]) == ("lazy", "rich")
     assert lazy["richness"] < 0.1 < 1 < rich["richness"]
     assert lazy["ntk_change"] < 0.1 < rich["ntk_change"]
     assert lazy["kernel_distance"] < rich["kernel_distance"]
@@ -77,7 +77,7 @@ def test_every_built_in_network(model):
     assert len(result["layers"]) >= 3
     for layer in result["layers"]:
         assert set(layer) >= LAYER_KEYS
-        assert layer["verdict"] in ("lazy", "rich", "frozen", "unstable", "cannot tell")
+        assert layer["regime"] in ("lazy", "rich", "frozen", "unstable", "cannot tell")
     assert 0 < result["overhead"] < 1
     assert result["loss"][1] < result["loss"][0]
 
@@ -104,16 +104,16 @@ def test_a_table_in_words():
     assert "training" in done.stderr
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("lazy", 3), ("rich", 0)])
-def test_a_gate_for_automatic_checks(verdict, code):
-    done = call("--width", 32, "--output-scale", 1000, *QUICK, "--json", "--fail-if", verdict)
+@pytest.mark.parametrize(("regime", "code"), [("lazy", 3), ("rich", 0)])
+def test_a_gate_for_automatic_checks(regime, code):
+    done = call("--width", 32, "--output-scale", 1000, *QUICK, "--json", "--fail-if", regime)
     assert done.exit_code == code
-    assert json.loads(done.stdout)["verdict"] == "lazy"
+    assert json.loads(done.stdout)["regime"] == "lazy"
 
 
 def test_training_that_diverges_is_a_verdict():
     result = found("--width", 8, "--lr", 1e4, "--loss", "mse", *QUICK)
-    assert result["verdict"] == "unstable"
+    assert result["regime"] == "unstable"
 
 
 def test_the_report_is_written(tmp_path):

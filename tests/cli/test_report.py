@@ -32,7 +32,7 @@ def test_it_says_what_the_probe_said_and_writes_its_page(saved, tmp_path):
     probe, file = saved
     done = run("report", str(file), str(tmp_path / "page.html"))
     verdict = probe.verdict()
-    assert done.stdout == f"{verdict.status.upper()}. {verdict.sentence}\n"
+    assert done.stdout == f"{verdict.regime.upper()}. {verdict.sentence}\n"
     lazyrich.write_report(probe.history, tmp_path / "same.html")
     assert (tmp_path / "page.html").read_text() == (tmp_path / "same.html").read_text()
 
@@ -40,7 +40,7 @@ def test_it_says_what_the_probe_said_and_writes_its_page(saved, tmp_path):
 def test_json(saved, tmp_path):
     probe, file = saved
     found = json.loads(run("report", str(file), str(tmp_path / "page.html"), "--json").stdout)
-    assert found["verdict"] == probe.verdict().status
+    assert found["regime"] == probe.verdict().regime
     assert found["sentence"] == probe.verdict().sentence
 
 

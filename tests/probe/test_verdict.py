@@ -36,7 +36,7 @@ def change(value, low, high):
 
 
 @pytest.mark.parametrize(
-    ("last", "status", "words"),
+    ("last", "regime", "words"),
     [
         (change(0.5, 0.4, 0.6), "rich", "turned: features were learned"),
         (change(0.5, 0.4, 0.6) | {"kernel_distance": 0.01}, "rich", "size, not direction"),
@@ -50,15 +50,15 @@ def change(value, low, high):
         (change(np.nan, np.nan, np.nan), "lazy", "changed by 0 of"),  # the last number known
     ],
 )
-def test_status_of_the_network(last, status, words):
+def test_regime_of_the_network(last, regime, words):
     verdict = judge(history(dict(last)))
-    assert verdict.status == status
+    assert verdict.regime == regime
     assert words in verdict.sentence
-    assert str(verdict).startswith(f"{status.capitalize()}. {verdict.sentence}")
+    assert str(verdict).startswith(f"{regime.capitalize()}. {verdict.sentence}")
 
 
 @pytest.mark.parametrize(
-    ("last", "status"),
+    ("last", "regime"),
     [
         ({}, "rich"),
         ({"layer_ntk_change_low": 0.05}, "cannot tell"),
@@ -66,16 +66,18 @@ def test_status_of_the_network(last, status, words):
         ({"weight_movement": 0.0}, "frozen"),
     ],
 )
-def test_status_of_a_layer(last, status):
+def test_regime_of_a_layer(last, regime):
     (layer,) = judge(history(change(0.5, 0.4, 0.6) | last)).layers
     assert layer.name == "0"
-    assert layer.status == status
-    assert "of the kernel" not in layer.sentence  # a share that was not measured is not named
-    assert layer.sentence.startswith(status)
+    assert layer.regime == regime
+    assert (
+        "of the kernel's norm" not in layer.sentence
+    )  # a share that was not measured is not named
+    assert layer.sentence.startswith(regime)
 
 
 @pytest.mark.parametrize(
-    ("network", "share", "status"),
+    ("network", "share", "regime"),
     [
         (change(0.03, 0.02, 0.04), 0.05, "lazy"),  # it changed, but carries little
         (change(0.03, 0.02, 0.04), 0.9, "rich"),  # others cancel it
@@ -84,24 +86,24 @@ def test_status_of_a_layer(last, status):
         (change(0.5, 0.4, 0.6), 0.9, "rich"),
     ],
 )
-def test_a_layer_is_weighed_by_its_share_of_the_kernel(network, share, status):
+def test_a_layer_is_weighed_by_its_share_of_the_kernel(network, share, regime):
     seen = history(network | {"layer_ntk_share": {"0": share}})
     (layer,) = judge(seen).layers
-    assert layer.status == status
-    assert f"{share:.0%} of the kernel" in layer.sentence
+    assert layer.regime == regime
+    assert f"{share:.0%} of the kernel's norm" in layer.sentence
 
 
 def test_a_rich_networks_layers_share_the_threshold():
     seen = history(change(0.5, 0.4, 0.6) | {"layer_ntk_share": {"0": 0.3}})
     three = seen.isel(layer=[0, 0, 0])
-    assert [layer.status for layer in judge(seen).layers] == ["cannot tell"]
-    assert [layer.status for layer in judge(three).layers] == ["rich"] * 3
+    assert [layer.regime for layer in judge(seen).layers] == ["cannot tell"]
+    assert [layer.regime for layer in judge(three).layers] == ["rich"] * 3
 
 
 def test_thresholds_decide():
     seen = history(change(0.5, 0.4, 0.6))
-    assert judge(seen, Thresholds(rich_from=0.7)).status == "lazy"
-    assert judge(seen, Thresholds(rich_from=0.45)).status == "cannot tell"
+    assert judge(seen, Thresholds(rich_from=0.7)).regime == "lazy"
+    assert judge(seen, Thresholds(rich_from=0.45)).regime == "cannot tell"
     assert judge(seen, Thresholds(turned_from=0.3)).sentence.endswith("not direction.")
     with pytest.raises(InputError, match=r"`rich_from` must be a positive number, got -1\.0"):
         Thresholds(rich_from=-1.0)
@@ -113,7 +115,7 @@ def test_one_measurement_or_no_kernel_cannot_tell():
     seen = history(change(0.5, 0.4, 0.6))
     assert "Only one measurement" in judge(seen.isel(step=[1])).sentence
     bare = seen.drop_vars([name for name in seen if str(name).startswith("ntk_change")])
-    assert judge(bare).status == "cannot tell"
+    assert judge(bare).regime == "cannot tell"
     assert "was not measured" in judge(bare).sentence
 
 
@@ -184,7 +186,7 @@ def trained(scale, steps=60, lr=0.01, width=64):
 
 
 @pytest.mark.parametrize(
-    ("options", "status"),
+    ("options", "regime"),
     [
         ({"scale": 0.05}, "rich"),
         ({"scale": 30.0}, "lazy"),
@@ -192,9 +194,9 @@ def trained(scale, steps=60, lr=0.01, width=64):
         ({"scale": 3.0, "lr": 1.0}, "unstable"),
     ],
 )
-def test_real_runs(options, status):
+def test_real_runs(options, regime):
     verdict = trained(**options).verdict()
-    assert verdict.status == status
+    assert verdict.regime == regime
     assert verdict.interval == (
         verdict.evidence["ntk_change_low"],
         verdict.evidence["ntk_change_high"],
@@ -202,7 +204,7 @@ def test_real_runs(options, status):
     assert [layer.name for layer in verdict.layers] == ["network.0", "network.2"]
     table = verdict.table()
     assert list(table.layer) == ["network.0", "network.2"]
-    assert list(table.status) == [layer.status for layer in verdict.layers]
+    assert list(table.regime) == [layer.regime for layer in verdict.layers]
 
 
 def test_a_loaded_history_gives_the_same_verdict(tmp_path):

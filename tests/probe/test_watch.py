@@ -115,7 +115,7 @@ def test_an_exception_leaves_a_history_and_no_hooks(data):
         train(model, optimizer, *data, 5, end=ZeroDivisionError)
     assert list(probe.history.step) == [0, 2, 4]
     assert hooks(optimizer, model) == []
-    assert probe.verdict().status in ("lazy", "rich", "cannot tell")
+    assert probe.verdict().regime in ("lazy", "rich", "cannot tell")
 
 
 def test_an_interrupt_is_measured_and_passed_on(data):
@@ -149,7 +149,7 @@ def test_divergence_is_a_status(data):
     with probe.watch(optimizer, when=every(1)):
         train(model, optimizer, *data, 3)
     assert math.isnan(float(probe.history.loss[-1]))
-    assert probe.verdict().status == "unstable"
+    assert probe.verdict().regime == "unstable"
     assert "diverged" in probe.verdict().sentence
 
 

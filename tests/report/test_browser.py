@@ -78,4 +78,4 @@ def test_the_report_on_a_phone(probe, tmp_path):
     assert found["images"] == found["drawn"] == 6
     assert found["requests"] == []
     assert found["tables"]
-    assert found["title"].startswith(probe.verdict().status)
+    assert found["title"].startswith(probe.verdict().regime)

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -63,11 +64,12 @@ def test_it_says_what_the_probe_says(written, probe):
     verdict, text = probe.verdict(), unescape(written)
     assert verdict.sentence in text
     assert f"<dd>{probe.forecasted.richness:.3g}" in text
+    assert "lazy up to 0.1, rich from 1<" in text
     assert f"<dd>{verdict.evidence['ntk_change']:.3g}<" in text
     assert probe.forecasted.notes
     for layer in verdict.layers:
         assert f"<code>{layer.name}</code>" in text
-        assert f"{layer.log_rescaling:.3g}" in text
+        assert f"{layer.layer_log_rescaling:.3g}" in text
         for window in layer.mechanisms:
             assert f"{window.mechanism}, step {window.start:.0f} to {window.stop:.0f}" in text
     assert any(layer.mechanisms for layer in verdict.layers)
@@ -78,6 +80,27 @@ def test_the_setting_names_versions_thresholds_and_what_was_skipped(written, pro
     assert f"rich from {probe.thresholds.rich_from:g}" in written
     assert f"{100 * probe.overhead:.3g} % of the time" in written
     assert "2: all its parameters are frozen" in written
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ({"lazyrich": "0.1.9", "Python": "3.10.1", "torch": "2.0.7"}, "lazyrich 0.1.9, Python"),
+        (None, "not recorded"),  # a history from before they were kept
+    ],
+)
+def test_the_versions_are_those_of_the_measurement(probe, tmp_path, recorded, shown):
+    setting = json.loads(probe.history.attrs["setting"])
+    assert list(setting["versions"]) == ["lazyrich", "Python", "torch", "numpy", "xarray"]
+    assert setting.pop("versions")["torch"] == torch.__version__
+    if recorded is not None:
+        setting["versions"] = recorded
+    probe.history.assign_attrs(setting=json.dumps(setting)).to_netcdf(tmp_path / "h.nc")
+    saved = xr.load_dataset(tmp_path / "h.nc")
+    text = write_report(saved, tmp_path / "report.html").read_text("utf-8")
+    assert shown in text
+    assert f"torch {torch.__version__}" not in text
+    assert recorded is None or "Python 3.10.1, torch 2.0.7<" in text
 
 
 def test_names_are_escaped(tmp_path):

@@ -44,7 +44,7 @@ Factor = OuterFactor | DenseFactor
 
 _DEFAULT_MEMORY = 2**30
 _ELEMENT = 128  # multiplications in the time in which one entry goes through memory
-_BLOCK = 128  # rows: smaller products waste more time than symmetry saves
+BLOCK = 128  # rows of a symmetric product: smaller products waste more time than symmetry saves
 
 
 def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n k n k"]:
@@ -117,7 +117,7 @@ def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k
 
 def _add_gram(theta: Float[Tensor, "r r"], rows: Float[Tensor, "r p"]) -> None:
     """`θ += J Jᵀ`, of which one triangle of blocks is multiplied."""
-    for i in range(0, len(rows), step := max(_BLOCK, -(-len(rows) // 8))):
+    for i in range(0, len(rows), step := max(BLOCK, -(-len(rows) // 8))):
         end = i + step
         strip = rows[i:end] @ rows[i:].T
         theta[i:end, i:] += strip

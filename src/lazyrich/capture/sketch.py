@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.kernel import BLOCK
+
 Weight = Float[Tensor, "k d"]
 Covariance = Float[Tensor, "k k"]
 
 _SOME = 64  # samples for a standard error, which is then itself known to about 10 %
-_BLOCK = 128  # neurons: smaller products waste more time than symmetry saves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,10 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
 def gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
     """`GᵀG`, of which one triangle of blocks is multiplied."""
     k = rows.shape[1]
-    if k < 2 * _BLOCK:
+    if k < 2 * BLOCK:
         return rows.T @ rows
     product = rows.new_empty(k, k)
-    for i in range(0, k, step := max(_BLOCK, -(-k // 8))):
+    for i in range(0, k, step := max(BLOCK, -(-k // 8))):
         end = i + step
         torch.mm(rows[:, i:end].T, rows[:, i:], out=product[i:end, i:])
         product[end:, i:end] = product[i:end, end:].T

@@ -58,7 +58,7 @@ def diagnose(
     html: Annotated[Path | None, Option(help="Report to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     fail_if: Annotated[
-        Regime | None, Option(help="End with exit code 3 if this is the verdict.")
+        Regime | None, Option(help="End with exit code 3 if the network is so.")
     ] = None,
 ) -> None:
     """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
@@ -96,7 +96,7 @@ def diagnose(
         print_json(_summary(probe))
     else:
         _show(probe)
-    if probe.verdict().status == fail_if:
+    if probe.verdict().regime == fail_if:
         raise typer.Exit(GATE)
 
 
@@ -178,7 +178,7 @@ def _watched(
 def _summary(probe: Probe) -> dict[str, Any]:
     verdict, before = probe.verdict(), probe.forecasted
     return {
-        "verdict": verdict.status,
+        "regime": verdict.regime,
         "sentence": verdict.sentence,
         "richness": None if before is None else before.richness,
         "predicted_ntk_change": None if before is None else before.predicted_ntk_change,
@@ -188,9 +188,9 @@ def _summary(probe: Probe) -> dict[str, Any]:
         "layers": [
             {
                 "name": layer.name,
-                "verdict": layer.status,
-                "log_alignment": layer.log_alignment,
-                "log_rescaling": layer.log_rescaling,
+                "regime": layer.regime,
+                "layer_log_alignment": layer.layer_log_alignment,
+                "layer_log_rescaling": layer.layer_log_rescaling,
                 "nfa": layer.nfa,
                 "cnfa": layer.cnfa,
                 "mechanisms": [window.mechanism for window in layer.mechanisms],
@@ -206,7 +206,7 @@ def _show(probe: Probe) -> None:
     from lazyrich.cli.show import print_table
 
     summary = _summary(probe)
-    typer.echo(f"{summary['verdict'].upper()}. {summary['sentence']}")
+    typer.echo(f"{summary['regime'].upper()}. {summary['sentence']}")
     typer.echo(
         f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
         f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "

@@ -37,7 +37,7 @@ def report(
     except ImportError as error:
         raise MissingExtraError(package, "store") from error
     if json:
-        print_json({"verdict": verdict.status, "sentence": verdict.sentence, "page": str(target)})
+        print_json({"regime": verdict.regime, "sentence": verdict.sentence, "page": str(target)})
     else:
-        typer.echo(f"{verdict.status.upper()}. {verdict.sentence}")
+        typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
         typer.echo(f"lazyrich: wrote {target}", err=True)

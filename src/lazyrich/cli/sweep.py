@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import Argument, Option
+from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lazyrich.sweeps.run.sweep import Summary
 
 NOTHING = 1  # exit code if every point of the study failed
-INTERRUPTED = 130
 
 
 def sweep(
@@ -74,7 +73,7 @@ def sweep(
         summary = _run(described, out, workers, scheduler, progress=not json, **options)
     except KeyboardInterrupt as stop:
         typer.echo(f"lazyrich: {stop or 'stopped'}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise Abort from None
     if json:
         print_json(_plain(summary))
     else:

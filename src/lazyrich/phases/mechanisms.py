@@ -138,7 +138,7 @@ def mechanisms(
     References:
         Xu & Ziyin, arXiv:2401.07085.
     """
-    dim = _time_dim(trajectory)
+    dim = _checked_time_dim(trajectory)
     times = _checked_times(trajectory, dim)
     zeta = trajectory.alignment
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -178,7 +178,7 @@ def mechanisms(
 
 def activity(trajectory: xr.Dataset) -> xr.DataArray:
     """How much each mechanism moves between records: dims `mechanism` and `interval`."""
-    dim = _time_dim(trajectory)
+    dim = _checked_time_dim(trajectory)
     moved: xr.DataArray = apply(
         windows.movements,
         trajectory.alignment,
@@ -207,7 +207,7 @@ def acting(
     return acts.transpose(*change.dims)
 
 
-def _time_dim(trajectory: xr.Dataset) -> str:
+def _checked_time_dim(trajectory: xr.Dataset) -> str:
     if not isinstance(trajectory, xr.Dataset) or {"alignment", "uu", "ww"} - set(trajectory):
         raise InputError(
             f"mechanisms are read off a Dataset from `flow` or `descent`, got a "

@@ -18,7 +18,7 @@ from lazyrich.vocabulary.quantity import label_of
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6F7B81"
 _INDEX = re.compile(r"(\w)_(\w)(²?)")
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
@@ -42,7 +42,7 @@ _RC: Any = {
 
 
 def style() -> AbstractContextManager[None]:
-    """A context in which figures get the house look."""
+    """A context in which figures look like all figures of lazyrich."""
     return mpl.rc_context(_RC)
 
 

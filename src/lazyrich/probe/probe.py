@@ -31,6 +31,7 @@ from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
+from lazyrich.probe.versions import versions
 
 _DEFAULT_INTERVAL = 50
 
@@ -76,7 +77,7 @@ class Probe:
         ...         optimizer.step()
         >>> probe.history.step.values
         array([ 0, 20, 40])
-        >>> probe.verdict().status
+        >>> probe.verdict().regime
         'lazy'
     """
 
@@ -329,7 +330,7 @@ class Probe:
             "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,
             "thresholds": asdict(self.thresholds),
-            "torch": torch.__version__,
+            "versions": versions(),
         }
 
     def verdict(self) -> Verdict:

@@ -31,7 +31,7 @@ _FEW_SAMPLES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Where one status ends and the next begins; every number may be changed.
+    """Where one regime ends and the next begins; every number may be changed.
 
     Attributes:
         rich_from: relative change of the NTK, ‖ΔΘ‖/‖Θ₀‖, from which training is rich. On the
@@ -69,22 +69,22 @@ class LayerVerdict:
 
     Attributes:
         name: its path in `named_modules()`.
-        status: of its own part of the NTK; rich only if that part changed, and by enough of the
+        regime: of its own part of the NTK; rich only if that part changed, and by enough of the
             whole: `rich_from` divided by the number of layers, undivided in a lazy network.
         sentence: the same in words.
-        log_alignment: Δln A, its part in the change of ln‖f‖ by alignment with its data.
-        log_rescaling: Δln‖W‖, its part by growth of its weight.
+        layer_log_alignment: Δln A, its part in the change of ln‖f‖ by alignment with its data.
+        layer_log_rescaling: Δln‖W‖, its part by growth of its weight.
         nfa: correlation of WᵀW with the average gradient outer product; NaN for the readout.
         cnfa: the same for W − W₀.
         mechanisms: those that acted, and when.
-        evidence: the numbers behind the status.
+        evidence: the numbers behind the regime.
     """
 
     name: str
-    status: JudgedRegime
+    regime: JudgedRegime
     sentence: str
-    log_alignment: float
-    log_rescaling: float
+    layer_log_alignment: float
+    layer_log_rescaling: float
     nfa: float
     cnfa: float
     mechanisms: tuple[Window, ...]
@@ -96,16 +96,16 @@ class Verdict:
     """What training did to the features. `print` it.
 
     Attributes:
-        status: of the network.
+        regime: of the network.
         sentence: the same in words.
-        evidence: the numbers behind the status.
+        evidence: the numbers behind the regime.
         interval: 95 % bootstrap interval over the probe samples of the NTK's relative change.
         layers: one verdict a layer, in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
     """
 
-    status: JudgedRegime
+    regime: JudgedRegime
     sentence: str
     evidence: Mapping[str, float]
     interval: tuple[float, float]
@@ -114,17 +114,17 @@ class Verdict:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.status.capitalize()}. {self.sentence}"]
+        lines = [f"{self.regime.capitalize()}. {self.sentence}"]
         margin = max((len(layer.name) for layer in self.layers), default=0)
         lines += [f"  {layer.name:<{margin}}  {layer.sentence}" for layer in self.layers]
         return "\n".join([*lines, *self.notes])
 
     def table(self) -> xr.Dataset:
-        """The layers as a table: dim `layer`; status, shares, nfa, cnfa and NTK change."""
+        """The layers as a table: dim `layer`; regime, shares, nfa, cnfa and NTK change."""
         columns = {
-            "status": [layer.status for layer in self.layers],
-            "layer_log_alignment": [layer.log_alignment for layer in self.layers],
-            "layer_log_rescaling": [layer.log_rescaling for layer in self.layers],
+            "regime": [layer.regime for layer in self.layers],
+            "layer_log_alignment": [layer.layer_log_alignment for layer in self.layers],
+            "layer_log_rescaling": [layer.layer_log_rescaling for layer in self.layers],
             "nfa": [layer.nfa for layer in self.layers],
             "cnfa": [layer.cnfa for layer in self.layers],
             "layer_ntk_change": [layer.evidence["layer_ntk_change"] for layer in self.layers],
@@ -157,10 +157,10 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     limits = thresholds or _recorded(history)
     evidence = _evidence(history)
     low, high = evidence["ntk_change_low"], evidence["ntk_change_high"]
-    status, sentence = _network(evidence, limits, measured=history.sizes["step"])
-    layers = tuple(_layer(history, i, status, limits) for i in range(history.sizes["layer"]))
+    regime, sentence = _network(evidence, limits, measured=history.sizes["step"])
+    layers = tuple(_layer(history, i, regime, limits) for i in range(history.sizes["layer"]))
     return Verdict(
-        status=status,
+        regime=regime,
         sentence=sentence,
         evidence=evidence,
         interval=(low, high),
@@ -175,8 +175,8 @@ def _recorded(history: xr.Dataset) -> Thresholds:
     return Thresholds(**setting.get("thresholds", {}))
 
 
-def _last(history: xr.Dataset, name: str) -> float:
-    """The last value that is a number."""
+def last_finite(history: xr.Dataset, name: str) -> float:
+    """The last value of a variable that is a number; NaN where there is none."""
     if name not in history:
         return nan
     values = history[name].values
@@ -194,7 +194,7 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "linearisation_error",
         "output_change",
     )
-    evidence = {name: _last(history, name) for name in names}
+    evidence = {name: last_finite(history, name) for name in names}
     loss = history["loss"].values if "loss" in history else np.array([nan])
     finite = loss[0] != 0
     evidence["loss_ratio"] = float(loss[-1] / loss[0]) if finite else nan
@@ -246,30 +246,30 @@ def _layer(
 ) -> LayerVerdict:
     one = history.isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
-    change, low, high = (_last(one, name) for name in names)
-    moved = _last(one, "weight_movement")
+    change, low, high = (last_finite(one, name) for name in names)
+    moved = last_finite(one, "weight_movement")
     acted = _acted(one, limits)
-    share = _last(one, "layer_ntk_share")
+    share = last_finite(one, "layer_ntk_share")
     weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
     needed = limits.rich_from / (1 if network == Regime.LAZY else history.sizes["layer"])
-    status: JudgedRegime = CANNOT_TELL
+    regime: JudgedRegime = CANNOT_TELL
     if network in (Regime.UNSTABLE, Regime.FROZEN):
-        status = network
+        regime = network
     elif moved == 0:
-        status = Regime.FROZEN
+        regime = Regime.FROZEN
     elif high < limits.rich_from or weight * high < needed:
-        status = Regime.LAZY
+        regime = Regime.LAZY
     elif low >= limits.rich_from and weight * low >= needed:
-        status = Regime.RICH
+        regime = Regime.RICH
     return LayerVerdict(
         name=str(one.layer.item()),
-        status=status,
-        sentence=_layer_sentence(status, share, (change, low, high), acted),
-        log_alignment=_last(one, "layer_log_alignment"),
-        log_rescaling=_last(one, "layer_log_rescaling"),
-        nfa=_last(one, "nfa"),
-        cnfa=_last(one, "cnfa"),
+        regime=regime,
+        sentence=_layer_sentence(regime, share, (change, low, high), acted),
+        layer_log_alignment=last_finite(one, "layer_log_alignment"),
+        layer_log_rescaling=last_finite(one, "layer_log_rescaling"),
+        nfa=last_finite(one, "nfa"),
+        cnfa=last_finite(one, "cnfa"),
         mechanisms=acted,
         evidence={
             "layer_ntk_change": change,
@@ -294,7 +294,7 @@ def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...]:
 
 
 def _layer_sentence(
-    status: JudgedRegime,
+    regime: JudgedRegime,
     share: float,
     changes: tuple[float, float, float],
     acting: tuple[Window, ...],
@@ -303,10 +303,10 @@ def _layer_sentence(
     acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in acting)
     ending = f"; {acted}" if acted else "; no mechanism acted"
     if not isfinite(change):
-        return f"{status}{ending}."
-    part = f", {share:.0%} of the kernel," if isfinite(share) else ""
+        return f"{regime}{ending}."
+    part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
     return (
-        f"{status}: its tangent features{part} changed by {_plain(change)} "
+        f"{regime}: its tangent features{part} changed by {_plain(change)} "
         f"({_plain(low)} to {_plain(high)}){ending}."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from html import escape
-from math import isfinite, nan
+from math import isfinite
 
 import numpy as np
 import xarray as xr
@@ -15,9 +15,9 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
-from lazyrich.probe.forecast.result import Forecast
+from lazyrich.probe.forecast.result import LAZY_BELOW, RICH_FROM, Forecast, with_error
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
-from lazyrich.probe.verdict import LayerVerdict, Verdict
+from lazyrich.probe.verdict import LayerVerdict, Verdict, last_finite
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
@@ -25,6 +25,7 @@ from lazyrich.vocabulary.quantity import by_name
 
 MOST_PICTURES = 24  # of layers; the table has them all
 SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
+RHO_BOUNDS = f"lazy up to {LAZY_BELOW:g}, rich from {RICH_FROM:g}"
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -33,13 +34,13 @@ def opening(
 ) -> str:
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
-        ("forecast of the richness ρ", _rho(before), "lazy below 0.1, rich from 1"),
-        ("change of the NTK", number(_last(history, "ntk_change")), _interval(verdict)),
-        ("rotation of the NTK", number(_last(history, "kernel_distance")), "0: none, 1: all"),
+        ("forecast of the richness ρ", _rho(before), RHO_BOUNDS),
+        ("change of the NTK", number(last_finite(history, "ntk_change")), _interval(verdict)),
+        ("rotation of the NTK", number(last_finite(history, "kernel_distance")), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
-<h1>{chip(verdict.status)}</h1>
+<h1>{chip(verdict.regime)}</h1>
 <p class="lead">{escape(verdict.sentence)}</p>
 {tiles(facts)}
 {items(verdict.notes)}"""
@@ -72,7 +73,7 @@ def evidence_section(verdict: Verdict) -> str:
 def layer_section(verdict: Verdict) -> str:
     """A row for each layer."""
     head = (
-        *("layer", "verdict", "NTK change", "mechanisms, and when"),
+        *("layer", "regime", "NTK change", "mechanisms, and when"),
         *("alignment<br>Δ ln A", "rescaling<br>Δ ln‖W‖", "NFA", "C-NFA"),
     )
     return f"<h2>Layer by layer</h2>{html_table(head, [_row(layer) for layer in verdict.layers])}"
@@ -86,13 +87,13 @@ def _row(layer: LayerVerdict) -> list[str]:
     )
     return [
         f"<code>{escape(layer.name or '(the model)')}</code>",
-        chip(layer.status),
+        chip(layer.regime),
         _with_interval(
             *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
         ),
         windows or NOTHING,
-        number(layer.log_alignment),
-        number(layer.log_rescaling),
+        number(layer.layer_log_alignment),
+        number(layer.layer_log_rescaling),
         number(layer.nfa),
         number(layer.cnfa),
     ]
@@ -156,20 +157,20 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
             "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
         )
     rows = [
-        ["regime", escape(before.regime), chip(verdict.status)],
+        ["regime", escape(before.regime), chip(verdict.regime)],
         ["richness ρ", _rho(before), NOTHING],
         [
             "change of the NTK",
-            f"{_with_error(before.predicted_ntk_change, before.ntk_change_stderr)} "
+            f"{_foretold(before.predicted_ntk_change, before.predicted_ntk_change_stderr)} "
             "(one virtual step)",
-            number(_last(history, "ntk_change")),
+            number(last_finite(history, "ntk_change")),
         ],
     ]
     picture = ""
     if "ntk_change" in history:
         picture = _figure(
             lambda ax: plot.forecast_and_outcome(
-                history, before.predicted_ntk_change, before.ntk_change_stderr, ax=ax
+                history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
             ),
             LARGE,
             "The virtual step follows the directions that are learned first; later ones add to it.",
@@ -215,13 +216,6 @@ def _figure(draw: Callable[[Axes], object], size: tuple[float, float], below: st
     return f"<figure>{drawing(made, alt)}<figcaption>{escape(below)}</figcaption></figure>"
 
 
-def _last(history: xr.Dataset, name: str) -> float:
-    """The last finite value."""
-    values = history[name].values if name in history else np.array([])
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else nan
-
-
 def _ends(history: xr.Dataset, name: str) -> str:
     if name not in history:
         return NOTHING
@@ -242,8 +236,8 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 
 def _rho(before: Forecast | None) -> str:
-    return NOTHING if before is None else _with_error(before.richness, before.stderr)
+    return NOTHING if before is None else _foretold(before.richness, before.richness_stderr)
 
 
-def _with_error(value: float, error: float) -> str:
-    return f"{number(value)} ± {error:.1g}" if error else number(value)
+def _foretold(value: float, error: float) -> str:
+    return with_error(value, error) if isfinite(value) else NOTHING

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import xarray as xr
 
-import lazyrich
 from lazyrich.probe.verdict import Verdict
 from lazyrich.report.page import html_table
 from lazyrich.report.words import items
@@ -46,6 +43,7 @@ class MeasurementSetup:
         trainable: number of its trainable parameters.
         batch: shapes of inputs and targets.
         how: samples, directions, mode, loss and seed.
+        versions: of what it was measured with, by name; none where the history does not say.
         steps: first, last and number of the measurements.
         overhead: share of the time that measuring took.
         skipped: modules that are not among the layers, and why.
@@ -55,6 +53,7 @@ class MeasurementSetup:
     trainable: int
     batch: tuple[str, str]
     how: Mapping[str, Any]
+    versions: Mapping[str, str]
     steps: tuple[int, int, int]
     overhead: float
     skipped: tuple[str, ...]
@@ -74,6 +73,7 @@ class MeasurementSetup:
             trainable=how["trainable"],
             batch=tuple(how["batch"]),
             how=how,
+            versions=how.get("versions", {}),
             steps=(int(steps[0]), int(steps[-1]), steps.size),
             overhead=float(history.attrs["overhead"]),
             skipped=tuple(history.attrs["skipped"].splitlines()),
@@ -100,21 +100,11 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
             f"{name.replace('_', ' ')} {value:g}"
             for name, value in vars(verdict.thresholds).items()
         ),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in of.versions.items())
+        or "not recorded",
     }
     lines = [[escape(title), escape(value)] for title, value in rows.items()]
     return f"""<h2>The setting</h2>
 {html_table(("", ""), lines)}
 <h3>Modules that are not among the layers</h3>
 {items(of.skipped) or "<p>None was left out.</p>"}"""
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    versions = {"lazyrich": lazyrich.__version__, "Python": platform.python_version()}
-    for name in ("torch", "numpy", "xarray"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -50,9 +50,9 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
-def chip(status: str) -> str:
-    """A verdict as a coloured word; the word alone says it all."""
-    return f'<span class="chip {status.replace(" ", "-")}">{escape(status)}</span>'
+def chip(regime: str) -> str:
+    """A regime as a coloured word; the word alone says it all."""
+    return f'<span class="chip {regime.replace(" ", "-")}">{escape(regime)}</span>'
 
 
 def tiles(facts: Sequence[tuple[str, str, str]]) -> str:

@@ -62,7 +62,7 @@ def write_report(
             setup_section(of, verdict),
             WORDS,
         ]
-    title = f"{verdict.status}: {of.network}"
+    title = f"{verdict.regime}: {of.network}"
     made = f"lazyrich {__version__}"
     text = page(title, "\n".join(parts), made, style=STYLE)
     return write_whole(target, lambda new: new.write_text(text, encoding="utf-8"))

@@ -88,15 +88,20 @@ def test_equals_the_order_parameter_of_the_solvable_network(width, scale, lr, an
     exact = forecast(model, (x, y[:, None]), optimizer=optimizer, directions="all")
     assert exact.richness == pytest.approx(F, rel=1e-9)
     assert exact.time_to_fit == pytest.approx(tau, rel=1e-9)
-    assert exact.stderr == 0
+    assert exact.richness_stderr == 0
     # u·w = 0 and straight lines: ‖u‖² and ‖w‖² grow at second order only, by the same (τB/2)²
     assert exact.predicted_ntk_change == pytest.approx(F**2 / 16, rel=1e-6)
     # the derivative of one layer's features is the other layer's motion
     u2, w2 = lr[1] * model.u.weight.norm() ** 2, lr[0] * model.w.weight.norm() ** 2
     assert exact.layers["w"].kernel == pytest.approx((u2 / (u2 + w2)).item())
     assert exact.layers["w"].motion == pytest.approx((w2 / (u2 + w2)).item())
+    head, *rows = str(exact).splitlines()[3:6]
+    assert head.split(maxsplit=3) == ["share", "of", "motion", "trace of the kernel"]
+    for row, (name, share) in zip(rows, exact.layers.items(), strict=True):
+        assert row.split() == [name, f"{share.motion:.1%}", f"{share.kernel:.1%}"]
+        assert len(row) == len(head)
     probed = forecast(model, (x, y[:, None]), optimizer=optimizer, directions=3)
-    assert abs(probed.richness - F) <= 4 * probed.stderr + 1e-9 * F
+    assert abs(probed.richness - F) <= 4 * probed.richness_stderr + 1e-9 * F
 
 
 @pytest.mark.parametrize("factor", [1e-3, 7.0])
@@ -172,10 +177,10 @@ def test_random_directions_agree_with_the_exact_norms_within_their_standard_erro
     scores = []
     for seed in range(12):
         probed = forecast(model, (x, y), directions=24, seed=seed)
-        assert 0 < probed.stderr < 0.2 * probed.richness
-        scores.append((probed.richness - exact.richness) / probed.stderr)
+        assert 0 < probed.richness_stderr < 0.2 * probed.richness
+        scores.append((probed.richness - exact.richness) / probed.richness_stderr)
         gap = probed.predicted_ntk_change - exact.predicted_ntk_change
-        assert abs(gap) < 4.5 * probed.ntk_change_stderr
+        assert abs(gap) < 4.5 * probed.predicted_ntk_change_stderr
     assert max(map(abs, scores)) < 4
     assert 0.4 < (sum(s**2 for s in scores) / len(scores)) ** 0.5 < 1.8  # the error is no guess
 

@@ -119,11 +119,11 @@ def forecast(
         change, change_error = root_of_ratio(*changes, exact=count is None)
         return Forecast(
             richness=rho,
-            stderr=error,
+            richness_stderr=error,
             time_to_fit=tau,
             layers=layers,
             predicted_ntk_change=change,
-            ntk_change_stderr=change_error,
+            predicted_ntk_change_stderr=change_error,
             initial_loss=start.descent.loss,
             loss=loss_name(loss),
             notes=(

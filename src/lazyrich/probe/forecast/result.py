@@ -13,6 +13,7 @@ from lazyrich.vocabulary.regimes import Regime
 
 LAZY_BELOW = 0.1  # and at it, which is where a dial is set
 RICH_FROM = 1.0
+TRACE = "trace of the kernel"  # over the column of its shares
 MEANINGS = {
     Regime.LAZY: "the network will stay close to its linearisation",
     Regime.INTERMEDIATE: "the features will move somewhat",
@@ -51,7 +52,7 @@ class LayerShare:
 
     Attributes:
         motion: its share of ‖dJ̃/dt‖², hence of ρ²; the shares of all layers add up to 1.
-        kernel: its share of ‖J̃‖², the trace of the kernel; these add up to 1, too.
+        kernel: its share of the trace of the kernel, ‖J̃‖²; these add up to 1, too.
     """
 
     motion: float
@@ -64,7 +65,8 @@ class Forecast:
 
     Attributes:
         richness: ρ ≥ 0; ≪ 1 is lazy, ≳ 1 is rich.
-        stderr: its standard error over the random output directions; 0 if the norms are exact.
+        richness_stderr: its standard error over the random output directions; 0 if the norms are
+            exact.
         time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
             learning rate 1).
         layers: the share of every layer, by its path in `named_modules()`.
@@ -72,37 +74,38 @@ class Forecast:
             It follows the directions that are learned first; where it is below 1, training was
             measured to change the NTK at least twice as much, in the median 19 times. Far above 1
             it can be too large.
-        ntk_change_stderr: its standard error; 0 if exact.
+        predicted_ntk_change_stderr: its standard error; 0 if exact.
         initial_loss: the loss before training.
         loss: its name, or what the user's own function is called.
         notes: what else one has to know, in sentences.
     """
 
     richness: float
-    stderr: float
+    richness_stderr: float
     time_to_fit: float
     layers: Mapping[str, LayerShare]
     predicted_ntk_change: float
-    ntk_change_stderr: float
+    predicted_ntk_change_stderr: float
     initial_loss: float
     loss: str
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
         later = "; directions that are learned later add to that"
+        change = with_error(self.predicted_ntk_change, self.predicted_ntk_change_stderr)
+        width = len(TRACE)
         lines = [
-            f"Richness ρ = {_with_error(self.richness, self.stderr)}, {self.regime}: "
+            f"Richness ρ = {with_error(self.richness, self.richness_stderr)}, {self.regime}: "
             f"{MEANINGS[self.regime]}.",
-            "The NTK changes by "
-            f"{_with_error(self.predicted_ntk_change, self.ntk_change_stderr)} of its size in one "
-            "virtual step to the fitted point"
+            f"The NTK changes by {change} of its size in one virtual step to the fitted point"
             f"{later if self.predicted_ntk_change < 1 else ''}.",
             f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g} "
             f"({meaning_of(self.loss)}).",
-            f"{'share of':>{self._margin}}   motion   kernel",
+            f"{'share of':>{self._margin}}   motion   {TRACE}",
         ]
         lines += [
-            f"{name or '(the model itself)':>{self._margin}}   {s.motion:6.1%}   {s.kernel:6.1%}"
+            f"{name or '(the model itself)':>{self._margin}}   {s.motion:6.1%}   "
+            f"{s.kernel:{width}.1%}"
             for name, s in self.layers.items()
         ]
         return "\n".join([*lines, *self.notes])
@@ -139,5 +142,6 @@ class Forecast:
         return max(8, *(len(name or "(the model itself)") for name in self.layers))
 
 
-def _with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float) -> str:
+    """A number ± its standard error; the number alone where it is exact."""
     return f"{value:.3g} ± {error:.1g}" if error else f"{value:.3g}"
