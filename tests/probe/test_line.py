@@ -1,4 +1,4 @@
-"""The contract between both columns of the house: two-layer linear networks on a line.
+"""The contract between theory and probe: two-layer linear networks on a line.
 
 Data `x = a n`, network `f = γ u·(W x)`; with `w = W n` all quantities are functions of the Gram
 matrix of u and w (arXiv:2401.07085), computed here by hand.
