@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from lazyrich import report
+from lazyrich import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -52,7 +52,7 @@ frame.addEventListener("load", () => {{
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 def test_the_report_on_a_phone(probe, tmp_path):
-    written = report.write(probe, tmp_path / "report.html")
+    written = write_report(probe.history, tmp_path / "report.html")
     outer = tmp_path / "outer.html"
     outer.write_text(PROBE.format(width=PHONE, page=written.name), encoding="utf-8")
     done = subprocess.run(
