@@ -67,8 +67,8 @@ QUANTITIES = (
     Quantity(
         name="window_start",
         symbol="t(10 %)",
-        meaning="time at which a tenth of the change is done; NaN if it does not act",
-        units="time",
+        meaning="when a tenth of the change is done; NaN if it does not act",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
         dims=("mechanism",),
@@ -76,8 +76,8 @@ QUANTITIES = (
     Quantity(
         name="window_stop",
         symbol="t(90 %)",
-        meaning="time at which nine tenths of the change are done; NaN if it does not act",
-        units="time",
+        meaning="when nine tenths of the change are done; NaN if it does not act",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
         dims=("mechanism",),
@@ -92,8 +92,8 @@ QUANTITIES = (
     Quantity(
         name="first_sign_change",
         symbol="t(ζ = 0)",
-        meaning="time of the record before ζ first changes its sign; NaN if never",
-        units="time",
+        meaning="when the last record before the first change of sign of ζ is made; NaN if none",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
     ),
@@ -117,8 +117,8 @@ def mechanisms(
         first being the sum of the others. Over `mechanism`: `mechanism_change` (total rise of |ζ|,
         fall of |ζ|, variation of ln norms), `mechanism_acts`, and the window from `window_start`
         to `window_stop` in which the change went from 10 % to 90 %. Over neither:
-        `alignment_share` of the final log output, the number of `sign_changes` of ζ and the time
-        of the first.
+        `alignment_share` of the final log output, the number of `sign_changes` of ζ and when the
+        first one is. When is a time in `flow`, a step in `descent`.
 
     Raises:
         InputError: if it is no solution on a line, has fewer than two times, or times decrease.
