@@ -177,7 +177,7 @@ def within(fit: xr.Dataset, theory: xr.DataArray | float) -> xr.DataArray:
         array([ True, False])
     """
     inside: xr.DataArray = (fit.exponent_low <= theory) & (theory <= fit.exponent_high)
-    return inside
+    return inside.rename("within").assign_attrs(long_name="theory lies in the interval")
 
 
 def covers_both(fit: xr.Dataset, tolerance: float = TOLERANCE) -> xr.DataArray:

@@ -65,6 +65,14 @@ QUANTITIES = (
         dims=("mechanism",),
     ),
     Quantity(
+        name="mechanism_activity",
+        symbol="|Δ|",
+        meaning="rise of |ζ|, fall of |ζ|, change of ln‖u‖‖w‖ from one record to the next",
+        low=0.0,
+        source=DERIVED,
+        dims=("mechanism", "interval"),
+    ),
+    Quantity(
         name="window_start",
         symbol="t(10 %)",
         meaning="when a tenth of the change is done; NaN if it does not act",
@@ -99,6 +107,7 @@ QUANTITIES = (
     ),
 )
 
+_KNOWN = by_name([LOG_OUTPUT], QUANTITIES)
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 
 
@@ -171,8 +180,8 @@ def mechanisms(
             "rescaling_threshold": rescaling_threshold,
         },
     )
-    for name, quantity in by_name([LOG_OUTPUT], QUANTITIES).items():
-        result[name].attrs = quantity.attrs
+    for name in result.data_vars:
+        result[name].attrs = _KNOWN[str(name)].attrs
     return result
 
 
@@ -187,7 +196,8 @@ def activity(trajectory: xr.Dataset) -> xr.DataArray:
         output_core_dims=[("mechanism", "interval")],
     )
     names = [str(name) for name in Mechanism]
-    return moved.assign_coords(mechanism=names).transpose("mechanism", ...)
+    moved = moved.assign_coords(mechanism=names).transpose("mechanism", ...)
+    return moved.rename("mechanism_activity").assign_attrs(_KNOWN["mechanism_activity"].attrs)
 
 
 def acting(
@@ -204,7 +214,8 @@ def acting(
             "rescaling_threshold": rescaling_threshold,
         },
     )
-    return acts.transpose(*change.dims)
+    acts = acts.transpose(*change.dims).rename("mechanism_acts")
+    return acts.assign_attrs(_KNOWN["mechanism_acts"].attrs)
 
 
 def _time_dim(trajectory: xr.Dataset) -> str:

@@ -129,4 +129,6 @@ def fitted_feature_kind(change: xr.Dataset, *, tolerance: float = TOLERANCE) -> 
     """
     stays = (change.exponent_low > -tolerance) & (change.exponent_high < tolerance)
     kind = xr.where(stays, FeatureKind.CRITICAL, CANNOT_TELL)
-    return xr.where(change.exponent_low > tolerance, FeatureKind.VANISHING_INIT, kind)
+    kind = xr.where(change.exponent_low > tolerance, FeatureKind.VANISHING_INIT, kind)
+    words: xr.DataArray = kind.drop_attrs().rename("feature_kind")
+    return words.assign_attrs(long_name="kind of feature learning that the widths show")

@@ -10,6 +10,18 @@ import xarray as xr
 from lazyrich._errors import InputError
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent, fitted_phase
 from lazyrich.sweeps.store.results import final
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
+
+QUANTITIES = (
+    Quantity(
+        name="diverged",
+        symbol="n_∞/n",
+        meaning="share of networks that diverged",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+)
 
 ORDER = (
     "ntk_change",
@@ -125,4 +137,5 @@ def _diverged(data: xr.Dataset) -> xr.DataArray | None:
     share = (done & (data.status == "diverged")).sum(over) / done.sum(over).where(
         done.any(over) if over else done
     )
-    return share.assign_attrs(long_name="share of networks that diverged", units="1")
+    (quantity,) = QUANTITIES
+    return share.assign_attrs(quantity.attrs)

@@ -33,6 +33,7 @@ from lazyrich.probe.forecast.forecast import measured_richness, start_of_trainin
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
+from lazyrich.vocabulary.parameters import WIDTH
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedPhase, Phase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
@@ -294,6 +295,7 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
     dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
     for name in dataset.data_vars:
         dataset[name].attrs = _KNOWN[str(name)].attrs
+    dataset["width"].attrs = WIDTH.attrs
     return dataset
 
 
