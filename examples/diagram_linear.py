@@ -56,7 +56,9 @@ def compare(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset) -> dict[s
             "largest_gap_of_exponents_own_solutions": float(abs(fit.exponent - own).max()),
             "within_interval_infinite_width": int(asymptotic.sum()),
             "largest_gap_of_exponents_infinite_width": float(abs(fit.exponent - limit[name]).max()),
-            "median_half_width_of_interval": float(((fit.high - fit.low) / 2).median()),
+            "median_half_width_of_interval": float(
+                ((fit.exponent_high - fit.exponent_low) / 2).median()
+            ),
             "not_within_infinite_width": _where(fit, limit[name], ~asymptotic),
         }
     decided = diagram.phase != CANNOT_TELL
@@ -71,6 +73,7 @@ def compare(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset) -> dict[s
 def _where(fit: xr.Dataset, theory: xr.DataArray, chosen: xr.DataArray) -> list[dict[str, float]]:
     rows = xr.merge([fit, theory.rename("theory")]).to_dataframe().reset_index()
     rows = rows[chosen.transpose(*fit.exponent.dims).values.ravel()]
+    rows = rows.rename(columns={"exponent_low": "low", "exponent_high": "high"})
     return rows[[X, Y, "exponent", "low", "high", "theory"]].to_dict("records")
 
 
@@ -105,7 +108,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
         theory_fit = fit_exponent(own[name]).exponent.values.ravel()
         middle_values = fit.exponent.values.ravel()
         spread = np.abs(
-            [getattr(fit, side).values.ravel() - middle_values for side in ("low", "high")]
+            [fit[f"exponent_{end}"].values.ravel() - middle_values for end in ("low", "high")]
         )
         right.errorbar(
             *(theory_fit, middle_values, spread), fmt=marker, ms=4, lw=0.8, label=TITLES[name]

@@ -16,7 +16,7 @@ import xarray as xr
 from diagram_record import from_command_line, record, write
 
 from lazyrich import plot, results, sweep
-from lazyrich.numerics import TOLERANCE, Boundary, within
+from lazyrich.numerics import TOLERANCE, Boundary, exponent_of, within
 from lazyrich.study import measured_diagram
 from lazyrich.vocabulary import CANNOT_TELL
 
@@ -31,9 +31,10 @@ def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
     return xr.where((g > 1) & (p < g - 1), condensed, linear)
 
 
-def phases(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+def phases(fit: xr.Dataset) -> xr.DataArray:
     """The phase that an interval of S shows."""
     linear, critical, condensed = PHASES
+    low, high = fit.exponent_low, fit.exponent_high
     word = xr.where((low > -TOLERANCE) & (high < TOLERANCE), critical, CANNOT_TELL)
     word = xr.where(high < -TOLERANCE, linear, xr.where(low > TOLERANCE, condensed, word))
     return word.drop_attrs().assign_attrs(long_name="phase that the widths show")
@@ -41,9 +42,8 @@ def phases(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
 
 def compare(diagram: xr.Dataset) -> dict[str, Any]:
     """Measured exponents and phases beside the predicted ones."""
-    measured, law = diagram.weight_movement_exponent, predicted(diagram[X], diagram[Y])
-    fit = xr.Dataset({"low": diagram.weight_movement_low, "high": diagram.weight_movement_high})
-    inside = within(fit, law)
+    fit, law = exponent_of(diagram, "weight_movement"), predicted(diagram[X], diagram[Y])
+    measured, inside = fit.exponent, within(fit, law)
     linear, critical, condensed = PHASES
     expected = xr.where(law < 0, linear, xr.where(law > 0, condensed, critical))
     decided = diagram.seen != CANNOT_TELL
@@ -65,8 +65,8 @@ def compare(diagram: xr.Dataset) -> dict[str, Any]:
         "exponents": {
             f"({float(g)}, {float(p)})": [
                 float(measured.sel({X: g, Y: p})),
-                float(fit.low.sel({X: g, Y: p})),
-                float(fit.high.sel({X: g, Y: p})),
+                float(fit.exponent_low.sel({X: g, Y: p})),
+                float(fit.exponent_high.sel({X: g, Y: p})),
                 float(law.sel({X: g, Y: p})),
             ]
             for g in diagram[X].values
@@ -83,11 +83,12 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     boundary = Boundary("", np.array([1.0, 1.0, high]), np.array([low, 0.0, high - 1]))
     plot.measured_map(diagram, "seen", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
-    law = predicted(diagram[X], diagram[Y]).transpose(*diagram.weight_movement_exponent.dims)
+    fit = exponent_of(diagram, "weight_movement")
+    law = predicted(diagram[X], diagram[Y]).transpose(*fit.exponent.dims)
     for i, name in enumerate(PHASES):
         here = (np.sign(law) == i - 1).values
         middle, *ends = (
-            diagram[f"weight_movement_{part}"].values[here] for part in ("exponent", "low", "high")
+            fit[part].values[here] for part in ("exponent", "exponent_low", "exponent_high")
         )
         right.errorbar(
             *(law.values[here], middle, np.abs(np.array(ends) - middle)),
@@ -111,7 +112,7 @@ def main() -> None:
     seconds = perf_counter() - start
     data = results(out / "store")
     diagram = measured_diagram(data.sel(layer="layer1"), X, Y, order=["weight_movement"])
-    diagram["seen"] = phases(diagram.weight_movement_low, diagram.weight_movement_high)
+    diagram["seen"] = phases(exponent_of(diagram, "weight_movement"))
     with plot.style():
         draw(diagram, out / "measured-luo.png")
     found = compare(diagram)

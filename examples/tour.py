@@ -231,7 +231,7 @@ def draw_diagram(chosen: list[Case], data: linear.LineData, target: Path) -> Non
         **moments,
     )
     made = plot.figure(1, 2, width=6.2, height=4.2)
-    for ax, show in zip(made.axes, ("region", "mechanism"), strict=True):
+    for ax, show in zip(made.axes, ("region", "acting_mechanisms"), strict=True):
         plot.phase_diagram(diagram, show=show, ax=ax)
         for case, marker in zip(chosen, "os", strict=True):
             at = case.network.output_scale.item(), case.init_std

@@ -58,7 +58,7 @@ def test_exponents(extra):
     assert_same(found, made, "output_scale_exponent", "init_var_exponent")
 
 
-@pytest.mark.parametrize("show", ["region", "mechanism", "ntk_change"])
+@pytest.mark.parametrize("show", ["region", "acting_mechanisms", "ntk_change"])
 def test_plot_and_text(tmp_path, show):
     target = tmp_path / "d.pdf"
     done = run(
@@ -70,7 +70,7 @@ def test_plot_and_text(tmp_path, show):
     assert [path.name for path in tmp_path.iterdir()] == ["d.pdf"]
     assert done.stderr == f"lazyrich: wrote {target}\n"
     lines = done.stdout.splitlines()
-    assert any("rescaling" in line for line in lines) == (show == "mechanism")
+    assert any("rescaling" in line for line in lines) == (show == "acting_mechanisms")
     shares = [float(line.split("%")[0]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=0.2)
     assert any(line.startswith("boundary ΔΘ/Θ = 0.118: ") for line in lines)

@@ -98,7 +98,7 @@ BAD = [
     ((*diagram(), "--fixed-rates"), "--fixed-rates is for diagrams of exponents"),
     ((*exponents(), "--set", "init_var_exponent=abc"), "a number or a fraction"),
     ((*exponents(), "--set", "foo_exponent=1"), "no exponent 'foo_exponent'; choose from"),
-    ((*exponents(), "--show", "mechanism"), "--show must be one of signal_excess"),
+    ((*exponents(), "--show", "acting_mechanisms"), "--show must be one of signal_excess"),
 ]
 
 

@@ -1,7 +1,8 @@
 """What is public: everything that one reaches from `lazyrich` through `__all__`."""
 
+import inspect
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import lazyrich
 
@@ -22,3 +23,24 @@ def public_paths() -> dict[str, object]:
         for name in module.__all__
         if not isinstance(value := getattr(module, name), ModuleType)
     }
+
+
+def public_callables() -> dict[str, FunctionType]:
+    """Every public function, method and property: where users find it, and the function."""
+    found: dict[str, FunctionType] = {}
+    for path, value in public_paths().items():
+        if isinstance(value, FunctionType):
+            found[path] = value
+        if inspect.isclass(value):
+            ours = [base for base in value.__mro__ if base.__module__.startswith("lazyrich")]
+            for base in reversed(ours):
+                members = {f"{path}.{name}": function_of(one) for name, one in vars(base).items()}
+                found |= {key: one for key, one in members.items() if one and "._" not in key}
+    return found
+
+
+def function_of(member: object) -> FunctionType | None:
+    """The function behind a member of a class, if it is one."""
+    inner = getattr(member, "__func__", None) or getattr(member, "fget", None)
+    inner = inner or getattr(member, "func", member)  # class methods, properties, cached ones
+    return inner if isinstance(inner, FunctionType) else None

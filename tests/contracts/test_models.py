@@ -12,7 +12,7 @@ from lazyrich.theory.catalogue import models
 MODELS = models()
 ASSUMPTIONS = [(name, one) for name, model in MODELS.items() for one in model.assumptions]
 AXES = {"time", "step", "draw"}  # beside those named after a parameter
-NOT_A_QUANTITY = {"status", "diverged_at"}
+NOT_A_QUANTITY = {"status"}
 
 
 def test_models_are_found_where_users_look_for_them():

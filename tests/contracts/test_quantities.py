@@ -7,6 +7,7 @@ import pytest
 from docs.vocabulary import declared, vocabulary
 
 EVERY = declared()
+DIMS = {"layer", "mechanism", "interval", "neuron", "k", "m", "m_", "row", "col"}
 
 
 def test_no_name_is_declared_twice():
@@ -32,7 +33,7 @@ def test_it_says_what_it_is(name):
     assert quantity.units
     assert quantity.source
     assert quantity.low < quantity.high
-    assert set(quantity.dims) <= {"layer", "mechanism", "k", "m", "m_"}
+    assert set(quantity.dims) <= DIMS
 
 
 def test_names_do_not_say_less_than_they_mean():

@@ -45,16 +45,18 @@ def test_exponents_and_intervals_are_those_of_linregress(rng):
         fit = stats.linregress(x, np.log(sizes[good]))
         half = stats.t.ppf(0.95, good.sum() - 2) * fit.stderr
         at = got.isel(x=i, y=j)
-        assert at.samples == good.sum()
+        assert at.exponent_points == good.sum()
         expected = (fit.slope, fit.slope - half, fit.slope + half)
-        np.testing.assert_allclose((at.exponent, at.low, at.high), expected, rtol=1e-10)
+        np.testing.assert_allclose(
+            (at.exponent, at.exponent_low, at.exponent_high), expected, rtol=1e-10
+        )
 
 
 def test_exact_powers_have_intervals_without_length(rng):
     power, values = ladder(rng, 0.0, x=6, seed=2)
     got = fit_exponent(values)
     np.testing.assert_allclose(got.exponent, power, atol=1e-12)
-    np.testing.assert_allclose(got.high - got.low, 0, atol=1e-6)
+    np.testing.assert_allclose(got.exponent_high - got.exponent_low, 0, atol=1e-6)
 
 
 def test_the_interval_holds_its_level(rng):
@@ -68,7 +70,7 @@ def test_two_widths_with_values_give_no_exponent(rng):
     values[2:, 0] = np.nan
     got = fit_exponent(values)
     assert np.isnan(got.exponent[0])
-    assert np.isnan(got.low[0])
+    assert np.isnan(got.exponent_low[0])
     assert np.isfinite(got.exponent[1])
     assert fitted_phase(got).values[0] == CANNOT_TELL
 
@@ -92,9 +94,13 @@ def test_phases_are_those_of_the_scaling_law():
 def test_any_dim_can_be_the_ladder():
     depth = xr.DataArray([2.0, 3.0, 7.0, 9.0], dims="depth", coords={"depth": [2.0, 3, 7, 9]})
     fit = fit_exponent(5 * depth**1.5, dim="depth", confidence=0.5)
+    assert fit.exponent_high.attrs == {
+        "long_name": "upper end of the 50 % interval of the depth exponent of: values",
+        "units": "1",
+    }
     assert fit.exponent.item() == pytest.approx(1.5, rel=1e-12)
-    assert fit.high - fit.low < 1e-7
-    assert fit.samples == 4
+    assert fit.exponent_high - fit.exponent_low < 1e-7
+    assert fit.exponent_points == 4
     assert fit.attrs == {"confidence": 0.5}
 
 
@@ -102,7 +108,7 @@ def test_seeds_and_draws_are_repeats_and_other_dims_are_not(rng):
     _, values = ladder(rng, 0.3, x=2, seed=3, draw=4)
     got = fit_exponent(values)
     assert got.exponent.dims == ("x",)
-    assert (got.samples == 4 * 3 * 4).all()
+    assert (got.exponent_points == 4 * 3 * 4).all()
     assert fit_exponent(values, repeats=("draw",)).exponent.dims == ("x", "seed")
 
 
@@ -117,10 +123,16 @@ def test_a_careful_interval_covers_the_slope_between_the_largest_widths(rng):
         known = logs.notnull().any("seed")
         y, x = logs.mean("seed")[known].values, np.log(WIDTHS)[known]
         last = (y[-1] - y[-2]) / (x[-1] - x[-2])
-        assert careful.low[i].item() == pytest.approx(min(bold.low[i].item(), last))
-        assert careful.high[i].item() == pytest.approx(max(bold.high[i].item(), last))
+        assert careful.exponent_low[i].item() == pytest.approx(
+            min(bold.exponent_low[i].item(), last)
+        )
+        assert careful.exponent_high[i].item() == pytest.approx(
+            max(bold.exponent_high[i].item(), last)
+        )
     assert (careful.exponent - bold.exponent).max() < 1e-12
-    assert np.isnan(fit_exponent(values[:, 0].where(values.width < 999), cover_last_slope=True).low)
+    assert np.isnan(
+        fit_exponent(values[:, 0].where(values.width < 999), cover_last_slope=True).exponent_low
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +150,7 @@ def test_fit_refuses(call, message, rng):
 
 
 def interval(pair):
-    return xr.Dataset(dict(zip(("low", "high"), pair, strict=True)))
+    return xr.Dataset(dict(zip(("exponent_low", "exponent_high"), pair, strict=True)))
 
 
 NOTHING, STILL, FALLING = (np.nan, np.nan), (-0.05, 0.02), (-1.2, -0.8)
@@ -265,7 +277,7 @@ def test_one_exponent_is_one_phase_on_all_three_roads(exponent, half, expected, 
     change, still = power_law(exponent, half), power_law(0.0, 0.01)
     fit = fit_exponent(change)
     assert fit.exponent.item() == pytest.approx(exponent, rel=1e-12)
-    assert (fit.high - fit.low).item() == pytest.approx(2 * half, rel=1e-9)
+    assert (fit.exponent_high - fit.exponent_low).item() == pytest.approx(2 * half, rel=1e-9)
     found = {
         by_theory(change, still),
         by_study(change, still),

@@ -149,7 +149,7 @@ def test_mechanism_map_is_what_finely_sampled_flows_show():
         init_std_u=0.3,
         lr_w=2.5,
     )
-    area = diagram.values.mechanism
+    area = diagram.values.acting_mechanisms
     names = area.attrs["flag_meanings"].split()
     for _ in range(25):
         cell = area.isel({dim: int(rng.integers(9)) for dim in area.dims})

@@ -172,4 +172,5 @@ def test_fitted_phase_stays_open_where_the_ladder_is_too_short():
     ],
 )
 def test_kind_of_feature_learning_from_an_interval(low, high, kind):
-    assert fitted_feature_kind(xr.Dataset({"low": low, "high": high})).item() == kind
+    fit = xr.Dataset({"exponent_low": low, "exponent_high": high})
+    assert fitted_feature_kind(fit).item() == kind

@@ -73,7 +73,9 @@ def test_mechanism_timeline_names_what_acts(ax):
     assert drawn(plot.mechanism_timeline(zero)).get_title() == "no mechanism acts"
 
 
-@pytest.mark.parametrize("show", ["region", "mechanism", "order_parameter", "learning_time"])
+@pytest.mark.parametrize(
+    "show", ["region", "acting_mechanisms", "order_parameter", "learning_time"]
+)
 def test_phase_diagram_on_log_axes(ax, diagram, show):
     assert drawn(plot.phase_diagram(diagram, show=show, ax=ax)) is ax
     assert ax.get_xscale() == ax.get_yscale() == "log"
@@ -216,7 +218,7 @@ def test_wrong_quantities_are_refused(ax, diagram):
         plot.trajectory(flow(STATE, NET, DATA, 1.0), "ntk_trace", ax=ax)
 
 
-@pytest.mark.parametrize("show", ["region", "mechanism"])
+@pytest.mark.parametrize("show", ["region", "acting_mechanisms"])
 def test_every_area_is_named(ax, show):
     scales = np.geomspace(0.01, 10, 24)
     made = parameter_diagram(

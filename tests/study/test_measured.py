@@ -44,6 +44,9 @@ def test_the_diagram_has_means_exponents_and_phases():
     assert found.phase.sel(b=2).values.tolist() == ["unstable", "unstable"]
     np.testing.assert_allclose(found.ntk_change.sel(a=-1, b=1), 1 / WIDTHS)  # geometric mean
     np.testing.assert_allclose(found.ntk_change_exponent.sel(a=-1, b=1), -1)
+    assert (found.ntk_change_exponent_low <= found.ntk_change_exponent).all()
+    assert (found.ntk_change_exponent <= found.ntk_change_exponent_high).all()
+    assert not {"ntk_change_low", "ntk_change_high"} & set(found)  # ends of another interval
     assert (found.diverged.sel(b=1) == 0).all()
     assert found.diverged.sel(b=2).isel(width=-1).min() == 1
 

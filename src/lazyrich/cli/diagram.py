@@ -22,7 +22,9 @@ def diagram(
     fix: Annotated[
         list[str] | None, Option("--set", help="Another parameter; repeat.", metavar="NAME=VALUE")
     ] = None,
-    show: Annotated[str, Option(help="region, mechanism or an order parameter.")] = "region",
+    show: Annotated[
+        str, Option(help="region, acting_mechanisms or an order parameter.")
+    ] = "region",
     fixed_rates: Annotated[
         bool, Option("--fixed-rates", help="Exponents: keep the learning rates as given.")
     ] = False,

@@ -21,6 +21,8 @@ REPEATS = ("seed", "draw")
 TOLERANCE = 0.1
 """Exponents nearer to zero count as zero."""
 
+_ESTIMATE = ("exponent", "exponent_low", "exponent_high")
+
 
 def fit_exponent(
     values: xr.DataArray,
@@ -44,8 +46,9 @@ def fit_exponent(
             `dim`: where the line is still bent, the exponent is that uncertain.
 
     Returns:
-        `exponent`, `low`, `high` and the number of `samples` over all remaining dims; NaN where
-        fewer than three values of `dim` have a measurement.
+        Over all remaining dims: `exponent`, the ends `exponent_low` and `exponent_high` of its
+        interval, NaN where fewer than three values of `dim` have a measurement, and
+        `exponent_points`, the number of values that the line goes through.
 
     Raises:
         InputError: fewer than three values of `dim`, or a confidence that is none.
@@ -70,27 +73,88 @@ def fit_exponent(
     ends = _student(x, y, over, confidence)
     if cover_last_slope:
         last = _last_slope(x, y, over)
-        for name, extreme in (("low", np.minimum), ("high", np.maximum)):
+        for name, extreme in (("exponent_low", np.minimum), ("exponent_high", np.maximum)):
             ends[name] = xr.apply_ufunc(extreme, ends[name], last)
-    fit = xr.Dataset({name: part.drop_attrs() for name, part in ends.items()})
-    meaning = values.attrs.get("long_name", values.name or "values")
-    fit.exponent.attrs = {"long_name": f"{dim} exponent of the {meaning}", "units": "1"}
+    fit = xr.Dataset(ends)
+    for name, attrs in exponent_attrs(values, dim=dim, confidence=confidence).items():
+        fit[name].attrs = attrs
     return fit.assign_attrs(confidence=confidence)
+
+
+def exponent_attrs(
+    values: xr.DataArray, *, dim: str, confidence: float
+) -> dict[str, dict[str, str]]:
+    """The attributes of each variable of a fit, in the words of what was fitted.
+
+    Args:
+        values: what was fitted: its `long_name`, else its name.
+        dim: the dimension that was scaled.
+        confidence: level of the interval.
+
+    Example:
+        >>> values = xr.DataArray(1.0, attrs={"long_name": "change of the kernel"})
+        >>> attrs = exponent_attrs(values, dim="width", confidence=0.95)
+        >>> attrs["exponent_low"]["long_name"]
+        'lower end of the 95 % interval of the width exponent of: change of the kernel'
+    """
+    name = f"{dim} exponent of: {values.attrs.get('long_name', values.name or 'values')}"
+    meanings = {
+        "exponent": name,
+        "exponent_low": f"lower end of the {100 * confidence:g} % interval of the {name}",
+        "exponent_high": f"upper end of the {100 * confidence:g} % interval of the {name}",
+        "exponent_points": f"number of values in the fit of the {name}",
+    }
+    return {part: {"long_name": said, "units": "1"} for part, said in meanings.items()}
+
+
+def exponent_columns(fit: xr.Dataset, name: str) -> dict[str, xr.DataArray]:
+    """A fit among other quantities: `<name>_exponent`, `<name>_exponent_low`, `…_high`.
+
+    Args:
+        fit: of `fit_exponent`.
+        name: of the quantity that was fitted.
+
+    Example:
+        >>> width = xr.DataArray([1.0, 4.0, 16.0], dims="width", coords={"width": [1, 4, 16]})
+        >>> list(exponent_columns(fit_exponent(width), "progress"))
+        ['progress_exponent', 'progress_exponent_low', 'progress_exponent_high']
+    """
+    return {f"{name}_{part}": fit[part] for part in _ESTIMATE}
+
+
+def exponent_of(data: xr.Dataset, name: str) -> xr.Dataset:
+    """The fit of one quantity, out of a Dataset that `exponent_columns` went into.
+
+    Args:
+        data: with `<name>_exponent`, `<name>_exponent_low` and `<name>_exponent_high`.
+        name: of the quantity.
+
+    Example:
+        >>> data = xr.Dataset({"x_exponent": 1.0, "x_exponent_low": 0.9, "x_exponent_high": 1.1})
+        >>> exponent_of(data, "x").exponent_high.item()
+        1.1
+    """
+    return xr.Dataset({part: data[f"{name}_{part}"] for part in _ESTIMATE})
 
 
 def _student(
     x: xr.DataArray, y: xr.DataArray, over: list[str], confidence: float
 ) -> dict[str, xr.DataArray]:
     """The line y = slope · x + constant over the dims `over`, the first of which x follows."""
-    samples = y.count(over)
+    points = y.count(over)
     x, y = x - x.mean(over), y - y.mean(over)
     sxx = (x**2).sum(over)
     enough = (y.notnull().any(over[1:]) if over[1:] else y.notnull()).sum(over[0]) >= 3
     slope = (x * y).sum(over) / sxx.where(enough)
     left = ((y - slope * x) ** 2).sum(over)
-    freedom = (samples - 2).where(enough)
+    freedom = (points - 2).where(enough)
     half = np.sqrt(left / freedom / sxx) * stats.t.ppf((1 + confidence) / 2, freedom)
-    return {"exponent": slope, "low": slope - half, "high": slope + half, "samples": samples}
+    return {
+        "exponent": slope,
+        "exponent_low": slope - half,
+        "exponent_high": slope + half,
+        "exponent_points": points,
+    }
 
 
 def _last_slope(x: xr.DataArray, y: xr.DataArray, over: list[str]) -> xr.DataArray:
@@ -107,23 +171,25 @@ def within(fit: xr.Dataset, theory: xr.DataArray | float) -> xr.DataArray:
     """Whether a theoretical exponent lies in the interval of a fit; False where there is none.
 
     Example:
-        >>> fit = xr.Dataset({"low": ("x", [-1.2, -0.4]), "high": ("x", [-0.8, -0.2])})
+        >>> low, high = ("x", [-1.2, -0.4]), ("x", [-0.8, -0.2])
+        >>> fit = xr.Dataset({"exponent_low": low, "exponent_high": high})
         >>> within(fit, -1.0).values
         array([ True, False])
     """
-    inside: xr.DataArray = (fit.low <= theory) & (theory <= fit.high)
-    return inside
+    inside: xr.DataArray = (fit.exponent_low <= theory) & (theory <= fit.exponent_high)
+    return inside.rename("within").assign_attrs(long_name="theory lies in the interval")
 
 
 def covers_both(fit: xr.Dataset, tolerance: float = TOLERANCE) -> xr.DataArray:
     """Whether an interval holds both falling and growing exponents; True where there is none.
 
     Example:
-        >>> fit = xr.Dataset({"low": ("x", [-0.2, -0.2]), "high": ("x", [0.05, 0.3])})
+        >>> low, high = ("x", [-0.2, -0.2]), ("x", [0.05, 0.3])
+        >>> fit = xr.Dataset({"exponent_low": low, "exponent_high": high})
         >>> covers_both(fit).values
         array([False,  True])
     """
-    one_sided: xr.DataArray = (fit.low >= -tolerance) | (fit.high <= tolerance)
+    one_sided: xr.DataArray = (fit.exponent_low >= -tolerance) | (fit.exponent_high <= tolerance)
     return ~one_sided
 
 
@@ -166,24 +232,28 @@ def fitted_phase(
         The words of `Phase`, or `"cannot tell"`.
 
     Example:
-        >>> fit = xr.Dataset({"low": ("x", [-1.2, -0.04, -0.3]), "high": ("x", [-0.8, 0.1, 0.2])})
+        >>> low, high = ("x", [-1.2, -0.04, -0.3]), ("x", [-0.8, 0.1, 0.2])
+        >>> fit = xr.Dataset({"exponent_low": low, "exponent_high": high})
         >>> fitted_phase(fit).values.tolist()
         ['kernel', 'feature', 'cannot tell']
 
     References:
         The phases: Xu & Ziyin, arXiv:2401.07085.
     """
-    falls, lasts = change.high < -tolerance, change.low > -tolerance
+    falls, lasts = change.exponent_high < -tolerance, change.exponent_low > -tolerance
     if richness is not None:
-        falls, lasts = falls & (richness.high < -tolerance), lasts & (richness.low > -tolerance)
+        falls, lasts = (
+            falls & (richness.exponent_high < -tolerance),
+            lasts & (richness.exponent_low > -tolerance),
+        )
     phase = xr.where(falls, Phase.KERNEL, xr.where(lasts, Phase.FEATURE, CANNOT_TELL))
     if rate is not None:
         phase = xr.where(covers_both(rate, tolerance), CANNOT_TELL, phase)
     for speed in (rate, progress):
         if speed is not None:
-            phase = xr.where(speed.high < -tolerance, Phase.FROZEN, phase)
+            phase = xr.where(speed.exponent_high < -tolerance, Phase.FROZEN, phase)
     if rate is not None:
-        phase = xr.where(rate.low > tolerance, Phase.UNSTABLE, phase)
+        phase = xr.where(rate.exponent_low > tolerance, Phase.UNSTABLE, phase)
     if diverged is not None:
         many = (diverged > 0.5).sortby(dim).drop_vars(dim)
         phase = xr.where(many.isel({dim: -1}), Phase.UNSTABLE, phase)

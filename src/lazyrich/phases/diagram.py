@@ -27,7 +27,7 @@ from lazyrich.phases.scaling import (
 from lazyrich.phases.setting import Setting
 from lazyrich.theory.labels import ParameterLike, with_axis_attrs
 from lazyrich.theory.two_layer_linear.flow import flow, time_to_residual
-from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
 from lazyrich.vocabulary.regimes import Mechanism, Phase
 
 # kernel changes that bound the feature-learning region: those of F = 1 and F = 10 from zero output
@@ -39,6 +39,36 @@ MECHANISM_SETS = tuple(
 )
 """All sets of mechanisms that act together, in the order of their codes."""
 
+QUANTITIES = (
+    Quantity(
+        name="region",
+        symbol="phase",
+        meaning="phase of the network",
+        low=0,
+        high=2 + len(FEATURE_REGIONS),
+    ),
+    Quantity(
+        name="acting_mechanisms",
+        symbol="Σ 2ⁱ",
+        meaning="mechanisms that act during training",
+        low=0,
+        high=len(MECHANISM_SETS) - 1,
+    ),
+    Quantity(
+        name="signal_excess",
+        symbol="b − k",
+        meaning="power of the width that the order parameter F is proportional to",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="rate_exponent",
+        symbol="r",
+        meaning="power of the width that the rate of learning 1/τ is proportional to",
+        source=DERIVED,
+    ),
+)
+_KNOWN = by_name(QUANTITIES)
+
 PROGRESS = 33  # states along each trajectory in the mechanism map
 _RESIDUALS = (1e-9, 1.0)
 
@@ -48,8 +78,10 @@ class PhaseDiagram:
     """A phase diagram.
 
     Attributes:
-        values: Dataset over (y, x) with the order parameters, `region` and, for parameters,
-            `mechanism`; the integer codes carry `flag_values` and `flag_meanings`.
+        values: Dataset over (y, x). `region` is the phase: of parameters that of the typical
+            network, beside its order parameters and `acting_mechanisms`; of exponents that of the
+            limit of infinite width, beside `signal_excess` and `rate_exponent`. The integer codes
+            carry `flag_values` and `flag_meanings`.
         boundaries: the curves between the regions.
     """
 
@@ -103,10 +135,10 @@ def parameter_diagram(
     limit = _limit_of_change(values)
     values["region"] = _flags(
         (limit >= levels[0]).astype(int) + (limit >= levels[1]),
+        "region",
         [Phase.KERNEL, *FEATURE_REGIONS],
-        "phase of the typical network",
     )
-    values["mechanism"] = _mechanism_map(Setting.of(**fixed, **axes))
+    values["acting_mechanisms"] = _acting_mechanisms(Setting.of(**fixed, **axes))
     values = with_axis_attrs(values.transpose(y_name, x_name, ...))
 
     def field(level: float, xs: Array, ys: Array) -> Array:
@@ -183,16 +215,16 @@ def exponent_diagram(
     coords = {y_name: y_values, x_name: x_values}
     values = xr.Dataset(
         {
-            "signal_excess": ((y_name, x_name), excess, {"long_name": "exponent of F, b − k"}),
-            "rate_exponent": ((y_name, x_name), rate, {"long_name": "exponent of 1/τ"}),
+            name: ((y_name, x_name), power, _KNOWN[name].attrs)
+            for name, power in (("signal_excess", excess), ("rate_exponent", rate))
         },
         coords=coords,
         attrs={"references": XU2025},
     )
     values["region"] = _flags(
         xr.DataArray(region, coords=coords),
+        "region",
         [Phase.FROZEN, Phase.UNSTABLE, Phase.KERNEL, *FEATURE_REGIONS],
-        "phase of the infinite-width limit",
     )
     values = with_axis_attrs(values)
     name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
@@ -219,7 +251,7 @@ def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
     return [exponents.get(name, 0.0) for name in names]
 
 
-def _mechanism_map(setting: Setting) -> xr.DataArray:
+def _acting_mechanisms(setting: Setting) -> xr.DataArray:
     """Which mechanisms act between t = 0 and t = ∞, as a sum of flags.
 
     The state depends on the output alone, so that equal steps of the residual resolve it; the
@@ -239,8 +271,7 @@ def _mechanism_map(setting: Setting) -> xr.DataArray:
     times = time_to_residual(state, network, data, remaining).rename("t")
     acts = acting(activity(flow(state, network, data, times)).sum("interval"))
     codes = xr.DataArray([1 << bit for bit, _ in enumerate(Mechanism)], dims="mechanism")
-    meaning = "mechanisms that act during training"
-    return _flags((acts * codes).sum("mechanism"), MECHANISM_SETS, meaning)
+    return _flags((acts * codes).sum("mechanism"), "acting_mechanisms", MECHANISM_SETS)
 
 
 def _limit_of_change(order: xr.Dataset) -> xr.DataArray:
@@ -258,13 +289,12 @@ def _side(change: Array, level: float) -> Array:
     return side
 
 
-def _flags(codes: xr.DataArray, names: Sequence[str], meaning: str) -> xr.DataArray:
+def _flags(codes: xr.DataArray, name: str, meanings: Sequence[str]) -> xr.DataArray:
     """Integer codes with their meanings, after the CF conventions."""
     flagged = codes.astype(np.int8).drop_attrs()
-    flagged.attrs = {
-        "long_name": meaning,
-        "flag_values": list(range(len(names))),
-        "flag_meanings": " ".join(names),
+    flagged.attrs = _KNOWN[name].attrs | {
+        "flag_values": list(range(len(meanings))),
+        "flag_meanings": " ".join(meanings),
     }
     return flagged
 

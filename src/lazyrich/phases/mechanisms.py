@@ -65,10 +65,18 @@ QUANTITIES = (
         dims=("mechanism",),
     ),
     Quantity(
+        name="mechanism_activity",
+        symbol="|Δ|",
+        meaning="rise of |ζ|, fall of |ζ|, change of ln‖u‖‖w‖ from one record to the next",
+        low=0.0,
+        source=DERIVED,
+        dims=("mechanism", "interval"),
+    ),
+    Quantity(
         name="window_start",
         symbol="t(10 %)",
-        meaning="time at which a tenth of the change is done; NaN if it does not act",
-        units="time",
+        meaning="when a tenth of the change is done; NaN if it does not act",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
         dims=("mechanism",),
@@ -76,8 +84,8 @@ QUANTITIES = (
     Quantity(
         name="window_stop",
         symbol="t(90 %)",
-        meaning="time at which nine tenths of the change are done; NaN if it does not act",
-        units="time",
+        meaning="when nine tenths of the change are done; NaN if it does not act",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
         dims=("mechanism",),
@@ -92,13 +100,14 @@ QUANTITIES = (
     Quantity(
         name="first_sign_change",
         symbol="t(ζ = 0)",
-        meaning="time of the record before ζ first changes its sign; NaN if never",
-        units="time",
+        meaning="when the last record before the first change of sign of ζ is made; NaN if none",
+        units="time or steps",
         low=0.0,
         source=DERIVED,
     ),
 )
 
+_KNOWN = by_name([LOG_OUTPUT], QUANTITIES)
 _UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 
 
@@ -117,8 +126,8 @@ def mechanisms(
         first being the sum of the others. Over `mechanism`: `mechanism_change` (total rise of |ζ|,
         fall of |ζ|, variation of ln norms), `mechanism_acts`, and the window from `window_start`
         to `window_stop` in which the change went from 10 % to 90 %. Over neither:
-        `alignment_share` of the final log output, the number of `sign_changes` of ζ and the time
-        of the first.
+        `alignment_share` of the final log output, the number of `sign_changes` of ζ and when the
+        first one is. When is a time in `flow`, a step in `descent`.
 
     Raises:
         InputError: if it is no solution on a line, has fewer than two times, or times decrease.
@@ -171,8 +180,8 @@ def mechanisms(
             "rescaling_threshold": rescaling_threshold,
         },
     )
-    for name, quantity in by_name([LOG_OUTPUT], QUANTITIES).items():
-        result[name].attrs = quantity.attrs
+    for name in result.data_vars:
+        result[name].attrs = _KNOWN[str(name)].attrs
     return result
 
 
@@ -187,7 +196,8 @@ def activity(trajectory: xr.Dataset) -> xr.DataArray:
         output_core_dims=[("mechanism", "interval")],
     )
     names = [str(name) for name in Mechanism]
-    return moved.assign_coords(mechanism=names).transpose("mechanism", ...)
+    moved = moved.assign_coords(mechanism=names).transpose("mechanism", ...)
+    return moved.rename("mechanism_activity").assign_attrs(_KNOWN["mechanism_activity"].attrs)
 
 
 def acting(
@@ -204,7 +214,8 @@ def acting(
             "rescaling_threshold": rescaling_threshold,
         },
     )
-    return acts.transpose(*change.dims)
+    acts = acts.transpose(*change.dims).rename("mechanism_acts")
+    return acts.assign_attrs(_KNOWN["mechanism_acts"].attrs)
 
 
 def _checked_time_dim(trajectory: xr.Dataset) -> str:

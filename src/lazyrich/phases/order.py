@@ -122,10 +122,13 @@ def fitted_feature_kind(change: xr.Dataset, *, tolerance: float = TOLERANCE) -> 
         `vanishing_init` where it grows; or `"cannot tell"`.
 
     Example:
-        >>> fit = xr.Dataset({"low": ("x", [-0.02, 0.4]), "high": ("x", [0.02, 0.6])})
+        >>> low, high = ("x", [-0.02, 0.4]), ("x", [0.02, 0.6])
+        >>> fit = xr.Dataset({"exponent_low": low, "exponent_high": high})
         >>> fitted_feature_kind(fit).values.tolist()
         ['critical', 'vanishing_init']
     """
-    stays = (change.low > -tolerance) & (change.high < tolerance)
+    stays = (change.exponent_low > -tolerance) & (change.exponent_high < tolerance)
     kind = xr.where(stays, FeatureKind.CRITICAL, CANNOT_TELL)
-    return xr.where(change.low > tolerance, FeatureKind.VANISHING_INIT, kind)
+    kind = xr.where(change.exponent_low > tolerance, FeatureKind.VANISHING_INIT, kind)
+    words: xr.DataArray = kind.drop_attrs().rename("feature_kind")
+    return words.assign_attrs(long_name="kind of feature learning that the widths show")

@@ -41,7 +41,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
 
     Args:
         diagram: from `parameter_diagram` or `exponent_diagram`.
-        show: `region` or `mechanism` for named areas, or an order parameter for a heat map.
+        show: `region` or `acting_mechanisms` for named areas, or an order parameter for a heat map.
         ax: where to draw.
 
     Raises:

@@ -13,6 +13,7 @@ from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.losses import Loss, output_loss
 from lazyrich.observables import ansatz
+from lazyrich.observables.ansatz import Correlation
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
@@ -24,7 +25,7 @@ def initial_cnfa(
     loss: Loss = "mse",
     *,
     directions: Directions = 2,
-    correlation: ansatz.Correlation = "cosine",
+    correlation: Correlation = "cosine",
     heads: Heads | None = None,
     seed: int = 0,
 ) -> xr.Dataset:

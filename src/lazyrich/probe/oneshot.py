@@ -17,6 +17,7 @@ from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
+from lazyrich.observables.ansatz import Correlation
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
@@ -89,7 +90,7 @@ def nfa(
     *,
     directions: Directions = 2,
     power: float = 1.0,
-    correlation: ansatz.Correlation = "cosine",
+    correlation: Correlation = "cosine",
     heads: Heads | None = None,
     double_centred: bool = False,
     seed: int = 0,
@@ -193,7 +194,7 @@ def _sketched_row(
     initial: Tensor | None,
     first: Sketch,
     second: Sketch,
-    correlation: ansatz.Correlation,
+    correlation: Correlation,
 ) -> dict[str, float]:
     plain = ansatz_from_sketches(part.weight, first, second, correlation=correlation)
     row = {"nfa": plain.value, "nfa_null": plain.null, "nfa_stderr": plain.stderr}
@@ -211,7 +212,7 @@ def _exact_row(
     covariances: Tensor,
     before: Tensor | None,
     power: float,
-    correlation: ansatz.Correlation,
+    correlation: Correlation,
 ) -> dict[str, float]:
     weight, k = part.weight.double(), covariances.mean(0)
     row = {}
@@ -235,7 +236,7 @@ def _exact_row(
 
 
 def _jackknife(
-    weight: Tensor, covariances: Tensor, power: float, correlation: ansatz.Correlation
+    weight: Tensor, covariances: Tensor, power: float, correlation: Correlation
 ) -> tuple[float, float]:
     """Any power and its standard error by leaving out one group of samples at a time."""
 
@@ -280,7 +281,7 @@ def _table(
     seen: Capture,
     names: list[str],
     rows: list[dict[str, float]],
-    correlation: ansatz.Correlation,
+    correlation: Correlation,
 ) -> xr.Dataset:
     skipped = dict(seen.skipped)
     if seen.readout:

@@ -27,6 +27,10 @@ QUANTITIES = (
 
 
 _FEW_SAMPLES = 8
+_WORDS = {  # columns of the table that are no numbers
+    "status": {"long_name": "regime of the layer"},
+    "mechanisms": {"long_name": "mechanisms that acted"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,7 @@ class Verdict:
             ],
         }
         known = quantities()
-        attrs = {name: known[name].attrs for name in columns if name in known}
+        attrs = {name: known[name].attrs for name in columns if name in known} | _WORDS
         return xr.Dataset(
             {name: ("layer", values, attrs.get(name, {})) for name, values in columns.items()},
             coords={"layer": [layer.name for layer in self.layers]},

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.ladder import TOLERANCE, fit_exponent, fitted_phase
+from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent, fitted_phase
 from lazyrich.sweeps.store.results import final
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
+
+QUANTITIES = (
+    Quantity(
+        name="diverged",
+        symbol="n_∞/n",
+        meaning="share of networks that diverged",
+        low=0.0,
+        high=1.0,
+        source=DERIVED,
+    ),
+)
 
 ORDER = (
     "ntk_change",
@@ -47,7 +59,8 @@ def measured_diagram(
     Returns:
         Over (y, x): every quantity as its geometric mean over the seeds (over `dim`, too) of the
         networks that did not diverge, the share of `diverged` networks, and with a ladder of widths
-        `<quantity>_exponent`, `_low` and `_high` and the `phase`.
+        `<quantity>_exponent`, the ends `<quantity>_exponent_low` and `<quantity>_exponent_high` of
+        its interval, and the `phase`.
 
     Raises:
         InputError: an axis that there is not, further axes, or a quantity that was not measured.
@@ -69,15 +82,14 @@ def measured_diagram(
     if missing := [name for name in chosen if name not in data] or not chosen:
         choice = ", ".join(sorted(map(str, data.data_vars)))
         raise InputError(f"`order` must be among {choice}, got {missing or 'none'}.")
-    columns: dict[Hashable, xr.DataArray] = {}
+    columns: dict[str, xr.DataArray] = {}
     fits: dict[str, xr.Dataset] = {}
     for name in chosen:
         values = data[name].where(data.status != "diverged") if "status" in data else data[name]
         columns[name] = _typical(values)
         if ladder:
             fits[name] = fit_exponent(values, dim=dim, confidence=confidence)
-            columns[f"{name}_exponent"] = fits[name].exponent
-            columns |= {f"{name}_{end}": fits[name][end] for end in ("low", "high")}
+            columns |= exponent_columns(fits[name], name)
     diverged = _diverged(data)
     if diverged is not None:
         columns["diverged"] = diverged
@@ -125,4 +137,5 @@ def _diverged(data: xr.Dataset) -> xr.DataArray | None:
     share = (done & (data.status == "diverged")).sum(over) / done.sum(over).where(
         done.any(over) if over else done
     )
-    return share.assign_attrs(long_name="share of networks that diverged", units="1")
+    (quantity,) = QUANTITIES
+    return share.assign_attrs(quantity.attrs)

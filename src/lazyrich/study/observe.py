@@ -55,6 +55,14 @@ QUANTITIES = (
         low=0.0,
         source=DERIVED,
     ),
+    Quantity(
+        name="steps",
+        symbol="T",
+        meaning="optimiser steps made",
+        units="steps",
+        low=0,
+        source=DERIVED,
+    ),
 )
 
 

@@ -160,6 +160,12 @@ def dataset(
     return with_axis_attrs(xr.Dataset(described))
 
 
+def with_attrs(data: xr.Dataset, quantities: Mapping[str, Quantity]) -> xr.Dataset:
+    """The same data; variables that are quantities say so in their attributes."""
+    known = [name for name in map(str, data.data_vars) if name in quantities]
+    return data.assign({name: data[name].assign_attrs(quantities[name].attrs) for name in known})
+
+
 def with_axis_attrs(data: xr.Dataset) -> xr.Dataset:
     """The same data; coordinates that are parameters say so in their attributes."""
     known = {name: axis_attrs(str(name)) for name in data.coords}

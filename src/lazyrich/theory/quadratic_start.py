@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.theory.labels import ParameterLike, labelled, require_range
+from lazyrich.theory.labels import ParameterLike, dataset, labelled, require_range
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED
 from lazyrich.vocabulary.shared import CNFA
@@ -81,7 +81,7 @@ def quadratic_network_prediction(
         )
     size = np.abs(S_y).max()
     cosine = _cosine(S, S_y / size, (k / len(S) * m for m in moments)) if size else k * nan
-    return xr.DataArray(cosine, name="cnfa").assign_attrs(CNFA.attrs)
+    return dataset({CNFA.name: xr.DataArray(cosine)}, {CNFA.name: CNFA})[CNFA.name]
 
 
 def _cosine(S: Matrix, S_y: Matrix, cumulants: Any) -> xr.DataArray:  # noqa: ANN401 - four arrays

@@ -77,7 +77,7 @@ def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
         "richness": b - k + max(o, 0),
         "progress": max(b, k),
     }
-    estimate = check.data.sel(bound="estimate", layer="w")
+    estimate = check.data.sel(layer="w")
     for quantity, exponent in truth.items():
         if quantity == "progress" and phase == "unstable":
             continue  # it overflows or saturates
@@ -133,8 +133,8 @@ def test_says_when_it_cannot_tell():
         optimizer=rate(0.0005, 1),
     )
     assert contradiction.phase == "cannot tell", contradiction.sentence
-    assert contradiction.data.richness_exponent.sel(bound="high") > -0.1
-    assert contradiction.data.ntk_change_exponent.sel(bound="high") < -0.1
+    assert contradiction.data.richness_exponent_high > -0.1
+    assert contradiction.data.ntk_change_exponent_high < -0.1
 
 
 def _louder(module: nn.Module) -> None:
@@ -148,19 +148,22 @@ def test_table_and_words():
     )
     data = check.data
     assert dict(data.activation_size.sizes) == {"width": 3, "seed": 3, "layer": 3}
-    assert dict(data.ntk_change_exponent.sizes) == {"bound": 3}
+    assert data.ntk_change_exponent.sizes == {}
     for name in (
         *("activation_size", "feature_update", "output_size", "progress"),
         *("richness", "ntk_change", "loss_ratio"),
     ):
         assert data[name].attrs == vocabulary()[name].attrs
         assert (data[name] >= 0).all()
-    low, estimate, high = data.feature_update_exponent.sel(layer="2").values
-    assert low < estimate < high
+    hidden = data.sel(layer="2")
+    high = hidden.feature_update_exponent_high
+    assert hidden.feature_update_exponent_low < hidden.feature_update_exponent < high
+    rms = data.feature_update.attrs["long_name"]
+    assert data.feature_update_exponent.attrs["long_name"] == f"width exponent of: {rms}"
     wider = coordinate_check(
         standard, (X, Y), widths=(8, 16, 32), optimizer=0.01, seeds=3, steps=2, confidence=0.99
     )
-    assert wider.data.feature_update_exponent.sel(layer="2", bound="high") > high
+    assert wider.data.feature_update_exponent_high.sel(layer="2") > high
     assert data.attrs == {"phase": check.phase, "sentence": check.sentence}
     text = str(check)
     assert text.startswith(check.sentence)

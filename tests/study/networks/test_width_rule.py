@@ -235,7 +235,7 @@ def test_a_coordinate_check_finds_the_phase(name, phase):
         directions=2,
     )
     assert check.phase == phase, check.sentence
-    hidden = check.data.sel(layer=["network.layer1", "network.layer2"], bound="estimate")
+    hidden = check.data.sel(layer=["network.layer1", "network.layer2"])
     expected = 0.0 if phase == "feature" else -0.5
     assert hidden.feature_update_exponent.values == pytest.approx(expected, abs=0.15)
 

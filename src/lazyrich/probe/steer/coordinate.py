@@ -21,11 +21,19 @@ from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
-from lazyrich.numerics.ladder import TOLERANCE, covers_both, fit_exponent, fitted_phase
+from lazyrich.numerics.ladder import (
+    TOLERANCE,
+    covers_both,
+    exponent_columns,
+    exponent_of,
+    fit_exponent,
+    fitted_phase,
+)
 from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
+from lazyrich.vocabulary.parameters import WIDTH
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedPhase, Phase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
@@ -84,7 +92,8 @@ class CoordinateCheck:
         sentence: the phase with its reasons, in words.
         data: `activation_size` and `feature_update` (width × seed × layer); `output_size`,
             `progress`, `richness`, `ntk_change` and `loss_ratio` (width × seed); for all but the
-            last the fitted `*_exponent`, with its interval (`bound`: low, estimate, high).
+            last the fitted `*_exponent` with the ends of its interval, `*_exponent_low` and
+            `*_exponent_high`.
     """
 
     phase: JudgedPhase
@@ -286,6 +295,7 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
     dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
     for name in dataset.data_vars:
         dataset[name].attrs = _KNOWN[str(name)].attrs
+    dataset["width"].attrs = WIDTH.attrs
     return dataset
 
 
@@ -293,17 +303,14 @@ def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
     """Add the width exponents with their intervals."""
     for name in (*_BY_LAYER, *_FITTED):
         fit = fit_exponent(data[name], confidence=confidence, cover_last_slope=True)
-        bounds = fit[["low", "exponent", "high"]].to_dataarray("bound").transpose(..., "bound")
-        exponent = bounds.assign_coords(bound=["low", "estimate", "high"])
-        exponent.attrs = {"long_name": f"width exponent of the {name}", "units": "1"}
-        data[f"{name}_exponent"] = exponent
+        data = data.assign(exponent_columns(fit, name))
     return data
 
 
 def _conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
     rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
     progress, richness, change = (
-        _fit(data, name) for name in ("progress", "richness", "ntk_change")
+        exponent_of(data, name) for name in ("progress", "richness", "ntk_change")
     )
     word = fitted_phase(
         change, rate=progress, richness=richness, diverged=rising, tolerance=tolerance
@@ -344,7 +351,7 @@ def _sentence(phase: Phase, data: xr.Dataset, rising: xr.DataArray, tolerance: f
 
 def _moved(data: xr.Dataset, tolerance: float) -> str:
     words = f"the progress of the output scales as width^{_interval(data, 'progress')}"
-    if _fit(data, "output_size").low > tolerance:
+    if exponent_of(data, "output_size").exponent_low > tolerance:
         words += f" (the initial output itself as width^{_interval(data, 'output_size')})"
     return words
 
@@ -356,10 +363,7 @@ def _evidence(data: xr.Dataset, tolerance: float) -> str:
     )
 
 
-def _fit(data: xr.Dataset, name: str) -> xr.Dataset:
-    return data[f"{name}_exponent"].to_dataset("bound")
-
-
 def _interval(data: xr.Dataset, name: str) -> str:
-    low, estimate, high = data[f"{name}_exponent"].values
-    return f"{estimate:.2f} ({low:.2f} to {high:.2f})"
+    fit = exponent_of(data, name)
+    low, high = fit.exponent_low.item(), fit.exponent_high.item()
+    return f"{fit.exponent.item():.2f} ({low:.2f} to {high:.2f})"

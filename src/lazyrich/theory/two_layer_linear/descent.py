@@ -32,6 +32,7 @@ from lazyrich.theory.labels import (
     apply,
     dataset,
     require_whole,
+    with_attrs,
     with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear import _recursion as _kernels
@@ -124,7 +125,8 @@ def descent(
         result = gram_quantities(state, network, moments, gram).assign(
             propagator=phi, diverged_at=diverged
         )
-    result = _frozen_after_divergence(with_axis_attrs(result).assign_coords(step=recorded))
+    result = with_axis_attrs(with_attrs(result, KNOWN)).assign_coords(step=recorded)
+    result = _frozen_after_divergence(result)
     result.attrs = {"references": XU2025, "dynamics": "gradient descent"}
     return result if propagator else result.drop_vars("propagator", errors="ignore")
 

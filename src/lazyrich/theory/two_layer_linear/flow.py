@@ -16,7 +16,14 @@ from scipy.optimize import OptimizeResult
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.theory.labels import ParameterLike, apply, dataset, labelled
+from lazyrich.theory.labels import (
+    ParameterLike,
+    apply,
+    dataset,
+    labelled,
+    with_attrs,
+    with_axis_attrs,
+)
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.line import (
     LineProblem,
@@ -33,7 +40,18 @@ from lazyrich.theory.two_layer_linear.readout import (
     line_readout,
 )
 from lazyrich.theory.two_layer_linear.state import GramState, LineState
-from lazyrich.vocabulary.quantity import XU2025
+from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
+
+QUANTITIES = (
+    Quantity(
+        name="time_to_residual",
+        symbol="t_E",
+        meaning="time at which the residual has shrunk to a share of its start",
+        units="time",
+        low=0.0,
+        source=DERIVED,
+    ),
+)
 
 SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed to the data"
 RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
@@ -83,6 +101,7 @@ def flow(
         result = _flow_on_line(state, network, cast("LineData", data), time, propagator)
     else:
         result = _flow_on_moments(state, network, cast("MomentData", data), time, propagator)
+    result = with_axis_attrs(with_attrs(result, KNOWN))
     result.attrs = {"references": XU2025, "dynamics": "gradient flow"}
     return result.assign_coords({"time" if time.dims == ("time",) else "t": time})
 
@@ -116,8 +135,9 @@ def time_to_residual(
     def evaluate(*arrays: Array) -> Array:
         return time_to_reach(LineProblem(*arrays[:-1]), arrays[-1])
 
-    times: xr.DataArray = apply(evaluate, *line_arguments(state, network, data), share)
-    return times.rename("time_to_residual")
+    times = apply(evaluate, *line_arguments(state, network, data), share)
+    (quantity,) = QUANTITIES
+    return dataset({quantity.name: times}, by_name(QUANTITIES))[quantity.name]
 
 
 def require_pair(state: LineState | GramState, data: LineData | MomentData) -> None:

@@ -8,6 +8,23 @@ from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
+from lazyrich.theory.labels import dataset
+from lazyrich.vocabulary.quantity import Quantity, by_name
+
+QUANTITIES = (
+    Quantity(
+        name="u",
+        dims=("k", "neuron"),
+        symbol="u",
+        meaning="weights of the second layer, one of each neuron for every output",
+    ),
+    Quantity(
+        name="w",
+        dims=("neuron", "m"),
+        symbol="w",
+        meaning="weights of the first layer, one of each neuron for every input",
+    ),
+)
 
 
 def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
@@ -49,10 +66,11 @@ def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
         )
     moved = xr.dot(phi, xr.DataArray(theta, dims=("col", "neuron")), dim="col")
     if on_line:
-        return xr.Dataset({"u": moved.isel(row=0), "w": moved.isel(row=1)})
-    k = len(us)
-    first, second = moved.isel(row=slice(k)), moved.isel(row=slice(k, None))
-    return xr.Dataset({"u": first.rename(row="k"), "w": second.rename(row="m")})
+        layers = {"u": moved.isel(row=0), "w": moved.isel(row=1)}
+    else:
+        first, second = moved.isel(row=slice(len(us))), moved.isel(row=slice(len(us), None))
+        layers = {"u": first.rename(row="k"), "w": second.rename(row="m")}
+    return dataset(layers, by_name(QUANTITIES))
 
 
 def _stacked(u: Array, w: Array) -> Array:

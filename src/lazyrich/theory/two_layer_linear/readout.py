@@ -19,7 +19,7 @@ from lazyrich.theory.two_layer_linear.line import LineProblem
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import Blocks, GramState
 from lazyrich.vocabulary.losses import under
-from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, Quantity, by_name
+from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity, by_name
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 QUANTITIES = (
@@ -71,6 +71,21 @@ QUANTITIES = (
         symbol="E ∇f∇fᵀ",
         meaning="average gradient outer product of the network",
         source=BEAGLEHOLE2024,
+    ),
+    Quantity(
+        name="propagator",
+        dims=("row", "col"),
+        symbol="Φ",
+        meaning="propagator of the weights since the start, Θ = Φ Θ₀ for every neuron",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="diverged_at",
+        symbol="t_∞",
+        meaning="step at which the run left the range of numbers, −1 if it did not",
+        units="steps",
+        low=-1,
+        source=DERIVED,
     ),
 )
 

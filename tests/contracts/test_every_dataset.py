@@ -1,0 +1,312 @@
+"""Every public Dataset speaks the vocabulary: names, dims, attributes and ranges of what it holds.
+
+The list `MADE` says how each is made on a small problem; that it is whole is found by inspection.
+"""
+
+import inspect
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from docs.vocabulary import vocabulary
+from torch import nn
+
+import lazyrich as lr
+from lazyrich import phases, study, sweeps
+from lazyrich.numerics import exponent_of, within
+from lazyrich.numerics.ladder import exponent_attrs
+from lazyrich.observables.catalogue import observables
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.two_layer_linear import (
+    GramState,
+    LinearNetwork,
+    LineData,
+    LineState,
+    MomentData,
+    descent,
+    flow,
+    neurons,
+    time_to_residual,
+)
+from lazyrich.vocabulary.losses import LOSSES, under
+from lazyrich.vocabulary.parameters import PARAMETERS
+from tests.contracts.public import public_callables, public_paths
+
+KNOWN = vocabulary()
+ROUNDING = 1e-9
+NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
+AXES = {"time", "step", "record", "seed", "draw", *PARAMETERS}
+TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
+    "status": "a word: how a run ended",
+    "regime": "a word of `JudgedRegime`",
+    "phase": "a word of `JudgedPhase`",
+    "feature_kind": "a word of `FeatureKind`",
+    "mechanisms": "words of `Mechanism`",
+    "sentence": "a sentence for people",
+    "data_digest": "a digest",
+    "seconds": "of the machine, not of the network",
+    "within": "yes or no",
+}
+ARGUMENTS = {  # hold arrays too, which are the parameters that one puts in: test_parameters
+    *("Blocks", "GramState", "LineData", "LineState"),
+}
+OF_USERS = {  # the names are those of the experiment that somebody writes
+    *("lazyrich.sweeps.Decay.run", "lazyrich.sweeps.Experiment.run"),
+}
+
+
+NETWORK = LinearNetwork(output_scale=0.5, lr_u=[0.1, 0.2], lr_w=0.1)
+LINE = LineData(mean_aa=1.0, mean_ay=0.8, mean_yy=1.0)
+U, W = np.array([[0.3, -0.2, 0.5]]), np.array([[0.1, 0.4], [0.2, 0.0], [-0.3, 0.6]])
+ON_LINE = LineState.from_weights(U[0], W[:, 0])
+GENERAL = GramState.from_weights(U, W)
+MOMENTS = MomentData(
+    sigma_xx=np.array([[1.0, 0.2], [0.2, 0.5]]), sigma_yx=np.array([[0.8, -0.1]]), mean_yy=1.0
+)
+TIMES = np.linspace(0.0, 40.0, 9)
+FOLDER = TemporaryDirectory()  # goes with this process
+GRID = np.linspace(-2.0, 1.0, 4)
+
+
+def solutions(**options):
+    """A flow and a descent, on a line and in general."""
+    for state, data in ((ON_LINE, LINE), (GENERAL, MOMENTS)):
+        yield flow(state, NETWORK, data, TIMES, **options)
+        yield descent(state, NETWORK, data, steps=6, every=2, **options)
+
+
+def along_a_line():
+    """A trajectory over time and one over steps."""
+    yield flow(ON_LINE, NETWORK, LINE, TIMES)
+    yield descent(ON_LINE, NETWORK, LINE, steps=40)
+    yield descent(ON_LINE, LinearNetwork(output_scale=2, lr_u=9, lr_w=9), LINE, steps=40)
+
+
+def order():
+    """Order parameters over widths."""
+    widths = [16, 64, 256, 1024]
+    law = lr.PRESETS["ntk"]
+    return lr.order_parameters(law.sample(widths, draws=2, seed=0), law.network(widths), LINE)
+
+
+@cache
+def probed():
+    """A probe that measures everything, before and after some steps."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    batch = torch.randn(12, 3), torch.randn(12, 2)
+    names = [name for one in observables() for name in one.names]
+    probe = lr.Probe(model, batch, observables=names)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with probe.watch(optimizer, when=lr.every(5)):
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(batch[0]) - batch[1]).square().mean().backward()
+            optimizer.step()
+    return model, batch, probe
+
+
+def ansatz():
+    """What two random directions give, and all of them with an initial model."""
+    model, (x, _), _ = probed()
+    torch.manual_seed(1)
+    start = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    yield lr.nfa(model, x)
+    yield lr.nfa(model, x, start, directions="all", double_centred=True)
+
+
+def checked():
+    """A coordinate check of tiny networks."""
+    _, batch, _ = probed()
+    return lr.coordinate_check(
+        lambda width: nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 2)),
+        batch,
+        widths=(4, 8, 16),
+        optimizer=0.01,
+        seeds=2,
+        steps=2,
+    )
+
+
+SHORT = {"precision": "float64", "steps": 8, "measurements": 2, "lr": 0.05}
+ON_THE_LINE = {"data": "line", "activation": "linear", **SHORT}
+
+
+def one_result():
+    """Of a linear network on a line."""
+    return study.Training(**ON_THE_LINE, width=8).run()
+
+
+def trained():
+    """A linear network on a line, and one that learns classes."""
+    yield one_result()
+    yield study.Training(**SHORT, width=8, samples=40, probe_samples=8, loss="cross_entropy").run()
+
+
+@cache
+def swept():
+    """A study of linear networks over a plane, at three widths; nothing has to be refined."""
+    axes = {"output_scale": [0.5, 1.0], "lr_scale": [0.5, 1.0], "width": [4, 8, 16]}
+    plan = lr.Study(name="contract", base=ON_THE_LINE, axes=axes, seeds=[0, 1])
+    plane = study.Plane(x="output_scale", y="lr_scale", level=1e9, at={"width": 8})
+    folder = Path(FOLDER.name) / "store"
+    with ThreadPoolExecutor(1) as executor:
+        refined = study.sweep_refined(plan, folder, plane, executor=executor, progress=False)
+    return folder, refined
+
+
+def stored():
+    """The result of one point, out of its store."""
+    with sweeps.Store.read_only(swept()[0]) as store:
+        return store.read(min(store.keys()))
+
+
+def measured():
+    """The diagram of that study."""
+    return study.measured_diagram(lr.results(swept()[0]), "output_scale", "lr_scale")
+
+
+MADE = {
+    "lazyrich.Probe.history": lambda: probed()[2].history,
+    "lazyrich.coordinate_check": checked,
+    "lazyrich.exponent_diagram": lambda: [
+        lr.exponent_diagram(
+            ("output_scale_exponent", GRID), ("init_var_exponent", GRID), tune_rates=tuned
+        )
+        for tuned in (True, False)
+    ],
+    "lazyrich.fit_exponent": lambda: lr.fit_exponent(order().ntk_change),
+    "lazyrich.fitted_phase": lambda: lr.fitted_phase(lr.fit_exponent(order().ntk_change)),
+    "lazyrich.initial_cnfa": lambda: lr.initial_cnfa(*probed()[:2]),
+    "lazyrich.mechanisms": lambda: [lr.mechanisms(path) for path in along_a_line()],
+    "lazyrich.nfa": ansatz,
+    "lazyrich.numerics.exponent_of": lambda: exponent_of(measured(), "ntk_change"),
+    "lazyrich.numerics.within": lambda: within(lr.fit_exponent(order().ntk_change), -1.0),
+    "lazyrich.order_parameters": order,
+    "lazyrich.parameter_diagram": lambda: lr.parameter_diagram(
+        ("output_scale", 10**GRID), ("init_std", 10**GRID), width=100
+    ),
+    "lazyrich.phases.acting": lambda: [
+        phases.acting(phases.activity(path).sum("interval")) for path in along_a_line()
+    ],
+    "lazyrich.phases.activity": lambda: [phases.activity(path) for path in along_a_line()],
+    "lazyrich.phases.fitted_feature_kind": lambda: phases.fitted_feature_kind(
+        lr.fit_exponent(order().ntk_change)
+    ),
+    "lazyrich.probe.Verdict.table": lambda: probed()[2].verdict().table(),
+    "lazyrich.results": lambda: lr.results(swept()[0]),
+    "lazyrich.study.Training.run": trained,
+    "lazyrich.study.Training.run_together": lambda: study.Training.run_together(
+        [study.Training(**ON_THE_LINE, width=8, seed=seed) for seed in range(2)]
+    ),
+    "lazyrich.study.exact_solution": lambda: [
+        study.exact_solution(data) for data in (one_result().data, lr.results(swept()[0]))
+    ],
+    "lazyrich.study.measured_diagram": measured,
+    "lazyrich.study.sweep_refined": lambda: swept()[1],
+    "lazyrich.sweeps.Store.read": stored,
+    "lazyrich.sweeps.assemble": lambda: sweeps.assemble(
+        [({"width": 8}, one_result())], {"width": [8, 16]}
+    ),
+    "lazyrich.sweeps.final": lambda: sweeps.final(lr.results(swept()[0])),
+    "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
+    "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
+        quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])
+    ),
+    "lazyrich.theory.two_layer_linear.descent": lambda: list(solutions(propagator=True))[1::2],
+    "lazyrich.theory.two_layer_linear.flow": lambda: list(solutions(propagator=True))[::2],
+    "lazyrich.theory.two_layer_linear.neurons": lambda: [
+        neurons(path, *layers)
+        for path, layers in zip(
+            solutions(propagator=True),
+            [(U[0], W[:, 0])] * 2 + [(U, W)] * 2,
+            strict=True,
+        )
+    ],
+    "lazyrich.theory.two_layer_linear.time_to_residual": lambda: time_to_residual(
+        ON_LINE, NETWORK, LINE, [0.9, 0.1]
+    ),
+}
+
+
+def words(annotation):
+    """The names in an annotation, which is text where a module postpones them."""
+    return set(re.findall(r"\w+", getattr(annotation, "__name__", str(annotation))))
+
+
+def test_the_list_is_whole():
+    """Every public callable that gives arrays, or an object that holds some."""
+    arrays = {"Dataset", "DataArray"}
+    holders = {
+        path.rpartition(".")[2]
+        for path, one in public_paths().items()
+        if inspect.isclass(one)
+        and any(words(said) & arrays for said in inspect.get_annotations(one).values())
+    }
+    assert holders >= ARGUMENTS
+    giving = arrays | (holders - ARGUMENTS)
+    found = {
+        path
+        for path, function in public_callables().items()
+        if words(function.__annotations__.get("return")) & giving
+    }
+    assert found - OF_USERS == set(MADE)
+    assert found >= OF_USERS
+
+
+def datasets(value):
+    """The Datasets in what was made: an array, an object that holds some, or several of them."""
+    if isinstance(value, xr.Dataset):
+        return [value]
+    if isinstance(value, xr.DataArray):
+        return [value.to_dataset()]
+    if is_dataclass(value):
+        held = [getattr(value, field.name) for field in fields(value)]
+        return [one for one in held if isinstance(one, xr.Dataset)]
+    return [data for one in value for data in datasets(one)]
+
+
+def expected(name, values, data):
+    """The quantity that a variable is, and the attributes that it must have."""
+    fit = re.fullmatch(r"(?:(\w+)_)?(exponent(?:_low|_high|_points)?)", name)
+    if fit and name not in KNOWN:
+        of = KNOWN[fit[1] or "ntk_change"]  # the latter is what is fitted here
+        like, confidence = xr.DataArray(attrs=of.attrs), data.attrs.get("confidence", 0.95)
+        attrs = exponent_attrs(like, dim="width", confidence=confidence)[fit[2]]
+        return replace(of, low=-np.inf, high=np.inf), attrs
+    quantity = KNOWN[name]
+    if name in ("loss", "test_loss"):  # says its convention
+        named = [under(loss, quantity) for loss in LOSSES]
+        quantity = next((one for one in named if one.attrs == values.attrs), quantity)
+    flags = {key: said for key, said in values.attrs.items() if key.startswith("flag_")}
+    return quantity, quantity.attrs | flags
+
+
+@pytest.mark.parametrize("path", MADE)
+def test_it_speaks_the_vocabulary(path):
+    found = datasets(MADE[path]())
+    assert found
+    for data in found:
+        assert data.data_vars
+        for axis in set(map(str, data.coords)) & set(PARAMETERS):
+            assert data[axis].attrs == PARAMETERS[axis].attrs, axis
+        for key, values in data.data_vars.items():
+            name = str(key).removesuffix("_of_result")  # beside an axis of this name
+            own = set(values.dims) - AXES
+            if name in TEXTS:
+                assert own <= {"layer"}, name
+                assert "long_name" in values.attrs or name == "status", name
+                continue
+            quantity, attrs = expected(name, values, data)
+            assert values.attrs == attrs, name
+            assert own <= set(quantity.dims), name
+            finite = values.values[np.isfinite(values.values)]
+            assert (finite >= quantity.low - NOISE.get(name, ROUNDING)).all(), name
+            assert (finite <= quantity.high + NOISE.get(name, ROUNDING)).all(), name
