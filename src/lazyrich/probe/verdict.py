@@ -28,7 +28,7 @@ QUANTITIES = (
 
 _FEW_SAMPLES = 8
 _WORDS = {  # columns of the table that are no numbers
-    "status": {"long_name": "regime of the layer"},
+    "regime": {"long_name": "regime of the layer"},
     "mechanisms": {"long_name": "mechanisms that acted"},
 }
 
