@@ -284,4 +284,4 @@ def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:
         result[name].attrs = attrs
     messages = [f"diverged at step {step}" if step >= 0 else "ok" for step in diverged.values.flat]
     texts = np.reshape(np.array(messages), diverged.shape)
-    return result.assign_coords(status=diverged.copy(data=texts).drop_attrs())
+    return result.assign_coords(status=diverged.copy(data=texts).drop_attrs(deep=False))
