@@ -38,8 +38,9 @@ class Quantity:
         symbol: how papers write it.
         meaning: one sentence, used as `long_name`.
         units: `1` for pure numbers, otherwise in terms of the data's own units.
-        low: the smallest possible value.
-        high: the largest possible value.
+        low: the smallest possible value of the quantity itself; an unbiased estimate of it, from
+            random directions, scatters about it and may fall below.
+        high: the largest possible value, likewise.
         source: where the definition comes from.
         dims: those of one value in a network that has several layers, outputs or inputs; where
             there is only one, as on a line, they are left out.
