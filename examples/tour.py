@@ -36,7 +36,7 @@ STEPS = 2_000
 SEED = 0
 COARSENESS = (1, 2, 4, 8)  # step sizes, in units of the finest
 QUANTITIES = {
-    "end_to_end_map": "end_to_end_map",
+    "end_to_end_map": "end-to-end map",
     "loss": "loss",
     "alignment": "alignment of the layers",
     "ntk_change": "change of the kernel",
@@ -150,7 +150,7 @@ def solve(case: Case, x: Array, y: Array, tick: Callable[[], object]) -> dict[st
     trained = train(case, x, y, STEPS, tick)
     gap = max(
         float(abs(descent[name] / trained[name] - 1).max())
-        for name in ("uu", "uw", "ww", "loss", "ntk")
+        for name in ("uu", "uw", "ww", "loss", "ntk_trace")
     )
     deviations = [_deviation(flow.end_to_end_map, trained.end_to_end_map)]
     for factor in COARSENESS[1:]:
