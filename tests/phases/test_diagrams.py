@@ -231,6 +231,16 @@ def test_lines_at_fixed_rates():
         assert np.abs(1 + np.maximum(c.x, c.y)).max() <= 1e-12
 
 
+def test_only_the_difference_of_tuned_rates_matters():
+    diagram = exponent_diagram(
+        ("lr_u_exponent", GRID), ("lr_w_exponent", GRID), output_scale_exponent=-0.5
+    )
+    excess = diagram.values.signal_excess.values
+    for k in range(1 - GRID.size, GRID.size):
+        assert np.ptp(np.diagonal(excess, k)) <= 1e-12
+    assert np.ptp(excess) > 1
+
+
 @pytest.mark.parametrize("tuned", [True, False])
 def test_regions_are_the_phases_of_the_laws(tuned):
     from lazyrich import ScalingLaw

@@ -178,7 +178,8 @@ def exponent_diagram(
             `lr_exponent` and `init_var_exponent` stand for both layers.
         y: the same for the vertical one.
         tune_rates: shift both learning rates so that the network learns in Θ(1) time; without,
-            nearly every point is frozen or unstable.
+            nearly every point is frozen or unstable. An axis over a rate shows its exponent
+            before the shift: only the difference of the two rates' exponents matters.
         fixed: the other exponents, 0 if not given.
 
     Raises:
