@@ -14,9 +14,12 @@ from lazyrich.vocabulary.losses import LossName
 from lazyrich.vocabulary.regimes import Regime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from lazyrich.probe.probe import Probe
+    from lazyrich.probe.verdict import Verdict
     from lazyrich.study.data.samples import DataSet
 
 GATE = 3  # exit code of --fail-if
@@ -88,15 +91,17 @@ def diagnose(
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
     learned = as_taken_by(network, learned)
     probe = _watched(network, learned, loss, lr, epochs, batch_size, seed)
+    verdict = probe.verdict()
     if html is not None:
         from lazyrich.report.write import write_report
 
-        write_report(probe.history, html, verdict=probe.verdict())
+        write_report(probe.history, html, verdict=verdict)
+    summary = _summary(probe, verdict)
     if json:
-        print_json(_summary(probe))
+        print_json(summary)
     else:
-        _show(probe)
-    if probe.verdict().regime == fail_if:
+        _show(summary, loss_words=probe.history.loss.attrs["long_name"])
+    if verdict.regime == fail_if:
         raise typer.Exit(GATE)
 
 
@@ -175,8 +180,8 @@ def _watched(
     return probe
 
 
-def _summary(probe: Probe) -> dict[str, Any]:
-    verdict, before = probe.verdict(), probe.forecasted
+def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
+    before = probe.forecasted
     return {
         "regime": verdict.regime,
         "sentence": verdict.sentence,
@@ -202,15 +207,14 @@ def _summary(probe: Probe) -> dict[str, Any]:
     }
 
 
-def _show(probe: Probe) -> None:
+def _show(summary: Mapping[str, Any], *, loss_words: str) -> None:
     from lazyrich.cli.show import print_table
 
-    summary = _summary(probe)
     typer.echo(f"{summary['regime'].upper()}. {summary['sentence']}")
     typer.echo(
         f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
         f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
-        f"{probe.history.loss.attrs['long_name']} {summary['loss'][0]:.3g} → "
+        f"{loss_words} {summary['loss'][0]:.3g} → "
         f"{summary['loss'][1]:.3g}; watching took {summary['overhead']:.0%} "
         "of the time."
     )
