@@ -124,7 +124,12 @@ class Verdict:
         return "\n".join([*lines, *self.notes])
 
     def table(self) -> xr.Dataset:
-        """The layers as a table: dim `layer`; regime, shares, nfa, cnfa and NTK change."""
+        """The layers as a table over `layer`.
+
+        Returns:
+            `regime`, `layer_log_alignment`, `layer_log_rescaling`, `nfa`, `cnfa`,
+            `layer_ntk_change`, and the `mechanisms` that acted, in words.
+        """
         columns = {
             "regime": [layer.regime for layer in self.layers],
             "layer_log_alignment": [layer.layer_log_alignment for layer in self.layers],
