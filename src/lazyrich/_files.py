@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyrich._errors import InputError, MissingExtraError
+from lazyrich._portable import portable
 
 if TYPE_CHECKING:
     import xarray as xr
 
 ARRAYS = {".nc": "netCDF4", ".zarr": "zarr"}  # formats with labels and attributes: what writes them
+ROOM = 2**23  # bytes that are tried where a file could not be written
 OF_ZARR = (".zgroup", "zarr.json")  # one of these stands in every group, of version 2 or 3
 
 
@@ -101,7 +103,10 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     target = path.resolve()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
         made = Path(folder) / path.name
-        write(made)
+        try:
+            write(made)
+        except (OSError, RuntimeError) as error:
+            raise _true_cause(error, Path(folder)) from error
         if made.is_file():
             with made.open("r+b") as file:
                 os.fsync(file)
@@ -135,16 +140,31 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
     path = check_target(path, ARRAYS)
     suffix = path.suffix.lower()
 
+    whole = portable(data)
+
     def write(made: Path) -> None:
         if suffix == ".nc":
-            data.to_netcdf(made)
+            has_complex = any(one.dtype.kind == "c" for one in whole.variables.values())
+            whole.to_netcdf(made, auto_complex=True if has_complex else None)
         else:
-            data.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
+            whole.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
 
     try:
         return write_whole(path, write)
     except ImportError as error:
         raise MissingExtraError(ARRAYS[suffix], "store") from error
+
+
+def _true_cause(error: Exception, folder: Path) -> Exception:
+    """What the system itself says of writing here: netCDF calls a full disk a missing right."""
+    try:
+        with (folder / "room").open("wb") as file:
+            file.write(bytes(ROOM))
+            file.flush()
+            os.fsync(file)
+    except OSError as own:
+        return own
+    return error
 
 
 def _put(made: Path, target: Path) -> None:
