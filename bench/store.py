@@ -18,6 +18,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -30,12 +31,11 @@ import lazyrich
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import decode, encode
-from lazyrich.sweeps.store.segments import entry
 from lazyrich.sweeps.store.store import Store
 
 ROUNDS = 5
 GROUP = 32
-STUDY = Study(name="bench", experiment="lazyrich.sweeps:Decay")
+STUDY = Study(name="bench", experiment="lazyrich.sweeps:Decay", seeds=100_000)
 
 
 def result() -> Result:
@@ -53,15 +53,12 @@ def result() -> Result:
 @contextmanager
 def writer(group: int) -> Iterator[Callable[[int], None]]:
     """Writes points in groups to a store."""
-    point = result()
+    one, points = result(), STUDY.points()
     with TemporaryDirectory(dir=".") as folder, Store.open(folder, STUDY) as store:
-        done = 0
 
-        def write(points: int) -> None:
-            nonlocal done
-            for _ in range(points // group):
-                store.write({f"{done + number:064x}": point for number in range(group)})
-                done += group
+        def write(count: int) -> None:
+            for _ in range(count // group):
+                store.write((point, one) for point in islice(points, group))
 
         yield write
 
@@ -69,7 +66,8 @@ def writer(group: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def appender() -> Iterator[Callable[[int], None]]:
     """Appends as many bytes as a point has, and waits for the disk."""
-    block = entry(*encode("0" * 64, result()))
+    packed = encode(result())
+    block = packed.header + packed.payload
     with TemporaryDirectory(dir=".") as folder, (Path(folder) / "file").open("ab", 0) as file:
 
         def append(points: int) -> None:
@@ -90,8 +88,8 @@ def seconds(work: Callable[[int], None], points: int) -> float:
 def measure() -> list[Row]:
     """All rows."""
     point = result()
-    parts = encode("0" * 64, point)
-    size = len(entry(*parts))
+    packed = encode(point)
+    size = len(packed.header) + len(packed.payload)
     plans = {"one": 64, "group": 32 * GROUP, "disk": 64, "encode": 256, "decode": 128}
     found: dict[str, list[float]] = {name: [] for name in plans}
     with writer(1) as one, writer(GROUP) as group, appender() as disk:
@@ -99,8 +97,8 @@ def measure() -> list[Row]:
             "one": one,
             "group": group,
             "disk": disk,
-            "encode": lambda points: [encode("0" * 64, point) for _ in range(points)] and None,
-            "decode": lambda points: [decode(*parts) for _ in range(points)] and None,
+            "encode": lambda points: [encode(point) for _ in range(points)] and None,
+            "decode": lambda points: [decode(packed) for _ in range(points)] and None,
         }
         for turn in range(ROUNDS + 1):
             for name, points in plans.items():

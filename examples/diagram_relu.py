@@ -104,8 +104,8 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
     for panel, width in zip("ab", data.width.values[[0, -1]], strict=True):
         _panel(panels[panel], diagram.sel(width=width), f"width {width}")
     fine = measured_diagram(final(refined.data), X, Y, order=["ntk_change", "richness"])
-    fine = fine.isel(width=0)
-    _panel(panels["c"], fine, f"width {REFINED_WIDTH}, {refined.places} places by refinement")
+    title = f"width {REFINED_WIDTH}, {refined.places} places by refinement"
+    _panel(panels["c"], fine, title, x=X, y=Y)
     ax, end = panels["d"], final(data)
     for width in data.width.values:
         here = end.sel(width=width)
@@ -123,11 +123,12 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
     plot.save(made, target)
 
 
-def _panel(ax: Axes, diagram: xr.Dataset, title: str) -> None:
+def _panel(ax: Axes, diagram: xr.Dataset, title: str, **names: str) -> None:
     plot.measured_map(
         diagram,
-        theory={"forecast ρ = 1": level_curve(diagram.richness, 1.0)},
-        curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL)},
+        **names,
+        theory={"forecast ρ = 1": level_curve(diagram.richness, 1.0, **names)},
+        curves={f"measured ΔΘ/Θ = {LEVEL:g}": level_curve(diagram.ntk_change, LEVEL, **names)},
         ax=ax,
     )
     ax.set_title(title)
@@ -158,7 +159,7 @@ def main() -> None:
 
 
 def _change(data: xr.Dataset) -> xr.DataArray:
-    return measured_diagram(data.isel(width=0), X, Y, order=["ntk_change"]).ntk_change
+    return measured_diagram(data, X, Y, order=["ntk_change"]).ntk_change
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ._errors import MissingExtraError as MissingExtraError
 from ._errors import NoDescentError as NoDescentError
 from ._errors import NotFiniteError as NotFiniteError
 from ._errors import StoreError as StoreError
+from ._errors import StoreWarning as StoreWarning
 from ._errors import WorkerError as WorkerError
 from .numerics.ladder import fit_exponent as fit_exponent
 from .numerics.ladder import fitted_phase as fitted_phase

@@ -9,6 +9,7 @@
     ├── WorkerError                      the workers cannot run a study
     └── MissingExtraError (also ImportError)  an optional dependency is not installed
 
+A `StoreWarning` says that a store holds what one should know of before one trusts its numbers.
 A run that diverges is not an error: it is a *status* of the result.
 """
 
@@ -43,6 +44,10 @@ class WorkerError(LazyRichError):
     """The workers cannot run a study: they do not start, are lost, or have not its experiment."""
 
 
+class StoreWarning(UserWarning):
+    """A store holds damaged points, or points that different code has computed."""
+
+
 class MissingExtraError(LazyRichError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
@@ -57,13 +62,14 @@ class MissingExtraError(LazyRichError, ImportError):
         )
 
 
-for _error in (
+for _error in (  # and one warning
     LazyRichError,
     InputError,
     NotFiniteError,
     NoDescentError,
     ConvergenceError,
     StoreError,
+    StoreWarning,
     WorkerError,
     MissingExtraError,
 ):

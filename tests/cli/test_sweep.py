@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from lazyrich._errors import InputError, StoreError
+from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.store.store import Store
 from tests.cli.run import answer, refusal, run
 from tests.sweeps.run.test_sweep import by_hand, stored
@@ -192,7 +193,7 @@ def test_a_stopped_study_stores_what_is_finished_and_goes_on(tmp_path, number):
     assert process.returncode == 130
     assert output == ""
     with Store.read_only(out) as store:
-        kept, described = store.keys(), store.study
+        kept, described = store.keys(), Study.from_json(store.description.study())
     assert 2 <= len(kept) < 40
     assert told == (
         f"lazyrich: walk was stopped: {len(kept)} of 40 points are stored in {out}. "

@@ -42,7 +42,7 @@ from tests.contracts.public import public_callables, public_paths
 KNOWN = vocabulary()
 ROUNDING = 1e-9
 NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
-AXES = {"time", "step", "record", "seed", "draw", *PARAMETERS}
+AXES = {"point", "time", "step", "record", "seed", "draw", *PARAMETERS}
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
@@ -216,6 +216,7 @@ MADE = {
         [({"width": 8}, one_result())], {"width": [8, 16]}
     ),
     "lazyrich.sweeps.final": lambda: sweeps.final(lr.results(swept()[0])),
+    "lazyrich.sweeps.grid": lambda: sweeps.grid(swept()[1].data),
     "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])

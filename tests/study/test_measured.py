@@ -12,6 +12,7 @@ from lazyrich import InputError, StoreError
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.store.results import grid
 
 WIDTHS = np.array([64, 256, 1024, 4096])
 
@@ -67,7 +68,10 @@ def test_without_a_ladder_there_are_maps_alone():
         ),
         (lambda: Plane(x="x", y="x", level=1.0), "two axes and a depth"),
         (lambda: refine(study(x=[2.0, 1.0]), values_of(study()), PLANE), "increasing numbers"),
-        (lambda: refine(study(), values_of(study()).expand_dims(a=2), PLANE), "alone, got"),
+        (
+            lambda: refine(study(), values_of(study()).expand_dims(a=2), PLANE),
+            "must have two dimensions, or one",
+        ),
     ],
 )
 def test_refusals(call, message):
@@ -193,7 +197,9 @@ def test_a_refined_sweep_ends_with_the_curve_and_resumes(tmp_path):
     assert again.study == got.study
     assert got.places == len(got.study) < got.uniform == 17**2
     assert int((got.data.status == "finished").sum()) == got.places
-    curves = level_curve(got.data.ntk_change.isel(step=-1, seed=0).transpose("y", "x"), 1.0)
+    assert got.data.sizes["point"] == got.places
+    curves = level_curve(got.data.ntk_change.isel(step=-1), 1.0, x="x", y="y")
+    assert curves
     for curve in curves:
         np.testing.assert_allclose(curve.x * curve.y, 1.0, rtol=1e-2)
 
@@ -217,7 +223,7 @@ def test_a_quantity_needs_one_value_a_place_before_anything_is_trained(tmp_path,
 
 
 def _narrow(data):
-    return data.ntk_change.isel(step=-1, seed=0, width=0)
+    return grid(data, "width", "seed").ntk_change.isel(step=-1, seed=0, width=0)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +249,7 @@ def test_a_plane_lies_at_a_value_that_is_no_number(tmp_path, value):
 
 
 def test_a_refined_sweep_recovers_from_a_store_that_was_being_made(tmp_path):
-    (tmp_path / "arrays").mkdir()
-    (tmp_path / "record.sqlite").touch()
+    (tmp_path / "store.sqlite").touch()
     with ThreadPoolExecutor(1) as executor:
         got = sweep_refined(study(), tmp_path, PLANE, executor=executor, progress=False)
     assert got.places == len(got.study)

@@ -8,22 +8,31 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from itertools import count
 
 import numpy as np
 import xarray as xr
 
-from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.describe.description import Point, Study
 from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import encode
 from lazyrich.sweeps.store.store import Store
 
-STUDY = Study(name="stored", experiment="lazyrich.sweeps:Decay", seeds=100)
+STUDY = Study(name="stored", experiment="lazyrich.sweeps:Decay", seeds=10_000)
 GROUPS = (1, 1, 3, 8)  # points that are written together, in turn
 
 
+def point(number: int) -> Point:
+    return STUDY._grid.point((), number)
+
+
 def key(number: int) -> str:
-    return f"{number:064x}"
+    return point(number).key
+
+
+def pairs(numbers: Iterable[int]) -> list[tuple[Point, Result]]:
+    return [(point(number), result(number)) for number in numbers]
 
 
 def result(number: int) -> Result:
@@ -68,7 +77,7 @@ def write_for_ever(folder: str) -> None:
         tell("open")
         for turn in count():
             group = range(done, done + GROUPS[turn % len(GROUPS)])
-            store.write({key(number): result(number) for number in group})
+            store.write(pairs(group))
             done = group.stop
             tell(done)
 
@@ -79,7 +88,7 @@ def tell(what: object) -> None:
 
 
 def main() -> None:
-    encode(key(0), result(0))  # what is slow the first time
+    encode(result(0))  # what is slow the first time
     tell("ready")
     for _ in sys.stdin:
         gate, opener = os.pipe()

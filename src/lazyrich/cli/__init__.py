@@ -16,6 +16,7 @@ from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.report import report
 from lazyrich.cli.reproduce import reproduce
 from lazyrich.cli.solve import solve
+from lazyrich.cli.store import store
 from lazyrich.cli.sweep import sweep
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -53,6 +54,7 @@ def _sentence(error: Exception) -> str | None:
 app = typer.Typer(cls=_Group, add_completion=False, no_args_is_help=False, rich_markup_mode="rich")
 for command in (solve, phase, presets, diagram, diagnose, report, sweep, reproduce):
     app.command()(command)
+app.add_typer(store, name="store")
 
 
 def _version(show: bool) -> None:

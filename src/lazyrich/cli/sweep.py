@@ -12,6 +12,7 @@ import typer
 from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.store import said_warnings
 
 if TYPE_CHECKING:
     from lazyrich.sweeps.describe.description import Study
@@ -70,7 +71,8 @@ def sweep(
         _download(described)
     options = {"together": together, "retry_failed": retry_failed, "extend": extend}
     try:
-        summary = _run(described, out, workers, scheduler, progress=not json, **options)
+        with said_warnings():
+            summary = _run(described, out, workers, scheduler, progress=not json, **options)
     except KeyboardInterrupt as stop:
         typer.echo(f"lazyrich: {stop or 'stopped'}", err=True)
         raise Abort from None
@@ -150,7 +152,9 @@ def _export(out: Path, target: Path) -> None:
     from lazyrich.sweeps.store.results import results
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    export(results(out), target)
+    with said_warnings():
+        data = results(out)
+    export(data, target)
 
 
 def _plain(summary: Summary) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import Boundary
 from lazyrich.numerics.exact import Array
+from lazyrich.numerics.scatter import Scatter, scattered
 from lazyrich.numerics.spacing import Spacing
 from lazyrich.phases.diagram import FEATURE_REGIONS
 from lazyrich.plot.diagram import REGION_COLOURS
@@ -46,6 +47,8 @@ def measured_map(
     diagram: xr.Dataset,
     show: str = "ntk_change",
     *,
+    x: str | None = None,
+    y: str | None = None,
     theory: Curves | None = None,
     curves: Curves | None = None,
     ax: Axes | None = None,
@@ -56,14 +59,16 @@ def measured_map(
     those that have no value.
 
     Args:
-        diagram: of `measured_diagram`, with one value of all dims but two.
+        diagram: of `measured_diagram`, with one value of all dims but two, or along `point`.
         show: a variable of it.
+        x: the horizontal coordinate, where the networks lie along `point`.
+        y: the vertical one.
         theory: predicted boundaries, drawn as lines on top.
         curves: level curves of the measurement, drawn dashed.
         ax: where to draw.
 
     Raises:
-        InputError: no such variable, one that has other than two dims or no value at all, or words
+        InputError: no such variable, one that lies over no plane or has no value at all, or words
             that have no colour.
 
     Example:
@@ -78,20 +83,16 @@ def measured_map(
         raise InputError(f"`show` must be one of {choice}, got {show!r}. Choose one of these.")
     in_words = diagram[show].dtype.kind in "UO"
     values = _coded(diagram[show]) if in_words else diagram[show]
-    if values.ndim != 2:
-        raise InputError(
-            f"{show!r} must have two dimensions, got {tuple(values.dims)}. Choose one value of the "
-            "others with .sel or .isel."
-        )
+    at = scattered(values, x, y)
     if not bool(np.isfinite(values).any()):
         raise InputError(f"{show!r} must have a value somewhere, got none. Finish the study.")
     ax = axes(ax)
-    y, x = map(str, values.dims)
-    spacing = {dim: Spacing.of(values[dim].values) for dim in (x, y)}
-    points = _points(values, diagram)
-    limits = {dim: _limits(values[dim].values, spacing[dim]) for dim in (x, y)}
+    sides = at.x, at.y
+    spacing = [Spacing.of(np.unique(side.values)) for side in sides]
+    points = _points(at, values, diagram)
+    limits = [_limits(side.values, one) for side, one in zip(sides, spacing, strict=True)]
     patches = (_paint_words if in_words else _paint_numbers)(
-        ax, values, *_nearest(values, points, spacing, limits)
+        ax, values, *_nearest(points, spacing, limits)
     )
     known = np.isfinite(points[2])
     ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
@@ -101,10 +102,10 @@ def measured_map(
             for i, curve in enumerate(parts):
                 label = name if i == 0 else None
                 ax.plot(curve.x, curve.y, line, color=colour, lw=1.8, label=label)
-    for dim, side in ((x, "x"), (y, "y")):
-        ax.set(**{f"{side}label": axis_label(values[dim])})
-        ax.set(**{f"{side}scale": "log" if spacing[dim].ratios else "linear"})
-        ax.set(**{f"{side}lim": limits[dim]})
+    for side, values_on, one, ends in zip("xy", sides, spacing, limits, strict=True):
+        ax.set(**{f"{side}label": axis_label(values_on)})
+        ax.set(**{f"{side}scale": "log" if one.ratios else "linear"})
+        ax.set(**{f"{side}lim": ends})
     ax.set_title(fill(values.attrs.get("long_name", show), 1 + WRAP))
     handles = [*patches, *(line for line in ax.lines if not str(line.get_label()).startswith("_"))]
     if handles:
@@ -124,16 +125,15 @@ def _coded(values: xr.DataArray) -> xr.DataArray:
     return values.copy(data=np.reshape([place[word] for word in words], values.shape))
 
 
-def _points(values: xr.DataArray, diagram: xr.Dataset) -> Array:
+def _points(at: Scatter, values: xr.DataArray, diagram: xr.Dataset) -> Array:
     """Coordinates and values of all networks: those without a value that were tried are NaN."""
-    y, x = values.dims
-    xs, ys = np.meshgrid(values[x].values, values[y].values)
-    tried = np.isfinite(values.values)
-    if "diverged" in diagram and set(diagram.diverged.dims) == {x, y}:
-        tried |= diagram.diverged.transpose(y, x).notnull().values
-    elif tried.mean() > 0.5:  # a full grid
+    tried = np.isfinite(at.values)
+    if values.ndim == 1 or tried.mean() > 0.5:  # points, or a full grid
         tried[:] = True
-    return np.stack([part[tried].astype(float) for part in (xs, ys, values.values)])
+    if "diverged" in diagram and set(diagram.diverged.dims) == set(values.dims):
+        known = diagram.diverged.transpose(*values.dims).notnull().values.ravel()
+        tried = np.isfinite(at.values) | known
+    return np.stack([part[tried].astype(float) for part in (at.x.values, at.y.values, at.values)])
 
 
 def _limits(values: Array, spacing: Spacing) -> tuple[float, float]:
@@ -145,21 +145,17 @@ def _limits(values: Array, spacing: Spacing) -> tuple[float, float]:
 
 
 def _nearest(
-    values: xr.DataArray,
-    points: Array,
-    spacing: Mapping[str, Spacing],
-    limits: Mapping[str, tuple[float, float]],
+    points: Array, spacing: Sequence[Spacing], limits: Sequence[tuple[float, float]]
 ) -> tuple[Array, Array, np.ma.MaskedArray]:
     """Horizontal and vertical places, and the value of the nearest network at each."""
-    y, x = map(str, values.dims)
-    straight = [spacing[dim].straight(part) for dim, part in zip((x, y), points, strict=False)]
-    ends = [spacing[dim].straight(np.array(limits[dim])) for dim in (x, y)]
+    straight = [one.straight(part) for one, part in zip(spacing, points, strict=False)]
+    ends = [one.straight(np.array(limit)) for one, limit in zip(spacing, limits, strict=True)]
     low, high = np.array(ends).T
     sides = [np.linspace(a, b, SIDE) for a, b in ends]
     mesh = np.stack(np.meshgrid(*sides), axis=-1)
     tree = cKDTree((np.stack(straight, axis=-1) - low) / (high - low))
     nearest = points[2][tree.query((mesh - low) / (high - low))[1]]
-    across, up = (spacing[dim].back(side) for dim, side in zip((x, y), sides, strict=True))
+    across, up = (one.back(side) for one, side in zip(spacing, sides, strict=True))
     return across, up, np.ma.masked_invalid(nearest)
 
 

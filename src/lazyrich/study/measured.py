@@ -9,7 +9,7 @@ import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent, fitted_phase
-from lazyrich.sweeps.store.results import final
+from lazyrich.sweeps.store.results import AXES, POINT, final, grid
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 QUANTITIES = (
@@ -47,7 +47,8 @@ def measured_diagram(
     """Order parameters, width exponents and phases of trained networks over two axes.
 
     Args:
-        data: of `results`; of several measurements the last one is taken, as by `final`.
+        data: of `results`, over axes or along `point`; of several measurements the last one is
+            taken, as by `final`.
         x: name of the horizontal axis.
         y: name of the vertical axis.
         order: quantities to map; None takes those of `ORDER` that were measured.
@@ -57,10 +58,11 @@ def measured_diagram(
         tolerance: of the phases.
 
     Returns:
-        Over (y, x): every quantity as its geometric mean over the seeds (over `dim`, too) of the
-        networks that did not diverge, the share of `diverged` networks, and with a ladder of widths
-        `<quantity>_exponent`, the ends `<quantity>_exponent_low` and `<quantity>_exponent_high` of
-        its interval, and the `phase`.
+        Over (y, x), or along `point` with x and y as coordinates, one a place: every quantity as
+        its geometric mean over the seeds (over `dim`, too) of the networks that did not diverge,
+        the share of `diverged` networks, and with a ladder of widths `<quantity>_exponent`, the
+        ends `<quantity>_exponent_low` and `<quantity>_exponent_high` of its interval, and the
+        `phase`.
 
     Raises:
         InputError: an axis that there is not, further axes, or a quantity that was not measured.
@@ -73,8 +75,7 @@ def measured_diagram(
         >>> diagram.phase.sel(b=1).values.tolist()
         ['kernel', 'feature']
     """
-    data = final(data)
-    _check_axes(data, {x, y}, dim)
+    data = _laid_out(final(data), {x, y}, dim)
     ladder = dim not in (x, y) and data.sizes.get(dim, 0) >= 3
     if ladder:
         data = data.sortby(dim)
@@ -101,21 +102,28 @@ def measured_diagram(
             dim=dim,
             tolerance=tolerance,
         )
-    result = xr.Dataset(columns).transpose(..., y, x)
+    result = xr.Dataset(columns).transpose(..., *((POINT,) if POINT in data.dims else (y, x)))
     return result.assign_attrs(confidence=confidence, tolerance=tolerance)
 
 
-def _check_axes(data: xr.Dataset, plane: set[str], dim: str) -> None:
-    if missing := sorted(name for name in plane if name not in data.dims):
+def _laid_out(data: xr.Dataset, plane: set[str], dim: str) -> xr.Dataset:
+    """Seeds and widths as dimensions, over the plane or along `point`; no other axis."""
+    axes = set(data.attrs[AXES]) if POINT in data.dims else set(map(str, data.dims))
+    if missing := sorted(plane - axes):
         raise InputError(
-            f"`x` and `y` must be axes of the study, {sorted(map(str, data.dims))}, "
-            f"got {', '.join(missing)}."
+            f"`x` and `y` must be axes of the study, {sorted(axes)}, got {', '.join(missing)}."
         )
-    if further := sorted(map(str, set(data.dims) - plane - {dim, "seed", "layer"})):
+    if POINT in data.dims:
+        constant = {name for name in axes - plane - {"seed"} if np.unique(data[name]).size <= 1}
+        spread = sorted((axes - constant - plane) & {dim, "seed"})
+        data = grid(data.drop_vars(constant).assign_attrs({AXES: sorted(axes - constant)}), *spread)
+        axes -= constant
+    if further := sorted(axes - plane - {dim, "seed", "layer"}):
         raise InputError(
             f"`data` must have no axes but `x`, `y`, `{dim}` and `seed`, got {', '.join(further)} "
             "too. Choose one value with .sel or .isel."
         )
+    return data
 
 
 def _typical(values: xr.DataArray) -> xr.DataArray:

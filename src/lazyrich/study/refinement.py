@@ -16,12 +16,14 @@ from scipy.interpolate import LinearNDInterpolator
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import Boundary
+from lazyrich.numerics.scatter import scattered
 from lazyrich.numerics.spacing import Spacing
 from lazyrich.study.measured import measured_diagram
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.describe.experiment import experiment_name
 from lazyrich.sweeps.run.sweep import sweep
-from lazyrich.sweeps.store.record import UnmadeError
-from lazyrich.sweeps.store.results import final, results
+from lazyrich.sweeps.store.folder import UnmadeError
+from lazyrich.sweeps.store.results import POINT, final, results_by_point
 from lazyrich.sweeps.store.store import Store
 
 Array = NDArray[np.float64]
@@ -65,7 +67,7 @@ class Refined:
 
     Attributes:
         study: with the new points as `extra`.
-        data: its results.
+        data: its results, along `point`.
         places: points of the plane that were trained.
         uniform: points of the uniform grid with the same resolution.
     """
@@ -85,7 +87,8 @@ def refine(study: Study, values: xr.DataArray, plane: Plane) -> Study:
 
     Args:
         study: as it was swept.
-        values: over the axes of the plane, by coordinate; NaN where nothing is known.
+        values: over the axes of the plane, or over `point` with these as coordinates; NaN where
+            nothing is known.
         plane: where to look, and how finely.
 
     Returns:
@@ -145,7 +148,8 @@ def sweep_refined(
         out: folder of the store.
         plane: axes, level and depth.
         field: a quantity, of which the geometric mean over seeds is taken at `plane.at`, which must
-            name all other axes; or a function of the results that gives values over the two axes.
+            name all other axes; or a function of the results, which lie along `point`, that gives
+            one value a place, as `measured_diagram` does.
         options: of `sweep`: `workers`, `together`, …; `extend` takes a store of another study.
 
     Raises:
@@ -158,7 +162,7 @@ def sweep_refined(
     extend = options.pop("extend", False)
     while True:
         sweep(study, folder, extend=extend, **options)
-        data, extend = results(folder), True
+        data, extend = results_by_point(folder), True
         finer = refine(study, _values(data, plane, field), plane)
         if finer is study:
             break
@@ -168,16 +172,28 @@ def sweep_refined(
     return Refined(study=study, data=data, places=len(mesh.tried), uniform=uniform)
 
 
-def level_curve(values: xr.DataArray, level: float, *, name: str = "") -> tuple[Boundary, ...]:
+def level_curve(
+    values: xr.DataArray,
+    level: float,
+    *,
+    name: str = "",
+    x: str | None = None,
+    y: str | None = None,
+) -> tuple[Boundary, ...]:
     """The curves on which measured values cross a level, between points of a grid or off it.
 
     The logarithm of the values is linear on the triangles between the points (Delaunay), with the
     logarithm of every axis whose values have equal ratios.
 
     Args:
-        values: positive, over two axes (y, x); NaN where there is no point.
+        values: positive, over two axes (y, x), or over `point`; NaN where there is no point.
         level: > 0.
         name: of the curves.
+        x: the horizontal coordinate, where the values lie over `point`.
+        y: the vertical one.
+
+    Raises:
+        InputError: values over something else.
 
     Example:
         >>> x = xr.DataArray(np.geomspace(0.1, 10, 5), dims="x")
@@ -186,21 +202,21 @@ def level_curve(values: xr.DataArray, level: float, *, name: str = "") -> tuple[
         >>> bool(np.allclose(curve.x * curve.y, 1))
         True
     """
-    y_name, x_name = map(str, values.dims)
-    scales = {dim: Spacing.of(values[dim].values) for dim in (x_name, y_name)}
-    xs, ys = (scales[dim].straight(values[dim].values) for dim in (x_name, y_name))
+    at = scattered(values, x, y)
+    scales = [Spacing.of(np.unique(part.values)) for part in (at.x, at.y)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        heights = np.log(values.values.astype(float)) - np.log(level)
-    rows, columns = np.nonzero(np.isfinite(heights))
-    if len(set(rows)) < 2 or len(set(columns)) < 2:
-        return ()
-    field = LinearNDInterpolator(
-        np.column_stack([xs[columns], ys[rows]]), heights[rows, columns], rescale=True
+        heights = np.log(at.values.astype(float)) - np.log(level)
+    known = np.isfinite(heights)
+    xs, ys = (
+        scale.straight(part.values[known]) for scale, part in zip(scales, (at.x, at.y), strict=True)
     )
+    if np.unique(xs).size < 2 or np.unique(ys).size < 2:
+        return ()
+    field = LinearNDInterpolator(np.column_stack([xs, ys]), heights[known], rescale=True)
     grid_x, grid_y = (np.linspace(part.min(), part.max(), FINE) for part in (xs, ys))
     surface = np.ma.masked_invalid(field(*np.meshgrid(grid_x, grid_y)))
     lines = contour_generator(grid_x, grid_y, surface).lines(0.0)
-    back = scales[x_name].back, scales[y_name].back
+    back = scales[0].back, scales[1].back
     return tuple(
         Boundary(name, back[0](line[:, 0]), back[1](line[:, 1])) for line in map(np.asarray, lines)
     )
@@ -266,17 +282,10 @@ def _coordinate(value: Any) -> Any:  # noqa: ANN401 - a plain value
 
 def _signs(values: xr.DataArray, mesh: _Mesh, plane: Plane) -> NDArray[np.int8]:
     """On the finest grid, by column and row: the side of the level, 0 where nothing is known."""
-    if missing := {plane.x, plane.y} ^ set(map(str, values.dims)):
-        raise InputError(
-            f"`values` must have the dimensions {plane.x!r} and {plane.y!r} alone, got "
-            f"{tuple(values.dims)}. Choose values of the others ({', '.join(sorted(missing))})."
-        )
+    at = scattered(values, plane.x, plane.y)
     signs = np.zeros((mesh.x.fine.size, mesh.y.fine.size), dtype=np.int8)
-    table = values.transpose(plane.x, plane.y)
-    columns = [mesh.places[0].get(float(v)) for v in table[plane.x].values]
-    rows = [mesh.places[1].get(float(v)) for v in table[plane.y].values]
-    for (i, column), (j, row) in product(enumerate(columns), enumerate(rows)):
-        value = float(table.values[i, j])
+    for x, y, value in zip(at.x.values, at.y.values, at.values, strict=True):
+        column, row = mesh.places[0].get(float(x)), mesh.places[1].get(float(y))
         if column is not None and row is not None and not np.isnan(value):
             signs[column, row] = 1 if value >= plane.level else -1
     return signs
@@ -310,12 +319,11 @@ def _middles(cell: Cell) -> list[tuple[int, int]]:
 def _values(data: xr.Dataset, plane: Plane, field: Field) -> xr.DataArray:
     if callable(field):
         return field(data)
-    at = {
-        name: str(value) if data[name].dtype.kind == "U" else value  # as `results` labels it
-        for name, value in (plane.at or {}).items()
-    }
-    chosen = final(data.sel(at))
-    return measured_diagram(chosen, plane.x, plane.y, order=[field])[field]
+    data = final(data)
+    for name, value in (plane.at or {}).items():
+        label = str(value) if data[name].dtype.kind == "U" else value  # as `results` labels it
+        data = data.isel({POINT: data[name].values == label})
+    return measured_diagram(data, plane.x, plane.y, order=[field])[field]
 
 
 def _check_place(study: Study, plane: Plane, field: Field) -> None:
@@ -341,8 +349,11 @@ def _stored(folder: Path, study: Study) -> Study:
     """The study as the folder has it, if that is the same one with more points."""
     try:
         with Store.read_only(folder) as store:
-            known = store.study
+            recorded = store.description
     except (InputError, UnmadeError):  # no store yet, or one that a crash left unmade
         return study
-    same = replace(known, extra=study.extra) == study
-    return known if same and len(known.extra) >= len(study.extra) else study
+    if recorded.parts["experiment"] != experiment_name(study.experiment):
+        return study
+    extra = recorded.parts["extra"]
+    known = replace(study, extra=extra) if len(extra) > len(study.extra) else study
+    return known if known.to_json() == recorded.study() else study

@@ -60,7 +60,8 @@ def stored(folder):
 
 def statuses(folder):
     with Store.read_only(folder) as store:
-        return {p.experiment: store.read(p.key) for p in store.study.points()}
+        study = Study.from_json(store.description.study())
+        return {p.experiment: store.read(p.key) for p in study.points()}
 
 
 WALK = Study(name="walk", experiment=Walk, axes={"drift": [0.0, 0.1, 0.2]}, seeds=8)
@@ -194,7 +195,7 @@ def test_groups_are_trained_together_and_do_not_depend_on_what_is_stored(tmp_pat
     points = list(study.points())
     assert [whole[point.key][1] for point in points] == ["4 together"] * 12 + ["3 together"] * 3
     with Store.read_only(tmp_path / "whole") as done, Store.open(tmp_path / "part", study) as part:
-        part.write({point.key: done.read(point.key) for point in points[2:10:3]})
+        part.write((point, done.read(point.key)) for point in points[2:10:3])
     assert sweep(study, tmp_path / "part", executor=processes, together=4).ran == 12
     assert stored(tmp_path / "part") == whole
     alone = by_hand(study)

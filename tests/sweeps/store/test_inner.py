@@ -9,8 +9,9 @@ import xarray as xr
 from lazyrich import InputError
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.result import Result
-from lazyrich.sweeps.run.work import pack, run_packed, unpack
+from lazyrich.sweeps.run.work import pack, run_packed
 from lazyrich.sweeps.store import codec as arrays
+from lazyrich.sweeps.store.codec import decode
 from lazyrich.sweeps.store.results import assemble, results
 from lazyrich.sweeps.store.store import Store
 
@@ -45,7 +46,7 @@ def test_labels_that_do_not_tell_places_apart_are_refused(labels, message):
     with pytest.raises(InputError, match=f"the result {B} does not fit: {message}"):
         laid_out(fine, odd)
     with pytest.raises(InputError, match=f"^{message}"):
-        arrays.encode("", odd)
+        arrays.encode(odd)
 
 
 LONG, NAMED = ("time", [3.0, 2.0]), {"time": [5, 6]}
@@ -99,7 +100,7 @@ class Repeated:
 
 
 def test_the_first_point_tells_of_repeated_labels():
-    (result,) = unpack(run_packed(pack([Repeated()]), 0))
+    result = decode(run_packed(pack([Repeated()]), 0)[0])
     assert result.status == "failed"
     assert "cannot be stored: labels of `time` must differ from each other" in result.sentence
 
@@ -107,7 +108,7 @@ def test_the_first_point_tells_of_repeated_labels():
 def test_a_result_may_not_have_a_dimension_of_the_study():
     for name in ("seed", "status"):
         with pytest.raises(InputError, match=f"`{name}` is something that every study has"):
-            arrays.encode("ab", one({"loss": (name, [2.0, 1.0])}))
+            arrays.encode(one({"loss": (name, [2.0, 1.0])}))
 
 
 def test_a_store_that_took_repeated_labels_names_the_point_and_stays_readable(
@@ -116,11 +117,11 @@ def test_a_store_that_took_repeated_labels_names_the_point_and_stays_readable(
     study = Study(name="old", experiment=f"{__name__}:Repeated", seeds=2)
     points = list(study.points())
     with Store.open(tmp_path / "store", study) as store:
-        store.write({points[0].key: one({"loss": ("time", [1.0])}, time=[0])})
-        with pytest.raises(InputError, match=f"{points[1].key} cannot be stored: labels of `time`"):
-            store.write({points[1].key: points[1].experiment.run()})
+        store.write([(points[0], one({"loss": ("time", [1.0])}, time=[0]))])
+        with pytest.raises(InputError, match="at seed=1 cannot be stored: labels of `time`"):
+            store.write([(points[1], points[1].experiment.run())])
         monkeypatch.setattr(arrays, "check_labels", lambda *_: None)  # as it was once
-        store.write({points[1].key: points[1].experiment.run()})
+        store.write([(points[1], points[1].experiment.run())])
     with pytest.raises(InputError, match="the result at seed=1 does not fit: labels of `time`"):
         results(tmp_path / "store")
     with Store.read_only(tmp_path / "store") as store:

@@ -230,7 +230,7 @@ def folder(tmp_path):
         seeds=2,
     )
     with Store.open(tmp_path / "store", study) as store:
-        store.write({p.key: p.experiment.run() for p in list(study.points())[2:]})
+        store.write((p, p.experiment.run()) for p in list(study.points())[2:])
     return tmp_path / "store"
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sqlite3
 
 import numpy as np
@@ -8,14 +9,15 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazyrich import InputError, StoreError
+from lazyrich import InputError, StoreError, StoreWarning
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.describe.source import code_of
 from lazyrich.sweeps.result import Result
-from lazyrich.sweeps.store import segments
 from lazyrich.sweeps.store.codec import decode, encode
-from lazyrich.sweeps.store.record import NAME, Record
+from lazyrich.sweeps.store.folder import NAME
+from lazyrich.sweeps.store.mend import repair
 from lazyrich.sweeps.store.store import Store
-from tests.sweeps.stored import STUDY, key, result, same
+from tests.sweeps.stored import STUDY, key, pairs, point, result, same
 
 DTYPES = [
     "f2",
@@ -78,6 +80,12 @@ def datasets(draw):
     return found.assign_coords({name: v for name, v in coords.items() if name in found.dims})
 
 
+def stored(folder):
+    store = Store.open(folder, STUDY)
+    store.write(pairs([0, 1]))
+    return store
+
+
 def ended(data=None, status="finished", **fields):
     return Result(status=status, sentence="ends", data=xr.Dataset(data), **fields)
 
@@ -86,9 +94,7 @@ def ended(data=None, status="finished", **fields):
 @given(datasets(), texts, texts)
 def test_a_result_comes_back_bit_for_bit(data, sentence, traceback):
     given_ = Result(status="fitted", sentence=sentence, data=data, traceback=traceback, seconds=0.1)
-    name, found = decode(*encode("k", given_))
-    assert name == "k"
-    assert same(found, given_)
+    assert same(decode(encode(given_)), given_)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +111,7 @@ def test_arrays_of_every_kind_come_back(values):
     if values.dtype == "u8":
         values = values.view("f8")  # the payload of a NaN
     given_ = ended({"x": (list("ab")[: values.ndim], values)})
-    found = decode(*encode("k", given_))[1]
+    found = decode(encode(given_))
     assert same(found, given_)
     found.data.x.values.sort()  # they may be written to
 
@@ -117,13 +123,13 @@ def test_attributes_of_every_kind_come_back():
         "none": np.zeros(0, int),
         "t": (1, [2.5]),
     }
-    found = decode(*encode("k", ended({"x": ((), 1.0, attrs)})))[1].data.x.attrs
+    found = decode(encode(ended({"x": ((), 1.0, attrs)}))).data.x.attrs
     assert repr(found) == repr(attrs)
 
 
 def test_the_indexes_of_labels_are_made_again():
     data = xr.Dataset({"x": ("layer", [1.0, 2.0])}, {"layer": ["a", "b"]})
-    found = decode(*encode("k", Result(status="fitted", sentence="", data=data)))[1]
+    found = decode(encode(Result(status="fitted", sentence="", data=data)))
     xr.testing.assert_identical(found.data, data)
     assert found.data.x.sel(layer="b") == 2
 
@@ -139,42 +145,45 @@ def test_the_indexes_of_labels_are_made_again():
 )
 def test_a_result_that_cannot_be_stored_stops_its_group_and_is_named(tmp_path, data, message):
     with Store.open(tmp_path / "out", STUDY) as store:
-        with pytest.raises(InputError, match=f"result of the point {key(1)} cannot be .*{message}"):
-            store.write({key(0): result(0), key(1): ended(data)})
+        with pytest.raises(InputError, match=f"the result at seed=1 cannot be stored: .*{message}"):
+            store.write([*pairs([0]), (point(1), ended(data))])
         assert store.keys() == set()
 
 
 def test_the_first_writer_wins_and_failed_points_are_replaced_when_asked(tmp_path):
-    first = {key(0): ended(), key(1): ended(status="failed")}
-    second = {key(0): ended(status="diverged"), key(1): ended(status="fitted"), key(2): ended()}
+    first = [(point(0), ended()), (point(1), ended(status="failed"))]
+    second = [
+        (point(0), ended(status="diverged")),
+        (point(1), encode(ended(status="fitted"))),  # in bytes already
+        (point(2), ended()),
+    ]
     with Store.open(tmp_path / "out", STUDY) as store:
         assert store.write(first) == 2
         assert store.write(second) == 1
         assert store.statuses() == {"finished": 2, "failed": 1}
         assert store.write(second, replace_failed=True) == 1
-        assert store.write({}) == 0
+        assert store.write([]) == 0
         assert store.statuses() == {"finished": 2, "fitted": 1}
         assert store.keys("fitted") == {key(1)}
         assert store.read(key(1)).status == "fitted"
         assert store.verify() == ()
 
 
-def test_a_store_is_opened_again_and_grows_in_files_of_limited_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "SEGMENT_BYTES", 3000)
+def test_a_store_is_one_file_that_opens_again(tmp_path):
     for number in range(6):
         with Store.open(tmp_path / "out", STUDY) as store:
-            store.write({key(number): result(number)})
-    assert len(list((tmp_path / "out/arrays").iterdir())) > 1
+            store.write(pairs([number]))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["lock", NAME]
     with Store.read_only(tmp_path / "out") as store:
         assert all(same(store.read(key(n)), result(n)) for n in range(6))
-        assert store.study == STUDY
+        assert store.description.study() == STUDY.to_json()
 
 
 def test_a_store_is_written_from_several_threads(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     with Store.open(tmp_path / "out", STUDY) as store, ThreadPoolExecutor(4) as pool:
-        work = [pool.submit(store.write, {key(n // 2): result(n // 2)}) for n in range(40)]
+        work = [pool.submit(store.write, pairs([n // 2])) for n in range(40)]
         assert sum(future.result() for future in work) == 20
         assert all(pool.map(lambda n: same(store.read(key(n)), result(n)), range(20)))
 
@@ -182,27 +191,29 @@ def test_a_store_is_written_from_several_threads(tmp_path):
 def test_a_changed_description_is_named_and_taken_when_asked(tmp_path):
     Store.open(tmp_path / "out", STUDY).close()
     base = {"name": "stored", "experiment": "lazyrich.sweeps:Decay"}
-    more = Study(**base, seeds=100, axes={"rate": [0.1, 0.2]}, base={"steps": 3})
+    more = Study(**base, seeds=10_000, axes={"rate": [0.1, 0.2]}, base={"steps": 3})
     said = r"out is of another description: base.steps: was absent; is 3. axes.rate: was absent; is"
     with pytest.raises(StoreError, match=said + r" 0.1, 0.2. .* extend=True"):
         Store.open(tmp_path / "out", more)
     with Store.open(tmp_path / "out", STUDY) as store:
-        store.write({key(0): result(0)})
+        store.write(pairs([0]))
     with Store.open(tmp_path / "out", more, extend=True) as store:
         assert store.keys() == {key(0)}
-        assert store.study == more
+        assert store.description.study() == more.to_json()
     Store.open(tmp_path / "out", more).close()
     with Store.read_only(tmp_path / "out") as store:
-        assert store.study == more
-    with pytest.raises(StoreError, match=r"seeds: had 100 values; has 101 \(new 100\)"):
-        Store.open(tmp_path / "out", Study(**base, axes=more.axes, base=more.base, seeds=101))
+        assert store.description.study() == more.to_json()
+    with pytest.raises(StoreError, match=r"seeds: had 10000 values; has 10001 \(new 10000\)"):
+        Store.open(tmp_path / "out", Study(**base, axes=more.axes, base=more.base, seeds=10_001))
 
 
 def test_a_default_that_changed_with_the_code_is_named(tmp_path, monkeypatch):
     Store.open(tmp_path / "out", STUDY).close()
     monkeypatch.setattr("lazyrich.sweeps.example.Decay.__dataclass_fields__", _slower())
     with pytest.raises(StoreError, match=r"default.steps: was 10; is 20"):
-        Store.open(tmp_path / "out", Study(name="stored", experiment=STUDY.experiment, seeds=100))
+        Store.open(
+            tmp_path / "out", Study(name="stored", experiment=STUDY.experiment, seeds=10_000)
+        )
 
 
 def _slower():
@@ -222,12 +233,14 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         Store.open(tmp_path, STUDY)
     with pytest.raises(InputError, match=r"must hold a store, and .* holds none"):
         Store.read_only(tmp_path)
-    with pytest.raises(InputError, match="must hold the arrays of a store"):
-        Store.rebuild(tmp_path, STUDY)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(InputError, match=r"must hold a store, and .* holds none"):
+        repair(tmp_path)
+    with pytest.raises(InputError, match=r"must be new or empty"), stored(tmp_path / "s") as store:
+        store.backup(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "s"]
 
 
-def test_the_record_of_another_program_or_version_is_refused(tmp_path):
+def test_the_file_of_another_program_or_version_is_refused(tmp_path):
     base = sqlite3.connect(tmp_path / NAME)
     base.execute("CREATE TABLE t (x)")
     with pytest.raises(StoreError, match="it is another SQLite file"):
@@ -235,42 +248,99 @@ def test_the_record_of_another_program_or_version_is_refused(tmp_path):
     base.close()
     Store.open(tmp_path / "new", STUDY).close()
     base = sqlite3.connect(tmp_path / "new" / NAME)
-    base.execute("PRAGMA user_version=2")
+    base.execute("PRAGMA user_version=3")
     base.close()
     for opened in (
         lambda: Store.open(tmp_path / "new", STUDY),
         lambda: Store.read_only(tmp_path / "new"),
     ):
-        with pytest.raises(StoreError, match="must have schema 1, got 2: another version"):
+        with pytest.raises(StoreError, match="must have schema 2, got 3: another version"):
             opened()
 
 
 def test_what_a_reader_may_not_do(tmp_path):
     with Store.open(tmp_path / "out", STUDY) as writer, Store.read_only(tmp_path / "out") as store:
         with pytest.raises(StoreError, match=r"is open for reading. Use Store.open"):
-            store.write({key(0): result(0)})
-        with pytest.raises(StoreError, match=r"is open for reading. Use Store.open"):
-            store.verify(repair=True)
+            store.write(pairs([0]))
         with pytest.raises(InputError, match="`key` must be of a point that is done, got 'x'"):
             writer.read("x")
         with pytest.raises(StoreError, match=f"and process {os.getpid()} on"):
             Store.open(tmp_path / "out", STUDY)
 
 
-def test_the_arrays_are_on_the_disk_before_the_record_names_them(tmp_path, monkeypatch):
-    done = []
-    sync, put = os.fsync, Record.put
-    monkeypatch.setattr(segments.os, "fsync", lambda file: done.append("sync") or sync(file))
-    monkeypatch.setattr(Record, "put", lambda self, rows: done.append("put") or put(self, rows))
-    with Store.open(tmp_path / "out", STUDY) as store:
-        done.clear()
-        store.write({key(n): result(n) for n in range(3)})
-        assert done == ["sync", "sync", "put"]  # the name of a new file, its content
-        store.write({key(3): result(3)})
-        assert done[3:] == ["sync", "put"]
-        pragma = store._record._base.execute
+def test_every_commit_waits_for_the_disk(tmp_path):
+    with stored(tmp_path / "out") as store:
+        pragma = store._base._base.execute
         assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
         assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_a_store_of_an_older_version_is_named(tmp_path):
+    (tmp_path / "record.sqlite").touch()
+    for opened in (lambda: Store.open(tmp_path, STUDY), lambda: Store.read_only(tmp_path)):
+        with pytest.raises(StoreError, match=r"is a store of lazyrich 0.2 or older. Export its"):
+            opened()
+
+
+def test_a_backup_is_a_store_with_the_points_so_far(tmp_path):
+    with stored(tmp_path / "out") as store, Store.read_only(tmp_path / "out") as reader:
+        store.write(pairs(range(5)))
+        reader.backup(tmp_path / "deep" / "copy")
+        store.write(pairs([5]))
+    with Store.open(tmp_path / "deep" / "copy", STUDY) as copy:
+        assert copy.keys() == {key(n) for n in range(5)}
+        assert all(same(copy.read(key(n)), result(n)) for n in range(5))
+        assert copy.verify() == ()
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "log", "replaced"])
+def test_a_store_that_is_removed_while_it_is_written_to_is_noticed(tmp_path, what):
+    out = tmp_path / "out"
+    with stored(out) as store:
+        if what == "folder":
+            shutil.rmtree(out)
+        elif what == "replaced":
+            (out / NAME).rename(out / "away")
+            (out / NAME).touch()
+        else:
+            (out / (NAME + "-wal" if what == "log" else NAME)).unlink()
+        with pytest.raises(StoreError, match=r"store.sqlite was removed or replaced while"):
+            store.write(pairs([7]))
+
+
+def test_points_of_other_code_are_kept_with_a_warning(tmp_path, monkeypatch):
+    stored(tmp_path / "out").close()
+    Store.open(tmp_path / "out", STUDY).close()  # the same code: silence
+    monkeypatch.setattr("lazyrich.sweeps.describe.source._files", lambda kind: {__file__})
+    said = r"the experiment's own files have changed since points in .*out were computed"
+    with pytest.warns(StoreWarning, match=said), Store.open(tmp_path / "out", STUDY) as store:
+        assert store.write(pairs([1])) == 0
+    Store.open(tmp_path / "out", STUDY).close()  # it is known now
+    with Store.read_only(tmp_path / "out") as store:
+        assert len({code["source"] for code in store.codes().values()}) == 2
+    monkeypatch.setattr("lazyrich.__version__", "9.9")
+    with pytest.warns(StoreWarning, match=r"lazyrich \(0.* now 9.9\) has changed since points"):
+        Store.open(tmp_path / "out", STUDY).close()
+
+
+def test_an_own_experiment_is_known_by_the_files_of_its_methods(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "from dataclasses import dataclass\n"
+        "from lazyrich.sweeps import Decay\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own(Decay):\n"
+        "    def run(self): return super().run()\n"
+    )
+    (tmp_path / "own_experiment.py").write_text(text)
+    from own_experiment import Own
+
+    before = code_of(Own)
+    assert before == code_of(Own)
+    (tmp_path / "own_experiment.py").write_text(text + "# another comment\n")
+    after = code_of(Own)
+    assert before["lazyrich"] == after["lazyrich"]
+    assert before["source"] != after["source"] != code_of(Own.__base__)["source"]
 
 
 def test_closing_twice_is_closing_once(tmp_path):

@@ -97,7 +97,7 @@ def test_one_writer_and_any_number_of_readers(tmp_path, writers):
         numbers = range(seen[-1])
         assert all(same(reader.read(key(n)), result(n)) for n in numbers)
         assert len(other.keys()) >= seen[-1]
-        assert reader.study == STUDY
+        assert reader.description.study() == STUDY.to_json()
     writers.kill(process)
     with Store.read_only(tmp_path / "out") as reader:
         assert len(reader.keys()) >= seen[-1]
@@ -108,13 +108,13 @@ def test_a_forked_child_neither_writes_nor_keeps_the_lock(tmp_path):
 import os, sys
 from lazyrich import StoreError
 from lazyrich.sweeps.store.store import Store
-from tests.sweeps.stored import STUDY, key, result
+from tests.sweeps.stored import STUDY, pairs
 store = Store.open(sys.argv[1], STUDY)
 ready, go = os.pipe(), os.pipe()
 child = os.fork()
 if not child:
     try:
-        store.write({key(0): result(0)})
+        store.write(pairs([0]))
     except StoreError as error:
         os.write(ready[1], str(error).encode())
     os.close(go[1])
@@ -123,7 +123,7 @@ if not child:
 print(os.read(ready[0], 1000).decode())
 store.close()
 with Store.open(sys.argv[1], STUDY) as again:
-    print(again.write({key(0): result(0)}))
+    print(again.write(pairs([0])))
 os.write(go[1], b"x")
 os.waitpid(child, 0)
 """

@@ -5,11 +5,11 @@ import sqlite3
 
 import pytest
 
-from lazyrich import StoreError
-from lazyrich.sweeps.store.record import NAME
-from lazyrich.sweeps.store.segments import MAGIC
+from lazyrich import StoreError, StoreWarning, results
+from lazyrich.sweeps.store.folder import FRESH, NAME
+from lazyrich.sweeps.store.mend import repair
 from lazyrich.sweeps.store.store import Store
-from tests.sweeps.stored import STUDY, key, result, same
+from tests.sweeps.stored import STUDY, key, pairs, result, same
 
 COUNT = 5
 HURT = key(2)
@@ -19,7 +19,7 @@ HURT = key(2)
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store") / "out"
     with Store.open(folder, STUDY) as store:
-        store.write({key(n): result(n) for n in range(COUNT)})
+        store.write(pairs(range(COUNT)))
     return folder
 
 
@@ -28,144 +28,164 @@ def folder(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "out")
 
 
-def arrays(folder):
-    return folder / "arrays" / "000001.bin"
+def change(folder, what, *values):
+    base = sqlite3.connect(folder / NAME)
+    base.execute(f"UPDATE point SET {what} WHERE key = ?", (*values, HURT))
+    base.commit()
+    base.close()
 
 
-def starts(content):
-    return [i for i in range(len(content)) if content.startswith(MAGIC, i)]
-
-
-def flip(path, position):
-    content = bytearray(path.read_bytes())
-    content[position] ^= 4
-    path.write_bytes(content)
-
-
-def check_mended(folder, hurt, file):
+def check_mended(folder, hurt=(HURT,)):
+    """Damage is named, all others are read, and after a repair the damaged points can be made."""
+    others = {key(n) for n in range(COUNT)} - set(hurt)
     with Store.open(folder, STUDY) as store:
         damaged = store.verify()
-        assert [(damage.key, damage.file) for damage in damaged] == [(k, file) for k in hurt]
+        assert len(damaged) == len(hurt)
         for damage in damaged:
-            assert damage.key in damage.sentence
-            assert str(file) in damage.sentence
-            with pytest.raises(
-                StoreError, match=f"the point {damage.key} is damaged in .*repair=True"
-            ):
-                store.read(damage.key)
-        others = {key(n) for n in range(COUNT)} - set(hurt)
-        assert all(same(store.read(k), result(int(k, 16))) for k in others)
-        assert store.verify(repair=True) == damaged
+            assert str(folder / NAME) in damage.sentence
+            assert f"lazyrich store repair {folder}" in damage.sentence
+        assert all(same(store.read(key(n)), result(n)) for n in range(COUNT) if key(n) in others)
+    with pytest.warns(StoreWarning, match=r"left out: the point .* is damaged in .*repair"):
+        data = results(folder)
+    assert int((data.status != "").sum()) == len(others)
+    assert len(repair(folder)) >= len(hurt)
+    assert repair(folder) == ()
+    with Store.open(folder, STUDY) as store:
         assert store.keys() == others
-        store.write({key(n): result(n) for n in range(COUNT)})
+        assert store.write(pairs(range(COUNT))) == len(hurt)
         assert store.verify() == ()
         assert all(same(store.read(key(n)), result(n)) for n in range(COUNT))
 
 
-@pytest.mark.parametrize("where", [0, 3, 9, 20, 40, 700, -1])
-def test_a_flipped_bit_in_an_array_is_found(folder, where):
-    content = arrays(folder).read_bytes()
-    begin, end = starts(content)[2:4]
-    flip(arrays(folder), (begin if where >= 0 else end) + where)
-    check_mended(folder, [HURT], arrays(folder))
-
-
-def test_every_bit_is_guarded(folder):
-    begin, end = starts(arrays(folder).read_bytes())[2:4]
-    with Store.read_only(folder) as store:
-        for position in range(begin, end, 97):
-            flip(arrays(folder), position)
-            store._segments.close()  # a file that was written anew
-            assert [damage.key for damage in store.verify()] == [HURT]
-            flip(arrays(folder), position)
-
-
-def test_arrays_that_end_early_or_are_gone_are_found(folder):
-    begin = starts(arrays(folder).read_bytes())[3]
-    with arrays(folder).open("r+b") as file:
-        file.truncate(begin + 50)
-    check_mended(folder, [key(3), key(4)], arrays(folder))
-
-
-def test_arrays_that_are_gone_are_found(folder):
-    arrays(folder).unlink()
-    check_mended(folder, [key(n) for n in range(COUNT)], arrays(folder))
-
-
-def test_an_entry_in_the_place_of_another_is_found(folder):
-    content = arrays(folder).read_bytes()
-    _, a, b, _, c = starts(content)
-    assert b - a == len(content) - c
-    arrays(folder).write_bytes(content[:a] + content[c:] + content[b:c] + content[a:b])
-    check_mended(folder, [key(1), key(4)], arrays(folder))
-
-
 @pytest.mark.parametrize(
-    "change",
+    "what",
     [
         "status = 'fitted'",
-        "start = start + 1",
-        "segment = 7",
+        "status = 5",
+        "description = 7",
+        "fields = replace(fields, '2', '3')",
+        "place = '{\"seed\": 3}'",
+        "place = 'nonsense'",
+        "header = x'00'",
+        "payload = substr(payload, 1, 700)",
+        "payload = 'text'",
         "digest = x'00'",
-        "seal = 'text'",
         "digest = 5",
     ],
 )
-def test_a_changed_line_of_the_record_is_found(folder, change):
+def test_a_changed_cell_is_found(folder, what):
+    change(folder, what)
+    with Store.read_only(folder) as store:
+        with pytest.raises(StoreError, match=f"the point {HURT[:12]} .*is damaged in .*repair"):
+            store.read(HURT)
+        said = [damage.sentence for damage in store.verify()]
+        assert ("(at seed=2)" in said[0]) == (not what.startswith("place"))
+    check_mended(folder)
+
+
+def test_a_changed_key_does_not_drop_a_point_silently(folder):
+    change(folder, "key = ?", "00" + HURT[2:])
+    check_mended(folder)
+
+
+def test_a_point_under_the_key_of_another_is_found(folder):
+    """Two rows that change their places keep their own contents."""
     base = sqlite3.connect(folder / NAME)
-    base.execute(f"UPDATE point SET {change} WHERE key = ?", (HURT,))
+    (one,) = base.execute("SELECT payload FROM point WHERE key = ?", (key(1),)).fetchone()
+    base.execute("UPDATE point SET payload = ? WHERE key = ?", (one, HURT))
     base.commit()
     base.close()
-    check_mended(folder, [HURT], folder / NAME)
+    check_mended(folder)
 
 
-def test_an_unsound_record_is_named_and_rebuilt(folder):
+def test_every_bit_of_a_payload_is_guarded(folder):
+    content = (folder / NAME).read_bytes()
+    raw = result(2).data.raw.values.tobytes()[:64]
+    assert content.count(raw) == 1
+    start = content.index(raw)
+    for position in range(start, start + 64, 7):
+        changed = bytearray(content)
+        changed[position] ^= 4
+        (folder / NAME).write_bytes(changed)
+        with Store.read_only(folder) as store:
+            assert [damage.key for damage in store.verify()] == [HURT]
+
+
+def test_an_unsound_file_is_made_anew_from_its_rows(folder):
     content = bytearray((folder / NAME).read_bytes())
     index = content.rfind(HURT.encode())
     assert content.count(HURT.encode()) == 2  # in the table and in its index
     content[index] ^= 1
     (folder / NAME).write_bytes(content)
+    with Store.read_only(folder) as store:
+        damages = store.verify()
+    assert damages[0].key == ""
+    assert f"lazyrich store repair {folder} saves every point" in damages[0].sentence
+    assert repair(folder) == damages
+    assert (folder / "damaged-1" / NAME).read_bytes() == content
+    assert not (folder / FRESH).exists()
     with Store.open(folder, STUDY) as store:
-        damaged = [damage for damage in store.verify() if not damage.key]
-        assert "record.sqlite is damaged" in damaged[0].sentence
-        assert "Use Store.rebuild(folder, study)" in damaged[0].sentence
-    check_rebuilt(folder)
+        assert store.verify() == ()
+        left = store.keys()
+        assert len(left) >= COUNT - 1
+        store.write(pairs(range(COUNT)))
+        assert all(same(store.read(key(n)), result(n)) for n in range(COUNT))
+
+
+def test_a_file_that_is_cut_off_gives_back_what_can_be_read(tmp_path):
+    """The last pages are gone, as after a crash of a file system: most points are saved."""
+    folder = tmp_path / "out"
+    with Store.open(folder, STUDY) as store:
+        store.write(pairs(range(200)))
+    content = (folder / NAME).read_bytes()
+    (folder / NAME).write_bytes(content[: int(len(content) * 0.9) // 4096 * 4096])
+    damages = repair(folder)
+    assert damages
+    with Store.open(folder, STUDY) as store:
+        kept = store.keys()
+        assert store.verify() == ()
+        assert len(kept) > 100
+        store.write(pairs(range(200)))
+        assert all(same(store.read(key(n)), result(n)) for n in range(200))
 
 
 @pytest.mark.parametrize("content", [b"nonsense" * 1000, b"SQLite format 3\0" + b"x" * 8000])
-def test_a_record_that_cannot_be_read_is_named_and_rebuilt(folder, content):
+def test_a_file_of_which_nothing_is_left_is_named(folder, content):
     (folder / NAME).write_bytes(content)
     for opened in (lambda: Store.open(folder, STUDY), lambda: Store.read_only(folder)):
-        with pytest.raises(StoreError, match=r"record.sqlite is damaged .*Store.rebuild\(folder"):
+        with pytest.raises(StoreError, match=r"store.sqlite is damaged .*lazyrich store repair"):
             opened()
-    check_rebuilt(folder)
-    assert (folder / "damaged-1" / NAME).read_bytes() == content
+    with pytest.raises(StoreError, match=r"nothing can be read from .*store.sqlite.*a backup"):
+        repair(folder)
+    assert (folder / NAME).read_bytes() == content
 
 
-def test_a_record_that_is_torn_in_the_middle_is_named(folder):
-    content = (folder / NAME).read_bytes()
-    (folder / NAME).write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    with pytest.raises(StoreError, match=r"record.sqlite is damaged .*Store.rebuild\(folder"):
-        Store.open(folder, STUDY).verify()
-    check_rebuilt(folder)
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_a_repair_that_is_broken_off_is_taken_up(folder, monkeypatch, renamed):
+    content = bytearray((folder / NAME).read_bytes())
+    content[content.rfind(HURT.encode())] ^= 1
+    (folder / NAME).write_bytes(content)
+    rename, names = type(folder).rename, []
 
+    def until(self, target):
+        if len(names) == renamed:
+            raise KeyboardInterrupt
+        names.append(self.name)
+        return rename(self, target)
 
-def test_a_record_that_is_gone_is_made_anew_from_the_arrays(folder):
-    with Store.open(folder, STUDY) as store:
-        store.write({key(2): result(1)}, replace_failed=True)  # the last entry of a key is valid
-    (folder / NAME).unlink()
-    with Store.open(folder, STUDY) as store:
-        assert len(store.keys()) == COUNT
-        assert store.read(key(2)).sentence == "point 1"
-
-
-def check_rebuilt(folder):
-    flip(arrays(folder), starts(arrays(folder).read_bytes())[1] + 500)
-    with Store.rebuild(folder, STUDY) as store:
-        assert store.keys() == {key(n) for n in range(COUNT) if n != 1}
-        assert store.verify() == ()
-        assert all(same(store.read(key(n)), result(n)) for n in range(COUNT) if n != 1)
-        assert store.write({key(1): result(1)}) == 1
+    monkeypatch.setattr(type(folder), "rename", until)
+    with pytest.raises(KeyboardInterrupt):
+        repair(folder)
+    monkeypatch.undo()
+    if renamed:
+        with pytest.raises(StoreError, match=r"the repair of the store .* was broken off\. Run it"):
+            Store.open(folder, STUDY)
+    repair(folder)
     with Store.open(folder, STUDY) as store:
         assert store.verify() == ()
-        assert len(store.keys()) == COUNT
+        assert len(store.keys()) >= COUNT - 1
+
+
+def test_a_store_is_not_repaired_while_somebody_writes(folder):
+    with Store.open(folder, STUDY), pytest.raises(StoreError, match="must have one writer"):
+        repair(folder)

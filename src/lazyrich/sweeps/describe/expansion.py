@@ -21,14 +21,32 @@ class Point:
     """One point of a study.
 
     Attributes:
-        key: the hash of its content, 64 hexadecimal digits.
+        content: the canonical JSON of the experiment's name and all its fields.
         place: its coordinate on every axis, and its seed.
         experiment: what to run.
     """
 
-    key: str
+    content: str
     place: Mapping[str, Plain]
     experiment: Experiment
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 of the content, 64 hexadecimal digits."""
+        return key_of(self.content)
+
+
+def key_of(content: str) -> str:
+    """The key of the point that has this content.
+
+    Args:
+        content: canonical JSON.
+
+    Example:
+        >>> key_of("{}")[:8]
+        '44136fa3'
+    """
+    return sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +107,17 @@ class Grid:
                 f"every point must suit {self.experiment.__qualname__}, got {where}: {error} "
                 "Change the base or the axes."
             ) from error
-        return Point(key=self.key(chosen, seed), place=place, experiment=experiment)
+        return Point(content=self.content(chosen, seed), place=place, experiment=experiment)
 
-    def key(self, chosen: Sequence[AxisValue], seed: int) -> str:
-        """The key of the point of one setting on every axis and a seed."""
+    def content(self, chosen: Sequence[AxisValue], seed: int) -> str:
+        """The content of the point of one setting on every axis and a seed."""
         head, texts, slots = self._texts
         texts = texts.copy()
         texts[slots["seed"]] = f'"seed":{seed}'
         for setting in chosen:
             for name, text in setting.texts.items():
                 texts[slots[name]] = text
-        return sha256((head + ",".join(texts) + "}}").encode()).hexdigest()
+        return head + ",".join(texts) + "}}"
 
     @cached_property
     def _texts(self) -> tuple[str, list[str], dict[str, int]]:
@@ -123,8 +141,8 @@ class Grid:
             settings = [tuple(sorted(setting.texts.items())) for setting in chosen]
             on_grid = all(s in on_axis for s, on_axis in zip(settings, known, strict=True))
             for seed in seeds:
-                key = self.key(chosen, seed)
-                if key not in seen and not (on_grid and seed in self.seeds):
-                    seen.add(key)
+                content = self.content(chosen, seed)
+                if content not in seen and not (on_grid and seed in self.seeds):
+                    seen.add(content)
                     apart.append((chosen, seed))
         return apart

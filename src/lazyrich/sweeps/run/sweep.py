@@ -23,10 +23,11 @@ from typing import Any
 
 from lazyrich._errors import InputError, WorkerError
 from lazyrich.sweeps.describe.description import Point, Study
-from lazyrich.sweeps.result import STATUSES, Result, Status
+from lazyrich.sweeps.result import STATUSES, Status
 from lazyrich.sweeps.run.executors import Processes, WorkerDiedError
 from lazyrich.sweeps.run.progress import Meter, duration
-from lazyrich.sweeps.run.work import Packed, failed, pack, run_packed, unpack
+from lazyrich.sweeps.run.work import failed, pack, run_packed
+from lazyrich.sweeps.store.codec import Packed, encode
 from lazyrich.sweeps.store.store import Store
 
 DEATHS = 3  # processes that may die of a point before it is a failed one
@@ -236,6 +237,9 @@ class _Task:
     secluded: bool = False  # runs while nothing else does
 
 
+Landed = dict[str, tuple[Point, Packed]]
+
+
 class _Driver:
     """The state of one sweep."""
 
@@ -260,7 +264,7 @@ class _Driver:
 
     def drive(self, executor: Executor, limit: int, meter: Meter) -> None:
         """Run what is missing, until the end or `stop`."""
-        landed: dict[str, Result] = {}
+        landed: Landed = {}
         try:
             self._loop(executor, limit, meter, landed)
         except BaseException:
@@ -269,9 +273,7 @@ class _Driver:
             raise
         self._finish(meter, landed)
 
-    def _loop(
-        self, executor: Executor, limit: int, meter: Meter, landed: dict[str, Result]
-    ) -> None:
+    def _loop(self, executor: Executor, limit: int, meter: Meter, landed: Landed) -> None:
         since = monotonic()
         while not self.stopped:
             if not landed:
@@ -283,7 +285,7 @@ class _Driver:
             if landed and (not launched or monotonic() - since > COMMIT_EVERY):
                 self._write(landed, meter)
 
-    def _finish(self, meter: Meter, landed: dict[str, Result]) -> None:
+    def _finish(self, meter: Meter, landed: Landed) -> None:
         """Store what has ended and forget what has not."""
         self._ending = True
         for future in tuple(self._flying):
@@ -326,7 +328,7 @@ class _Driver:
             return None if self._flying else self._suspects.popleft()
         return next(self._tasks, None)
 
-    def _land(self, landed: dict[str, Result], *, wait: bool) -> None:
+    def _land(self, landed: Landed, *, wait: bool) -> None:
         """Add the results of all tasks that have ended."""
         with suppress(Empty):
             future = self._inbox.get(wait)
@@ -335,11 +337,11 @@ class _Driver:
                     landed |= self._outcome(future, self._flying.pop(future))
                 future = self._inbox.get_nowait()
 
-    def _outcome(self, future: Future[list[Packed]], task: _Task) -> dict[str, Result]:
+    def _outcome(self, future: Future[list[Packed]], task: _Task) -> Landed:
         error = None if future.cancelled() else future.exception()
         if error is None and not future.cancelled():
-            results = zip(task.points, unpack(future.result()), strict=True)
-            return {point.key: result for point, result in results if point.key in task.wanted}
+            results = zip(task.points, future.result(), strict=True)
+            return {point.key: (point, one) for point, one in results if point.key in task.wanted}
         if self._ending:
             return {}
         if error is None:
@@ -358,7 +360,7 @@ class _Driver:
             raise _unusable(error) from error
         return self._given_up(task, error)
 
-    def _given_up(self, task: _Task, error: BaseException) -> dict[str, Result]:
+    def _given_up(self, task: _Task, error: BaseException) -> Landed:
         """A group is taken apart; a point alone has failed."""
         if len(task.points) > 1:
             for point in task.points:
@@ -366,13 +368,13 @@ class _Driver:
                     self._again.append(_Task(points=(point,), wanted=frozenset({point.key})))
             return {}
         sentence = f"its worker process died each time it ran ({DEATHS} times): {error}"
-        return {point.key: failed(sentence) for point in task.points}
+        return {point.key: (point, encode(failed(sentence))) for point in task.points}
 
-    def _write(self, landed: dict[str, Result], meter: Meter) -> None:
+    def _write(self, landed: Landed, meter: Meter) -> None:
         if landed:
-            self._store.write(landed, replace_failed=self._retry)
+            self._store.write(landed.values(), replace_failed=self._retry)
             self.ran += len(landed)
-            bad = sum(result.status == "failed" for result in landed.values())
+            bad = sum(packed.status == "failed" for _, packed in landed.values())
             meter.advance(len(landed), failed=bad)
             landed.clear()
 

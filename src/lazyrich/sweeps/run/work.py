@@ -18,11 +18,9 @@ import xarray as xr
 
 from lazyrich.sweeps.describe.experiment import Experiment
 from lazyrich.sweeps.result import Result
-from lazyrich.sweeps.store.codec import decode, encode
+from lazyrich.sweeps.store.codec import Packed, encode
 
 LONGEST_SENTENCE = 300  # characters of an exception's message; all of it is in the traceback
-
-Packed = tuple[bytes, bytes]
 
 _one_at_a_time = Lock()  # experiments own the process: PyTorch's generator, its number of threads
 
@@ -30,11 +28,6 @@ _one_at_a_time = Lock()  # experiments own the process: PyTorch's generator, its
 def pack(experiments: Sequence[Experiment]) -> bytes:
     """Experiments as the argument of `run_packed`."""
     return pickle.dumps(tuple(experiments))
-
-
-def unpack(results: Sequence[Packed]) -> list[Result]:
-    """What `run_packed` returned, as results."""
-    return [decode(*result)[1] for result in results]
 
 
 def run_packed(experiments: bytes, attempt: int) -> list[Packed]:
@@ -121,7 +114,7 @@ def _checked(results: list[Result], experiments: Sequence[Experiment]) -> list[R
 
 def _packed(result: Result) -> Packed:
     try:
-        return encode("", result)
+        return encode(result)
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        return encode("", failed(f"its result cannot be stored: {error}", trace))
+        return encode(failed(f"its result cannot be stored: {error}", trace))

@@ -7,25 +7,38 @@ import json
 import math
 import struct
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.sweeps.result import OUTCOME, Result
+from lazyrich.sweeps.result import OUTCOME, Result, Status
 from lazyrich.sweeps.store.inner import check_labels
 
 RAW = "biufcSUmM"  # kinds of NumPy that are stored as they lie in memory
 Json = Any
 
 
-def encode(key: str, result: Result) -> tuple[bytes, bytes]:
-    """Header (JSON) and payload (the arrays, one after the other) of a result.
+class Packed(NamedTuple):
+    """A result as bytes.
+
+    Attributes:
+        status: how it ended.
+        header: JSON: the words of the result, and what lies in the payload.
+        payload: the arrays, one after the other.
+    """
+
+    status: Status
+    header: bytes
+    payload: bytes
+
+
+def encode(result: Result) -> Packed:
+    """A result as bytes.
 
     Args:
-        key: of the point.
         result: with arrays of numbers, booleans, times or text.
 
     Raises:
@@ -34,8 +47,7 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
-        >>> header, payload = encode("ab", result)
-        >>> payload == np.float64(1.5).tobytes()
+        >>> encode(result).payload == np.float64(1.5).tobytes()
         True
     """
     for taken in ("seed", *OUTCOME):
@@ -54,59 +66,53 @@ def encode(key: str, result: Result) -> tuple[bytes, bytes]:
         variables.append(entry)
         blocks.append(block)
     header = {
-        "key": key,
-        "status": result.status,
         "sentence": result.sentence,
         "traceback": result.traceback,
         "seconds": float(result.seconds),
         "attributes": _packed(dict(result.data.attrs), "data"),
         "variables": variables,
     }
-    return json.dumps(header, separators=(",", ":")).encode(), b"".join(blocks)
+    text = json.dumps(header, separators=(",", ":"))
+    return Packed(result.status, text.encode(), b"".join(blocks))
 
 
-def decode(header: bytes, payload: bytes) -> tuple[str, Result]:
-    """Key and result of what `encode` made.
+def decode(packed: Packed) -> Result:
+    """The result that `encode` made bytes of.
 
     Args:
-        header: JSON.
-        payload: the arrays.
+        packed: its bytes.
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
-        >>> key, same = decode(*encode("ab", result))
-        >>> key, same.data.x.item()
-        ('ab', 1.5)
+        >>> decode(encode(result)).data.x.item()
+        1.5
     """
-    parts, variables = parts_and_variables(header, payload)
+    parts, variables = parts_and_variables(packed)
     named = {entry["name"]: entry["coordinate"] for entry in parts["variables"]}
     data = {name: values for name, values in variables.items() if not named[name]}
     coordinates = {name: values for name, values in variables.items() if named[name]}
     dataset = xr.Dataset(data, coordinates, _unpacked(parts["attributes"]))
-    texts = {name: parts[name] for name in ("status", "sentence", "traceback", "seconds")}
-    return parts["key"], Result(data=dataset, **texts)
+    texts = {name: parts[name] for name in ("sentence", "traceback", "seconds")}
+    return Result(status=packed.status, data=dataset, **texts)
 
 
-def parts_and_variables(
-    header: bytes, payload: bytes
-) -> tuple[dict[str, Json], dict[str, xr.Variable]]:
-    """Header and variables of what `encode` made; a Dataset of them costs ten times as much.
+def parts_and_variables(packed: Packed) -> tuple[dict[str, Json], dict[str, xr.Variable]]:
+    """Header and variables of a result; a Dataset of them costs ten times as much.
 
     Args:
-        header: JSON.
-        payload: the arrays.
+        packed: its bytes.
 
     Example:
         >>> result = Result(status="finished", sentence="", data=xr.Dataset({"x": 1.5}))
-        >>> parts, variables = parts_and_variables(*encode("ab", result))
-        >>> parts["status"], variables["x"].item()
-        ('finished', 1.5)
+        >>> parts, variables = parts_and_variables(encode(result))
+        >>> parts["sentence"], variables["x"].item()
+        ('', 1.5)
     """
-    parts = json.loads(header)
+    parts = json.loads(packed.header)
     variables: dict[str, xr.Variable] = {}
     start = 0
     for entry in parts["variables"]:
-        values = _array(entry, payload, start)
+        values = _array(entry, packed.payload, start)
         start += entry["bytes"]
         variables[entry["name"]] = xr.Variable(
             entry["dims"], values, _unpacked(entry["attributes"]), fastpath=True

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
 from lazyrich._files import ARRAYS, check_target, is_zarr, write_arrays, write_whole
-from lazyrich.sweeps.store.record import NAME
+from lazyrich._portable import escaped
+from lazyrich.sweeps.store.folder import NAME
+from lazyrich.sweeps.store.results import is_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +76,8 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
     if suffix in ARRAYS:
         return write_arrays(data, path)
     try:
-        return write_whole(path, lambda made: _WRITERS[suffix](table(data), made))
+        rows = _rows(table(escaped(data)))
+        return write_whole(path, lambda made: _WRITERS[suffix](rows, made))
     except ImportError as error:
         raise MissingExtraError(TABLES[suffix], "store") from error
 
@@ -109,12 +113,41 @@ def check_export(path: str | Path) -> Path:
     return path
 
 
+def _rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """A table in types that Parquet has: complex numbers in two columns, long floats as double."""
+    columns: dict[str, Any] = {}
+    for name in rows:
+        values = rows[name]
+        if values.dtype.kind == "c":
+            columns |= {f"{name}_real": np.real(values), f"{name}_imag": np.imag(values)}
+        elif values.dtype == np.longdouble:
+            columns[str(name)] = values.astype(np.float64)
+        elif values.dtype == object:  # booleans and whole numbers beside missing ones
+            columns[str(name)] = _nullable(values)
+        else:
+            columns[str(name)] = values
+    return type(rows)(columns)
+
+
+def _nullable(values: pd.Series[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    known = values.dropna().tolist()
+    if all(isinstance(value, bool) for value in known):
+        kind = "boolean"
+    elif all(isinstance(value, int) for value in known):
+        kind = "UInt64" if max(known) > np.iinfo(np.int64).max else "Int64"
+    else:
+        return values
+    return pd.Series(pd.array(values.where(values.notna(), pd.NA).tolist(), dtype=kind))
+
+
 def _there(data: xr.Dataset) -> xr.DataArray:
     """Which rows there are: places that have a value on each dimension inside of a point.
 
     A point without any value on such a dimension has one row for it.
     """
-    known = {str(name): _known(values) for name, values in data.data_vars.items()}
+    known = {str(name): is_known(values) for name, values in data.data_vars.items()}
     outer = _outer(data)
     there = xr.DataArray(False)
     for values in known.values():
@@ -129,10 +162,6 @@ def _there(data: xr.Dataset) -> xr.DataArray:
         first = xr.DataArray(range(data.sizes[dim]), dims=dim) == 0
         there = there & (filled | (first & ~filled.any(dim)))
     return there
-
-
-def _known(values: xr.DataArray) -> xr.DataArray:
-    return values != "" if values.dtype.kind in "UO" else values.notnull()
 
 
 def _outer(data: xr.Dataset) -> set[str]:

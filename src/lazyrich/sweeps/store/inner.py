@@ -169,11 +169,19 @@ class Inner:
             for dim, size in own[i].items():
                 self.sizes[dim] = max(self.sizes.get(dim, 0), size)
                 if dim in contents[i]:
-                    names = self._labels.setdefault(dim, {})
-                    for label in contents[i][dim].values.tolist():
-                        names.setdefault(label, len(names))
-        for dim, names in self._labels.items():
-            self.coords[dim], self.sizes[dim] = np.array(list(names)), len(names)
+                    self._unite(dim, contents[i][dim].values)
+
+    def _unite(self, dim: str, labels: NDArray[Any]) -> None:
+        """Add labels to those of a dimension."""
+        known = self._labels.setdefault(dim, {})
+        new = [label not in known for label in labels.tolist()]
+        if dim not in self.coords:
+            self.coords[dim] = labels
+        elif any(new):
+            self.coords[dim] = np.concatenate([self.coords[dim], labels[new]])
+        for label in labels[new].tolist():
+            known[label] = len(known)
+        self.sizes[dim] = len(known)
 
     def index(self, variables: Variables) -> dict[str, NDArray[np.intp]]:
         """Where the labels of one result lie."""

@@ -1,56 +1,137 @@
-"""All results of a study in one labelled Dataset: axes × seed × layer × step."""
+"""All results of a study in one labelled Dataset: axes × seed × layer × step, or point by point."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from lazyrich._errors import InputError, StoreWarning
+from lazyrich.sweeps.describe.recorded import Label, Position, Recorded, coordinate_of
 from lazyrich.sweeps.result import OUTCOME, Result
-from lazyrich.sweeps.store.codec import parts_and_variables
+from lazyrich.sweeps.store.codec import Packed, parts_and_variables
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
-from lazyrich.sweeps.store.store import Store
+from lazyrich.sweeps.store.layout import Part, gathered
+from lazyrich.sweeps.store.store import Damage, Store, changed_code, packed_of
 from lazyrich.vocabulary.parameters import axis_attrs
 
-Label: TypeAlias = int | float | str
-Place: TypeAlias = tuple[int, ...]
-
+POINT = "point"  # the dimension of points that are no grid
+AXES = "axes"  # the attribute that names the axes of a study whose points are no grid
 COURSE = (RECORD, STEP, "time")  # dims along which a run goes
 LAST_DIMS = ("layer", *COURSE)  # come last, in this order
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """What a point gave. It takes the place of a Result, whose Dataset costs a millisecond."""
+
+    status: str
+    sentence: str
+    seconds: float
+    variables: Variables
+
+    @classmethod
+    def of_result(cls, result: Result) -> _Stored:
+        return cls(result.status, result.sentence, result.seconds, result.data.variables)
+
+    @classmethod
+    def of_bytes(cls, packed: Packed) -> _Stored:
+        parts, variables = parts_and_variables(packed)
+        return cls(packed.status, parts["sentence"], parts["seconds"], variables)
+
+
+_Pair = tuple[Mapping[str, Label], _Stored]
+
+
 def results(folder: str | Path) -> xr.Dataset:
     """Open the results of a study, also while it is still running.
+
+    Nothing is imported that the store names, and nothing recomputed: a store opens when its
+    experiment is gone or has changed.
 
     Args:
         folder: the store that a sweep writes.
 
     Returns:
         Every variable over the axes of the study in their order, `seed`, and the dims of a single
-        result, with `layer` and `step` at the end. Points that are not there yet, and places that
-        a shorter or smaller network does not have, are NaN. `status` ("" where a point is
-        missing), `sentence` and `seconds` tell what became of a point. Points off the grid, from a
-        refinement, add their values to the axes. If points were measured at different steps, they
+        result, with `layer` and `step` at the end. If the study has points off the grid, as after
+        a refinement, all points lie along one dimension `point` instead, with their values on the
+        axes as coordinates; `grid` lays them out.
+
+        Points that are not there yet, and places that a shorter or smaller network does not have,
+        are missing: NaN, or "" of text. `status` ("" where a point is missing), `sentence` and
+        `seconds` tell what became of a point. If points were measured at different steps, they
         have the dim `record`, the number of the measurement, and `step` is a coordinate over all
-        points and `record`.
+        points and `record`. Numbers keep their type, except that floats are at least double;
+        booleans, and whole numbers above 2⁵³, are objects where others are missing.
 
     Raises:
         InputError: there is no store in the folder, or two results do not fit together; see
             `assemble`.
+        StoreError: the store is of another version, or nothing in it can be read.
+
+    Warns:
+        StoreWarning: if points are damaged, which are left out, or were computed by different code.
     """
+    study, pairs, attributes = _read(Path(folder))
+    lay_out = _points if study.has_free_points else _on_grid
+    return lay_out(pairs, study.axes).assign_attrs(attributes)
+
+
+def results_by_point(folder: str | Path) -> xr.Dataset:
+    """As `results` of a study with points off the grid, whether or not it has some.
+
+    Args:
+        folder: the store that a sweep writes.
+    """
+    study, pairs, attributes = _read(Path(folder))
+    return _points(pairs, study.axes).assign_attrs(attributes)
+
+
+def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
+    """The study in a store, its points in order, and what is to be said of them."""
+    damages: list[Damage] = []
+    found: list[tuple[Position, _Stored]] = []
+    numbers: set[int] = set()
+    others = 0
     with Store.read_only(folder) as store:
-        study = store.study
-        done = set(store.keys())
-        points = [point for point in study.points() if point.key in done]
-        outcomes = [_Stored.of_bytes(*store.read_bytes(point.key)) for point in points]
-    axes = {**study.axes, "seed": study.seeds}
-    data = _assembled([point.place for point in points], outcomes, axes)
-    return data.assign_attrs(study=study.to_json(), name=study.name)
+        study, codes = store.description, store.codes()
+        for row in store.rows():
+            if isinstance(row, Damage):
+                damages.append(row)
+                continue
+            place = study.place(json.loads(row.fields))
+            if place is None:
+                others += 1
+                continue
+            numbers.add(row.description)
+            found.append((place, _Stored.of_bytes(packed_of(row))))
+    _warn(damages, [codes[number] for number in sorted(numbers)])
+    found.sort(key=lambda pair: (not pair[0].on_grid, pair[0].order))
+    attributes = {"study": study.study(), "name": study.parts["name"]}
+    if others:
+        attributes["points_of_earlier_descriptions"] = others
+    return study, [(place.labels, outcome) for place, outcome in found], attributes
+
+
+def _warn(damages: Sequence[Damage], codes: Sequence[Mapping[str, str]]) -> None:
+    if damages:
+        more = f" {len(damages) - 1} more are." if len(damages) > 1 else ""
+        warnings.warn(f"left out: {damages[0].sentence}{more}", StoreWarning, stacklevel=4)
+    was = next((code for code in codes if code != codes[-1]), None)
+    if was is not None:
+        warnings.warn(
+            f"{changed_code(was, codes[-1])} while these points were computed: old and new results "
+            "stand side by side. Run the study into another folder to compute all of them anew.",
+            StoreWarning,
+            stacklevel=4,
+        )
 
 
 def assemble(
@@ -90,74 +171,186 @@ def assemble(
         >>> pairs[1] = {"width": 16}, result([1.0, 0.7], [0, 3])
         >>> data = assemble(pairs, {"width": [8, 16]})
         >>> data.loss.dims, data.step.values
-        (('width', 'record'), array([[0., 9.], [0., 3.]]))
+        (('width', 'record'), array([[0, 9],
+               [0, 3]]))
     """
-    outcomes = [_Stored.of_result(result) for _, result in pairs]
-    return _assembled([place for place, _ in pairs], outcomes, axes)
+    labels = {axis: [coordinate_of(value) for value in values] for axis, values in axes.items()}
+    outcomes = [
+        ({axis: coordinate_of(place[axis]) for axis in axes}, _Stored.of_result(result))
+        for place, result in pairs
+    ]
+    return _on_grid(outcomes, labels)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What a point gave. It takes the place of a Result, whose Dataset costs a millisecond."""
+def grid(data: xr.Dataset, *names: str) -> xr.Dataset:
+    """Lay points out over their axes.
 
-    status: str
-    sentence: str
-    seconds: float
-    variables: Variables
+    Args:
+        data: over `point`, of `results`; a Dataset without that dimension is returned.
+        names: the axes; by default all of them. Points that agree in the others share a `point`.
 
-    @classmethod
-    def of_result(cls, result: Result) -> _Stored:
-        return cls(result.status, result.sentence, result.seconds, result.data.variables)
+    Returns:
+        Over the axes in this order, and `point` if some are left. Places without a point are
+        missing, as in `results`.
 
-    @classmethod
-    def of_bytes(cls, header: bytes, payload: bytes) -> _Stored:
-        parts, variables = parts_and_variables(header, payload)
-        return cls(parts["status"], parts["sentence"], parts["seconds"], variables)
+    Raises:
+        InputError: an axis that the points do not have, or two points at one place.
+
+    Example:
+        >>> data = xr.Dataset(
+        ...     {"loss": ("point", [0.3, 0.2, 0.1])},
+        ...     {"width": ("point", [8, 16, 16]), "seed": ("point", [0, 0, 1])},
+        ...     {"axes": ["width", "seed"]},
+        ... )
+        >>> grid(data).loss.values
+        array([[0.3, nan],
+               [0.2, 0.1]])
+        >>> grid(data, "seed").loss.dims
+        ('point', 'seed')
+    """
+    if POINT not in data.dims:
+        return data
+    axes = [str(name) for name in np.atleast_1d(data.attrs.get(AXES, list(names)))]
+    chosen = list(names) or axes
+    if missing := [name for name in chosen if name not in axes]:
+        raise InputError(
+            f"`names` must be among the axes {', '.join(axes)}, got {', '.join(missing)}. "
+            "Leave them out for all of them."
+        )
+    labels: dict[str, list[Label]] = {}
+    for name in chosen:
+        labels[name] = list(dict.fromkeys(data[name].values.tolist()))
+        if data[name].dtype.kind != "U":
+            labels[name].sort()
+    return _laid_out(data, labels, [name for name in axes if name not in chosen])
 
 
-def _assembled(
-    where: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[_Stored],
-    axes: Mapping[str, Sequence[Any]],
+def is_known(values: xr.DataArray) -> xr.DataArray:
+    """Where there is a value: no NaN, NaT or empty text.
+
+    Args:
+        values: any.
+
+    Example:
+        >>> is_known(xr.DataArray([np.nan, 1.0])).values
+        array([False,  True])
+    """
+    known = values.notnull()
+    return known & (values != "") if values.dtype.kind in "UO" else known
+
+
+def _on_grid(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.Dataset:
+    """Results over their axes, which also have the values that no point has."""
+    data = _points(pairs, axes)
+    labels: dict[str, list[Label]] = {}
+    for name, base in axes.items():
+        seen: list[Label] = data[name].values.tolist()
+        own = [str(label) for label in base] if data[name].dtype.kind == "U" else list(base)
+        labels[name] = list(dict.fromkeys([*own, *seen]))
+        if len(labels[name]) > len(set(own)) and not isinstance(seen[0], str):
+            labels[name].sort()
+    return _laid_out(data, labels, [])
+
+
+def _laid_out(
+    data: xr.Dataset, labels: Mapping[str, Sequence[Label]], rest: Sequence[str]
 ) -> xr.Dataset:
-    grid, places = _grid(where, axes)
-    inside: Sequence[Variables] = [one.variables for one in outcomes]
-    check_alike(where, inside, {*grid, *OUTCOME})
-    inside = recorded(inside, grid)
+    """Points over axes with these labels; the other axes keep a `point` in common."""
+    data = data.transpose(POINT, ...)
+    places = list(zip(*(data[name].values.tolist() for name in rest), strict=True))
+    first: dict[Any, int] = {}  # the first point of every place
+    for number, place in enumerate(places):
+        first.setdefault(place, number)
+    shared = {place: number for number, place in enumerate(first)}
+    outer = {POINT: len(shared)} if rest else {}
+    outer |= {name: len(axis) for name, axis in labels.items()}
+    index = [[shared[place] for place in places]] if rest else []
+    for dim, axis in labels.items():
+        spots = {label: i for i, label in enumerate(axis)}
+        index.append([spots[label] for label in data[dim].values.tolist()])
+    where = tuple(np.array(one, dtype=np.intp) for one in index)
+    taken = set(zip(*index, strict=True))
+    if len(taken) < data.sizes[POINT]:
+        raise InputError(
+            f"`data` must have one point at every place, got {data.sizes[POINT]} points at "
+            f"{len(taken)} places. Name more axes."
+        )
+    variables: dict[str, Any] = {}
+    for name, values in data.variables.items():
+        if POINT in values.dims and name not in {*labels, *rest}:
+            inner = values.dims[1:]
+            shape = (*outer.values(), *values.shape[1:])
+            table = gathered(shape, [(where, values.values)])
+            variables[str(name)] = ((*outer, *inner), table, values.attrs)
+    kept = data.drop_dims(POINT).assign(variables)
+    at = list(first.values())
+    coordinates = {name: (POINT, data[name].values[at], data[name].attrs) for name in rest}
+    coordinates |= {n: (n, np.array(axis), data[n].attrs) for n, axis in labels.items()}
+    kept = kept.assign_coords(coordinates).set_coords([n for n in data.coords if n in variables])
+    kept.attrs = {**data.attrs, AXES: list(rest)} if rest else dict(data.attrs)
+    if not rest:
+        kept.attrs.pop(AXES, None)
+    return _ordered(kept, outer)
+
+
+def _ordered(data: xr.Dataset, outer: Mapping[str, int]) -> xr.Dataset:
+    return data.transpose(*outer, ..., *(name for name in LAST_DIMS if name in data.dims))
+
+
+def _points(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.Dataset:
+    """Results along `point`, with their labels on the axes as coordinates."""
+    where = [place for place, _ in pairs]
+    inside: Sequence[Variables] = [outcome.variables for _, outcome in pairs]
+    check_alike(where, inside, {*axes, *OUTCOME, POINT})
+    inside = recorded(inside, axes)
     inner = Inner(inside)
-    outer = tuple(len(labels) for labels in grid.values())
-    tables: dict[str, NDArray[Any]] = {}
+    parts: dict[str, list[Part]] = {}
     examples: dict[str, xr.Variable] = {}
     attrs: dict[str, dict[Any, Any]] = {}
-    for place, one in zip(places, inside, strict=True):
+    for number, one in enumerate(inside):
         index = inner.index(one)
         for key, variable in one.items():
             if key in inner.sizes:
                 continue
-            name = f"{key}_of_result" if key in {*grid, *OUTCOME} else str(key)
-            dims = tuple(map(str, variable.dims))
-            if name not in tables:
-                examples[name], attrs[name] = variable, variable.attrs
-                tables[name] = _empty(variable, (*outer, *(inner.sizes[dim] for dim in dims)))
-            if variable.attrs != attrs[name]:  # two losses, say: no word of one is true of both
-                attrs[name] = {k: v for k, v in attrs[name].items() if variable.attrs.get(k) == v}
-            whole: Any = (*place, ...)
-            tables[name][whole][np.ix_(*(index[dim] for dim in dims)) if dims else ()] = (
-                variable.values
-            )
-    variables = {
-        name: ((*grid, *map(str, examples[name].dims)), _settled(table), attrs[name])
-        for name, table in tables.items()
-    }
-    data = xr.Dataset(variables | _outcomes(places, outcomes, grid, outer), coords=inner.coords)
-    data = data.assign_coords({name: np.array(labels) for name, labels in grid.items()})
-    for name in grid:
-        data[name].attrs = axis_attrs(name)
+            name = f"{key}_of_result" if key in {*axes, *OUTCOME} else str(key)
+            at = np.ix_(*(index[str(dim)] for dim in variable.dims)) if variable.dims else ()
+            values = variable.values.astype(str) if variable.dtype.kind in "OT" else variable.values
+            parts.setdefault(name, []).append(((number, *at), values))
+            examples.setdefault(name, variable)
+            common = attrs.setdefault(name, variable.attrs)
+            if variable.attrs != common:  # two losses, say: no word of one is true of both
+                attrs[name] = {k: v for k, v in common.items() if variable.attrs.get(k) == v}
+    variables: dict[str, Any] = {}
+    for name, example in examples.items():
+        dims = tuple(map(str, example.dims))
+        shape = (len(pairs), *(inner.sizes[dim] for dim in dims))
+        variables[name] = ((POINT, *dims), gathered(shape, parts[name]), attrs[name])
+    data = xr.Dataset(variables | _outcomes([outcome for _, outcome in pairs]), inner.coords)
+    labels = {}
+    for name, base in axes.items():
+        column = [place[name] for place in where]
+        if any(isinstance(label, str) for label in (*base, *column)):
+            column = [str(label) for label in column]
+        labels[name] = (POINT, np.array(column), axis_attrs(name))
+    data = data.assign_coords(labels).assign_attrs({AXES: list(axes)})
     if STEP in data and RECORD in data[STEP].dims:
         data = data.set_coords(STEP)
     # texts are coordinates, so that a difference of two Datasets is one of their numbers
-    data = data.set_coords([name for name, one in data.items() if one.dtype.kind in "UO"])
-    return data.transpose(*grid, ..., *(name for name in LAST_DIMS if name in data.dims))
+    data = data.set_coords([name for name, one in data.items() if one.dtype.kind in "U"])
+    return _ordered(data, {POINT: len(pairs)})
+
+
+def _outcomes(outcomes: Sequence[_Stored]) -> dict[str, Any]:
+    columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in OUTCOME}
+    words = {
+        "status": {"long_name": "what became of the point"},
+        "sentence": {"long_name": "how the point ended"},
+        "seconds": {"long_name": "time that the point took", "units": "s"},
+    }
+    kinds = {"status": str, "sentence": str, "seconds": float}
+    return {
+        name: (POINT, np.array(columns[name], dtype=kinds[name]), words[name]) for name in OUTCOME
+    }
 
 
 def initial(data: xr.Dataset) -> xr.Dataset:
@@ -197,8 +390,7 @@ def final(data: xr.Dataset) -> xr.Dataset:
     known = xr.zeros_like(order, dtype=bool)
     for values in data.data_vars.values():
         if dim in values.dims:
-            there = values != "" if values.dtype.kind in "UO" else values.notnull()
-            known = known | there.any([d for d in values.dims if d == "layer"])
+            known = known | is_known(values).any([d for d in values.dims if d == "layer"])
     last = order.where(known, 0).max(dim).astype(int)
     end, there = data.isel({dim: last}), known.any(dim)
     at = {
@@ -207,57 +399,3 @@ def final(data: xr.Dataset) -> xr.Dataset:
         if dim in one.dims and one.dtype.kind not in "UO"
     }
     return end.assign_coords(at)
-
-
-def _grid(
-    points: Sequence[Mapping[str, Any]], axes: Mapping[str, Sequence[Any]]
-) -> tuple[dict[str, list[Label]], list[Place]]:
-    """The labels on every axis, and where on it each point lies."""
-    grid: dict[str, list[Label]] = {}
-    columns: list[list[int]] = []
-    for name, given in axes.items():
-        base = [_label(value) for value in given]
-        seen = [_label(place[name]) for place in points]
-        if any(isinstance(label, str) for label in (*base, *seen)):
-            base, seen = [str(label) for label in base], [str(label) for label in seen]
-        labels = list(dict.fromkeys([*base, *seen]))
-        if len(labels) > len(set(base)) and not isinstance(labels[0], str):
-            labels.sort()
-        where = {label: i for i, label in enumerate(labels)}
-        grid[name] = labels
-        columns.append([where[label] for label in seen])
-    return grid, [tuple(column[i] for column in columns) for i in range(len(points))]
-
-
-def _label(value: Any) -> Label:  # noqa: ANN401 - any plain value
-    """What stands on an axis: numbers and texts as they are, the label of a table, else text."""
-    if isinstance(value, Mapping) and "label" in value:
-        return _label(value["label"])
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        return value
-    return str(value)
-
-
-def _empty(variable: xr.Variable, shape: tuple[int, ...]) -> NDArray[Any]:
-    return np.full(shape, np.nan) if variable.dtype.kind in "biuf" else np.full(shape, "", object)
-
-
-def _settled(table: NDArray[Any]) -> NDArray[Any]:
-    """Texts in the form that files hold."""
-    return table.astype(str) if table.dtype == object else table
-
-
-def _outcomes(
-    places: Iterable[Place], outcomes: Iterable[_Stored], grid: Mapping[str, Any], outer: Place
-) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]:
-    status, sentence = (np.full(outer, "", object) for _ in range(2))
-    seconds = np.full(outer, np.nan)
-    for place, result in zip(places, outcomes, strict=True):
-        status[place], sentence[place] = result.status, result.sentence
-        seconds[place] = result.seconds
-    dims = tuple(grid)
-    return {
-        "status": (dims, status.astype(str), {"long_name": "what became of the point"}),
-        "sentence": (dims, sentence.astype(str), {"long_name": "how the point ended"}),
-        "seconds": (dims, seconds, {"long_name": "time that the point took", "units": "s"}),
-    }

@@ -1,50 +1,62 @@
-"""The store: results of a study in one folder, durable at once, safe against crashes."""
+"""The store: results of a study in one SQLite file, durable at once, safe against crashes."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
+import socket
+import time
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
+from typing import Self
 
-from lazyrich._errors import InputError, StoreError
+from filelock import FileLock, Timeout
+
+from lazyrich._errors import InputError, StoreError, StoreWarning
 from lazyrich.sweeps.describe.changes import differences
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.describe.expansion import Point
+from lazyrich.sweeps.describe.recorded import Recorded
+from lazyrich.sweeps.describe.source import code_of
 from lazyrich.sweeps.result import Result, Status
-from lazyrich.sweeps.store.codec import decode, encode
-from lazyrich.sweeps.store.folder import ARRAYS, LOCK, check_folder, put_aside
-from lazyrich.sweeps.store.lock import Lock
-from lazyrich.sweeps.store.record import NAME, UNSEALED, Record, Row, UnmadeError, damaged
-from lazyrich.sweeps.store.segments import Segments, entry, sync_folder, unread, unwritten
+from lazyrich.sweeps.store.codec import Packed, decode, encode
+from lazyrich.sweeps.store.database import Database, Row, Unwhole, broken
+from lazyrich.sweeps.store.folder import (
+    LOCK,
+    NAME,
+    UnmadeError,
+    check_folder,
+    check_store,
+    sync_folder,
+    unwritten,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """A point, or the record, that is damaged.
+    """A point, or the file, that is damaged.
 
     Attributes:
-        key: of the point; empty for the record itself.
-        file: that is damaged.
+        key: of the point, as far as it can be read; empty for the file itself.
         sentence: what is wrong, and what to do.
     """
 
     key: str
-    file: Path
     sentence: str
 
 
 class Store:
     """The results of a study in one folder.
 
-    `Store.open` writes, one process at a time; `Store.read_only` reads, also meanwhile. Both are
-    context managers. Points that `write` has returned from survive a crash of the process or the
-    machine.
+    `Store.open` writes, one process at a time; `Store.read_only` reads, also meanwhile, and needs
+    nothing but the file. Both are context managers. Points that `write` has returned from survive a
+    crash of the process or the machine.
 
     Attributes:
         folder: of the store.
@@ -53,23 +65,22 @@ class Store:
         >>> import tempfile
         >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay", seeds=2)
         >>> with tempfile.TemporaryDirectory() as folder, Store.open(folder, study) as store:
-        ...     written = store.write({p.key: p.experiment.run() for p in study.points()})
-        ...     again = store.write({p.key: p.experiment.run() for p in study.points()})
+        ...     written = store.write((p, p.experiment.run()) for p in study.points())
+        ...     again = store.write((p, p.experiment.run()) for p in study.points())
         ...     print(written, again, store.statuses())
         2 0 {'finished': 2}
     """
 
-    def __init__(self, folder: Path, record: Record, lock: Lock | None) -> None:
+    def __init__(self, folder: Path, base: Database, lock: FileLock | None) -> None:
         self.folder = folder
-        self._record = record
+        self._base = base
         self._lock = lock
         self._process = os.getpid()
-        self._segments = Segments(folder / ARRAYS)
-        self._turn = threading.RLock()
-        self._end = (0, 0)
+        self._turn = RLock()
+        self._number = len(base.descriptions())
 
     @classmethod
-    def open(cls, folder: str | Path, study: Study, *, extend: bool = False) -> Store:
+    def open(cls, folder: str | Path, study: Study, *, extend: bool = False) -> Self:
         """Open the store of a study for writing, or make it.
 
         Args:
@@ -81,6 +92,10 @@ class Store:
             InputError: if the folder holds anything else.
             StoreError: if another process writes to the store, the description has changed, the
                 store is damaged or of another version, or nothing can be written.
+
+        Warns:
+            StoreWarning: if points in it were computed by other code, of the experiment's own files
+                or of another version of this package.
 
         Example:
             >>> import tempfile
@@ -96,61 +111,25 @@ class Store:
             >>> folder.cleanup()
         """
         folder = Path(folder)
-        try:
-            check_folder(folder)
-            (folder / ARRAYS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritten(folder, error) from error
-        lock = _locked(folder)
-        with _given_back(lock, folder):
-            return cls._opened(folder, lock, study, extend)
+        with locked(folder) as lock:
+            base = Database(folder / NAME, write=True)
+            try:
+                base.sign(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+                new = not base.descriptions()
+                _describe(base, folder, study, extend)
+                if new:
+                    sync_folder(folder)
+                    sync_folder(folder.absolute().parent)
+            except BaseException:
+                base.close()
+                raise
+            return cls(folder, base, lock)
 
     @classmethod
-    def _opened(cls, folder: Path, lock: Lock, study: Study, extend: bool) -> Store:
-        record = Record(folder / NAME, write=True)
-        store = cls(folder, record, lock)
-        try:
-            if not record.descriptions():  # new, or its making was broken off
-                store._adopt()
-                sync_folder(folder)
-                sync_folder(folder.absolute().parent)
-            store._describe(study, extend)
-            store._end = record.end()
-        except BaseException:
-            record.close()
-            raise
-        return store
-
-    def _adopt(self) -> int:
-        """Put the entries that stand in the arrays into an empty record; how many points."""
-        rows = {}
-        for number in self._segments.numbers():
-            for where, header in self._segments.scan(number):
-                parts = json.loads(header)
-                row = Row(key=parts["key"], status=parts["status"], where=where)
-                rows[row.key] = row  # the last one is the valid one
-        self._record.put(rows.values())
-        return len(rows)
-
-    def _describe(self, study: Study, extend: bool) -> None:
-        """Compare the description with the recorded one, and record it where it is new."""
-        defaults = json.loads(json.dumps(study.defaults))
-        now = {**json.loads(study.to_json()), "default": defaults}
-        recorded = self._record.descriptions()
-        if recorded:
-            changes = differences(json.loads(recorded[-1]), now)
-            if changes and not extend:
-                raise StoreError(
-                    f"the store {self.folder} is of another description: {' '.join(changes)} "
-                    "Use the old description, choose another folder, or open with extend=True "
-                    "(lazyrich sweep --extend), which keeps every point that is there."
-                )
-        if not recorded or changes:
-            self._record.describe(json.dumps(now, ensure_ascii=False))
-
-    @classmethod
-    def read_only(cls, folder: str | Path) -> Store:
+    def read_only(cls, folder: str | Path) -> Self:
         """Open a store for reading; a process that writes to it is not disturbed.
+
+        Nothing is imported that the store names.
 
         Args:
             folder: of the store.
@@ -167,68 +146,23 @@ class Store:
             lazyrich.InputError: `folder` must hold a store, and nowhere holds none. ...
         """
         folder = Path(folder)
-        try:
-            there = (folder / NAME).is_file()
-        except OSError as error:
-            raise unread(folder, error) from error
-        if not there:
-            raise InputError(
-                f"`folder` must hold a store, and {folder} holds none. Check the path, or make the "
-                "store with a sweep."
-            )
-        return cls(folder, Record(folder / NAME, write=False), None)
+        check_store(folder)
+        return cls(folder, Database(folder / NAME, write=False), None)
 
-    @classmethod
-    def rebuild(cls, folder: str | Path, study: Study) -> Store:
-        """Make the record of a store anew from its arrays, which describe themselves.
-
-        The damaged record stays beside it under another name. Points whose arrays are damaged are
-        missing then, and the next sweep does them again.
-
-        Args:
-            folder: of the store.
-            study: that it belongs to.
+    @property
+    def description(self) -> Recorded:
+        """The study as it was recorded last.
 
         Raises:
-            InputError: if there is no store.
-            StoreError: if another process writes to it, or nothing can be written.
-
-        Example:
-            >>> import tempfile
-            >>> study = Study(name="decay", experiment="lazyrich.sweeps:Decay")
-            >>> folder = tempfile.TemporaryDirectory()
-            >>> with Store.open(folder.name, study) as store:
-            ...     _ = store.write({p.key: p.experiment.run() for p in study.points()})
-            >>> _ = (Path(folder.name) / NAME).write_bytes(b"not a record")
-            >>> with Store.rebuild(folder.name, study) as store:
-            ...     store.statuses()
-            {'finished': 1}
-            >>> folder.cleanup()
-        """
-        folder = Path(folder)
-        if not (folder / ARRAYS).is_dir():
-            raise InputError(
-                f"`folder` must hold the arrays of a store, and {folder} holds none. Check the "
-                "path."
-            )
-        lock = _locked(folder)
-        with _given_back(lock, folder):
-            put_aside(folder)
-            return cls._opened(folder, lock, study, extend=False)
-
-    @cached_property
-    def study(self) -> Study:
-        """The study as it was recorded last; its experiment is imported.
-
-        Raises:
-            InputError: if the experiment cannot be imported.
             UnmadeError: if the store is just being made.
         """
-        recorded = self._record.descriptions()
-        if not recorded:
-            raise UnmadeError(self.folder)
-        parts = json.loads(recorded[-1])
-        return Study.from_json(json.dumps({k: v for k, v in parts.items() if k != "default"}))
+        return Recorded.of(self._descriptions()[-1][0])
+
+    @property
+    def writer(self) -> str:
+        """Who writes to it, or did so last: process, host and since when."""
+        with self._turn:
+            return self._base.writer()
 
     def keys(self, *statuses: Status) -> frozenset[str]:
         """The keys of the points that are there, of all or of some statuses.
@@ -237,7 +171,7 @@ class Store:
             statuses: all, if none is given.
         """
         with self._turn:
-            statuses_by_key = self._record.statuses()
+            statuses_by_key = self._base.statuses()
         return frozenset(
             key for key, status in statuses_by_key.items() if not statuses or status in statuses
         )
@@ -245,16 +179,18 @@ class Store:
     def statuses(self) -> dict[str, int]:
         """How many points ended in each status."""
         with self._turn:
-            return dict(Counter(self._record.statuses().values()))
+            return dict(Counter(self._base.statuses().values()))
 
-    def write(self, results: Mapping[str, Result], *, replace_failed: bool = False) -> int:
+    def write(
+        self, outcomes: Iterable[tuple[Point, Result | Packed]], *, replace_failed: bool = False
+    ) -> int:
         """Write results; they are durable when this returns, all of them or none.
 
-        A key that is there already keeps the result it has. Many results at once cost little more
+        A point that is there already keeps the result it has. Many results at once cost little more
         than one, because they share the waiting for the disk.
 
         Args:
-            results: by the key of their point.
+            outcomes: points with their results, which may be in bytes already.
             replace_failed: write over results whose status is "failed".
 
         Returns:
@@ -262,22 +198,31 @@ class Store:
 
         Raises:
             InputError: if a result holds what cannot be stored; nothing is written then.
-            StoreError: if the store was opened for reading, or the disk is full or fails.
+            StoreError: if the store was opened for reading, its file was removed, or the disk is
+                full or fails.
         """
         self._check_writer()
+        new = {point.key: (point, result) for point, result in outcomes}
         with self._turn:
-            there = self._record.statuses(list(results))
+            there = self._base.statuses(list(new))
             keep = {k for k, status in there.items() if status != "failed" or not replace_failed}
-            blocks = {k: _block(k, r) for k, r in results.items() if k not in keep}
-            if not blocks:
-                return 0
-            places = self._segments.append(list(blocks.values()), after=self._end)
-            self._record.put(
-                Row(key=key, status=results[key].status, where=where)
-                for key, where in zip(blocks, places, strict=True)
-            )
-            self._end = (places[-1].segment, places[-1].start + places[-1].length)
-        return len(blocks)
+            rows = [self._row(key, *pair) for key, pair in new.items() if key not in keep]
+            if rows:
+                self._base.put(rows)
+        return len(rows)
+
+    def _row(self, key: str, point: Point, result: Result | Packed) -> Row:
+        try:
+            packed = encode(result) if isinstance(result, Result) else result
+        except InputError as error:
+            raise InputError(f"the result {_at(point.place)} cannot be stored: {error}") from error
+        return Row(
+            key=key,
+            description=self._number,
+            fields=point.content,
+            place=json.dumps(point.place),
+            **packed._asdict(),
+        )
 
     def _check_writer(self) -> None:
         if self._lock is None:
@@ -298,70 +243,111 @@ class Store:
             InputError: if it is not there.
             StoreError: if it is damaged; others are unharmed.
         """
-        return decode(*self.read_bytes(key))[1]
-
-    def read_bytes(self, key: str) -> tuple[bytes, bytes]:
-        """Header and payload of a point, for `parts_and_variables`; as `read` for the rest."""
         with self._turn:
-            row = self._record.get(key)
-            if row is None:
-                raise InputError(
-                    f"`key` must be of a point that is done, got {key!r}. See Store.keys()."
-                )
-            try:
-                return self._segments.read(row.where)
-            except ValueError as error:
-                raise StoreError(self._damage(row, str(error)).sentence) from error
+            row = self._base.get(key)
+        if row is None:
+            raise InputError(
+                f"`key` must be of a point that is done, got {key!r}. See Store.keys()."
+            )
+        if isinstance(row, Unwhole):
+            raise StoreError(self._damage(row).sentence)
+        return decode(packed_of(row))
 
-    def _damage(self, row: Row, said: str = "") -> Damage:
-        """The damage of a point: of its arrays, or of its line in the record if nothing is said."""
-        file = self._segments.path(row.where.segment) if said else self._record.path
-        return Damage(key=row.key, file=file, sentence=damaged(row.key, file, said or UNSEALED))
-
-    def verify(self, *, repair: bool = False) -> tuple[Damage, ...]:
-        """Read everything and name what is damaged.
-
-        Args:
-            repair: forget damaged points, so that the next sweep does them again.
-
-        Returns:
-            The damaged points, and the record where SQLite finds it unsound; empty if all is well.
+    def rows(self) -> Iterator[Row | Damage]:
+        """Every point as it is stored, in the order in which they arrived.
 
         Raises:
-            StoreError: if the record cannot be read at all, or the store is open for reading and
-                must be repaired.
+            StoreError: if the file is so damaged that nothing can be listed.
         """
-        if repair:
-            self._check_writer()
-        record = self._record.path
         with self._turn:
-            damages = []
-            unsound = self._record.unsound()
-            if unsound:
-                sentence = f"{record} is damaged ({unsound}). Use Store.rebuild(folder, study)."
-                damages.append(Damage(key="", file=record, sentence=sentence))
-            for row, whole in self._record.rows():
-                try:
-                    if not whole:
-                        damages.append(self._damage(row))
-                    else:
-                        self._segments.read(row.where)
-                except ValueError as error:
-                    damages.append(self._damage(row, str(error)))
-            if repair:
-                self._record.forget(damage.key for damage in damages if damage.key)
-        return tuple(damages)
+            numbers = self._base.numbers()
+        for number in numbers:
+            with self._turn:
+                row = self._base.row(number)
+            if row is not None:
+                yield row if isinstance(row, Row) else self._damage(row)
+
+    def codes(self) -> dict[int, dict[str, str]]:
+        """The code that computed the points of each description, by its number."""
+        pairs = enumerate(self._descriptions(), start=1)
+        return {number: json.loads(code) for number, (_, code) in pairs}
+
+    def _descriptions(self) -> list[tuple[str, str]]:
+        with self._turn:
+            descriptions = self._base.descriptions()
+        if not descriptions:
+            raise UnmadeError(self.folder)
+        return descriptions
+
+    def _damage(self, row: Unwhole) -> Damage:
+        try:
+            where = f" ({_at(json.loads(row.place))})"
+        except (ValueError, AttributeError):
+            where = ""
+        sentence = (
+            f"the point {row.key[:12] or 'of an unknown key'}{where} is damaged in "
+            f"{self._base.path}: {row.said}. lazyrich store repair {self.folder} forgets it, and "
+            "the next sweep does it again."
+        )
+        return Damage(key=row.key, sentence=sentence)
+
+    def verify(self) -> tuple[Damage, ...]:
+        """Read everything and name what is damaged; a process that writes is not disturbed.
+
+        Returns:
+            The file, where SQLite finds it unsound, and the damaged points; empty if all is well.
+
+        Raises:
+            StoreError: if the file cannot be read at all.
+        """
+        with self._turn:
+            unsound = self._base.unsound()
+        damages = [Damage(key="", sentence=broken(self._base.path, unsound))] if unsound else []
+        try:
+            return (*damages, *(row for row in self.rows() if isinstance(row, Damage)))
+        except StoreError:
+            if not unsound:
+                raise
+            return tuple(damages)
+
+    def backup(self, folder: str | Path) -> Path:
+        """Copy the store, also while a process writes to it.
+
+        Args:
+            folder: a new one, which becomes a store with every point that is there now.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: if there is anything in the folder.
+            StoreError: if nothing can be written there, or this store is damaged.
+        """
+        target = Path(folder)
+        if (
+            (target / NAME).exists()
+            or target.is_file()
+            or (target.is_dir() and any(target.iterdir()))
+        ):
+            raise InputError(f"`folder` must be new or empty, got {target}. Choose another name.")
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            with self._turn:
+                self._base.backup(target / NAME)
+            sync_folder(target)
+        except OSError as error:
+            raise unwritten(target, error) from error
+        return target
 
     def close(self) -> None:
         """Close the store; a second time does nothing."""
         with self._turn:
             if os.getpid() == self._process:
-                self._record.close()
-            self._segments.close()
+                self._base.close()
             if self._lock is not None:
                 self._lock.release()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -373,18 +359,33 @@ class Store:
         self.close()
 
 
-def _locked(folder: Path) -> Lock:
+@contextmanager
+def locked(folder: Path) -> Iterator[FileLock]:
+    """The lock of the one writer, made with its folder; given back only if something is raised.
+
+    The system releases it when its process dies; a forked child does not keep it.
+
+    Args:
+        folder: of the store.
+
+    Raises:
+        InputError: if the folder holds anything but a store.
+        StoreError: if another process has it, or nothing can be written.
+    """
     try:
-        return Lock(folder / LOCK)
+        check_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(
+            f"the store {folder} must have one writer, and {_holder(folder)} writes to it. "
+            "Wait for it, end it, or open the store with Store.read_only."
+        ) from error
     except OSError as error:
         raise unwritten(folder, error) from error
-
-
-@contextmanager
-def _given_back(lock: Lock, folder: Path) -> Iterator[None]:
-    """Give the lock back if the store cannot be opened."""
     try:
-        yield
+        yield lock
     except OSError as error:
         lock.release()
         raise unwritten(folder, error) from error
@@ -393,8 +394,72 @@ def _given_back(lock: Lock, folder: Path) -> Iterator[None]:
         raise
 
 
-def _block(key: str, result: Result) -> bytes:
+def packed_of(row: Row) -> Packed:
+    """The result of a row, in bytes."""
+    return Packed(status=row.status, header=row.header, payload=row.payload)  # type: ignore[arg-type]
+
+
+def _describe(base: Database, folder: Path, study: Study, extend: bool) -> None:
+    """Compare description and code with the recorded ones, and record what is new."""
+    defaults = json.loads(json.dumps(study.defaults))
+    now = {**json.loads(study.to_json()), "default": defaults}
+    code = code_of(study.experiment)
+    recorded = base.descriptions()
+    changes = differences(json.loads(recorded[-1][0]), now) if recorded else []
+    if changes and not extend:
+        raise StoreError(
+            f"the store {folder} is of another description: {' '.join(changes)} "
+            "Use the old description, choose another folder, or open with extend=True "
+            "(lazyrich sweep --extend), which keeps every point that is there."
+        )
+    if recorded and json.loads(recorded[-1][1]) != code and base.statuses():
+        warnings.warn(
+            f"{changed_code(json.loads(recorded[-1][1]), code)} since points in {folder} were "
+            "computed: they stay, and new ones stand beside them. Choose another folder to compute "
+            "all of them anew.",
+            StoreWarning,
+            stacklevel=3,
+        )
+    if not recorded or changes or json.loads(recorded[-1][1]) != code:
+        base.describe(json.dumps(now, ensure_ascii=False), json.dumps(code))
+
+
+def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The beginning of a sentence: which code is another one.
+
+    Args:
+        was: of `code_of`.
+        now: of `code_of`.
+
+    Example:
+        >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})
+        "lazyrich (1, now 2) and the experiment's own files have changed"
+    """
+    parts = []
+    if was["lazyrich"] != now["lazyrich"]:
+        parts.append(f"lazyrich ({was['lazyrich']}, now {now['lazyrich']})")
+    if was["source"] != now["source"]:
+        parts.append("the experiment's own files")
+    verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
+    return f"{' and '.join(parts)} {verb} changed"
+
+
+def _holder(folder: Path) -> str:
     try:
-        return entry(*encode(key, result))
-    except InputError as error:
-        raise InputError(f"the result of the point {key} cannot be stored: {error}") from error
+        base = Database(folder / NAME, write=False)
+    except (OSError, StoreError):
+        return "a process that is just starting"
+    try:
+        return base.writer() or "a process that is just starting"
+    except StoreError:
+        return "a process"
+    finally:
+        base.close()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _at(place: Mapping[str, object]) -> str:
+    return "at " + ", ".join(f"{axis}={value!r}" for axis, value in place.items())
