@@ -35,6 +35,7 @@ Progress = Callable[[str, int], Callable[[int], object]]
 RICHNESS = {"lazy": 0.03, "rich": 10.0}
 LOSS: LossName = "squared_error"
 MEASUREMENTS = 40
+REHEARSAL = 500  # steps of the forecast, at most
 
 
 def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> lr.Probe:
@@ -46,10 +47,10 @@ def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> l
     base = torch.optim.SGD(network.parameters(), lr=1.0)
     model = lr.dial(network, batch, LOSS, optimizer=base, richness=RICHNESS[name]).model
     steps = EPOCHS * (len(data.train) // BATCH)
-    rate = learning_rate(lr.forecast(model, batch, LOSS))
+    rate = learning_rate(lr.first_step(model, batch, LOSS))
     recipe = Recipe(loss=LOSS, lr=rate, batch_size=BATCH, steps=steps)
     probe = lr.Probe(model, batch, LOSS, samples=None, seed=seed)
-    probe.forecast(optimizer=optimizer_of(model, recipe))
+    probe.forecast(optimizer=optimizer_of(model, recipe), max_steps=REHEARSAL)
     advance = progress(f"training: dialled {name}", steps)
 
     def observe(step: int) -> None:

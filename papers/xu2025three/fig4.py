@@ -127,7 +127,7 @@ def _shown(last: xr.Dataset, turned: xr.DataArray, rates: dict[float, float]) ->
         "weight_movement": last.weight_movement.transpose(*order).values,
         **{
             name: last[name].transpose("scale", "seed").values
-            for name in ("ntk_change", "richness", "predicted_ntk_change", "log_output")
+            for name in ("ntk_change", "richness", "log_output")
         },
         "train_accuracy": last.train_accuracy.transpose("scale", "seed").values,
         "test_accuracy": last.test_accuracy.transpose("scale", "seed").values,
@@ -153,11 +153,9 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         ax.set_title(label)
     made.axes[0].legend()
     kernel = made.axes[3]
-    measured, forecast = (
-        np.array(shown[name], float) for name in ("ntk_change", "predicted_ntk_change")
-    )
+    measured, rho = (np.array(shown[name], float) for name in ("ntk_change", "richness"))
     _with_spread(kernel, sigma, measured, "C0", "measured")
-    _with_spread(kernel, sigma, forecast, "C1", "forecast: one step")
+    _with_spread(kernel, sigma, rho, "C1", "richness ρ, at the first step")
     _scale_axis(kernel, sigma)
     kernel.set(yscale="log", title="change of the kernel ΔΘ/Θ")
     kernel.legend()

@@ -84,7 +84,7 @@ def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},
         **{
             name: last[name].transpose(*runs).values
-            for name in ("ntk_change", "richness", "predicted_ntk_change", "train_loss")
+            for name in ("ntk_change", "richness", "train_loss")
         },
         "layers": last.layer.values,
         "alignment_change": turned.transpose(*layers).values,

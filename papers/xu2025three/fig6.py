@@ -87,7 +87,7 @@ def measure(bench: Bench) -> Measured:
         "widths": last.width.values,
         **{
             name: last[name].sel(parametrisation=PRESETS).transpose(*order).values
-            for name in (*PARTS.values(), "ntk_change", "richness", "predicted_ntk_change")
+            for name in (*PARTS.values(), "ntk_change", "richness")
         },
     }
     return Measured(findings=findings, shown=shown)

@@ -28,8 +28,9 @@ from .phases.scaling import Power as Power
 from .phases.scaling import ScalingLaw as ScalingLaw
 from .probe.callbacks.huggingface import HuggingFaceCallback as HuggingFaceCallback
 from .probe.callbacks.lightning import LightningCallback as LightningCallback
+from .probe.forecast.first_step import first_step as first_step
+from .probe.forecast.first_step import richness as richness
 from .probe.forecast.forecast import forecast as forecast
-from .probe.forecast.forecast import richness as richness
 from .probe.initial import initial_cnfa as initial_cnfa
 from .probe.oneshot import nfa as nfa
 from .probe.oneshot import ntk as ntk

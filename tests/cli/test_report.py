@@ -18,7 +18,7 @@ def saved(request, tmp_path):
     model = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     probe = lazyrich.Probe(model, (x, x[:, :1]))
-    probe.forecast(optimizer=optimizer)
+    probe.forecast(optimizer=optimizer, max_steps=20)
     with probe.watch(optimizer, when=lazyrich.every(10)):
         for _ in range(20):
             optimizer.zero_grad()

@@ -146,6 +146,7 @@ def test_directions_are_chosen_wherever_outputs_are_sampled():
         "Probe",
         "coordinate_check",
         "dial",
+        "first_step",
         "forecast",
         "initial_cnfa",
         "nfa",

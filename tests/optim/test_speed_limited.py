@@ -591,7 +591,9 @@ def test_the_forecast_is_that_of_the_rates_which_the_limits_make():
         for name, p in model.named_parameters()
     ]
     found, expected = (
-        lazyrich.forecast(model, batch, functional.mse_loss, optimizer=optimizer, directions="all")
+        lazyrich.first_step(
+            model, batch, functional.mse_loss, optimizer=optimizer, directions="all"
+        )
         for optimizer in (limited, SGD(groups))
     )
     assert found.richness == pytest.approx(expected.richness, rel=1e-9)

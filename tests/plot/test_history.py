@@ -62,7 +62,7 @@ def test_the_kernels_motion_is_logarithmic_without_its_zero(history):
 
 def test_forecast_beside_outcome(history):
     drawn = curves(plot.forecast_and_outcome(history, 0.25, 0.05))
-    assert set(drawn["forecast: one virtual step"].tolist()) == {0.25}
+    assert set(drawn["forecast, by rehearsal"].tolist()) == {0.25}
     assert drawn["measured"][1:].tolist() == [0.3, 0.6]
     assert list(curves(plot.forecast_and_outcome(history, float("inf")))) == ["measured"]
 

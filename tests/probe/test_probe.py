@@ -384,8 +384,8 @@ def test_forecast_is_kept():
     probe = Probe(model, (x, y), samples=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     assert probe.forecasted is None
-    assert probe.forecast(optimizer=optimizer) == lazyrich.forecast(
-        model, (x, y), optimizer=optimizer
+    assert probe.forecast(optimizer=optimizer, steps=3) == lazyrich.forecast(
+        model, (x, y), optimizer=optimizer, steps=3
     )
     assert probe.forecasted is not None
 

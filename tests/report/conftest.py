@@ -19,7 +19,7 @@ def probe():
     model[2].requires_grad_(False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     made = Probe(model, (x, y))
-    made.forecast(optimizer=optimizer)
+    made.forecast(optimizer=optimizer, max_steps=20)
     with made.watch(optimizer, when=every(20)):
         for _ in range(80):
             optimizer.zero_grad()

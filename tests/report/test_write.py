@@ -63,8 +63,8 @@ def test_the_pictures_load_nothing_either(written):
 def test_it_says_what_the_probe_says(written, probe):
     verdict, text = probe.verdict(), unescape(written)
     assert verdict.sentence in text
-    assert f"<dd>{probe.forecasted.richness:.3g}" in text
-    assert "lazy up to 0.1, rich from 1<" in text
+    assert f"<dd>{probe.forecasted.predicted_ntk_change:.3g}" in text
+    assert "lazy below 0.1, rich from 1<" in text
     assert f"<dd>{verdict.evidence['ntk_change']:.3g}<" in text
     assert probe.forecasted.notes
     for layer in verdict.layers:

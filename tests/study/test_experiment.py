@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from docs.vocabulary import vocabulary
 
-from lazyrich import InputError, forecast, order_parameters
+from lazyrich import InputError, first_step, order_parameters
 from lazyrich.study import prepare as start
 from lazyrich.study.config import OBSERVABLES
 from lazyrich.study.data.samples import targets
@@ -174,7 +174,7 @@ def test_rates_that_are_searched_for():
     """The first by the search's own function, of this very network; the other by its effect."""
     point = replace(SMALL, activation="tanh", lr="largest-stable", lr_scale=0.5, steps=60)
     data, start = data_of(point), started(point)
-    recipe = point.recipe(learning_rate(start.forecast))
+    recipe = point.recipe(learning_rate(start.first))
     largest = largest_stable_lr(lambda: built(point, data), data, recipe, seed=0).lr
     assert start.recipe.lr == largest / 2
     quick = replace(point, lr="accuracy", lr_scale=1.0, accuracy=0.5, steps=200).run()
@@ -298,15 +298,17 @@ def test_the_time_to_fit_is_in_steps_of_the_learning_rate():
             if p.requires_grad
         ]
         train = begun.data.train
-        expected = forecast(
+        expected = first_step(
             begun.model,
             (train.x, targets(train, 10, "squared_error")),
             "squared_error",
             optimizer=kind(groups),
             directions=8,
         )
-        assert float(data.time_to_fit) == pytest.approx(expected.time_to_fit, rel=1e-4)
-        assert float(data.richness) == pytest.approx(expected.richness, rel=1e-4)
+        # where the rates adapt, both are taken over a few steps, 5 % of the way
+        within = 1e-4 if optimizer == "sgd" else 0.03
+        assert float(data.time_to_fit) == pytest.approx(expected.time_to_fit, rel=within)
+        assert float(data.richness) == pytest.approx(expected.richness, rel=within)
 
 
 def test_a_rate_that_needs_no_forecast_trains_without_one():

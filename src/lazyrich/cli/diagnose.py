@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GATE = 3  # exit code of --fail-if
 PER_CLASS = 10  # probe samples
 MEASUREMENTS = 30
+REHEARSAL = 300  # steps of the forecast, at most
 DEFAULT_WIDTH = {"fcn": 128, "cnn": 16, "transformer": 32}
 FCN = {"depth": 2, "bias": True}
 
@@ -154,18 +155,18 @@ def _watched(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lazyrich.probe.forecast.forecast import forecast
+    from lazyrich.probe.forecast.first_step import first_step
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
     from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
 
     few = data.balanced(PER_CLASS, seed=seed)
     batch = few.x, targets(few, data.classes, loss)
-    rate = learning_rate(forecast(network, batch, loss)) if lr is None else lr
+    rate = learning_rate(first_step(network, batch, loss)) if lr is None else lr
     steps = epochs * max(1, len(data.train) // batch_size)
     recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
-    probe.forecast(optimizer=optimizer_of(network, recipe))
+    probe.forecast(optimizer=optimizer_of(network, recipe), max_steps=REHEARSAL)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("training", total=steps)
 
@@ -187,6 +188,7 @@ def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
         "sentence": verdict.sentence,
         "richness": None if before is None else before.richness,
         "predicted_ntk_change": None if before is None else before.predicted_ntk_change,
+        "certificate": None if before is None else before.certificate,
         "ntk_change": verdict.evidence["ntk_change"],
         "kernel_distance": verdict.evidence["kernel_distance"],
         "interval": verdict.interval,
@@ -212,8 +214,9 @@ def _show(summary: Mapping[str, Any], *, loss_words: str) -> None:
 
     typer.echo(f"{summary['regime'].upper()}. {summary['sentence']}")
     typer.echo(
-        f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
-        f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
+        f"Forecast: the NTK changes by {summary['predicted_ntk_change']:.3g} (certificate: "
+        f"{summary['certificate']}); richness ρ = {summary['richness']:.3g}. Outcome: it changed "
+        f"by {summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
         f"{loss_words} {summary['loss'][0]:.3g} → "
         f"{summary['loss'][1]:.3g}; watching took {summary['overhead']:.0%} "
         "of the time."

@@ -120,13 +120,13 @@ def forecast_and_outcome(
 
     Args:
         history: with the dim `step` and the variable `ntk_change`.
-        predicted: the forecast change, ‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖.
+        predicted: the change that was forecast, ‖Θ − Θ₀‖/‖Θ₀‖ at the end of a rehearsal.
         stderr: its standard error.
         ax: where to draw.
     """
     ax = axes(ax)
     if np.isfinite(predicted) and predicted > 0:
-        ax.axhline(predicted, color=VERMILION, ls="--", label="forecast: one virtual step")
+        ax.axhline(predicted, color=VERMILION, ls="--", label="forecast, by rehearsal")
         ax.axhspan(
             max(predicted - stderr, LEAST), predicted + stderr, color=VERMILION, alpha=0.15, lw=0
         )

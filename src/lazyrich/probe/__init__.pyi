@@ -1,3 +1,7 @@
+from .forecast.rehearsal import Ended as Ended
+from .forecast.rehearsal import Rehearsal as Rehearsal
+from .forecast.result import Certificate as Certificate
+from .forecast.result import FirstStep as FirstStep
 from .forecast.result import Forecast as Forecast
 from .forecast.result import LayerShare as LayerShare
 from .steer.coordinate import CoordinateCheck as CoordinateCheck

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import forecast
+from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
+from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, every
 from lazyrich.probe.steer.centred import CentredOutput
@@ -125,18 +128,43 @@ class Probe:
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
 
-    def forecast(self, *, optimizer: Optimizer | None = None) -> Forecast:
-        """Forecast how rich training will be, on the whole batch; see `lazyrich.forecast`.
+    def forecast(
+        self,
+        *,
+        optimizer: Optimizer | None = None,
+        to_loss: float | None = None,
+        steps: int | None = None,
+        schedule: Rates | None = None,
+        max_steps: int = 5000,
+        max_seconds: float = inf,
+        progress: Progress | None = None,
+    ) -> Forecast:
+        """Forecast what training will do, on the whole batch, as `lazyrich.forecast` does.
 
         Args:
-            optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None for gradient descent
-                with equal learning rates.
+            optimizer: see there, as for the others.
+            to_loss: at which training will stop.
+            steps: that training will make.
+            schedule: of the learning rates.
+            max_steps: budget of each rehearsal.
+            max_seconds: budget of both.
+            progress: called at every step.
 
         Returns:
             The forecast, also kept as `forecasted`.
         """
         self.forecasted = forecast(
-            self.model, self.batch, self.loss, optimizer=optimizer, seed=self._plan.seed
+            self.model,
+            self.batch,
+            self.loss,
+            optimizer=optimizer,
+            to_loss=to_loss,
+            steps=steps,
+            schedule=schedule,
+            max_steps=max_steps,
+            max_seconds=max_seconds,
+            progress=progress,
+            seed=self._plan.seed,
         )
         return self.forecasted
 

@@ -25,7 +25,7 @@ from lazyrich.vocabulary.quantity import by_name
 
 MOST_PICTURES = 24  # of layers; the table has them all
 SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
-RHO_BOUNDS = f"lazy up to {LAZY_BELOW:g}, rich from {RICH_FROM:g}"
+FORECAST_BOUNDS = f"lazy below {LAZY_BELOW:g}, rich from {RICH_FROM:g}"
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -34,7 +34,7 @@ def opening(
 ) -> str:
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
-        ("forecast of the richness ρ", _rho(before), RHO_BOUNDS),
+        ("forecast change of the NTK", _foretold_change(before), FORECAST_BOUNDS),
         ("change of the NTK", number(last_finite(history, "ntk_change")), _interval(verdict)),
         ("rotation of the NTK", number(last_finite(history, "kernel_distance")), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
@@ -158,13 +158,18 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
         )
     rows = [
         ["regime", escape(before.regime), chip(verdict.regime)],
-        ["richness ρ", _rho(before), NOTHING],
         [
             "change of the NTK",
-            f"{_foretold(before.predicted_ntk_change, before.predicted_ntk_change_stderr)} "
-            "(one virtual step)",
+            _foretold_change(before),
             number(last_finite(history, "ntk_change")),
         ],
+        [
+            "loss, first → last",
+            f"{number(before.network.losses[0], 2)} → {number(before.network.losses[-1], 2)}",
+            _ends(history, "loss"),
+        ],
+        ["certificate (gap)", _certificate(before), NOTHING],
+        ["richness ρ of the first step", _rho(before), NOTHING],
     ]
     picture = ""
     if "ntk_change" in history:
@@ -173,7 +178,7 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
                 history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
             ),
             LARGE,
-            "The virtual step follows the directions that are learned first; later ones add to it.",
+            f"Dashed: where a rehearsal of {before.network.steps} steps on the probe batch ended.",
             "Forecast and measured change of the NTK over the steps",
         )
     table = html_table(("", "forecast", "outcome"), rows)
@@ -235,8 +240,18 @@ def _with_interval(value: float, low: float, high: float) -> str:
     return f'{number(value)} <span class="when quiet">({low:.3g} to {high:.3g})</span>'
 
 
-def _rho(before: Forecast | None) -> str:
-    return NOTHING if before is None else _foretold(before.richness, before.richness_stderr)
+def _rho(before: Forecast) -> str:
+    return _foretold(before.richness, before.richness_stderr)
+
+
+def _foretold_change(before: Forecast | None) -> str:
+    if before is None:
+        return NOTHING
+    return _foretold(before.predicted_ntk_change, before.predicted_ntk_change_stderr)
+
+
+def _certificate(before: Forecast) -> str:
+    return f"{before.certificate} ({number(before.linearisation_gap)})"
 
 
 def _foretold(value: float, error: float) -> str:

@@ -42,9 +42,9 @@ class Training(TrainingConfig):
         Returns:
             How it ended, and over `step` and `layer`: the probe's quantities, `loss` on all
             training samples, `test_loss`, and for classes `train_accuracy` and `test_accuracy`; of
-            two layers their `alignment`; once: the forecast `richness`, `predicted_ntk_change` and
-            `time_to_fit` (NaN if the first step leads to no minimum), the `learning_rate`, the
-            `steps` made and the `data_digest`. A two-layer linear network on a line also has its
+            two layers their `alignment`; once, from the first step: `richness` and `time_to_fit`
+            (NaN if it leads to no minimum); the `learning_rate`, the `steps` made and the
+            `data_digest`. A two-layer linear network on a line also has its
             state `uu`, `uw`, `ww` and the parameters that its exact solution needs, see
             `exact_solution`.
         """

@@ -125,10 +125,9 @@ class Watch:
             data[name] = ("step", np.array([row[name] for row in self._rows]))
         if self._line:
             data = data.assign(_moments(self._start))
-        before = self._start.forecast
+        before = self._start.first
         data["richness"] = before.richness if before else nan
-        data["predicted_ntk_change"] = before.predicted_ntk_change if before else nan
-        # the forecast was made for a learning rate of 1
+        # the first step was taken with a learning rate of 1
         data["time_to_fit"] = before.time_to_fit / outcome.lr if before else nan
         data["learning_rate"] = outcome.lr
         data["steps"] = outcome.steps

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from lazyrich._errors import NoDescentError, NotFiniteError
 from lazyrich.capture.isolation import is_finite
-from lazyrich.probe.forecast.forecast import forecast
-from lazyrich.probe.forecast.result import Forecast
+from lazyrich.probe.forecast.first_step import first_step
+from lazyrich.probe.forecast.result import FirstStep
 from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets
@@ -38,7 +38,7 @@ class PreparedRun:
         model: the network behind its output scale.
         lr_factors: by parameter name.
         recipe: with the learning rate that was chosen.
-        forecast: made before the first step, with the learning rates as they are relative to each
+        first: what the first step tells, with the learning rates as they are relative to each
             other; None if the first step leads to no minimum.
     """
 
@@ -47,7 +47,7 @@ class PreparedRun:
     model: nn.Module
     lr_factors: Mapping[str, float]
     recipe: Recipe
-    forecast: Forecast | None
+    first: FirstStep | None
 
 
 def started(point: TrainingConfig) -> PreparedRun:
@@ -74,7 +74,7 @@ def started(point: TrainingConfig) -> PreparedRun:
                 raise NotFiniteError(f"the {what}.")
     unit = optimizer_of(made.model, point.recipe(1.0), made.lr_factors)
     try:
-        before = forecast(
+        before = first_step(
             made.model, seen, point.loss, optimizer=unit, directions=FORECAST_DIRECTIONS
         )
     except NoDescentError:
@@ -88,7 +88,7 @@ def started(point: TrainingConfig) -> PreparedRun:
         model=made.model,
         lr_factors=made.lr_factors,
         recipe=point.recipe(lr),
-        forecast=before,
+        first=before,
     )
 
 
@@ -154,7 +154,7 @@ def _some(data: DataSet, size: int, point: TrainingConfig) -> tuple[Tensor, Tens
 
 
 def _rate(
-    point: TrainingConfig, data: DataSet, made: Parametrised, before: Forecast | None
+    point: TrainingConfig, data: DataSet, made: Parametrised, before: FirstStep | None
 ) -> float:
     if point.lr == "parametrisation":
         return made.lr

@@ -1,11 +1,10 @@
-"""The forecast against the exact order parameter, brute force, and real optimisers' steps."""
+"""What the first step tells, against the exact order parameter, brute force and real steps."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacfwd, jacrev
 
 import lazyrich
-from lazyrich import InputError, forecast, richness
+from lazyrich import InputError, first_step, forecast, richness
 from lazyrich.capture.losses import descent_along, output_loss
 
 F64 = torch.float64
@@ -85,22 +84,15 @@ def test_equals_the_order_parameter_of_the_solvable_network(width, scale, lr, an
     ]
     optimizer = torch.optim.SGD(groups)
     F, tau = order_parameter(model, a, y, *lr)
-    exact = forecast(model, (x, y[:, None]), optimizer=optimizer, directions="all")
+    exact = first_step(model, (x, y[:, None]), optimizer=optimizer, directions="all")
     assert exact.richness == pytest.approx(F, rel=1e-9)
     assert exact.time_to_fit == pytest.approx(tau, rel=1e-9)
     assert exact.richness_stderr == 0
-    # u·w = 0 and straight lines: ‖u‖² and ‖w‖² grow at second order only, by the same (τB/2)²
-    assert exact.predicted_ntk_change == pytest.approx(F**2 / 16, rel=1e-6)
     # the derivative of one layer's features is the other layer's motion
     u2, w2 = lr[1] * model.u.weight.norm() ** 2, lr[0] * model.w.weight.norm() ** 2
     assert exact.layers["w"].kernel == pytest.approx((u2 / (u2 + w2)).item())
     assert exact.layers["w"].motion == pytest.approx((w2 / (u2 + w2)).item())
-    head, *rows = str(exact).splitlines()[3:6]
-    assert head.split(maxsplit=3) == ["share", "of", "motion", "trace of the kernel"]
-    for row, (name, share) in zip(rows, exact.layers.items(), strict=True):
-        assert row.split() == [name, f"{share.motion:.1%}", f"{share.kernel:.1%}"]
-        assert len(row) == len(head)
-    probed = forecast(model, (x, y[:, None]), optimizer=optimizer, directions=3)
+    probed = first_step(model, (x, y[:, None]), optimizer=optimizer, directions=3)
     assert abs(probed.richness - F) <= 4 * probed.richness_stderr + 1e-9 * F
 
 
@@ -120,7 +112,7 @@ def test_a_factor_on_the_loss_or_on_all_rates_cancels(factor):
 
 
 def brute_force(model, x, loss, rates, v):
-    """ρ and the virtual step's kernel change by explicit Jacobians and Hessians."""
+    """ρ and τ by explicit Jacobians and Hessians."""
     names = [n for n, _ in model.named_parameters()]
     theta = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
@@ -136,9 +128,7 @@ def brute_force(model, x, loss, rates, v):
     r, H = jacrev(loss)(outputs), jacfwd(jacrev(loss))(outputs)
     tau = -(r @ f_dot) / (f_dot @ H @ f_dot)
     still, moving = features(theta), jacfwd(features)(theta) @ v
-    before, end = still @ still.T, features(theta + tau * v)
-    change = (end @ end.T - before).norm() / before.norm()
-    return (4 * tau * moving.norm() / still.norm()).item(), change.item(), tau.item()
+    return (4 * tau * moving.norm() / still.norm()).item(), tau.item()
 
 
 @pytest.mark.parametrize("name", ["mse", "squared_error", "cross_entropy"])
@@ -158,10 +148,9 @@ def test_equals_brute_force(name):
     theta = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
     value = loss(model(x))
     g = torch.cat([d.reshape(-1) for d in torch.autograd.grad(value, list(model.parameters()))])
-    rho, change, tau = brute_force(model, x, loss, torch.ones_like(theta), -g)
-    result = forecast(model, (x, targets), name, directions="all")
+    rho, tau = brute_force(model, x, loss, torch.ones_like(theta), -g)
+    result = first_step(model, (x, targets), name, directions="all")
     assert result.richness == pytest.approx(rho, rel=1e-10)
-    assert result.predicted_ntk_change == pytest.approx(change, rel=1e-10)
     assert result.time_to_fit == pytest.approx(tau, rel=1e-10)
     assert result.initial_loss == pytest.approx(value.item(), rel=1e-12)
     assert sum(s.motion for s in result.layers.values()) == pytest.approx(1)
@@ -173,14 +162,12 @@ def test_random_directions_agree_with_the_exact_norms_within_their_standard_erro
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 10))
     x, y = torch.randn(12, 4), torch.randn(12, 10)
-    exact = forecast(model, (x, y), directions="all")
+    exact = first_step(model, (x, y), directions="all")
     scores = []
     for seed in range(12):
-        probed = forecast(model, (x, y), directions=24, seed=seed)
+        probed = first_step(model, (x, y), directions=24, seed=seed)
         assert 0 < probed.richness_stderr < 0.2 * probed.richness
         scores.append((probed.richness - exact.richness) / probed.richness_stderr)
-        gap = probed.predicted_ntk_change - exact.predicted_ntk_change
-        assert abs(gap) < 4.5 * probed.predicted_ntk_change_stderr
     assert max(map(abs, scores)) < 4
     assert 0.4 < (sum(s**2 for s in scores) / len(scores)) ** 0.5 < 1.8  # the error is no guess
 
@@ -230,21 +217,88 @@ def test_sgd_rates_multiply_the_gradient(nesterov):
         assert torch.allclose(step.velocity[name], -step.rates[name] * g)
 
 
-def test_adam_equals_brute_force_with_its_own_rates():
-    model, (x, y) = mlp(), regression()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-4)
+def orthogonal(g: Tensor) -> Tensor:
+    """Muon's direction, up to a factor that is one for a matrix."""
+    u, _, v = torch.linalg.svd(g, full_matrices=False)
+    return u @ v * max(1.0, g.shape[0] / g.shape[1]) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "within"),
+    [
+        (torch.optim.Adam, torch.sign, 0.05),
+        (torch.optim.RMSprop, torch.sign, 0.05),
+        (torch.optim.Muon, orthogonal, 0.25),  # Newton and Schulz come near to it
+    ],
+)
+def test_optimisers_that_adapt_equal_brute_force_with_the_rates_of_a_layer(kind, direction, within):
+    """At the start v = −sign g, say, and η of a layer ‖v‖/‖g‖; five steps go 5 % of the way."""
+    torch.manual_seed(3)
+    bias = kind is not torch.optim.Muon  # it is for matrices alone
+    model = nn.Sequential(nn.Linear(4, 6, bias), nn.Tanh(), nn.Linear(6, 3, bias)).to(F64)
+    x, y = regression()
 
     def loss(flat):
         return (flat.reshape(5, 3) - y).square().sum(1).mean()
 
-    g = torch.autograd.grad(loss(model(x)), list(model.parameters()))
-    g = torch.cat([d.reshape(-1) for d in g])
-    rates = 0.01 / (g.abs() + 1e-4)
-    rho, change, tau = brute_force(model, x, loss, rates, -rates * g)
-    result = forecast(model, (x, y), "squared_error", optimizer=optimizer, directions="all")
-    assert result.richness == pytest.approx(rho, rel=1e-9)
-    assert result.predicted_ntk_change == pytest.approx(change, rel=1e-9)
-    assert result.time_to_fit == pytest.approx(tau, rel=1e-9)
+    gradients = torch.autograd.grad(loss(model(x)), list(model.parameters()))
+    steps = [-direction(g) for g in gradients]
+    rates, each = [], 1 + bias
+    for first in (0, each):
+        way, pull = (
+            torch.cat([t.flatten() for t in tensors[first : first + each]]).norm()
+            for tensors in (steps, gradients)
+        )
+        rates += [torch.full_like(g, way / pull).flatten() for g in gradients[first : first + each]]
+    v = torch.cat([d.flatten() for d in steps])
+    rho, _ = brute_force(model, x, loss, torch.cat(rates), v)
+    optimizer = kind(model.parameters(), lr=0.01, weight_decay=0.0)
+    result = first_step(model, (x, y), "squared_error", optimizer=optimizer, directions="all")
+    assert result.richness == pytest.approx(rho, rel=within)
+
+
+def zero_readout() -> nn.Module:
+    model = mlp()
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    return model
+
+
+def odd() -> nn.Module:
+    """Odd in x but for the last bias, whose gradient on odd data is rounding alone."""
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 6, False), nn.Tanh(), nn.Linear(6, 3)).to(F64)
+
+
+@pytest.mark.parametrize("make", [zero_readout, odd, mlp])
+def test_richness_under_adam_does_not_depend_on_eps(make):
+    """Old: 2e5 to 21 for a readout that begins at 0, and 0.01 to 0.85 for a bias of gradient 0."""
+    found = []
+    for eps in (1e-12, 1e-10, 1e-8, 1e-6):
+        model, (x, y) = make(), regression()
+        if make is odd:
+            nn.init.zeros_(model[2].bias)
+            x, y = torch.cat([x, -x]), torch.cat([y, -y])
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003, eps=eps)
+        found.append(richness(model, (x, y), optimizer=optimizer, directions="all"))
+    assert max(found) / min(found) < 1.02
+
+
+@pytest.mark.parametrize("lr", [1e-3, 1.0, 100.0])
+def test_a_factor_on_rates_that_adapt_cancels(lr):
+    """Also where training could not bear it: a study asks with the rate 1."""
+    model, batch = mlp(), regression()
+    told, small = (
+        first_step(
+            model,
+            batch,
+            optimizer=torch.optim.Adam(model.parameters(), lr=rate),
+            directions="all",
+        )
+        for rate in (lr, 1e-4)
+    )
+    assert told.richness == pytest.approx(small.richness, rel=0.01)
+    assert told.time_to_fit * lr == pytest.approx(small.time_to_fit * 1e-4, rel=0.01)
 
 
 def test_equal_rates_are_the_default_and_only_their_ratios_matter():
@@ -262,11 +316,11 @@ def test_equal_rates_are_the_default_and_only_their_ratios_matter():
 def test_frozen_layers_are_left_out():
     model, batch = mlp(), regression()
     model[2].requires_grad_(False)
-    result = forecast(model, batch, directions="all")
+    result = first_step(model, batch, directions="all")
     assert list(result.layers) == ["0"]
     owned_by = torch.optim.SGD(model[0].parameters(), lr=1.0)
     model[2].requires_grad_(True)
-    alone = forecast(model, batch, optimizer=owned_by, directions="all")
+    alone = first_step(model, batch, optimizer=owned_by, directions="all")
     assert alone.richness == pytest.approx(result.richness)
     assert alone.layers["2"].kernel == 0
     assert any("does not own 2.bias, 2.weight" in note for note in alone.notes)
@@ -325,7 +379,7 @@ def test_nothing_is_changed_bitwise(fail, surroundings):
             with pytest.raises(RuntimeError, match="broken on purpose"):
                 forecast(model, batch, "cross_entropy")
         else:
-            result = forecast(model, batch, "cross_entropy", directions=2)
+            result = forecast(model, batch, "cross_entropy", directions=2, max_steps=3)
             assert "dropout is off" in str(result)
             assert "running statistics" in str(result)
         assert same(fingerprint(model), before)
@@ -342,9 +396,9 @@ class TwoInputs(nn.Module):
 
 def test_inputs_may_be_tuples_or_dicts_and_outputs_a_dict_with_logits():
     (x, y) = regression()
-    plain = forecast(mlp(), (x, y), directions="all")
+    plain = first_step(mlp(), (x, y), directions="all")
     for inputs in ((x, 0 * x), [x, 0 * x], {"a": x, "b": 0 * x}):
-        result = forecast(TwoInputs(), (inputs, y), directions="all")
+        result = first_step(TwoInputs(), (inputs, y), directions="all")
         assert result.richness == pytest.approx(plain.richness, rel=1e-12)
         assert list(result.layers) == ["net.0", "net.2"]
 
@@ -360,7 +414,7 @@ def test_compiled_and_parallel_wrappers_are_looked_through():
     wrapped = [torch.compile(mlp(), backend="eager"), parallel, compiled_in_place, inner]
     for model in wrapped:
         assert richness(model, batch, directions="all") == pytest.approx(plain, rel=1e-12)
-    assert list(forecast(parallel, batch).layers) == ["0", "2"]
+    assert list(first_step(parallel, batch).layers) == ["0", "2"]
     assert compiled_in_place._compiled_call_impl is not None
 
 
@@ -369,7 +423,7 @@ def test_half_precision_is_widened(dtype):
     model = mlp(dtype)
     twin = copy.deepcopy(model).float()
     x, y = regression(dtype)
-    result = forecast(model, (x, y), directions="all")
+    result = first_step(model, (x, y), directions="all")
     assert result.richness == pytest.approx(
         richness(twin, (x.float(), y.float()), directions="all")
     )
@@ -387,8 +441,8 @@ def test_a_model_that_writes_to_its_inputs_and_weights_leaves_no_trace():
     ):
         batch = x.clone(), torch.randn(5, 3, dtype=F64)
         before = [t.detach().clone() for t in (batch[0], *model.parameters())]
-        first = forecast(model, batch, directions="all")
-        assert forecast(model, batch, directions="all").richness == first.richness
+        first = first_step(model, batch, directions="all")
+        assert first_step(model, batch, directions="all").richness == first.richness
         after = (batch[0], *model.parameters())
         assert all(torch.equal(now, then) for now, then in zip(after, before, strict=True))
 
@@ -437,7 +491,7 @@ def test_architectures_agree_with_a_finite_difference(name):
     model = ARCHITECTURES[name]().double()
     x, y = torch.randn(3, 3, 4, dtype=F64), torch.randn(3, 2, dtype=F64)
     weights = list(model.parameters())
-    result = forecast(model, (x, y), directions="all")
+    result = first_step(model, (x, y), directions="all")
     value = (model(x) - y).square().sum(1).mean()
     v = [-g for g in torch.autograd.grad(value, weights)]
 
@@ -480,9 +534,9 @@ def test_class_dimension_may_be_last_or_second():
         def forward(self, x: Tensor) -> Tensor:
             return self.net(x).transpose(1, 2)
 
-    a = forecast(last, (x, labels), "cross_entropy", directions="all")
-    b = forecast(Second(), (x, labels), "cross_entropy", directions="all")
-    soft = forecast(
+    a = first_step(last, (x, labels), "cross_entropy", directions="all")
+    b = first_step(Second(), (x, labels), "cross_entropy", directions="all")
+    soft = first_step(
         nn.Sequential(nn.Flatten(0, 1), last),
         (x, nn.functional.one_hot(labels, 3).flatten(0, 1).double()),
         "cross_entropy",
@@ -507,7 +561,7 @@ def test_a_softmax_that_is_sure_of_wrong_classes_is_fitted_in_finite_time():
     found = {}
     for scale in (1.0, 100.0, 200.0):
         model, x, labels = sure(scale)
-        found[scale] = forecast(model, (x, labels), "cross_entropy", directions="all")
+        found[scale] = first_step(model, (x, labels), "cross_entropy", directions="all")
         loss = nn.functional.cross_entropy(model(x), labels)
         slope = -sum(g.square().sum() for g in torch.autograd.grad(loss, list(model.parameters())))
         bound = (-2 * loss / slope).item()
@@ -538,8 +592,8 @@ def test_rounding_that_makes_the_curvature_negative_is_no_obstacle(dtype):
 
 def test_a_loss_without_a_name_may_be_negative_and_a_note_says_what_that_means():
     model, x, labels = sure(200.0)
-    named = forecast(model, (x, labels), "cross_entropy", directions="all")
-    mine = forecast(model, (x, labels), nn.functional.cross_entropy, directions="all")
+    named = first_step(model, (x, labels), "cross_entropy", directions="all")
+    mine = first_step(model, (x, labels), nn.functional.cross_entropy, directions="all")
     assert mine.richness > 1000 * named.richness
     assert any("If it cannot be negative, τ and ρ are too large" in note for note in mine.notes)
 
@@ -560,23 +614,14 @@ def test_the_bound_of_a_loss_that_is_never_negative_does_not_touch_quadratic_los
 
 def test_learning_rates_that_overshoot_are_noted():
     model, batch = mlp(), regression()
-    tau = forecast(model, batch).time_to_fit
+    tau = first_step(model, batch).time_to_fit
     for share, noted in ((0.4, True), (0.6, False)):
         optimizer = torch.optim.SGD(model.parameters(), lr=tau / share)
-        notes = forecast(model, batch, optimizer=optimizer).notes
+        notes = first_step(model, batch, optimizer=optimizer).notes
         said = [note for note in notes if "goes 2.5 times as far as the fit" in note]
         assert len(said) == noted
         assert not noted or "Divide the learning rates by 25 to" in said[0]
-    assert not any("as far as the fit" in note for note in forecast(model, batch).notes)
-
-
-def test_the_edge_of_lazy_is_lazy():
-    some = forecast(mlp(), regression())
-    for rho, word in ((0.1 + 1e-9, "lazy"), (0.1 - 1e-9, "lazy"), (0.102, "intermediate")):
-        known = replace(some, richness=rho)
-        assert known.regime == word
-        assert f", {word}: " in str(known).splitlines()[0]
-    assert replace(some, richness=1.0).regime == "rich"
+    assert not any("as far as the fit" in note for note in first_step(model, batch).notes)
 
 
 def test_richness_is_inverse_to_the_scale_of_a_centred_output():
@@ -589,31 +634,12 @@ def test_richness_is_inverse_to_the_scale_of_a_centred_output():
         assert rich == pytest.approx(10 * lazier, rel=1e-9)
 
 
-def test_words():
+def test_a_start_away_from_zero_is_noted():
     model, x, _, y = line_case(4, 1.0, 0, True)
-    zero = forecast(model, (x, y[:, None]))
+    zero = first_step(model, (x, y[:, None]))
     assert not any("not zero" in note for note in zero.notes)
-    away = forecast(mlp(), regression())
+    away = first_step(mlp(), regression())
     assert any("The initial output is not zero" in note for note in away.notes)
-    batch = regression()
-    for scale, word in ((100.0, "lazy:"), (1e-3, "rich:")):
-        text = str(forecast(lazyrich.CentredOutput(mlp(), scale), batch))
-        assert word in text.splitlines()[0]
-        assert "network.0" in text
-
-
-def test_a_virtual_step_that_overflows_is_said():
-    class Exponential(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a = nn.Parameter(torch.tensor([0.0]))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return 1e-3 * (self.a.exp() - 1) * x
-
-    result = forecast(Exponential(), (torch.ones(1, 1), torch.ones(1, 1)))
-    assert math.isinf(result.predicted_ntk_change)
-    assert any("overflows" in note for note in result.notes)
 
 
 X, Y = regression()
@@ -686,7 +712,8 @@ def test_bad_optimisers_are_refused_with_a_sentence():
     model = mlp()
     beyond = 2 * model(X).detach()  # so that decay leads away from the targets
     for optimizer, message in (
-        (torch.optim.RMSprop(model.parameters()), "must be torch.optim.SGD, Adam or AdamW"),
+        (torch.optim.Adam(mlp().parameters(), lr=1.0), "owns none of the 4 trainable"),
+        (torch.optim.Adam(model.parameters(), lr=0.0), "at least one learning rate must be > 0"),
         (torch.optim.SGD(mlp().parameters(), lr=1.0), "owns none of the 4 trainable"),
         (torch.optim.SGD(model.parameters(), lr=0.0), "at least one learning rate must be > 0"),
         (torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1e6), "may outweigh"),
@@ -698,6 +725,6 @@ def test_bad_optimisers_are_refused_with_a_sentence():
 def test_vocabulary_knows_the_new_words():
     from docs.vocabulary import vocabulary
 
-    result = forecast(mlp(), regression())
-    for name in ("richness", "time_to_fit", "predicted_ntk_change"):
+    result = forecast(mlp(), regression(), max_steps=20)
+    for name in ("richness", "time_to_fit", "predicted_ntk_change", "linearisation_gap"):
         assert vocabulary()[name].low <= getattr(result, name) <= vocabulary()[name].high

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
-from lazyrich import CentredOutput, ConvergenceError, InputError, dial, forecast, richness
+from lazyrich import CentredOutput, ConvergenceError, InputError, dial, first_step, richness
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.probe.forecast.forecast import start_of_training
+from lazyrich.probe.forecast.first_step import start_of_training
 from lazyrich.probe.steer.feature_speed import own_speeds
 
 F64 = torch.float64
@@ -53,13 +53,15 @@ def two_groups(kind: type, model: nn.Sequential, **options: float) -> torch.opti
 def test_sets_the_richness_and_keeps_the_time_to_fit(kind, power, options, loss, target):
     model, data = net(), batch(loss)
     optimizer = two_groups(kind, model, **options)
-    before = forecast(CentredOutput(model), data, loss, optimizer=optimizer)
+    before = first_step(CentredOutput(model), data, loss, optimizer=optimizer)
     result = dial(model, data, loss, optimizer=optimizer, richness=target)
-    after = forecast(result.model, data, loss, optimizer=optimizer)
-    assert after.richness == result.richness == pytest.approx(target, rel=1e-6)
-    assert after.time_to_fit == pytest.approx(before.time_to_fit, rel=1e-6)
+    after = first_step(result.model, data, loss, optimizer=optimizer)
+    exact = kind is SGD  # for the others ρ is taken over a few steps, 5 % of the way
+    assert after.richness == result.richness == pytest.approx(target, rel=1e-6 if exact else 0.01)
+    assert after.time_to_fit == pytest.approx(before.time_to_fit, rel=1e-6 if exact else 0.3)
     assert result.richness_before == before.richness
-    assert result.output_scale == pytest.approx(before.richness / target)
+    by_rule = before.richness / target
+    assert result.output_scale == pytest.approx(by_rule, rel=1e-6 if exact else 0.3)
     rates = [group["lr"] for group in optimizer.param_groups]
     factor = result.output_scale**power
     assert rates == pytest.approx([0.05 / factor, 0.01 / factor])
@@ -182,15 +184,16 @@ def test_a_dial_may_be_turned_again():
 def test_equal_speed_in_all_layers(kind, options):
     model, data = net(), batch()
     optimizer = two_groups(kind, model, **options)
-    centred = forecast(CentredOutput(model), data, optimizer=optimizer)
+    centred = first_step(CentredOutput(model), data, optimizer=optimizer)
     result = dial(model, data, optimizer=optimizer, richness=1.0, equal_speed=True)
     start = start_of_training(result.model, data, "mse", optimizer, 2)
     with undisturbed(result.model, twice=True):
         speeds = own_speeds(start.network, start.step)
     assert list(speeds) == ["network.0", "network.2", "network.4"]
-    assert max(speeds.values()) == pytest.approx(min(speeds.values()), rel=1e-6)
-    assert start.time_to_fit == pytest.approx(centred.time_to_fit, rel=1e-6)
-    assert result.richness == pytest.approx(1.0, rel=1e-6)
+    within = 1e-6 if kind is SGD else 0.05
+    assert max(speeds.values()) == pytest.approx(min(speeds.values()), rel=within)
+    assert start.time_to_fit == pytest.approx(centred.time_to_fit, rel=within)
+    assert result.richness == pytest.approx(1.0, rel=within)
     owned = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
     assert len(optimizer.param_groups) == 3

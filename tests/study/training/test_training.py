@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lazyrich import InputError, Probe, every, forecast
+from lazyrich import InputError, Probe, every, first_step
 from lazyrich.capture.losses import output_loss
 from lazyrich.study.data.datasets import digits
 from lazyrich.study.training import train as training
@@ -314,5 +314,5 @@ def test_the_learning_rate_of_a_linear_network_is_a_tenth_of_its_time_to_fit():
     x = torch.eye(3, dtype=torch.float64)
     linear = nn.Linear(3, 1, bias=False).double()
     nn.init.zeros_(linear.weight)
-    before = forecast(linear, (x, x[:, :1]))  # E(w − e₁)²: curvature 2/3, ρ = 0
+    before = first_step(linear, (x, x[:, :1]))  # E(w − e₁)²: curvature 2/3, ρ = 0
     assert training.learning_rate(before) == pytest.approx(0.15)

@@ -1,62 +1,36 @@
 """Forecast before the first step: how rich will this network's training be?
 
-    ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F
+Training is rehearsed on the probe batch, that of the network itself and that of its linearisation,
+both with copies of the user's own optimiser. The kernel's change is read where the network ended;
+how far it is from its linearisation certifies whether training is lazy.
 
-the relative displacement of the tangent features that fitting the data will ask for. On the
-two-layer linear network with zero initial output ρ is the order parameter F of its phase diagram.
+The first step alone gives the order parameter of the solvable two-layer network, for any network:
+
+    ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isfinite, isnan
+from math import inf, nan
 from typing import Any
 
-from torch import Tensor, nn
-from torch.func import grad
+from torch import nn
 from torch.optim import Optimizer
 
-from lazyrich._errors import InputError, NoDescentError
-from lazyrich.capture.directions import Directions, checked_directions, random_count
+from lazyrich._errors import NoDescentError
+from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Descent, Loss, OutputLoss, descent_along, loss_name, output_loss
-from lazyrich.capture.network import Network, as_network
-from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
-from lazyrich.probe.forecast.result import Forecast, LayerShare
-from lazyrich.probe.forecast.tangent import (
-    kernel_change,
-    motion_by_layer,
-    output_directions,
-    root_of_ratio,
-    velocity_of_outputs,
+from lazyrich.capture.losses import (
+    Loss,
+    OutputLoss,
+    loss_name,
 )
-
-STABLE_FROM = 0.5  # steps to the fit
-NOTICEABLE = 0.1  # relative to the loss
-NEGLIGIBLE_OUTPUT = 1e-4  # relative to the distance to the fit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """A network at the start of its training: everything that ρ is made of, except the norms.
-
-    Attributes:
-        network: the model on the batch.
-        loss: the loss as a function of the outputs.
-        step: velocity v and rates η.
-        outputs: f.
-        descent: how the loss falls along ḟ.
-        time_to_fit: τ, in units of the step.
-        distance_to_fit: ‖τḟ‖, how far the outputs have to travel.
-    """
-
-    network: Network
-    loss: OutputLoss
-    step: Step
-    outputs: Tensor
-    descent: Descent
-    time_to_fit: float
-    distance_to_fit: float
+from lazyrich.capture.network import Network
+from lazyrich.probe.forecast.first_step import checked, first_step_of
+from lazyrich.probe.forecast.rehearsal import Progress
+from lazyrich.probe.forecast.result import FirstStep, Forecast
+from lazyrich.probe.forecast.stages import RehearsalPlan, goal_of, gradient_descent, stages
+from lazyrich.probe.forecast.training import Rates
 
 
 def forecast(
@@ -65,217 +39,119 @@ def forecast(
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
+    to_loss: float | None = None,
+    steps: int | None = None,
+    schedule: Rates | None = None,
+    max_steps: int = 5000,
+    max_seconds: float = inf,
+    progress: Progress | None = None,
     directions: Directions = 16,
     seed: int = 0,
 ) -> Forecast:
-    """Forecast how rich the training of a model will be, before its first step.
+    """Forecast what the training of a model will do to its features, before its first step.
 
-    ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F, with the tangent features J̃ = J·diag(√η), moving along the
-    optimiser's own first step v, and the time to fit τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩ (r, H: first and
-    second derivative of the loss by the outputs; ḟ = Jv), at most −2L/⟨r, ḟ⟩ for the losses that
-    have a name: they cannot fall below 0. A factor on the loss or on all learning rates cancels;
-    only ratios of learning rates matter. The model is left bitwise as it was.
+    Training is rehearsed on the batch, twice, with copies of the optimiser:
+
+    1. the network itself, to θ_net. There the kernel Θ = J diag(η) Jᵀ, with the relative learning
+       rates η, is compared with that at θ₀;
+    2. the linearised network f(θ₀) + J(θ₀)(θ − θ₀), to θ_lin.
+
+    The certificate is the gap ‖f − f_lin‖/‖f_lin − f₀‖ between network and linearisation, the
+    larger one of those at θ_lin and θ_net. Up to 0.1 it *holds*: the network is trained as its
+    linearisation is. The model, the optimiser and all random generators are left bitwise as they
+    were. Ctrl-C ends a rehearsal, and what was rehearsed so far is told.
 
     Args:
-        model: any `torch.nn.Module`; measured in eval mode.
+        model: any `torch.nn.Module`. Dropout is off; batch norms normalise by the batch.
         batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
             dict of keyword arguments. The first dimension of the outputs counts the samples.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
-        optimizer: SGD, Adam or AdamW, also inside `SpeedLimited`; None is gradient descent with
-            equal learning rates.
+        optimizer: any `torch.optim.Optimizer` that owns parameters of the model; None is gradient
+            descent with equal learning rates, slow enough to be stable.
+        to_loss: the loss at which training will stop. By default where 20 % of what could be won
+            are left, or nowhere if `steps` is given.
+        steps: how many steps training will make, ≥ 1; with `to_loss` what comes first.
+        schedule: what multiplies the learning rates after so many steps, or a scheduler of
+            `optimizer`, which is copied.
+        max_steps: of each rehearsal, ≥ 1.
+        max_seconds: of both rehearsals together.
+        progress: `(what, steps made, loss)`, called at every step.
         directions: random directions in the space of all outputs of the batch, ≥ 2; each costs
-            some four gradients. Where the outputs are not more, or with `"all"`, the norms are
+            some ten gradients. Where the outputs are not more, or with `"all"`, the norms are
             exact, by a loop over them.
         seed: of the random directions.
 
     Returns:
-        The forecast.
+        The forecast. Its cost is about three training steps on the batch for each step rehearsed.
 
     Raises:
         InputError: a batch, loss, model or optimiser that do not fit together; nothing to learn.
 
     Example:
         >>> import torch
-        >>> u = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
-        >>> w = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-        >>> net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False)).double()
-        >>> net[0].weight.data, net[1].weight.data = w, u
-        >>> x = torch.ones(1, 1, dtype=torch.float64)
-        >>> forecast(net, (x, 3 * x)).richness  # F = B/(A ½(P + Q)) = 12/(4 · 1)
-        3.0
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, 1))
+        >>> x = torch.randn(8, 3)
+        >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
+        >>> before = forecast(net, (x, x[:, :1]), optimizer=optimizer)
+        >>> before.regime, before.certificate
+        ('lazy', 'holds')
 
     Reference:
-        The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
+        Lazy training as training of the linearisation: Chizat, Oyallon & Bach, arXiv:1812.07956.
+        ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
-    start = start_of_training(model, batch, loss, optimizer, directions)
-    with undisturbed(start.network.module, twice=True):
-        count = random_count(directions, start.outputs.numel())
-        rho, error, layers = measured_richness(start, count, seed)
-        network, step, tau = start.network, start.step, start.time_to_fit
-        fitted = {name: p + tau * step.velocity[name] for name, p in network.theta.items()}
-        es = output_directions(start.outputs, count, seed + 1)
-        changes = kernel_change(network, network.theta, fitted, step.rates, es)
-        change, change_error = root_of_ratio(*changes, exact=count is None)
-        return Forecast(
-            richness=rho,
-            richness_stderr=error,
-            time_to_fit=tau,
-            layers=layers,
-            predicted_ntk_change=change,
-            predicted_ntk_change_stderr=change_error,
-            initial_loss=start.descent.loss,
-            loss=loss_name(loss),
-            notes=(
-                *network.notes,
-                *step.notes,
-                *_remarks(start, change),
-                *(overshoot(tau) if optimizer is not None else ()),
-            ),
-        )
-
-
-def richness(
-    model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
-    loss: Loss = "mse",
-    *,
-    optimizer: Optimizer | None = None,
-    directions: Directions = 16,
-    seed: int = 0,
-) -> float:
-    """The richness number ρ alone; see `forecast` for its meaning and the arguments.
-
-    Example:
-        >>> import torch
-        >>> _ = torch.manual_seed(0)
-        >>> net = nn.Sequential(nn.Linear(3, 64), nn.Tanh(), nn.Linear(64, 1))
-        >>> x = torch.randn(8, 3)
-        >>> 0.01 < richness(net, (x, x[:, :1])) < 1
-        True
-    """
-    start = start_of_training(model, batch, loss, optimizer, directions)
-    with undisturbed(start.network.module, twice=True):
-        count = random_count(directions, start.outputs.numel())
-        return measured_richness(start, count, seed)[0]
-
-
-def start_of_training(
-    model: nn.Module,
-    batch: Any,  # noqa: ANN401 - checked here
-    loss: Loss,
-    optimizer: Optimizer | None,
-    directions: Directions,
-) -> Start:
-    """Check everything that the user gave, and take the first step's measures.
-
-    Raises:
-        InputError: see `forecast`.
-    """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InputError(
-            f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
-            "Pass the inputs and the targets of one batch."
-        )
-    checked_directions(directions)
-    network = as_network(model, batch[0])
-    with undisturbed(network.module, twice=True):
-        outputs = network(network.theta)
-        if not outputs.isfinite().all():
-            raise InputError(
-                "the model's outputs must be finite, got NaN or infinity on finite inputs. "
-                "Look for a division by zero or weights that are too large."
-            )
-        return _start(network, output_loss(loss, outputs, batch[1]), optimizer)
-
-
-def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:
-    gradient = grad(lambda theta: loss(network(theta)))(network.theta)
+    network, value, outputs, norms = checked(model, batch, loss, directions)
+    goal = goal_of(
+        loss, value, outputs, batch[1],
+        to_loss=to_loss, steps=steps, max_steps=max_steps, max_seconds=max_seconds,
+    )  # fmt: skip
+    count = random_count(directions, outputs.numel())
+    first = _first_step_if_any(network, value, optimizer, count, seed)
     if optimizer is None:
-        step = gradient_step(gradient)
-    else:
-        step = next_step(optimizer, network.module, network.theta, gradient)
-    outputs, f_dot = velocity_of_outputs(network, step.velocity)
-    fall = descent_along(loss, outputs, f_dot)
-    tau = fall.time_to_fit
-    if isnan(tau):
-        raise NoDescentError(
-            f"the first step must lead towards a minimum of the loss, got slope {fall.slope:.3g} "
-            f"and curvature {fall.curvature:.3g} of the loss along it. The data may be fitted "
-            "already, the loss may be linear in the outputs, or weight decay may outweigh the "
-            "gradient."
+        with undisturbed(network.module, twice=True):
+            optimizer = gradient_descent(network, value, first.richness)
+    made = stages(
+        RehearsalPlan(
+            network=network, inputs=batch[0], norms=norms, loss=value, optimizer=optimizer,
+            schedule=schedule, goal=goal, progress=progress, count=count, seed=seed,
         )
-    return Start(
-        network=network,
-        loss=loss,
-        step=step,
-        outputs=outputs,
-        descent=fall,
-        time_to_fit=tau,
-        distance_to_fit=tau * f_dot.double().norm().item(),
+    )  # fmt: skip
+    return Forecast(
+        predicted_ntk_change=made.outlook.ntk_change,
+        predicted_ntk_change_stderr=made.outlook.ntk_change_stderr,
+        predicted_kernel_distance=made.outlook.kernel_distance,
+        layer_ntk_change=made.outlook.layer_ntk_change,
+        linearisation_gap=made.gap,
+        linear=made.linear,
+        network=made.network,
+        goal=goal.loss,
+        richness=first.richness,
+        richness_stderr=first.richness_stderr,
+        time_to_fit=first.time_to_fit,
+        layers=first.layers,
+        initial_loss=first.initial_loss,
+        loss=loss_name(loss),
+        gradients=first.gradients + made.gradients,
+        notes=tuple(dict.fromkeys((*first.notes, *made.notes))),
     )
 
 
-def measured_richness(
-    start: Start, count: int | None, seed: int
-) -> tuple[float, float, dict[str, LayerShare]]:
-    """ρ, its standard error, and every layer's share.
-
-    Args:
-        start: the network at the start of its training; call this inside `undisturbed`.
-        count: of random output directions; None for exact norms.
-        seed: of the random directions.
-    """
-    es = output_directions(start.outputs, count, seed)
-    still, moving = motion_by_layer(start.network, start.step.velocity, start.step.rates, es)
-    b = [sum(column) for column in zip(*still.values(), strict=True)]
-    a = [sum(column) for column in zip(*moving.values(), strict=True)]
-    value, error = root_of_ratio(a, b, exact=count is None)
-    layers = {
-        layer: LayerShare(
-            motion=sum(moving[layer]) / sum(a) if sum(a) else 0.0,
-            kernel=sum(still[layer]) / sum(b),
-        )
-        for layer in still
-    }
-    return 4 * start.time_to_fit * value, 4 * start.time_to_fit * error, layers
-
-
-def _remarks(start: Start, change: float) -> tuple[str, ...]:
-    size = start.outputs.double().norm().item() / start.distance_to_fit
-    remarks = []
-    if size > NEGLIGIBLE_OUTPUT:
-        remarks.append(
-            f"The initial output is not zero ({size:.2g} of the distance to the fit): "
-            "ρ counts the distance from there."
-        )
-    fall = start.descent
-    if fall.least < -NOTICEABLE * abs(fall.loss):
-        remarks.append(
-            f"By its curvature at the start the loss would fall to {fall.least:.3g} along the "
-            "first step. "
-            + (
-                "It cannot be negative: τ is the time at which a quadratic model touches 0."
-                if fall.nonnegative
-                else "If it cannot be negative, τ and ρ are too large; the losses that have a "
-                "name know that they cannot."
-            )
-        )
-    if not isfinite(change):
-        remarks.append("The virtual step to the fitted point overflows: far on the rich side.")
-    return tuple(remarks)
-
-
-def overshoot(time_to_fit: float) -> tuple[str, ...]:
-    """A note if gradient descent on a quadratic loss would diverge along its first step: τ < ½.
-
-    Args:
-        time_to_fit: in steps of the optimiser.
-    """
-    if time_to_fit >= STABLE_FROM:
-        return ()
-    return (
-        f"One step of the optimiser goes {1 / time_to_fit:.3g} times as far as the fit, and "
-        f"training may diverge. Divide the learning rates by {10 / time_to_fit:.2g} to fit in ten "
-        "steps.",
-    )
+def _first_step_if_any(
+    network: Network,
+    loss: OutputLoss,
+    optimizer: Optimizer | None,
+    count: int | None,
+    seed: int,
+) -> FirstStep:
+    """The first step, or the reason why there is none: the rehearsals do without it."""
+    try:
+        return first_step_of(network, loss, optimizer, count, seed)
+    except NoDescentError as error:
+        with undisturbed(network.module):
+            first = loss(network(network.theta)).item()
+        return FirstStep(
+            richness=nan, richness_stderr=nan, time_to_fit=nan, layers={}, initial_loss=first,
+            gradients=1.0, notes=(*network.notes, f"No richness ρ: {error}"),
+        )  # fmt: skip

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite, isnan
+from typing import Any
 
 from lazyrich._errors import InputError
+from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
 from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
-from lazyrich.vocabulary.regimes import Regime
+from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, Word
 
-LAZY_BELOW = 0.1  # and at it, which is where a dial is set
+LAZY_BELOW = 0.1  # relative change of the kernel
 RICH_FROM = 1.0
-TRACE = "trace of the kernel"  # over the column of its shares
-MEANINGS = {
-    Regime.LAZY: "the network will stay close to its linearisation",
-    Regime.INTERMEDIATE: "the features will move somewhat",
-    Regime.RICH: "the features will be learned",
-}
+HOLDS_TO = 0.1  # gap of the certificate
+ABOUT_TO = 0.25
+TRACE = "trace of the kernel"  # over the columns
+MOTION, CHANGE = "motion", "change of its NTK"
 
 QUANTITIES = (
     Quantity(
@@ -38,17 +39,33 @@ QUANTITIES = (
     ),
     Quantity(
         name="predicted_ntk_change",
-        symbol="‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖",
-        meaning="relative change of the kernel after one virtual step to the fitted point",
+        symbol="‖Θ − Θ₀‖/‖Θ₀‖",
+        meaning="relative change of the kernel in a rehearsal of training on the probe batch",
+        low=0.0,
+        source=DERIVED,
+    ),
+    Quantity(
+        name="linearisation_gap",
+        symbol="‖f − f_lin‖/‖f_lin − f₀‖",
+        meaning="distance between the network and its linearisation in a rehearsal of training",
         low=0.0,
         source=DERIVED,
     ),
 )
 
 
+class Certificate(Word):
+    """Whether training the linearised network is training the network."""
+
+    HOLDS = "holds"
+    ABOUT = "about"
+    NOT_LAZY = "not lazy"
+    CANNOT_TELL = CANNOT_TELL
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerShare:
-    """One layer's part in the forecast.
+    """One layer's part in the first step.
 
     Attributes:
         motion: its share of ‖dJ̃/dt‖², hence of ρ²; the shares of all layers add up to 1.
@@ -60,23 +77,17 @@ class LayerShare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What training will do to the features, known before the first step. `print` it.
+class FirstStep:
+    """What the first step tells, without a rehearsal.
 
     Attributes:
-        richness: ρ ≥ 0; ≪ 1 is lazy, ≳ 1 is rich.
-        richness_stderr: its standard error over the random output directions; 0 if the norms are
-            exact.
+        richness: ρ ≥ 0.
+        richness_stderr: its standard error over the random output directions; 0 if exact.
         time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
             learning rate 1).
         layers: the share of every layer, by its path in `named_modules()`.
-        predicted_ntk_change: ‖Θ(θ₀ + τv) − Θ₀‖/‖Θ₀‖ after one virtual step to the fitted point.
-            It follows the directions that are learned first; where it is below 1, training was
-            measured to change the NTK at least twice as much, in the median 19 times. Far above 1
-            it can be too large.
-        predicted_ntk_change_stderr: its standard error; 0 if exact.
         initial_loss: the loss before training.
-        loss: its name, or what the user's own function is called.
+        gradients: what it cost, in gradients of the network on this batch.
         notes: what else one has to know, in sentences.
     """
 
@@ -84,31 +95,100 @@ class Forecast:
     richness_stderr: float
     time_to_fit: float
     layers: Mapping[str, LayerShare]
+    initial_loss: float
+    gradients: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What training will do to the features, known before the first step. `print` it.
+
+    Attributes:
+        predicted_ntk_change: ‖Θ − Θ₀‖/‖Θ₀‖ at the end of the network's rehearsal.
+        predicted_ntk_change_stderr: its standard error; 0 if exact.
+        predicted_kernel_distance: 1 − cos(Θ, Θ₀) there.
+        layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ there, by the layer's path in `named_modules()`.
+        linearisation_gap: ‖f − f_lin‖/‖f_lin − f₀‖, the larger one of that where the linearised
+            network ended and of that where the network itself did.
+        network: the rehearsal of the network itself.
+        linear: the rehearsal of the linearised network; None if there was none, because the
+            network had left its linearisation already, diverged, or was interrupted.
+        goal: the loss at which training was to stop; None for a number of steps.
+        richness: ρ ≥ 0, of the first step; NaN if that leads to no minimum.
+        richness_stderr: its standard error over the random output directions; 0 if exact.
+        time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
+            learning rate 1).
+        layers: the share of every layer in ρ and in the kernel's trace.
+        initial_loss: the loss before training.
+        loss: its name, or what the user's own function is called.
+        gradients: what the forecast cost, in gradients of the network on this batch: as many
+            training steps.
+        notes: what else one has to know, in sentences.
+    """
+
     predicted_ntk_change: float
     predicted_ntk_change_stderr: float
+    predicted_kernel_distance: float
+    layer_ntk_change: Mapping[str, float]
+    linearisation_gap: float
+    network: Rehearsal
+    linear: Rehearsal | None
+    goal: float | None
+    richness: float
+    richness_stderr: float
+    time_to_fit: float
+    layers: Mapping[str, LayerShare]
     initial_loss: float
     loss: str
+    gradients: float
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        later = "; directions that are learned later add to that"
-        change = with_error(self.predicted_ntk_change, self.predicted_ntk_change_stderr)
-        width = len(TRACE)
+        rho = with_error(self.richness, self.richness_stderr)
         lines = [
-            f"Richness ρ = {with_error(self.richness, self.richness_stderr)}, {self.regime}: "
-            f"{MEANINGS[self.regime]}.",
-            f"The NTK changes by {change} of its size in one virtual step to the fitted point"
-            f"{later if self.predicted_ntk_change < 1 else ''}.",
-            f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g} "
-            f"({meaning_of(self.loss)}).",
-            f"{'share of':>{self._margin}}   motion   {TRACE}",
+            _came(self),
+            _certified(self),
+            f"Initial loss: {self.initial_loss:.4g} ({meaning_of(self.loss)}).",
+            f"By the first step alone: richness ρ = {rho}, time to fit {self.time_to_fit:.3g} "
+            "steps.",
+            f"The forecast cost as much as {self.gradients:.0f} training steps on this batch.",
         ]
-        lines += [
-            f"{name or '(the model itself)':>{self._margin}}   {s.motion:6.1%}   "
-            f"{s.kernel:{width}.1%}"
-            for name, s in self.layers.items()
-        ]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *_table(self), *self.notes])
+
+    @property
+    def steps_to_fit(self) -> int | None:
+        """Steps of the rehearsal to its goal; None if it did not come there."""
+        return self.network.steps if self.network.ended == Ended.FITTED else None
+
+    @property
+    def certificate(self) -> Certificate:
+        """Whether the linearised network tells what the network does, by the gap.
+
+        It holds up to 0.1, tells about the same up to 0.25, and says nothing above: not lazy.
+        """
+        gap = self.linearisation_gap
+        if isnan(gap):
+            return Certificate.CANNOT_TELL
+        if gap <= HOLDS_TO:
+            return Certificate.HOLDS
+        return Certificate.ABOUT if gap <= ABOUT_TO else Certificate.NOT_LAZY
+
+    @property
+    def regime(self) -> JudgedRegime:
+        """Lazy below a change of 0.1, rich from 1, intermediate between; unstable if it diverges.
+
+        Of as much of training as was rehearsed; a regime of less than all is one *so far*.
+        """
+        course, change = self.network, self.predicted_ntk_change
+        rose = course.losses[-1] > course.losses[0] + abs(course.losses[0])
+        if course.ended == Ended.DIVERGED or rose:
+            return Regime.UNSTABLE
+        if isnan(change):
+            return CANNOT_TELL
+        if change >= RICH_FROM:
+            return Regime.RICH
+        return Regime.INTERMEDIATE if change >= LAZY_BELOW else Regime.LAZY
 
     def to_json(self) -> str:
         """As text, for the attributes of a saved history."""
@@ -123,23 +203,69 @@ class Forecast:
         """
         try:
             fields = json.loads(text)
-            layers = {name: LayerShare(**share) for name, share in fields.pop("layers").items()}
-            return cls(**{**fields, "layers": layers, "notes": tuple(fields["notes"])})
+            fields["layers"] = {n: LayerShare(**share) for n, share in fields["layers"].items()}
+            fields["network"] = _rehearsal(fields["network"])
+            fields["linear"] = None if fields["linear"] is None else _rehearsal(fields["linear"])
+            return cls(**{**fields, "notes": tuple(fields["notes"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"a forecast must be what `to_json` made, got {text[:80]!r}."
             ) from error
 
-    @property
-    def regime(self) -> Regime:
-        """Lazy up to ρ = 0.1, rich from ρ = 1, intermediate in between."""
-        if float(f"{self.richness:.3g}") <= LAZY_BELOW:  # as it is printed
-            return Regime.LAZY
-        return Regime.INTERMEDIATE if self.richness < RICH_FROM else Regime.RICH
 
-    @property
-    def _margin(self) -> int:
-        return max(8, *(len(name or "(the model itself)") for name in self.layers))
+def _rehearsal(fields: Mapping[str, Any]) -> Rehearsal:
+    return Rehearsal(
+        losses=tuple(fields["losses"]),
+        ended=Ended(fields["ended"]),
+        gradients=fields["gradients"],
+    )
+
+
+def _came(of: Forecast) -> str:
+    """Where the rehearsal came, and what it did to the kernel."""
+    course = of.network
+    change = with_error(of.predicted_ntk_change, of.predicted_ntk_change_stderr)
+    whole = course.ended in (Ended.FITTED, Ended.ALL_STEPS)
+    aim = "" if of.goal is None else f" of the {of.goal:.3g} that it was to come to"
+    cut = "" if whole else f": {course.ended}, short{aim}"
+    kernel = (
+        f"the kernel (NTK) has changed by {change} of its size, and turned by "
+        f"{of.predicted_kernel_distance:.2g}."
+        if isfinite(of.predicted_ntk_change)
+        else "the kernel (NTK) is not finite."
+    )
+    return (
+        f"{of.regime.capitalize()}{'' if whole else ' so far'}. In a rehearsal of {course.steps} "
+        f"steps the loss goes from {course.losses[0]:.3g} to {course.losses[-1]:.3g}{cut}. There "
+        f"{kernel}"
+    )
+
+
+def _certified(of: Forecast) -> str:
+    gap = f"gap {of.linearisation_gap:.2g}"
+    return {
+        Certificate.HOLDS: "Certificate: holds. The network goes as its linearisation does "
+        f"({gap}).",
+        Certificate.ABOUT: f"Certificate: about. The network goes nearly as its linearisation "
+        f"does ({gap}).",
+        Certificate.NOT_LAZY: f"Certificate: not lazy. The network leaves its linearisation "
+        f"({gap}).",
+        Certificate.CANNOT_TELL: "Certificate: cannot tell. The outputs did not move.",
+    }[of.certificate]
+
+
+def _table(of: Forecast) -> list[str]:
+    names = {name: name or "(the model itself)" for name in of.layer_ntk_change}
+    margin = max(8, *map(len, names.values()))
+    none = LayerShare(motion=float("nan"), kernel=float("nan"))
+    rows = [f"{'share of':>{margin}}   {MOTION}   {TRACE}   {CHANGE}"]
+    for name, shown in names.items():
+        share = of.layers.get(name, none)
+        rows.append(
+            f"{shown:>{margin}}   {share.motion:{len(MOTION)}.1%}   {share.kernel:{len(TRACE)}.1%}"
+            f"   {of.layer_ntk_change[name]:{len(CHANGE)}.3g}"
+        )
+    return rows
 
 
 def with_error(value: float, error: float) -> str:

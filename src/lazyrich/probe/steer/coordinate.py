@@ -29,7 +29,7 @@ from lazyrich.numerics.ladder import (
     fit_exponent,
     fitted_phase,
 )
-from lazyrich.probe.forecast.forecast import measured_richness, start_of_training
+from lazyrich.probe.forecast.first_step import measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT

@@ -17,7 +17,12 @@ from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
 from lazyrich.capture.optimizer_step import ScalesGradients
-from lazyrich.probe.forecast.forecast import Start, measured_richness, overshoot, start_of_training
+from lazyrich.probe.forecast.first_step import (
+    Start,
+    measured_richness,
+    overshoot,
+    start_of_training,
+)
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.feature_speed import own_speeds
 

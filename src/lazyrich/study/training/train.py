@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import is_finite, undisturbed
-from lazyrich.probe.forecast.result import Forecast
+from lazyrich.probe.forecast.result import FirstStep, Forecast
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
@@ -208,7 +208,7 @@ class ScheduledObserver:
             return is_finite(self._model(self._some))
 
 
-def learning_rate(before: Forecast) -> float:
+def learning_rate(before: FirstStep | Forecast) -> float:
     """A learning rate that a network can bear at the start and at the end of its training.
 
     η = τ / (10 √(1 + ρ²/4)): a tenth of the time to fit, divided by the growth of the kernel that
@@ -217,7 +217,7 @@ def learning_rate(before: Forecast) -> float:
     up to ρ ≈ 200 (transformer), a few hundred (CNN), 2,000 (MLP).
 
     Args:
-        before: a forecast without an optimiser, or with one whose learning rate is 1, so that τ is
-            a learning rate.
+        before: the first step, or a forecast, without an optimiser, or with one whose learning
+            rate is 1, so that τ is a learning rate.
     """
     return before.time_to_fit / STEPS_TO_FIT / sqrt(1 + before.richness**2 / 4)

@@ -1,0 +1,271 @@
+"""The stages of a forecast: the linearised network, the network itself, a look at the kernel."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, vjp
+from torch.optim import SGD, Optimizer
+
+from lazyrich._errors import InputError, NoDescentError
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.losses import Loss, OutputLoss
+from lazyrich.capture.network import Network, Parameters
+from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.probe.forecast.linearised import Function, Linearisation
+from lazyrich.probe.forecast.outlook import Outlook, kernel_outlook
+from lazyrich.probe.forecast.rehearsal import (
+    LEFT_BEHIND,
+    Ended,
+    Goal,
+    Progress,
+    Rehearsal,
+    goal_loss,
+    of_linearisation,
+    of_network,
+    rehearse,
+)
+from lazyrich.probe.forecast.training import (
+    Apprentice,
+    Rates,
+    normalising_by_batch,
+    trained_function,
+    with_batch_statistics,
+)
+
+LINEAR_COST = 2.0  # gradients of the network in one of its linearisation: Jv and Jᵀu
+PATIENCE = 4  # times the steps of the network, for its linearisation
+CUT_SHORT = (Ended.INTERRUPTED, Ended.OUT_OF_TIME, Ended.DIVERGED)
+SHARPNESS_STEPS = 10  # of the power iteration
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalPlan:
+    """What is rehearsed, and how far.
+
+    Attributes:
+        network: at the start.
+        inputs: the batch, as the model takes it.
+        norms: modules that normalise by the batch.
+        loss: as a function of the outputs.
+        optimizer: the user's own.
+        schedule: of its learning rates.
+        goal: where to stop; its `until` is that of both rehearsals.
+        progress: see `Progress`.
+        count: of random output directions; None for all.
+        seed: of these.
+    """
+
+    network: Network
+    inputs: Any
+    norms: list[nn.Module]
+    loss: OutputLoss
+    optimizer: Optimizer
+    schedule: Rates | None
+    goal: Goal
+    progress: Progress | None
+    count: int | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What came of it.
+
+    Attributes:
+        network: the rehearsal of the network itself.
+        linear: the rehearsal of the linearised network, if there was one.
+        gap: between network and linearisation, the larger one at the ends of the two.
+        outlook: the kernel where the network ended.
+        gradients: the cost of all.
+        notes: in sentences.
+    """
+
+    network: Rehearsal
+    linear: Rehearsal | None
+    gap: float
+    outlook: Outlook
+    gradients: float
+    notes: tuple[str, ...]
+
+
+def stages(plan: RehearsalPlan) -> Stages:
+    """Rehearse; the network, the optimiser and all random generators stay as they are.
+
+    The network comes first, so that a forecast which is cut short has an answer. It is rehearsed
+    even where it is close to its linearisation: below a readout that begins at 0, as in LoRA, the
+    kernel does not change at first order, and what the linearisation leaves out changes it as
+    much as what it has.
+    """
+    with undisturbed(plan.network.module, twice=True):
+        with normalising_by_batch(plan.norms):
+            function = trained_function(plan.network, plan.inputs)
+            apprentice = _apprentice(plan)
+            course = rehearse(
+                "the network",
+                of_network(function, plan.loss),
+                apprentice,
+                plan.goal,
+                progress=plan.progress,
+            )
+            end = _detached(apprentice.leaves)
+            linear = Linearisation(function, plan.network.theta)
+            gap, beside = _gap(function, linear, end), None
+            if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
+                beside, gap_beside = _linear(plan, function, linear, course.steps)
+                gap = max(gap, gap_beside)
+        outlook = _outlook(plan, end)
+    cost = course.gradients + (beside.gradients if beside else 0) + outlook.gradients
+    return Stages(
+        network=course,
+        linear=beside,
+        gap=gap,
+        outlook=outlook,
+        gradients=cost,
+        notes=(*apprentice.notes, *_remarks(beside)),
+    )
+
+
+def _apprentice(plan: RehearsalPlan) -> Apprentice:
+    network = plan.network
+    return Apprentice(plan.optimizer, network.module, network.theta, plan.schedule)
+
+
+def _linear(
+    plan: RehearsalPlan, function: Function, linear: Linearisation, steps: int
+) -> tuple[Rehearsal, float]:
+    """The linearised network's rehearsal, and the gap where it ended."""
+    apprentice = _apprentice(plan)
+    patience = min(plan.goal.most_steps, PATIENCE * steps)
+
+    def left(leaves: Parameters) -> bool:
+        return _gap(function, linear, leaves) > LEFT_BEHIND
+
+    course = rehearse(
+        "the linearised network",
+        of_linearisation(linear, plan.loss),
+        apprentice,
+        replace(plan.goal, most_steps=patience),
+        cost=LINEAR_COST,
+        left=left,
+        progress=plan.progress,
+    )
+    return course, _gap(function, linear, apprentice.leaves)
+
+
+def _detached(leaves: Parameters) -> Parameters:
+    return {name: leaf.detach() for name, leaf in leaves.items()}
+
+
+def _gap(function: Function, linear: Linearisation, theta: Parameters) -> float:
+    """‖f − f_lin‖/‖f_lin − f₀‖ at θ; NaN if neither has moved."""
+    with torch.no_grad():
+        f = function(_detached(theta)).double()
+    f_lin = linear.at_displaced(_detached(theta)).double()
+    apart, way = (f - f_lin).norm().item(), (f_lin - linear.outputs).norm().item()
+    if not (isfinite(apart) and isfinite(way)):
+        return inf
+    return apart / way if way else (inf if apart else nan)
+
+
+def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
+    network, theta = plan.network, plan.network.theta
+    if not all(p.isfinite().all() for p in end.values()):
+        names = {name.rpartition(".")[0] for name in theta}
+        return Outlook(
+            ntk_change=nan,
+            ntk_change_stderr=nan,
+            kernel_distance=nan,
+            layer_ntk_change=dict.fromkeys(sorted(names), nan),
+            gradients=0.0,
+        )
+    later = with_batch_statistics(network, plan.inputs, end, plan.norms)
+    shares = relative_rates(plan.optimizer, network.module)
+    rates = {n: p.new_tensor(1.0 if shares is None else shares[n]) for n, p in theta.items()}
+    return kernel_outlook(
+        Linearisation(network, theta), Linearisation(later, end), rates, plan.count, plan.seed + 1
+    )
+
+
+def _remarks(linear: Rehearsal | None) -> tuple[str, ...]:
+    if linear is not None and linear.ended == Ended.DIVERGED:
+        return (
+            "With these learning rates the linearised network diverges: they are beyond what the "
+            "kernel at the start can bear.",
+        )
+    return ()
+
+
+def goal_of(
+    loss: Loss,
+    value: OutputLoss,
+    outputs: Tensor,
+    targets: object,
+    *,
+    to_loss: float | None,
+    steps: int | None,
+    max_steps: int,
+    max_seconds: float,
+) -> Goal:
+    """Where rehearsals stop, from what the user said.
+
+    Raises:
+        InputError: numbers out of range, or a loss that is reached already.
+        NoDescentError: nothing can be won.
+    """
+    for name, number in (("steps", steps), ("max_steps", max_steps)):
+        if number is not None and number < 1:
+            raise InputError(f"`{name}` must be ≥ 1, got {number}. Correct it.")
+    if not max_seconds > 0:
+        raise InputError(f"`max_seconds` must be > 0, got {max_seconds}. Correct it.")
+    first = value(outputs).item()
+    if to_loss is None and steps is None:
+        to_loss = goal_loss(loss, value, outputs, targets)
+        if not to_loss < first:
+            raise NoDescentError(
+                f"the loss must be above its least value, got {first:.4g} and nothing to win. The "
+                "data may be fitted already."
+            )
+    elif to_loss is not None and not to_loss < first:
+        raise InputError(
+            f"`to_loss` must be below the loss before training, {first:.4g}, got {to_loss}. Where "
+            "will training stop?"
+        )
+    return Goal(
+        loss=to_loss, steps=steps, most_steps=max_steps, until=time.monotonic() + max_seconds
+    )
+
+
+def gradient_descent(network: Network, loss: OutputLoss, richness: float) -> Optimizer:
+    """Gradient descent with equal rates that a network can bear.
+
+    η = 1/(λ √(1 + ρ²/4)), λ being the largest eigenvalue of JᵀHJ at the start and the root the
+    growth of the kernel that the richness ρ means on the two-layer linear network.
+
+    Args:
+        network: the model; call this inside `undisturbed`.
+        loss: as a function of the outputs.
+        richness: ρ; NaN counts as 0.
+    """
+    linear = Linearisation(network, network.theta)
+    times_H = vjp(grad(loss), linear.outputs)[1]
+    v = linear.transposed(grad(loss)(linear.outputs))
+    size = 0.0
+    for _ in range(SHARPNESS_STEPS):
+        norm = _norm(v)
+        if not norm:
+            break
+        v = linear.transposed(times_H(linear.times({n: t / norm for n, t in v.items()}))[0])
+        size = _norm(v)
+    growth = (1 + (richness if isfinite(richness) else 0.0) ** 2 / 4) ** 0.5
+    trained = [p for n, p in network.module.named_parameters() if n in network.theta]
+    return SGD(trained, lr=1 / (size * growth) if size else 1.0)
+
+
+def _norm(v: Parameters) -> float:
+    return sum(t.double().square().sum().item() for t in v.values()) ** 0.5

@@ -1,0 +1,242 @@
+"""How the rehearsal trains: the function that training sees, and a copy of the user's optimiser."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lazyrich._errors import InputError
+from lazyrich.capture.isolation import HALF, arguments, map_tensors, single_output, widen
+from lazyrich.capture.network import Network, Parameters
+from lazyrich.probe.forecast.linearised import Function
+
+NORMALISES_BATCHES = nn.modules.batchnorm._BatchNorm  # also SyncBatchNorm
+
+Rates = Callable[[int], float] | LRScheduler
+"""What multiplies the learning rates after so many steps, or a scheduler of the optimiser."""
+
+
+def batch_norms(module: nn.Module) -> list[nn.Module]:
+    """Those that normalise by their batch where the model trains.
+
+    In eval mode inside a model in train mode they are frozen; a model in eval mode as a whole will
+    be set to train mode before it trains.
+    """
+    return [
+        m
+        for m in module.modules()
+        if isinstance(m, NORMALISES_BATCHES) and (m.training or not module.training)
+    ]
+
+
+@contextmanager
+def normalising_by_batch(norms: list[nn.Module]) -> Iterator[None]:
+    """As in training, without updates of running statistics; call this inside `undisturbed`."""
+    tracked = [(m, m.training, m.track_running_stats) for m in norms]
+    try:
+        for m in norms:
+            m.training, m.track_running_stats = True, False  # type: ignore[assignment]
+        yield
+    finally:
+        for m, training, tracks in tracked:
+            m.training, m.track_running_stats = training, tracks
+
+
+def trained_function(network: Network, inputs: Any) -> Function:  # noqa: ANN401 - tensor, tuple, dict
+    """The outputs as training sees them; each pass works on copies.
+
+    Args:
+        network: the model.
+        inputs: the batch, as the model takes it.
+    """
+
+    def outputs(theta: Parameters) -> Tensor:
+        tensors = {name: t.clone() for name, t in (network.constants | theta).items()}
+        args, kwargs = arguments(map_tensors(lambda t: widen(t.detach().clone()), inputs))
+        return single_output(functional_call(network.module, tensors, args, kwargs))
+
+    return outputs
+
+
+def with_batch_statistics(
+    network: Network,
+    inputs: Any,  # noqa: ANN401 - tensor, tuple, dict
+    theta: Parameters,
+    norms: list[nn.Module],
+) -> Network:
+    """The network at θ, normalising by the statistics of this batch there, as constants.
+
+    Args:
+        network: the model; call this inside `undisturbed`.
+        inputs: the batch, as the model takes it.
+        theta: θ.
+        norms: which modules do.
+    """
+    found: dict[str, Tensor] = {}
+    names = {id(m): name for name, m in network.module.named_modules()}
+
+    def keep(norm: nn.Module, args: tuple[Any, ...]) -> None:
+        x = args[0].detach()
+        var, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
+        prefix = f"{names[id(norm)]}.".removeprefix(".")
+        found.update({f"{prefix}running_mean": mean, f"{prefix}running_var": var})
+
+    hooks = [norm.register_forward_pre_hook(keep) for norm in norms]
+    try:
+        if norms:
+            with torch.no_grad(), normalising_by_batch(norms):
+                trained_function(network, inputs)(theta)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    known = {name: t for name, t in found.items() if name in network.constants}
+    return replace(network, theta=theta, constants={**network.constants, **known})
+
+
+class Apprentice:
+    """A copy of an optimiser that works on leaves of its own; the user's own is only read.
+
+    Args:
+        optimizer: any, with its groups and its state. Step hooks and what schedulers have put
+            around its `step` are left out.
+        module: the model whose parameters it owns.
+        theta: where the leaves start, by name.
+        rates: what multiplies the learning rates as a function of the steps made, or a scheduler
+            of this optimiser, which is copied, too.
+
+    Attributes:
+        leaves: θ, by name.
+        notes: what a reader has to know, in sentences.
+
+    Raises:
+        InputError: the optimiser owns none of the parameters, or the scheduler is another's.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        module: nn.Module,
+        theta: Parameters,
+        rates: Rates | None = None,
+    ) -> None:
+        own = {id(p): name for name, p in module.named_parameters() if name in theta}
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not held & own.keys():
+            raise InputError(
+                f"the optimiser must own the model's parameters, got one that owns none of the "
+                f"{len(own)} trainable tensors. Build it from model.parameters() of this very "
+                "model."
+            )
+        self.leaves: Parameters = {n: nn.Parameter(p.detach().clone()) for n, p in theta.items()}
+        memo: dict[int, Any] = {
+            id(p): self.leaves[n] if n in theta else p.detach().clone()
+            for n, p in module.named_parameters()
+            if n in theta or id(p) in held
+        }
+        self._optimizer = _copied(optimizer, memo)
+        self._rates = _copied_schedule(rates, optimizer, memo) if rates is not None else None
+        self._first = [float(group["lr"]) for group in self._optimizer.param_groups]
+        needs = inspect.signature(type(optimizer).step).parameters.get("closure")
+        self._by_closure = needs is not None and needs.default is inspect.Parameter.empty
+        self.steps = 0
+        self._scale(0)
+        left_out = ", ".join(sorted(name for i, name in own.items() if i not in held))
+        self.notes = (
+            (f"The optimiser does not own {left_out}: counted as frozen.",) if left_out else ()
+        )
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply all learning rates."""
+        self._first = [factor * lr for lr in self._first]
+        self._set(self._first)
+
+    def step(self, loss: float, gradient: Parameters, evaluate: Callable[[], Any]) -> None:
+        """Make one step.
+
+        Args:
+            loss: at θ, for schedulers that ask for it.
+            gradient: at θ, by name.
+            evaluate: sets the gradient at the leaves' present values, and returns the loss; for
+                optimisers that evaluate it several times a step.
+        """
+        if self._by_closure:
+            self._optimizer.step(evaluate)
+        else:
+            self.set_gradient(gradient)
+            self._optimizer.step()
+        self.steps += 1
+        self._advance(loss)
+
+    def set_gradient(self, gradient: Parameters) -> None:
+        """Put it where optimisers look for it."""
+        for name, leaf in self.leaves.items():
+            leaf.grad = gradient[name].detach().to(leaf)
+
+    def _advance(self, loss: float) -> None:
+        with warnings.catch_warnings():  # the copy has no wrapper that counts its steps
+            warnings.filterwarnings("ignore", ".*lr_scheduler", UserWarning)
+            warnings.filterwarnings("ignore", ".*optimizer.step", UserWarning)
+            if isinstance(self._rates, ReduceLROnPlateau):
+                self._rates.step(loss)
+            elif isinstance(self._rates, LRScheduler):
+                self._rates.step()
+            else:
+                self._scale(self.steps)
+
+    def _scale(self, step: int) -> None:
+        if callable(self._rates) and not isinstance(self._rates, LRScheduler):
+            factor = float(self._rates(step))
+            self._set([factor * lr for lr in self._first])
+
+    def _set(self, lrs: list[float]) -> None:
+        for group, lr in zip(self._optimizer.param_groups, lrs, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+
+def _copied(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:
+    """With every attribute, which the optimiser's own way of being copied would drop."""
+    twin: Optimizer = object.__new__(type(optimizer))
+    memo[id(optimizer)] = twin
+    for name, value in vars(optimizer).items():
+        if isinstance(value, Optimizer):  # inside a wrapper
+            _copied(value, memo)
+        if name == "step":  # a scheduler's wrapper, which would step the user's own
+            continue
+        hooks = name.endswith("_hooks")
+        vars(twin)[name] = type(value)() if hooks else copy.deepcopy(value, memo)
+    for p, state in twin.state.items():
+        wide = {key: _as_wide_as(value, p) for key, value in state.items()}
+        state.update(wide)
+    return twin
+
+
+def _as_wide_as(value: Any, p: Tensor) -> Any:  # noqa: ANN401 - whatever optimisers keep
+    return value.to(p.dtype) if isinstance(value, Tensor) and value.dtype in HALF else value
+
+
+def _copied_schedule(rates: Rates, optimizer: Optimizer, memo: dict[int, Any]) -> Rates:
+    if not isinstance(rates, LRScheduler):
+        return rates
+    if rates.optimizer is not optimizer:
+        raise InputError(
+            "the scheduler must be one of the optimiser that is given, got one of another. Build "
+            "it from this optimiser."
+        )
+    twin: LRScheduler = object.__new__(type(rates))
+    memo[id(rates)] = twin
+    vars(twin).update({name: copy.deepcopy(v, memo) for name, v in vars(rates).items()})
+    return twin
