@@ -540,6 +540,69 @@ def test_the_cost_is_counted():
     assert f"as much as {told.gradients:.0f} training steps" in str(told)
 
 
+class Relu(torch.autograd.Function):
+    """In the form that `torch.func` refuses."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
+class WithOwnFunction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net[2](Relu.apply(self.net[0](x)))
+
+
+def test_functions_that_reverse_mode_alone_knows():
+    model, batch = WithOwnFunction(), regression()
+    optimizer = Adam(model.parameters(), lr=0.01)
+    told = forecast(model, batch, optimizer=optimizer, steps=9, directions="all")
+    assert math.isnan(told.richness)
+    assert any(note.startswith("No richness ρ: In order to use") for note in told.notes)
+    plain = mlp(activation=nn.ReLU)
+    known = forecast(
+        plain, batch, optimizer=Adam(plain.parameters(), lr=0.01), steps=9, directions="all"
+    )
+    assert told.predicted_ntk_change == pytest.approx(known.predicted_ntk_change, rel=1e-9)
+    assert told.linearisation_gap == pytest.approx(known.linearisation_gap, rel=1e-9)
+
+
+def test_hooks_of_the_optimiser_are_not_called_and_named():
+    model, batch = mlp(), regression()
+    optimizer = Adam(model.parameters(), lr=0.01)
+    assert not any("hooks" in n for n in forecast(model, batch, optimizer=optimizer, steps=2).notes)
+    optimizer.register_step_post_hook(lambda *_: pytest.fail("called"))
+    assert any("hooks" in n for n in forecast(model, batch, optimizer=optimizer, steps=2).notes)
+
+
+def test_an_optimiser_inside_another_that_evaluates_the_loss_itself():
+    model, batch = mlp(), regression()
+    inside = torch.optim.LBFGS(model.parameters(), lr=0.01, max_iter=2)
+    limited = lazyrich.optim.SpeedLimited(inside, model=model, target="0", strength=0.1)
+    told = forecast(model, batch, optimizer=limited, steps=4)
+    losses = trained(model, limited, batch, mse_loss, steps=4)
+    assert told.network.losses == pytest.approx(losses, rel=1e-9)
+
+
+def test_the_note_on_batch_norms_holds_where_it_stands():
+    normalised, plain = (
+        forecast(m, regression(16), optimizer=SGD(m.parameters(), lr=0.1), steps=2)
+        for m in (batch_normalised(), mlp())
+    )
+    assert any("normalise by this batch" in note for note in normalised.notes)
+    assert not any("uses its running" in note for note in normalised.notes)
+    assert not any("batch" in note for note in plain.notes)
+
+
 def some() -> Forecast:
     model = mlp(10.0)
     return forecast(

@@ -145,13 +145,17 @@ def _first_step_if_any(
     count: int | None,
     seed: int,
 ) -> FirstStep:
-    """The first step, or the reason why there is none: the rehearsals do without it."""
+    """The first step, or the reason why there is none: the rehearsals do without it.
+
+    Among the reasons are operations that `torch.func` does not know.
+    """
     try:
         return first_step_of(network, loss, optimizer, count, seed)
-    except NoDescentError as error:
+    except (NoDescentError, RuntimeError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
         with undisturbed(network.module):
             first = loss(network(network.theta)).item()
         return FirstStep(
             richness=nan, richness_stderr=nan, time_to_fit=nan, layers={}, initial_loss=first,
-            gradients=1.0, notes=(*network.notes, f"No richness ρ: {error}"),
+            gradients=1.0, notes=(*network.notes, f"No richness ρ: {reason}"),
         )  # fmt: skip

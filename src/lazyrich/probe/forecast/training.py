@@ -23,6 +23,9 @@ from lazyrich.probe.forecast.linearised import Function
 
 NORMALISES_BATCHES = nn.modules.batchnorm._BatchNorm  # also SyncBatchNorm
 
+RUNNING = "uses its running statistics"  # in a note that does not hold here
+BY_BATCH = "Batch norms normalise by this batch, not by their running statistics."
+
 Rates = Callable[[int], float] | LRScheduler
 """What multiplies the learning rates after so many steps, or a scheduler of the optimiser."""
 
@@ -101,7 +104,8 @@ def with_batch_statistics(
         for hook in hooks:
             hook.remove()
     known = {name: t for name, t in found.items() if name in network.constants}
-    return replace(network, theta=theta, constants={**network.constants, **known})
+    notes = (*(n for n in network.notes if RUNNING not in n), BY_BATCH) if norms else network.notes
+    return replace(network, theta=theta, constants={**network.constants, **known}, notes=notes)
 
 
 class Apprentice:
@@ -147,14 +151,14 @@ class Apprentice:
         self._optimizer = _copied(optimizer, memo)
         self._rates = _copied_schedule(rates, optimizer, memo) if rates is not None else None
         self._first = [float(group["lr"]) for group in self._optimizer.param_groups]
-        needs = inspect.signature(type(optimizer).step).parameters.get("closure")
-        self._by_closure = needs is not None and needs.default is inspect.Parameter.empty
+        self._by_closure = _needs_closure(optimizer)
         self.steps = 0
         self._scale(0)
         left_out = ", ".join(sorted(name for i, name in own.items() if i not in held))
-        self.notes = (
-            (f"The optimiser does not own {left_out}: counted as frozen.",) if left_out else ()
-        )
+        notes = [f"The optimiser does not own {left_out}: counted as frozen."] if left_out else []
+        if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+            notes.append("Step hooks of the optimiser are left out of the rehearsal.")
+        self.notes = tuple(notes)
 
     def slow_down(self, factor: float) -> None:
         """Multiply all learning rates."""
@@ -205,6 +209,14 @@ class Apprentice:
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    """Whether it evaluates the loss itself, as L-BFGS does, or one inside it."""
+    given = inspect.signature(type(optimizer).step).parameters.get("closure")
+    inside = (one for one in vars(optimizer).values() if isinstance(one, Optimizer))
+    asks = given is not None and given.default is inspect.Parameter.empty
+    return asks or any(map(_needs_closure, inside))
 
 
 def _copied(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:
