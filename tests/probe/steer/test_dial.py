@@ -70,6 +70,16 @@ def test_sets_the_richness_and_keeps_the_time_to_fit(kind, power, options, loss,
     assert torch.equal(result.model(data[0]), torch.zeros(6, 3, dtype=F64))
 
 
+def test_an_optimiser_whose_steps_follow_another_rule_is_refused():
+    model, data = net(), batch()
+    for kind in (torch.optim.RMSprop, torch.optim.LBFGS, torch.optim.Adagrad):
+        optimizer = kind(model.parameters(), lr=0.01)
+        with pytest.raises(
+            InputError, match=f"as those of SGD, Adam and AdamW do, got {kind.__name__}"
+        ):
+            dial(model, data, optimizer=optimizer, richness=1.0)
+
+
 def test_the_dial_does_what_it_says_to_training():
     """From the same weights: dialled lazy, the NTK hardly changes; dialled rich, it does."""
     changes = {}

@@ -9,7 +9,7 @@ from math import exp, inf, log
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._errors import ConvergenceError, InputError
 from lazyrich.capture.directions import Directions, random_count
@@ -99,7 +99,8 @@ def dial(
     """Set how rich training will be, by output scale and learning rates, and check by measuring.
 
     The output becomes γ(h − h₀), with ρ ∝ 1/γ; learning rates become η/γ² for SGD and η/γ for
-    Adam, whose step does not see the gradient's scale, so that the time to fit stays the same.
+    Adam, whose step does not see the gradient's scale, so that the time to fit stays the same
+    (under Adam, far on the rich side, about so).
     Weight decay keeps its coefficient.
 
     Args:
@@ -252,6 +253,12 @@ def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
         raise InputError(
             f"`dial` must have the optimiser that holds the learning rates, got a "
             f"{type(optimizer).__name__} around it. Pass its `optimizer`, and wrap that afterwards."
+        )
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        raise InputError(
+            f"`dial` must know how steps follow the output scale, as those of SGD, Adam and AdamW "
+            f"do, got {type(optimizer).__name__}. Dial with the one of these whose steps it "
+            "resembles, and take over the learning rates."
         )
     if any(optimizer.state.values()):
         raise InputError(
