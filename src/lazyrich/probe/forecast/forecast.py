@@ -127,6 +127,7 @@ def forecast(
         linear=made.linear,
         network=made.network,
         goal=goal.loss,
+        least_loss=goal.least,
         richness=first.richness,
         richness_stderr=first.richness_stderr,
         time_to_fit=first.time_to_fit,

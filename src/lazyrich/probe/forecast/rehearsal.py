@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from lazyrich._errors import InputError
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Parameters
 from lazyrich.probe.forecast.linearised import Function, Linearisation
 from lazyrich.probe.forecast.training import Apprentice
 from lazyrich.vocabulary.regimes import Word
 
-SHARE_LEFT = 0.2  # of the loss, above the least possible one
 BLOWN_UP = 1e3  # times the loss at the start
 LEFT_BEHIND = 1.0  # gap between a network and its linearisation at which there is no more to learn
 FLOOR_STEPS = 200  # of L-BFGS on the outputs, to the least possible loss
@@ -66,12 +64,14 @@ class Goal:
 
     Attributes:
         loss: at which training has fitted; None if it makes all its steps whatever the loss.
+        least: the least possible loss of any outputs.
         steps: to make; None if the loss decides.
         most_steps: budget.
         until: budget, as `time.monotonic()` tells the time.
     """
 
     loss: float | None
+    least: float
     steps: int | None
     most_steps: int
     until: float
@@ -179,28 +179,18 @@ def _is_power_of_two(n: int) -> bool:
     return n > 0 and n & (n - 1) == 0
 
 
-def goal_loss(loss: Loss, value: OutputLoss, outputs: Tensor, targets: object) -> float:
-    """The loss at which 20 % of what could be won are left.
+def least_loss(loss: Loss, value: OutputLoss, outputs: Tensor, targets: object) -> float:
+    """The least possible loss of any outputs.
 
-    L* + 0.2 (L₀ − L*), with the least possible L* of any outputs: 0 for a squared error and for
-    class labels, their entropy for class probabilities; for a loss without a name it is looked
-    for.
+    0 for a squared error and for class labels, their entropy for class probabilities; for a loss
+    without a name it is looked for. −∞ if there is none.
 
     Args:
         loss: as the user gave it.
         value: as a function of the outputs.
         outputs: at the start.
         targets: what it compares them with.
-
-    Raises:
-        InputError: a loss that has no least value.
     """
-    first = value(outputs).item()
-    least = _least(loss, value, outputs, targets)
-    return least + SHARE_LEFT * (first - least)
-
-
-def _least(loss: Loss, value: OutputLoss, outputs: Tensor, targets: object) -> float:
     if loss == "cross_entropy" and isinstance(targets, Tensor) and targets.is_floating_point():
         tiny = torch.finfo(outputs.dtype).tiny
         return value(targets.to(outputs).clamp_min(tiny).log()).item()
@@ -222,10 +212,4 @@ def _searched_least(value: OutputLoss, outputs: Tensor) -> float:
 
     search.step(closure)  # type: ignore[no-untyped-call]
     least = min((x for x in found if isfinite(x)), default=-inf)
-    if first - least > BLOWN_UP * max(abs(first), 1.0):
-        raise InputError(
-            f"the loss must have a least value for the forecast to know where training will stop, "
-            f"got {first:.4g} at the start and {least:.4g} for other outputs. Give `to_loss` or "
-            "`steps`."
-        )
-    return least
+    return least if first - least <= BLOWN_UP * max(abs(first), 1.0) else -inf

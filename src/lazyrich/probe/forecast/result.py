@@ -16,6 +16,7 @@ from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, Word
 
 LAZY_BELOW = 0.1  # relative change of the kernel
 RICH_FROM = 1.0
+FROZEN_BELOW = 0.05  # of the loss above the least possible one
 HOLDS_TO = 0.1  # gap of the certificate
 ABOUT_TO = 0.25
 TRACE = "trace of the kernel"  # over the columns
@@ -115,6 +116,7 @@ class Forecast:
         linear: the rehearsal of the linearised network; None if there was none, because the
             network had left its linearisation already, diverged, or was interrupted.
         goal: the loss at which training was to stop; None for a number of steps.
+        least_loss: the least possible loss of any outputs; −∞ if there is none.
         richness: ρ ≥ 0, of the first step; NaN if that leads to no minimum.
         richness_stderr: its standard error over the random output directions; 0 if exact.
         time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
@@ -135,6 +137,7 @@ class Forecast:
     network: Rehearsal
     linear: Rehearsal | None
     goal: float | None
+    least_loss: float
     richness: float
     richness_stderr: float
     time_to_fit: float
@@ -176,8 +179,9 @@ class Forecast:
 
     @property
     def regime(self) -> JudgedRegime:
-        """Lazy below a change of 0.1, rich from 1, intermediate between; unstable if it diverges.
+        """Lazy below a change of 0.1, rich from 1, intermediate between.
 
+        Unstable if the rehearsal diverges, frozen if the loss hardly moves in all of its steps.
         Of as much of training as was rehearsed; a regime of less than all is one *so far*.
         """
         course, change = self.network, self.predicted_ntk_change
@@ -186,6 +190,9 @@ class Forecast:
             return Regime.UNSTABLE
         if isnan(change):
             return CANNOT_TELL
+        moved = max(abs(loss - course.losses[0]) for loss in course.losses)
+        if moved < FROZEN_BELOW * (course.losses[0] - self.least_loss):
+            return Regime.FROZEN
         if change >= RICH_FROM:
             return Regime.RICH
         return Regime.INTERMEDIATE if change >= LAZY_BELOW else Regime.LAZY

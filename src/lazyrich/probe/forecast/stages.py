@@ -25,7 +25,7 @@ from lazyrich.probe.forecast.rehearsal import (
     Goal,
     Progress,
     Rehearsal,
-    goal_loss,
+    least_loss,
     of_linearisation,
     of_network,
     rehearse,
@@ -39,6 +39,7 @@ from lazyrich.probe.forecast.training import (
 )
 
 LINEAR_COST = 2.0  # gradients of the network in one of its linearisation: Jv and Jᵀu
+SHARE_LEFT = 0.2  # of the loss above the least possible one, where training stops
 PATIENCE = 4  # times the steps of the network, for its linearisation
 CUT_SHORT = (Ended.INTERRUPTED, Ended.OUT_OF_TIME, Ended.DIVERGED)
 SHARPNESS_STEPS = 10  # of the power iteration
@@ -214,6 +215,8 @@ def goal_of(
 ) -> Goal:
     """Where rehearsals stop, from what the user said.
 
+    Without a word at L* + 0.2 (L₀ − L*), L* being the least possible loss.
+
     Raises:
         InputError: numbers out of range, or a loss that is reached already.
         NoDescentError: nothing can be won.
@@ -224,8 +227,15 @@ def goal_of(
     if not max_seconds > 0:
         raise InputError(f"`max_seconds` must be > 0, got {max_seconds}. Correct it.")
     first = value(outputs).item()
+    with torch.enable_grad(), torch.inference_mode(False):
+        least = least_loss(loss, value, outputs, targets)
     if to_loss is None and steps is None:
-        to_loss = goal_loss(loss, value, outputs, targets)
+        if least == -inf:
+            raise InputError(
+                "the loss must have a least value for the forecast to know where training will "
+                "stop, got one that falls without end. Give `to_loss` or `steps`."
+            )
+        to_loss = least + SHARE_LEFT * (first - least)
         if not to_loss < first:
             raise NoDescentError(
                 f"the loss must be above its least value, got {first:.4g} and nothing to win. The "
@@ -237,7 +247,11 @@ def goal_of(
             "will training stop?"
         )
     return Goal(
-        loss=to_loss, steps=steps, most_steps=max_steps, until=time.monotonic() + max_seconds
+        loss=to_loss,
+        least=least,
+        steps=steps,
+        most_steps=max_steps,
+        until=time.monotonic() + max_seconds,
     )
 
 
