@@ -520,6 +520,22 @@ def test_a_kernel_that_overflows_is_said():
     assert "is not finite" in str(told) or told.predicted_ntk_change > 1
 
 
+@pytest.mark.parametrize("directions", [2, "all"])
+def test_a_kernel_that_is_zero_or_huge_is_no_crash(directions):
+    flat = mlp()
+    for p in flat.parameters():
+        nn.init.zeros_(p)
+    flat[2].bias.requires_grad_(False)  # a saddle: no output moves at first order
+    told = forecast(flat, regression(), optimizer=SGD(flat.parameters(), lr=0.1), steps=3)
+    assert math.isnan(told.predicted_ntk_change)
+    assert (told.regime, told.certificate) == ("cannot tell", "cannot tell")
+    huge = mlp(activation=nn.Softplus)
+    told = forecast(
+        huge, regression(), optimizer=SGD(huge.parameters(), lr=1e70), directions=directions
+    )
+    assert told.regime == "unstable"
+
+
 def test_without_an_optimiser_it_is_stable_gradient_descent():
     for scale in (0.1, 1.0, 10.0):
         told = forecast(mlp(scale), regression(), directions="all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 from torch import Tensor
 
@@ -67,13 +68,15 @@ def kernel_outlook(
                 by_layer[layer][0] += (y - x).square().sum().item()
                 by_layer[layer][1] += x.square().sum().item()
             gradients += 2 * len(layers)
-    change, error = root_of_ratio(changes, before, exact=count is None)
+    change, error = nan, nan
+    if any(before):  # else nothing moves at first order, and no change is relative to anything
+        change, error = root_of_ratio(changes, before, exact=count is None)
     return Outlook(
         ntk_change=change,
         ntk_change_stderr=error,
         kernel_distance=_distance(sum(changes), sum(before), sum(after)),
         layer_ntk_change={
-            layer: (moved / size) ** 0.5 if size else float("nan")
+            layer: (moved / size) ** 0.5 if size else nan
             for layer, (moved, size) in by_layer.items()
         },
         gradients=gradients,
@@ -92,4 +95,5 @@ def _kernel_times(at: Linearisation, pulled: Parameters) -> Tensor:
 def _distance(moved: float, before: float, after: float) -> float:
     """1 − cos = (‖Θ − Θ₀‖² − (‖Θ‖ − ‖Θ₀‖)²) / 2‖Θ‖‖Θ₀‖, which keeps small distances."""
     b, a = before**0.5, after**0.5
-    return max((moved - (a - b) ** 2) / (2 * a * b), 0.0) if a and b else float("nan")
+    longer = a - b
+    return max((moved - longer * longer) / (2 * a * b), 0.0) if a and b else nan

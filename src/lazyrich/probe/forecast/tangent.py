@@ -86,7 +86,8 @@ def root_of_ratio(
     ratio = sum(over) / total
     if exact or ratio == 0:
         return sqrt(ratio), 0.0
-    scatter = sum((a - ratio * b) ** 2 for a, b in zip(over, under, strict=True)) / (s - 1)
+    off = [a - ratio * b for a, b in zip(over, under, strict=True)]
+    scatter = sum(x * x for x in off) / (s - 1)  # a power would raise where it overflows
     return sqrt(ratio), sqrt(scatter / s) / (total / s) / (2 * sqrt(ratio))
 
 
