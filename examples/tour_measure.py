@@ -35,7 +35,7 @@ Progress = Callable[[str, int], Callable[[int], object]]
 RICHNESS = {"lazy": 0.03, "rich": 10.0}
 LOSS: LossName = "squared_error"
 MEASUREMENTS = 40
-REHEARSAL = 500  # steps of the forecast, at most
+REHEARSAL = 2000  # steps of the forecast, at most
 
 
 def run(name: str, data: DataSet, seed: int, progress: Progress, out: Path) -> lr.Probe:

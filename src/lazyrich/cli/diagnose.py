@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GATE = 3  # exit code of --fail-if
 PER_CLASS = 10  # probe samples
 MEASUREMENTS = 30
-REHEARSAL = 300  # steps of the forecast, at most
+REHEARSAL = 1000  # steps of the forecast, at most
 DEFAULT_WIDTH = {"fcn": 128, "cnn": 16, "transformer": 32}
 FCN = {"depth": 2, "bias": True}
 

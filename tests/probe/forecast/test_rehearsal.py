@@ -21,7 +21,7 @@ import lazyrich
 from lazyrich import CentredOutput, InputError, forecast
 from lazyrich.capture.losses import output_loss
 from lazyrich.capture.network import as_network
-from lazyrich.probe import Forecast
+from lazyrich.probe import Ended, Forecast
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.forecast.rehearsal import Goal, least_loss, of_linearisation, rehearse
 from lazyrich.probe.forecast.training import Apprentice
@@ -424,7 +424,9 @@ def test_interrupted_says_how_far_it_came():
     told = forecast(model, batch, optimizer=SGD(model.parameters(), lr=1e-3), progress=progress)
     assert (told.network.ended, told.network.steps, told.linear) == ("interrupted", 3, None)
     assert told.steps_to_fit is None
-    assert "so far. In a rehearsal of 3 steps" in str(told)
+    assert (told.regime, told.certificate) == ("cannot tell", "cannot tell")
+    assert str(told).startswith("Cannot tell: frozen so far. In a rehearsal of 3 steps the loss")
+    assert "So far the network is near its linearisation (gap" in str(told)
     assert "interrupted, short of the" in str(told)
 
 
@@ -501,7 +503,8 @@ def test_training_that_diverges_is_unstable():
     assert told.regime == "unstable"
     assert told.network.ended == "diverged"
     assert told.linear is None
-    assert str(told).startswith("Unstable")
+    assert str(told).startswith("Unstable. In a rehearsal of ")
+    assert ": it diverges. There" in str(told)
 
 
 def test_a_kernel_that_overflows_is_said():
@@ -646,6 +649,23 @@ def test_words_are_of_the_change_and_of_the_gap():
         known = replace(told, linearisation_gap=gap)
         assert known.certificate == word
         assert f"Certificate: {word}." in str(known)
+
+
+def test_what_is_cut_short_promises_nothing():
+    """Rich stays rich and a gap that is open stays open; the rest can still come."""
+    told = some()
+    cut = replace(told, network=replace(told.network, ended=Ended.OUT_OF_STEPS), goal=0.1)
+    for change, regime, start in (
+        (0.01, "cannot tell", "Cannot tell: lazy so far. "),
+        (0.5, "cannot tell", "Cannot tell: intermediate so far. "),
+        (2.0, "rich", "Rich. "),
+    ):
+        known = replace(cut, predicted_ntk_change=change)
+        assert known.regime == regime
+        assert str(known).startswith(start)
+        assert "out of steps, short of the 0.1 that" in str(known)
+    for gap, word in ((0.01, "cannot tell"), (0.2, "cannot tell"), (0.3, "not lazy")):
+        assert replace(cut, linearisation_gap=gap).certificate == word
 
 
 def test_the_table_has_a_row_for_each_layer():

@@ -165,37 +165,34 @@ class Forecast:
         return self.network.steps if self.network.ended == Ended.FITTED else None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the rehearsal came to its goal, or made all the steps that were asked for."""
+        return self.network.ended in (Ended.FITTED, Ended.ALL_STEPS)
+
+    @property
     def certificate(self) -> Certificate:
         """Whether the linearised network tells what the network does, by the gap.
 
-        It holds up to 0.1, tells about the same up to 0.25, and says nothing above: not lazy.
+        It holds up to 0.1, tells about the same up to 0.25, and says nothing above: not lazy. Of a
+        rehearsal that was cut short only the last can be told, for the gap can still open.
         """
         gap = self.linearisation_gap
-        if isnan(gap):
+        if gap > ABOUT_TO:
+            return Certificate.NOT_LAZY
+        if isnan(gap) or not self.is_whole:
             return Certificate.CANNOT_TELL
-        if gap <= HOLDS_TO:
-            return Certificate.HOLDS
-        return Certificate.ABOUT if gap <= ABOUT_TO else Certificate.NOT_LAZY
+        return Certificate.HOLDS if gap <= HOLDS_TO else Certificate.ABOUT
 
     @property
     def regime(self) -> JudgedRegime:
         """Lazy below a change of 0.1, rich from 1, intermediate between.
 
-        Unstable if the rehearsal diverges, frozen if the loss hardly moves in all of its steps.
-        Of as much of training as was rehearsed; a regime of less than all is one *so far*.
+        Unstable if the rehearsal diverges, frozen if the loss hardly moves in it. Of one that was
+        cut short only rich and unstable can be told, for the kernel can still change.
         """
-        course, change = self.network, self.predicted_ntk_change
-        rose = course.losses[-1] > course.losses[0] + abs(course.losses[0])
-        if course.ended == Ended.DIVERGED or rose:
-            return Regime.UNSTABLE
-        if isnan(change):
-            return CANNOT_TELL
-        moved = max(abs(loss - course.losses[0]) for loss in course.losses)
-        if moved < FROZEN_BELOW * (course.losses[0] - self.least_loss):
-            return Regime.FROZEN
-        if change >= RICH_FROM:
-            return Regime.RICH
-        return Regime.INTERMEDIATE if change >= LAZY_BELOW else Regime.LAZY
+        so_far = regime_so_far(self)
+        settled = self.is_whole or so_far in (Regime.RICH, Regime.UNSTABLE)
+        return so_far if settled else CANNOT_TELL
 
     def to_json(self) -> str:
         """As text, for the attributes of a saved history."""
@@ -228,13 +225,34 @@ def _rehearsal(fields: Mapping[str, Any]) -> Rehearsal:
     )
 
 
+def regime_so_far(of: Forecast) -> JudgedRegime:
+    """The regime of the stretch that was rehearsed.
+
+    Args:
+        of: the forecast.
+    """
+    losses, change = of.network.losses, of.predicted_ntk_change
+    if of.network.ended == Ended.DIVERGED or losses[-1] > losses[0] + abs(losses[0]):
+        return Regime.UNSTABLE
+    if isnan(change):
+        return CANNOT_TELL
+    moved = max(abs(loss - losses[0]) for loss in losses)
+    if moved < FROZEN_BELOW * (losses[0] - of.least_loss):
+        return Regime.FROZEN
+    if change >= RICH_FROM:
+        return Regime.RICH
+    return Regime.INTERMEDIATE if change >= LAZY_BELOW else Regime.LAZY
+
+
 def _came(of: Forecast) -> str:
     """Where the rehearsal came, and what it did to the kernel."""
-    course = of.network
+    course, so_far = of.network, regime_so_far(of)
     change = with_error(of.predicted_ntk_change, of.predicted_ntk_change_stderr)
-    whole = course.ended in (Ended.FITTED, Ended.ALL_STEPS)
-    aim = "" if of.goal is None else f" of the {of.goal:.3g} that it was to come to"
-    cut = "" if whole else f": {course.ended}, short{aim}"
+    word = of.regime.capitalize()
+    word += f": {so_far} so far" if of.regime == CANNOT_TELL != so_far else ""
+    aim = "" if of.goal is None else f", short of the {of.goal:.3g} that it was to come to"
+    diverged = course.ended == Ended.DIVERGED
+    cut = "" if of.is_whole else ": it diverges" if diverged else f": {course.ended}{aim}"
     kernel = (
         f"the kernel (NTK) has changed by {change} of its size, and turned by "
         f"{of.predicted_kernel_distance:.2g}."
@@ -242,9 +260,8 @@ def _came(of: Forecast) -> str:
         else "the kernel (NTK) is not finite."
     )
     return (
-        f"{of.regime.capitalize()}{'' if whole else ' so far'}. In a rehearsal of {course.steps} "
-        f"steps the loss goes from {course.losses[0]:.3g} to {course.losses[-1]:.3g}{cut}. There "
-        f"{kernel}"
+        f"{word}. In a rehearsal of {course.steps} step{'s' if course.steps != 1 else ''} the loss "
+        f"goes from {course.losses[0]:.3g} to {course.losses[-1]:.3g}{cut}. There {kernel}"
     )
 
 
@@ -257,7 +274,12 @@ def _certified(of: Forecast) -> str:
         f"does ({gap}).",
         Certificate.NOT_LAZY: f"Certificate: not lazy. The network leaves its linearisation "
         f"({gap}).",
-        Certificate.CANNOT_TELL: "Certificate: cannot tell. The outputs did not move.",
+        Certificate.CANNOT_TELL: "Certificate: cannot tell. "
+        + (
+            "The outputs did not move."
+            if isnan(of.linearisation_gap)
+            else f"So far the network is near its linearisation ({gap})."
+        ),
     }[of.certificate]
 
 
