@@ -12,7 +12,7 @@ from lazyrich import InputError, StoreError
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
 from lazyrich.sweeps.describe.description import Study
-from lazyrich.sweeps.store.results import grid
+from lazyrich.sweeps.store.grid import grid
 
 WIDTHS = np.array([64, 256, 1024, 4096])
 

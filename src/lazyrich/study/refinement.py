@@ -23,7 +23,8 @@ from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.experiment import experiment_name
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.folder import UnmadeError
-from lazyrich.sweeps.store.results import POINT, final, results_by_point
+from lazyrich.sweeps.store.grid import POINT
+from lazyrich.sweeps.store.results import final, results_by_point
 from lazyrich.sweeps.store.store import Store
 
 Array = NDArray[np.float64]

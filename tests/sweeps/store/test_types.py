@@ -11,7 +11,8 @@ import xarray as xr
 from lazyrich import Study, results
 from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.export import export
-from lazyrich.sweeps.store.results import assemble, grid
+from lazyrich.sweeps.store.grid import grid
+from lazyrich.sweeps.store.results import assemble
 from lazyrich.sweeps.store.store import Store
 
 BIG = 2**53 + 1

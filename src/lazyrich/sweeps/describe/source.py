@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType
@@ -35,6 +36,26 @@ def code_of(experiment: type[Experiment]) -> dict[str, str]:
     texts = [text for name in sorted(names) if (text := _read(name)) is not None]
     source = sha256(b"".join(texts)).hexdigest() if texts else ""
     return {"lazyrich": __version__, "source": source}
+
+
+def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The beginning of a sentence: which code is another one.
+
+    Args:
+        was: of `code_of`.
+        now: of `code_of`.
+
+    Example:
+        >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})
+        "lazyrich (1, now 2) and the experiment's own files have changed"
+    """
+    parts = []
+    if was["lazyrich"] != now["lazyrich"]:
+        parts.append(f"lazyrich ({was['lazyrich']}, now {now['lazyrich']})")
+    if was["source"] != now["source"]:
+        parts.append("the experiment's own files")
+    verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
+    return f"{' and '.join(parts)} {verb} changed"
 
 
 def _files(kind: type[Any]) -> set[str]:

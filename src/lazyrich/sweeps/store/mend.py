@@ -16,7 +16,8 @@ from lazyrich.sweeps.store.folder import (
     next_aside,
     sync_folder,
 )
-from lazyrich.sweeps.store.store import Damage, Store, locked
+from lazyrich.sweeps.store.lock import locked
+from lazyrich.sweeps.store.store import Damage, Store
 
 PAGES = [2**n for n in range(9, 16)]  # sizes that a page of SQLite may have
 MOST = 100  # times its own size that a file may have had before it was cut off

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from lazyrich._errors import InputError, StoreError, StoreWarning
 from lazyrich.sweeps.describe.changes import differences
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.expansion import Point
 from lazyrich.sweeps.describe.recorded import Recorded
-from lazyrich.sweeps.describe.source import code_of
+from lazyrich.sweeps.describe.source import changed_code, code_of
 from lazyrich.sweeps.result import Result, Status
 from lazyrich.sweeps.store.codec import Packed, decode, encode
 from lazyrich.sweeps.store.database import Database, Row, Unwhole, broken
-from lazyrich.sweeps.store.folder import (
-    LOCK,
-    NAME,
-    UnmadeError,
-    check_folder,
-    check_store,
-    sync_folder,
-    unwritten,
-)
+from lazyrich.sweeps.store.folder import NAME, UnmadeError, check_store, sync_folder, unwritten
+from lazyrich.sweeps.store.lock import locked, sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +104,7 @@ class Store:
         with locked(folder) as lock:
             base = Database(folder / NAME, write=True)
             try:
-                base.sign(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+                sign(base)
                 new = not base.descriptions()
                 _describe(base, folder, study, extend)
                 if new:
@@ -359,41 +349,6 @@ class Store:
         self.close()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[FileLock]:
-    """The lock of the one writer, made with its folder; given back only if something is raised.
-
-    The system releases it when its process dies; a forked child does not keep it.
-
-    Args:
-        folder: of the store.
-
-    Raises:
-        InputError: if the folder holds anything but a store.
-        StoreError: if another process has it, or nothing can be written.
-    """
-    try:
-        check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        lock.acquire()
-    except Timeout as error:
-        raise StoreError(
-            f"the store {folder} must have one writer, and {_holder(folder)} writes to it. "
-            "Wait for it, end it, or open the store with Store.read_only."
-        ) from error
-    except OSError as error:
-        raise unwritten(folder, error) from error
-    try:
-        yield lock
-    except OSError as error:
-        lock.release()
-        raise unwritten(folder, error) from error
-    except BaseException:
-        lock.release()
-        raise
-
-
 def packed_of(row: Row) -> Packed:
     """The result of a row, in bytes."""
     return Packed(status=row.status, header=row.header, payload=row.payload)  # type: ignore[arg-type]
@@ -422,43 +377,6 @@ def _describe(base: Database, folder: Path, study: Study, extend: bool) -> None:
         )
     if not recorded or changes or json.loads(recorded[-1][1]) != code:
         base.describe(json.dumps(now, ensure_ascii=False), json.dumps(code))
-
-
-def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """The beginning of a sentence: which code is another one.
-
-    Args:
-        was: of `code_of`.
-        now: of `code_of`.
-
-    Example:
-        >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})
-        "lazyrich (1, now 2) and the experiment's own files have changed"
-    """
-    parts = []
-    if was["lazyrich"] != now["lazyrich"]:
-        parts.append(f"lazyrich ({was['lazyrich']}, now {now['lazyrich']})")
-    if was["source"] != now["source"]:
-        parts.append("the experiment's own files")
-    verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
-    return f"{' and '.join(parts)} {verb} changed"
-
-
-def _holder(folder: Path) -> str:
-    try:
-        base = Database(folder / NAME, write=False)
-    except (OSError, StoreError):
-        return "a process that is just starting"
-    try:
-        return base.writer() or "a process that is just starting"
-    except StoreError:
-        return "a process"
-    finally:
-        base.close()
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _at(place: Mapping[str, object]) -> str:
