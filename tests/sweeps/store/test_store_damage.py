@@ -111,6 +111,28 @@ def test_every_bit_of_a_payload_is_guarded(folder):
             assert [damage.key for damage in store.verify()] == [HURT]
 
 
+@pytest.mark.parametrize("mend", ["repair", "sweep"])
+def test_a_damaged_description_is_found_and_recorded_again(folder, mend):
+    base = sqlite3.connect(folder / NAME)
+    base.execute("UPDATE description SET text = replace(text, '\"seeds\": [0, ', '\"seeds\": [')")
+    base.commit()
+    base.close()
+    with pytest.raises(StoreError, match=r"description of the study in .* is damaged\. Run its sw"):
+        results(folder)
+    with Store.read_only(folder) as store:
+        (damage,) = store.verify()
+        assert "a description of the study is damaged" in damage.sentence
+        assert len(store.keys()) == COUNT
+    if mend == "repair":
+        assert repair(folder) == (damage,)
+    Store.open(folder, STUDY).close()
+    assert int((results(folder).status != "").sum()) == COUNT
+    repair(folder)
+    with Store.read_only(folder) as store:
+        assert store.verify() == ()
+        assert all(same(store.read(key(n)), result(n)) for n in range(COUNT))
+
+
 def test_an_unsound_file_is_made_anew_from_its_rows(folder):
     content = bytearray((folder / NAME).read_bytes())
     index = content.rfind(HURT.encode())

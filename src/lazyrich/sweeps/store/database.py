@@ -17,7 +17,9 @@ from lazyrich.sweeps.store.folder import UnmadeError, removed, unread, unwritten
 MARK = 0x6C7A7374  # "lzst": SQLite's application_id of a store
 SCHEMA = 2  # 1 was a record beside files of arrays
 TABLES = """
-CREATE TABLE description (number INTEGER PRIMARY KEY, text TEXT NOT NULL, code TEXT NOT NULL);
+CREATE TABLE description (
+    number INTEGER PRIMARY KEY, text TEXT NOT NULL, code TEXT NOT NULL, digest BLOB NOT NULL
+);
 CREATE TABLE writer (text TEXT NOT NULL);
 CREATE TABLE point (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
@@ -53,13 +55,35 @@ class Row:
     payload: bytes
 
     def digest(self) -> bytes:
-        """SHA-256 of all of it, each part with its length."""
-        whole = sha256()
-        for part in astuple(self):
-            data = part if isinstance(part, bytes) else str(part).encode()
-            whole.update(len(data).to_bytes(8, "little"))
-            whole.update(data)
-        return whole.digest()
+        """SHA-256 of all of it."""
+        return _digest(*astuple(self))
+
+
+@dataclass(frozen=True)
+class Described:
+    """A description that a study has had.
+
+    Attributes:
+        text: JSON.
+        code: that computed the points that were written under it, JSON.
+    """
+
+    text: str
+    code: str
+
+    def digest(self) -> bytes:
+        """SHA-256 of all of it."""
+        return _digest(self.text, self.code)
+
+
+def _digest(*parts: object) -> bytes:
+    """SHA-256 of several parts, each with its length."""
+    whole = sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        whole.update(len(data).to_bytes(8, "little"))
+        whole.update(data)
+    return whole.digest()
 
 
 COLUMNS = ", ".join(part.name for part in fields(Row))
@@ -97,7 +121,7 @@ class Database:
         ...     base = Database(Path(folder) / "store.sqlite", write=True)
         ...     print(base.descriptions(), base.numbers())
         ...     base.close()
-        [] []
+        {} []
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:
@@ -214,17 +238,22 @@ class Database:
         if now != self._files:
             raise removed(self.path)
 
-    def descriptions(self) -> list[tuple[str, str]]:
-        """Every description that the store has had, with its code; the last one is valid."""
+    def descriptions(self) -> dict[int, Described | None]:
+        """Every description by its number, the last one being valid; None where it is damaged."""
         with self._named():
-            return self._base.execute(
-                "SELECT text, code FROM description ORDER BY number"
+            lines = self._base.execute(
+                "SELECT number, text, code, digest FROM description ORDER BY number"
             ).fetchall()
+        made = {number: (Described(text, code), digest) for number, text, code, digest in lines}
+        return {n: one if one.digest() == digest else None for n, (one, digest) in made.items()}
 
-    def describe(self, text: str, code: str) -> None:
-        """Add a description and its code; durable on return."""
+    def describe(self, one: Described, number: int | None = None) -> None:
+        """Add a description, after the last one or under a number; durable on return."""
         with self._transaction():
-            self._base.execute("INSERT INTO description (text, code) VALUES (?, ?)", (text, code))
+            self._base.execute(
+                "INSERT INTO description (number, text, code, digest) VALUES (?, ?, ?, ?)",
+                (number, one.text, one.code, one.digest()),
+            )
 
     def writer(self) -> str:
         """Who writes, or wrote last."""
@@ -247,10 +276,13 @@ class Database:
                 f"INSERT OR REPLACE INTO point ({COLUMNS}, digest) VALUES ({marks})", lines
             )
 
-    def forget(self, numbers: Iterable[int]) -> None:
+    def forget(self, points: Iterable[int], descriptions: Iterable[int]) -> None:
         """Remove rows by their numbers; durable on return."""
         with self._transaction():
-            self._base.executemany("DELETE FROM point WHERE number = ?", ((n,) for n in numbers))
+            for table, numbers in (("point", points), ("description", descriptions)):
+                self._base.executemany(
+                    f"DELETE FROM {table} WHERE number = ?", ((number,) for number in numbers)
+                )
 
     def get(self, key: str) -> Row | Unwhole | None:
         """The row of a key; None if there is none."""

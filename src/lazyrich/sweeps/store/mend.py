@@ -27,6 +27,8 @@ GAP = 10_000  # numbers without a row after which there are no more
 def repair(folder: str | Path) -> tuple[Damage, ...]:
     """Forget the damaged points of a store, so that the next sweep does them again.
 
+    A damaged description is forgotten too, and the next sweep records it again.
+
     If SQLite finds its file unsound, every row that can still be read is copied to a new one; the
     damaged file is kept beside it, in a folder `damaged-1`, `damaged-2`, …
 
@@ -97,7 +99,8 @@ def _forget(folder: Path) -> None:
     base = Database(folder / NAME, write=True)
     try:
         rows = ((number, base.row(number)) for number in base.numbers())
-        base.forget([number for number, row in rows if isinstance(row, Unwhole)])
+        points = [number for number, row in rows if isinstance(row, Unwhole)]
+        base.forget(points, [n for n, one in base.descriptions().items() if one is None])
     finally:
         base.close()
 
@@ -109,8 +112,9 @@ def _copy(folder: Path) -> None:
         path.unlink()
     old, new = Database(folder / NAME, write=False), Database(fresh, write=True)
     try:
-        for text, code in old.descriptions():
-            new.describe(text, code)
+        for number, one in old.descriptions().items():
+            if one is not None:
+                new.describe(one, number)
         new.put(_whole(old))
     finally:
         old.close()

@@ -20,7 +20,7 @@ from lazyrich.sweeps.store.codec import Packed, parts_and_variables
 from lazyrich.sweeps.store.grid import AXES, COURSE, POINT, laid_out, ordered
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.layout import Part, gathered
-from lazyrich.sweeps.store.store import Damage, Store, packed_of
+from lazyrich.sweeps.store.store import UNKNOWN, Damage, Store, packed_of
 from lazyrich.vocabulary.parameters import axis_attrs
 
 
@@ -98,7 +98,7 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
     numbers: set[int] = set()
     others = 0
     with Store.read_only(folder) as store:
-        study, codes = store.description, store.codes()
+        study = store.description
         for row in store.rows():
             if isinstance(row, Damage):
                 damages.append(row)
@@ -109,7 +109,8 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
                 continue
             numbers.add(row.description)
             found.append((place, _Stored.of_bytes(packed_of(row))))
-    _warn(damages, [codes[number] for number in sorted(numbers)])
+        codes = store.codes()  # after the points: somebody may be extending the study
+    _warn(damages, [codes.get(number, UNKNOWN) for number in sorted(numbers)])
     found.sort(key=lambda pair: (not pair[0].on_grid, pair[0].order))
     attributes = {"study": study.study(), "name": study.parts["name"]}
     if others:

@@ -23,9 +23,11 @@ from lazyrich.sweeps.describe.recorded import Recorded
 from lazyrich.sweeps.describe.source import changed_code, code_of
 from lazyrich.sweeps.result import Result, Status
 from lazyrich.sweeps.store.codec import Packed, decode, encode
-from lazyrich.sweeps.store.database import Database, Row, Unwhole, broken
+from lazyrich.sweeps.store.database import UNWHOLE, Database, Described, Row, Unwhole, broken
 from lazyrich.sweeps.store.folder import NAME, UnmadeError, check_store, sync_folder, unwritten
 from lazyrich.sweeps.store.lock import locked, sign
+
+UNKNOWN = {"lazyrich": "unknown", "source": "unknown"}  # the code of a damaged description
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class Damage:
     """A point, or the file, that is damaged.
 
     Attributes:
-        key: of the point, as far as it can be read; empty for the file itself.
+        key: of the point, as far as it can be read; "description" for that of the study, and empty
+            for the file itself.
         sentence: what is wrong, and what to do.
     """
 
@@ -67,7 +70,7 @@ class Store:
         self._lock = lock
         self._process = os.getpid()
         self._turn = RLock()
-        self._number = len(base.descriptions())
+        self._number = max(base.descriptions(), default=0)
 
     @classmethod
     def open(cls, folder: str | Path, study: Study, *, extend: bool = False) -> Self:
@@ -145,8 +148,18 @@ class Store:
 
         Raises:
             UnmadeError: if the store is just being made.
+            StoreError: if the description is damaged.
         """
-        return Recorded.of(self._descriptions()[-1][0])
+        with self._turn:
+            descriptions = list(self._base.descriptions().values())
+        if not descriptions:
+            raise UnmadeError(self.folder)
+        if descriptions[-1] is None:
+            raise StoreError(
+                f"the description of the study in {self._base.path} is damaged. Run its sweep "
+                "again: it is recorded anew, and every point stays."
+            )
+        return Recorded.of(descriptions[-1].text)
 
     @property
     def writer(self) -> str:
@@ -259,15 +272,11 @@ class Store:
 
     def codes(self) -> dict[int, dict[str, str]]:
         """The code that computed the points of each description, by its number."""
-        pairs = enumerate(self._descriptions(), start=1)
-        return {number: json.loads(code) for number, (_, code) in pairs}
-
-    def _descriptions(self) -> list[tuple[str, str]]:
         with self._turn:
             descriptions = self._base.descriptions()
-        if not descriptions:
-            raise UnmadeError(self.folder)
-        return descriptions
+        return {
+            n: UNKNOWN if one is None else json.loads(one.code) for n, one in descriptions.items()
+        }
 
     def _damage(self, row: Unwhole) -> Damage:
         try:
@@ -294,6 +303,9 @@ class Store:
             unsound = self._base.unsound()
         damages = [Damage(key="", sentence=broken(self._base.path, unsound))] if unsound else []
         try:
+            if None in self._base.descriptions().values():
+                sentence = f"a description of the study is damaged in {self._base.path}: {UNWHOLE}."
+                damages.append(Damage(key="description", sentence=sentence))
             return (*damages, *(row for row in self.rows() if isinstance(row, Damage)))
         except StoreError:
             if not unsound:
@@ -358,25 +370,26 @@ def _describe(base: Database, folder: Path, study: Study, extend: bool) -> None:
     """Compare description and code with the recorded ones, and record what is new."""
     defaults = json.loads(json.dumps(study.defaults))
     now = {**json.loads(study.to_json()), "default": defaults}
-    code = code_of(study.experiment)
-    recorded = base.descriptions()
-    changes = differences(json.loads(recorded[-1][0]), now) if recorded else []
+    text, code = json.dumps(now, ensure_ascii=False), code_of(study.experiment)
+    recorded = list(base.descriptions().values())
+    last = recorded[-1] if recorded else None
+    was = UNKNOWN if last is None else json.loads(last.code)
+    changes = [] if last is None else differences(json.loads(last.text), now)
     if changes and not extend:
         raise StoreError(
             f"the store {folder} is of another description: {' '.join(changes)} "
             "Use the old description, choose another folder, or open with extend=True "
             "(lazyrich sweep --extend), which keeps every point that is there."
         )
-    if recorded and json.loads(recorded[-1][1]) != code and base.statuses():
+    if last is not None and was != code and base.statuses():
         warnings.warn(
-            f"{changed_code(json.loads(recorded[-1][1]), code)} since points in {folder} were "
-            "computed: they stay, and new ones stand beside them. Choose another folder to compute "
-            "all of them anew.",
+            f"{changed_code(was, code)} since points in {folder} were computed: they stay, and new "
+            "ones stand beside them. Choose another folder to compute all of them anew.",
             StoreWarning,
             stacklevel=3,
         )
-    if not recorded or changes or json.loads(recorded[-1][1]) != code:
-        base.describe(json.dumps(now, ensure_ascii=False), json.dumps(code))
+    if changes or was != code:
+        base.describe(Described(text, json.dumps(code)))
 
 
 def _at(place: Mapping[str, object]) -> str:
