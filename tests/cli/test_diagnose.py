@@ -149,7 +149,10 @@ def test_your_own_network(factory, factories, monkeypatch):
         (["--model", "transformer", "--width", "6"], "multiple of 8"),
         (["--samples", "2000"], "1 to 1442 for digits, got 2000"),
         (["--lr", "-1"], "--lr must be a positive number, got -1.0"),
-        (["--fail-if", "intermediate"], "--fail-if must be a verdict, and only forecasts are"),
+        (["--lr", "1e300"], "--lr must be at most 1e+30, got 1e+300"),
+        (["--fail-if", "lazzy"], "--fail-if must be one of frozen, lazy, intermediate, rich"),
+        (["--require", "unstable"], "--require must be one of frozen, lazy, intermediate, rich, "),
+        (["--require", "lazy", "--fail-if", "lazy"], "must name different regimes"),
         (
             ["--data", "mnist", "--data-dir", "nowhere"],
             "must be a folder that exists, got 'nowhere'",
