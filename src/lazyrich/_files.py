@@ -137,7 +137,7 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
 
     def write(made: Path) -> None:
         if suffix == ".nc":
-            data.to_netcdf(made)
+            data.to_netcdf(made, engine="netcdf4")  # SciPy's has no 64-bit integers
         else:
             data.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
 

@@ -159,6 +159,7 @@ def test_your_own_network(factory, factories, monkeypatch):
         ),
         (["--data", "cifar10", "--data-dir", "."], "cifar10 needs the file cifar-10-binary.tar.gz"),
         (["--html", "nowhere/report.html"], "the folder 'nowhere' does not exist"),
+        (["--html", "report.png"], "`path` must end in .html, .htm, got 'report.png'"),
         (["--data", "cifar"], "cifar"),
         (["--model", "mlp"], "mlp"),
     ],

@@ -10,6 +10,7 @@ from typer import Abort
 from typer.core import TyperGroup
 
 from lazyrich._errors import LazyRichError
+from lazyrich._public import extras_named
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.phase import phase, presets
@@ -26,7 +27,8 @@ class _Group(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with extras_named():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except Abort:  # Ctrl-C
             sys.exit(INTERRUPTED)
         except Exception as error:

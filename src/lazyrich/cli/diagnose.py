@@ -100,9 +100,9 @@ def diagnose(
     if lr is not None and lr > LARGEST_RATE:
         raise InputError(f"--lr must be at most {LARGEST_RATE:g}, got {lr}: no network bears that")
     if html is not None:
-        from lazyrich._files import check_target
+        from lazyrich.report.write import check_page, write_report
 
-        check_target(html)
+        check_page(html)
     learned = load(data, folder=data_dir, download=download)
     learned = learned if samples is None else learned.take(samples, seed=seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
@@ -110,8 +110,6 @@ def diagnose(
     probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
     verdict = _verdict(probe, outcome)
     if html is not None:
-        from lazyrich.report.write import write_report
-
         write_report(probe.history, html, verdict=verdict)
     ruling = None if gate is None else gate.ruling(verdict.regime)
     summary = _summary(probe, verdict)

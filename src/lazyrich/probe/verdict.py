@@ -165,7 +165,16 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
     Returns:
         The verdict at the last step measured.
+
+    Raises:
+        InputError: it is no history.
     """
+    if not {"step", "layer"} <= history.coords.keys():
+        raise InputError(
+            "`history` must be that of a probe, with the coordinates step and layer, got "
+            f"{', '.join(map(str, history.coords)) or 'none'}. Pass `probe.history`, or what "
+            "`probe.save` has written."
+        )
     limits = thresholds or _recorded(history)
     evidence = _evidence(history)
     regime, sentence = _network(history, evidence, limits)
@@ -182,8 +191,14 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
 
 def _recorded(history: xr.Dataset) -> Thresholds:
-    setting = json.loads(history.attrs.get("setting", "{}"))
-    return Thresholds(**setting.get("thresholds", {}))
+    setting = history.attrs.get("setting", "{}")
+    try:
+        return Thresholds(**json.loads(setting).get("thresholds", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the attribute `setting` of a history must be as the probe wrote it, got "
+            f"{str(setting)[:80]!r}. Pass `thresholds` to judge it all the same."
+        ) from error
 
 
 def _evidence(history: xr.Dataset) -> dict[str, float]:
