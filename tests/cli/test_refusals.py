@@ -25,7 +25,7 @@ def exponents(x="output_scale_exponent=-1:1:3", y="lr_exponent=-1:1:3", *rest):
 
 
 BAD = [
-    ((), "Missing command"),
+    (("--nope",), "No such option: --nope"),
     (("nope",), "No such command 'nope'"),
     (SOLVE, "give the motion as --times T,T,…, as --until T or as --steps N"),
     ((*SOLVE, "--times", 1, "--until", 2), "give the motion"),

@@ -40,7 +40,7 @@ def diagnose(
         str | None,
         Argument(help="Your own network: a function without arguments.", metavar="MODULE:FUNCTION"),
     ] = None,
-    data: Annotated[Data, Option(help="What to learn.")] = "digits",
+    data: Annotated[Data, Option(help="What to learn.", case_sensitive=False)] = "digits",
     data_dir: Annotated[
         Path | None, Option(help="Folder with the files of MNIST, Fashion-MNIST or CIFAR-10.")
     ] = None,
@@ -48,7 +48,9 @@ def diagnose(
         bool, Option("--download", help="Fetch the data if they are not on this machine.")
     ] = False,
     samples: Annotated[int | None, Option(help="Train on so many images, not on all.")] = None,
-    model: Annotated[Kind | None, Option(help="A network without a factory; fcn.")] = None,
+    model: Annotated[
+        Kind | None, Option(help="A network without a factory; fcn.", case_sensitive=False)
+    ] = None,
     width: Annotated[int | None, Option(help="Its width: 128 fcn, 16 cnn, 32 transformer.")] = None,
     init_scale: Annotated[
         float | None, Option(help="Initial scale κ, a factor on its initial weights; 1.")
@@ -56,7 +58,9 @@ def diagnose(
     output_scale: Annotated[
         float | None, Option(help="Output scale γ; the output starts at zero; 1.")
     ] = None,
-    loss: Annotated[LossName, Option(help="What to minimise.")] = "cross_entropy",
+    loss: Annotated[
+        LossName, Option(help="What to minimise.", case_sensitive=False)
+    ] = "cross_entropy",
     lr: Annotated[float | None, Option(help="Learning rate; from the forecast.")] = None,
     epochs: Annotated[int, Option(help="How often each image is seen.", min=1)] = 10,
     batch_size: Annotated[int, Option(help="Images a step.", min=1)] = 64,

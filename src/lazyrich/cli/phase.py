@@ -32,7 +32,13 @@ def phase(
         Five | None,
         Option(help="Powers of d of γ, η_u, η_w, σ_u², σ_w².", metavar="A EU EW SU SW"),
     ] = None,
-    preset: Annotated[str | None, Option(help="A named parametrisation, see `presets`.")] = None,
+    preset: Annotated[
+        str | None,
+        Option(
+            help="A named parametrisation, see `presets`; in capital or small letters.",
+            autocompletion=lambda: _names(),
+        ),
+    ] = None,
     widths: Widths = None,
     moments: Moments = (1.0, 1.0, 1.0),
     draws: Draws = 1000,
@@ -111,9 +117,16 @@ def _law(exponents: Five | None, preset: str | None) -> ScalingLaw:
         raise InputError("give either --exponents A EU EW SU SW or --preset NAME")
     if exponents is not None:
         return ScalingLaw.from_exponents(*exponents)
-    if preset is None or preset not in PRESETS:
+    name = (preset or "").strip().lower().replace("-", "_").replace(" ", "_")
+    if name not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}")
-    return PRESETS[preset]
+    return PRESETS[name]
+
+
+def _names() -> list[str]:
+    from lazyrich.phases.presets import PRESETS
+
+    return list(PRESETS)
 
 
 def _ladder(

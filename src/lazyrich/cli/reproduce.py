@@ -23,7 +23,10 @@ def reproduce(
     ] = None,
     scale: Annotated[
         Scale,
-        Option(help="Seconds; minutes on two cores; or the paper's own setting, for a GPU."),
+        Option(
+            help="Seconds; minutes on two cores; or the paper's own setting, for a GPU.",
+            case_sensitive=False,
+        ),
     ] = "laptop",
     data_dir: Annotated[
         Path | None,
