@@ -133,11 +133,12 @@ def _ladder(
     law: ScalingLaw, widths: str, moments: Three, draws: int, seed: int
 ) -> dict[str, list[float]]:
     """Medians over draws of |ζ_∞| and the kernel's change at each width."""
-    from lazyrich.cli.parse import numbers
+    from lazyrich.cli.parse import check_size, numbers
     from lazyrich.phases.order import order_parameters
     from lazyrich.theory.two_layer_linear.data import LineData
 
     d = numbers(widths, "--widths")
+    check_size(draws * len(d), "--draws times the number of --widths")
     data = LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])
     order = order_parameters(law.sample(d, draws=draws, seed=seed), law.network(d), data)
     return {

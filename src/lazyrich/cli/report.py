@@ -22,7 +22,7 @@ def report(
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the report of a saved history and say its verdict."""
-    from lazyrich.cli.show import print_json
+    from lazyrich.cli.show import print_json, say
     from lazyrich.probe.verdict import judge
     from lazyrich.report.write import check_page, write_report
 
@@ -38,7 +38,7 @@ def report(
         print_json({"regime": verdict.regime, "sentence": verdict.sentence, "page": str(target)})
     else:
         typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
-        typer.echo(f"lazyrich: wrote {target}", err=True)
+        say(f"wrote {target}")
 
 
 def _opened(history: Path) -> xr.Dataset:
