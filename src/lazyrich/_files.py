@@ -145,7 +145,8 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
     def write(made: Path) -> None:
         if suffix == ".nc":
             has_complex = any(one.dtype.kind == "c" for one in whole.variables.values())
-            whole.to_netcdf(made, auto_complex=True if has_complex else None)
+            # SciPy's engine has no 64-bit integers
+            whole.to_netcdf(made, engine="netcdf4", auto_complex=has_complex or None)
         else:
             whole.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
 

@@ -161,6 +161,10 @@ def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):
         write_report(probe.history, tmp_path / "missing" / "report.html")
     with pytest.raises(InputError, match="is a folder"):
         write_report(probe.history, tmp_path)
+    for name in ("report.png", "report", "run.nc"):
+        with pytest.raises(InputError, match=rf"must end in \.html, \.htm, got '{name}'"):
+            write_report(probe.history, tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_probe_that_has_not_measured_is_refused(tmp_path):

@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from lazyrich._errors import StoreWarning
+from lazyrich.cli.flags import Command
 from lazyrich.cli.show import print_json
 
 DAMAGED = 1  # exit code if something is damaged
@@ -19,13 +20,17 @@ DAMAGED = 1  # exit code if something is damaged
 Folder = Annotated[Path, Argument(help="Folder of the store, the --out of a sweep.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 
-store = typer.Typer(
-    help="Look after a store of results. All but `repair` work while a sweep writes to it.",
-    no_args_is_help=True,
-)
+store = typer.Typer(invoke_without_command=True)
 
 
-@store.command()
+@store.callback()
+def group(context: typer.Context) -> None:
+    """Look after a store of results. All but `repair` work while a sweep writes to it."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@store.command(cls=Command)
 def status(folder: Folder, json: AsJson = False) -> None:
     """Say what is stored: the study, its points by status, and the code that computed them."""
     from lazyrich.sweeps.store.store import Store
@@ -44,7 +49,7 @@ def status(folder: Folder, json: AsJson = False) -> None:
         typer.echo(f"The code of the experiment or of lazyrich has changed {len(codes) - 1} times.")
 
 
-@store.command()
+@store.command(cls=Command)
 def verify(folder: Folder, json: AsJson = False) -> None:
     """Read everything and name what is damaged; the exit code is 1 if something is."""
     from lazyrich.sweeps.store.store import Store
@@ -60,7 +65,7 @@ def verify(folder: Folder, json: AsJson = False) -> None:
         raise typer.Exit(DAMAGED)
 
 
-@store.command()
+@store.command(cls=Command)
 def repair(folder: Folder, json: AsJson = False) -> None:
     """Forget damaged points, so that the next sweep does them again; keep all others.
 
@@ -79,7 +84,7 @@ def repair(folder: Folder, json: AsJson = False) -> None:
         typer.echo(f"Found {len(damages)} damages; {points} points are whole.")
 
 
-@store.command()
+@store.command(cls=Command)
 def backup(
     folder: Folder, to: Annotated[Path, Argument(help="A new folder for the copy.")]
 ) -> None:
@@ -92,7 +97,7 @@ def backup(
         typer.echo(f"{to}: {len(copied.keys())} points.")
 
 
-@store.command()
+@store.command(cls=Command)
 def export(
     folder: Folder,
     to: Annotated[Path, Argument(help="A .nc, .zarr, .parquet or .csv.")],

@@ -17,7 +17,7 @@ from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
 from lazyrich.probe.forecast.result import LAZY_BELOW, RICH_FROM, Forecast, with_error
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
-from lazyrich.probe.verdict import LayerVerdict, Verdict, last_finite
+from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
@@ -35,8 +35,8 @@ def opening(
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
         ("forecast of the richness ρ", _rho(before), RHO_BOUNDS),
-        ("change of the NTK", number(last_finite(history, "ntk_change")), _interval(verdict)),
-        ("rotation of the NTK", number(last_finite(history, "kernel_distance")), "0: none, 1: all"),
+        ("change of the NTK", number(verdict.evidence["ntk_change"]), _interval(verdict)),
+        ("rotation of the NTK", number(verdict.evidence["kernel_distance"]), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
@@ -66,7 +66,7 @@ def evidence_section(verdict: Verdict) -> str:
         for name, value in verdict.evidence.items()
         if name in known and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
-    numbers = html_table(("quantity", "symbol", "at the end", "threshold"), rows)
+    numbers = html_table(("quantity", "symbol", "last finite value", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{numbers}"
 
 
@@ -163,7 +163,7 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
             "change of the NTK",
             f"{_foretold(before.predicted_ntk_change, before.predicted_ntk_change_stderr)} "
             "(one virtual step)",
-            number(last_finite(history, "ntk_change")),
+            number(verdict.evidence["ntk_change"]),
         ],
     ]
     picture = ""
