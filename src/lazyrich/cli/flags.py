@@ -16,7 +16,8 @@ MEANINGS = {
 class Command(TyperCommand):
     """Takes `--json true` for `--json`, and `--json false` for its absence."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as typer has it
+        """The arguments, each flag without a value."""
         flags = {name for p in self.params if getattr(p, "is_flag", False) for name in p.opts}
         return super().parse_args(ctx, without_values(args, flags))
 

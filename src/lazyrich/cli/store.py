@@ -41,7 +41,7 @@ def status(folder: Folder, json: AsJson = False) -> None:
     if json:
         print_json({"name": name, "statuses": counts, "last_writer": writer, "codes": codes})
         return
-    stored = ", ".join(f"{count} {word}" for word, count in counts.items()) or "nothing"
+    stored = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "nothing"
     versions = ", ".join(dict.fromkeys(code["lazyrich"] for code in codes))
     typer.echo(f"{name}: {stored}.")
     typer.echo(f"Opened for writing by lazyrich {versions}, last by {writer}.")
@@ -81,7 +81,8 @@ def repair(folder: Folder, json: AsJson = False) -> None:
     if json:
         print_json({"damages": [damage.sentence for damage in damages], "points": points})
     else:
-        typer.echo(f"Found {len(damages)} damages; {points} points are whole.")
+        found = f"{len(damages)} damage{'' if len(damages) == 1 else 's'}"
+        typer.echo(f"Found {found}; {points} points are whole.")
 
 
 @store.command(cls=Command)
