@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich._files import write_arrays
 from lazyrich.capture.capture import capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
@@ -39,8 +40,9 @@ _DEFAULT_INTERVAL = 50
 class Probe:
     """Three lines around a training loop: forecast, watch, verdict.
 
-    Nothing of the model is changed: measuring works on copies, in evaluation mode, and hooks live
-    only inside `watch`. The first measurement is the reference of all later ones.
+    Nothing of the model is changed: measuring works on copies, and hooks live only inside `watch`.
+    Dropout is off, batch norms use the statistics of the probe samples, noise is the same at every
+    look. The first measurement is the reference of all later ones.
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
@@ -174,11 +176,12 @@ class Probe:
         kernel = any(observable.kernel for observable in self._observables)
         before = [one for one in self._kernels if one.step < step]
         try:
-            seen = capture(self._plan.model, self._plan.inputs)
+            known = self._reference
+            conditions = known.network.conditions if known else None
+            seen = capture(self._plan.model, self._plan.inputs, conditions)
             if self._fixed_loss is None:
                 outputs = seen.outputs.detach().view(seen.shape)
                 self._fixed_loss = output_loss(self.loss, outputs, self._targets)
-            known = self._reference
             look = Look(
                 plan=self._plan,
                 capture=seen,
@@ -326,7 +329,7 @@ class Probe:
             "samples": self._samples,
             "outputs": outputs,
             "directions": "all outputs" if count is None else f"{count} random",
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,
             "thresholds": asdict(self.thresholds),
