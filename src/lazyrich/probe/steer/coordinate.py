@@ -84,6 +84,8 @@ QUANTITIES = (
 
 _KNOWN = by_name(FORECAST, OF_VERDICT, QUANTITIES, SHARED)
 
+STILL = 1e-6  # of the distance to the fit: what rounding does to a network in float32
+
 _BY_LAYER = ("activation_size", "feature_update")
 _FITTED = ("output_size", "progress", "richness", "ntk_change")
 _OF_NETWORK = (*_FITTED, "loss_ratio")
@@ -139,7 +141,11 @@ def coordinate_check(
     unstable. If it does neither, the forecast ρ and the measured relative change of the NTK decide:
     both falling is the kernel (lazy) phase, neither falling is feature learning. If the two
     contradict each other (as they can at small widths, where the random part of the change also
-    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`.
+    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`. Where
+    the output hardly moved at any width there is nothing to fit: frozen.
+
+    Networks train in their own mode; they are looked at as by a probe, with batch norms by the
+    statistics of the batch and without dropout.
 
     Args:
         factory: makes the model of a given width, freshly initialised.
@@ -320,6 +326,12 @@ def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
 
 def _conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
     rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
+    most = data.progress.max().item()
+    if most < STILL and not data.progress.isnull().any():
+        return Phase.FROZEN, (
+            f"Frozen at every width: the output moved at most {most:.2g} of the distance to the "
+            "fit, nothing was learned. Raise the learning rate or train for more steps."
+        )
     progress, richness, change = (
         exponent_of(data, name) for name in ("progress", "richness", "ntk_change")
     )
