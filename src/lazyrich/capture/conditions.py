@@ -38,6 +38,7 @@ class Conditions:
         attributes: module, name and value of those that it sets, as they were; maybe `ABSENT`.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: of random numbers, started anew for every pass.
+        noisy: whether the result depends on what they draw.
         notes: what a reader of the result has to know, in sentences.
     """
 
@@ -46,6 +47,7 @@ class Conditions:
     attributes: tuple[tuple[nn.Module, str, Any], ...]
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
+    noisy: bool
     notes: tuple[str, ...]
 
     def call(self, model: nn.Module, tensors: Leaves, x: Batch, settled: Settled) -> Any:  # noqa: ANN401

@@ -65,8 +65,8 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         attributes=changed.attributes,
         rewritten=frozenset(changed.tensors),
     )
-    noisy = drew and _is_noisy(conditions, model, tensors, x)
-    return replace(conditions, notes=_notes(conditions, model, trains, noisy=noisy))
+    conditions = replace(conditions, noisy=drew and _is_noisy(conditions, model, tensors, x))
+    return replace(conditions, notes=_notes(conditions, model, trains))
 
 
 def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Conditions:
@@ -76,6 +76,7 @@ def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Cond
         attributes=(),
         rewritten=frozenset(),
         generators=tuple(generators),
+        noisy=False,
         notes=(),
     )
 
@@ -156,9 +157,7 @@ def _running(
     return {path: fixed_point(names) for path, names in found.items()}
 
 
-def _notes(
-    conditions: Conditions, model: nn.Module, trains: Mapping[str, bool], *, noisy: bool
-) -> tuple[str, ...]:
+def _notes(conditions: Conditions, model: nn.Module, trains: Mapping[str, bool]) -> tuple[str, ...]:
     modules = every_module(model)
     norms = {name for name, module in modules.items() if isinstance(module, BATCH_NORM)}
     frozen = [name for name in sorted(norms) if name not in conditions.settles]
@@ -177,7 +176,7 @@ def _notes(
         )
     if frozen and not all(trains[name] for name in frozen):
         notes.append(f"In eval mode, with their running statistics: {', '.join(frozen)}.")
-    if noisy:
+    if conditions.noisy:
         notes.append("The forward pass draws random numbers: every look draws the same ones.")
     if held:
         notes.append(

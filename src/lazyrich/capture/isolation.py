@@ -20,6 +20,7 @@ from lazyrich.capture.generators import Generator, global_generators, set_state,
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
+ROUNDINGS = 64
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -245,6 +246,22 @@ def rows(result: Any, samples: int) -> Tensor:  # noqa: ANN401 - whatever a mode
     if not is_finite(f):
         raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
     return f
+
+
+def is_close(apart: Tensor, together: Tensor) -> bool:
+    """Whether outputs are the same in another batch, up to the rounding of another order of sums.
+
+    Args:
+        apart: of a pass of some samples.
+        together: of the same samples in a pass with others.
+    """
+    if apart.shape != together.shape:
+        return False
+    scale = together.double().abs().max() + 1e-30
+    tolerance = 1e-6 if apart.dtype == torch.float64 else 1e-3
+    rounding = ROUNDINGS * torch.finfo(apart.dtype).eps  # of a centred output: terms of order one
+    difference = (apart - together).detach().double().abs().max()
+    return bool(difference <= tolerance * scale + rounding)
 
 
 def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:

@@ -16,9 +16,7 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture
-from lazyrich.capture.isolation import dense_gradient, rows, take, undisturbed
-
-ROUNDINGS = 64
+from lazyrich.capture.isolation import dense_gradient, is_close, rows, take, undisturbed
 
 
 def per_sample_gradients(
@@ -84,14 +82,4 @@ def _alone(capture: Capture, index: int) -> Tensor | None:
         f = rows(result, 1).reshape(1, -1)
     except Exception:  # whatever a model raises that cannot do with one sample
         return None
-    return f if _is_close(f[0], capture.outputs[index]) else None
-
-
-def _is_close(alone: Tensor, together: Tensor) -> bool:
-    if alone.shape != together.shape:
-        return False
-    scale = together.double().abs().max() + 1e-30
-    tolerance = 1e-6 if alone.dtype == torch.float64 else 1e-3
-    rounding = ROUNDINGS * torch.finfo(alone.dtype).eps  # of a centred output: terms of order one
-    difference = (alone - together).detach().double().abs().max()
-    return bool(difference <= tolerance * scale + rounding)
+    return f if is_close(f[0], capture.outputs[index]) else None

@@ -24,6 +24,7 @@ from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.samples import some_samples
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import forecast
@@ -54,6 +55,7 @@ class Probe:
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
+            All are measured, too, where samples depend on each other, as the nodes of a graph.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
             measurement. Models with no more outputs than that, or with `"all"`, are measured
             exactly, and only they have an `effective_rank`.
@@ -112,10 +114,9 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(batch[0])
-        kept = given if samples is None else min(samples, given)
-        index = (torch.arange(kept) * given) // kept
-        x, self._targets = (take(part, given, index) for part in batch)
-        self._samples = kept
+        x, index = some_samples(model, batch[0], given if samples is None else samples)
+        self._targets = take(batch[1], given, index)
+        self._samples = len(index)
         self._plan = Plan(
             model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
         )
