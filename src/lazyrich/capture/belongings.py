@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import is_not
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from lazyrich.capture.generators import KINDS, Generator
 MACHINERY = frozenset(vars(nn.Module()))
 """What every module has: flags, hooks, and its registers of parameters, buffers and modules."""
 _REGISTERS = ("_parameters", "_buffers", "_modules")
+_HOLDERS = (dict, list, tuple, nn.Module)
 _FOREIGN = frozenset({"torch", "numpy", "lazyrich", *sys.stdlib_module_names})
 
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
@@ -39,6 +41,7 @@ class Belongings:
     def __init__(self) -> None:
         self.generators: list[Generator] = []
         self._kept: list[tuple[_Container, Any]] = []
+        self._empty: list[dict[Any, Any]] = []
         self._lent: dict[int, tuple[Any, Any]] = {}  # id → the object, and what takes its place
         self._registered: set[int] = set()
 
@@ -57,25 +60,26 @@ class Belongings:
         """Give everything back that was lent so far."""
         for container, content in self._kept:
             _refill(container, content)
+        for table in self._empty:
+            if table:
+                table.clear()
 
     def _lend_module(self, module: nn.Module) -> None:
-        own = id(module) in self._registered  # its tensors are replaced by name
-        for name in _REGISTERS:
-            self._lend(vars(module)[name], only_kept=own)
-        self._lend(vars(module), skip=_REGISTERS)
-
-    def _lend(
-        self,
-        content: dict[Any, Any],
-        *,
-        skip: tuple[str, ...] = (),
-        only_kept: bool = False,
-        deep: bool = True,
-    ) -> None:
+        content = vars(module)
         self._keep(content)
-        for key, value in [] if only_kept else list(content.items()):
-            if key not in skip:
-                content[key] = self._lend_value(value, deep=deep)
+        for name in tuple(content):
+            value = content[name]
+            if isinstance(value, dict) and not value:
+                self._empty.append(value)  # most hooks: as few new objects as possible
+            elif name in _REGISTERS and id(module) in self._registered:
+                self._keep(value)  # its tensors are replaced by name
+            else:
+                content[name] = self._lend_value(value)
+
+    def _lend(self, content: dict[Any, Any], *, deep: bool) -> None:
+        self._keep(content)
+        for key, value in list(content.items()):
+            content[key] = self._lend_value(value, deep=deep)
 
     def _keep(self, container: _Container) -> None:
         self._kept.append((container, container.copy()))
@@ -139,7 +143,8 @@ def _is_plain_object(value: object) -> bool:
 def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of the container's kind
     match container:
         case dict():
-            if list(container) != list(content):  # else nothing was added, removed or moved
+            # the same keys in the same order: nothing was added or removed
+            if len(container) != len(content) or any(map(is_not, container, content)):
                 container.clear()
             container.update(content)
         case list():
@@ -167,7 +172,9 @@ def every_module(model: nn.Module) -> dict[str, nn.Module]:
     known = set(map(id, found.values()))
     for path, owner in list(found.items()):
         for name, value in vars(owner).items():
-            for i, hidden in enumerate(_modules_in(value) if name not in MACHINERY else ()):
+            if name in MACHINERY or not isinstance(value, _HOLDERS):
+                continue
+            for i, hidden in enumerate(_modules_in(value)):
                 prefix = f"{path}.{name}[{i}]".removeprefix(".")
                 for inside, module in hidden.named_modules(prefix=prefix):
                     if id(module) not in known:

@@ -123,7 +123,7 @@ def _hooks(
 
         return hook
 
-    modules = every_module(model)
+    modules = every_module(model) if settles else {}
     with ExitStack() as stack:
         for name, settle in settles.items():
             handle = modules[name].register_forward_pre_hook(
