@@ -31,10 +31,10 @@ from lazyrich.capture.losses import OutputLoss, descent_along
 from lazyrich.capture.network import (
     Network,
     Parameters,
-    as_network,
     derivative,
     layer_of,
     layer_outputs,
+    network_of,
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
@@ -157,7 +157,7 @@ class Look:
 
     def next_step(self) -> tuple[Network, Parameters]:
         """The network at its present parameters, and how they are going to move."""
-        network = as_network(self.plan.model, self.plan.inputs)
+        network = network_of(self.capture)
         with undisturbed(network.module, twice=True):
             gradient = grad(lambda theta: self.fixed_loss(network(theta)))(network.theta)
             if self.optimizer is None:
@@ -295,9 +295,8 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
     """
     seen = look.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
-    network = as_network(look.plan.model, look.plan.inputs)  # reads copies
     return Reference(
-        network=network,
+        network=network_of(seen),
         outputs=look.f,
         distance_to_fit=_distance_to_fit(look),
         kernel=_kernel_start(look) if kernel else None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import Batch, unwrap
 from lazyrich.capture.jacobian import jacobian_factors
@@ -53,7 +54,7 @@ def ntk(
     `Θ_ic,jc' = Σ_p η_p ∂f_c(x_i)/∂θ_p ∂f_c'(x_j)/∂θ_p` over all trainable parameters.
 
     Args:
-        model: the network, measured in evaluation mode and left as it is.
+        model: the network, see `capture` for its mode; it is left as it is.
         x: n samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         lrs: learning rates η by parameter or module name, "" for all others; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
@@ -103,7 +104,7 @@ def nfa(
     with respect to the layer's input where only that head listens to it.
 
     Args:
-        model: the network, measured in evaluation mode and left as it is.
+        model: the network, see `capture` for its mode; it is left as it is.
         x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         reference: the model, or its state dict, with the initial weights `W_0`; for the centred
             columns.
@@ -296,7 +297,7 @@ def _table(
         coords={"layer": names},
         attrs={
             "correlation": correlation,
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "skipped": [f"{name or '(root)'}: {reason}" for name, reason in skipped.items()],
         },
     )

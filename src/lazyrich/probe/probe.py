@@ -18,11 +18,13 @@ from torch.optim import Optimizer
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich._files import write_arrays
 from lazyrich.capture.capture import capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.samples import some_samples
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import forecast
@@ -39,8 +41,9 @@ _DEFAULT_INTERVAL = 50
 class Probe:
     """Three lines around a training loop: forecast, watch, verdict.
 
-    Nothing of the model is changed: measuring works on copies, in evaluation mode, and hooks live
-    only inside `watch`. The first measurement is the reference of all later ones.
+    Nothing of the model is changed: measuring works on copies, and hooks live only inside `watch`.
+    Dropout is off, batch norms use the statistics of the probe samples, noise is the same at every
+    look. The first measurement is the reference of all later ones.
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
@@ -52,6 +55,7 @@ class Probe:
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
+            All are measured, too, where samples depend on each other, as the nodes of a graph.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
             measurement. Models with no more outputs than that, or with `"all"`, are measured
             exactly, and only they have an `effective_rank`.
@@ -110,10 +114,9 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(batch[0])
-        kept = given if samples is None else min(samples, given)
-        index = (torch.arange(kept) * given) // kept
-        x, self._targets = (take(part, given, index) for part in batch)
-        self._samples = kept
+        x, index = some_samples(model, batch[0], given if samples is None else samples)
+        self._targets = take(batch[1], given, index)
+        self._samples = len(index)
         self._plan = Plan(
             model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
         )
@@ -174,11 +177,12 @@ class Probe:
         kernel = any(observable.kernel for observable in self._observables)
         before = [one for one in self._kernels if one.step < step]
         try:
-            seen = capture(self._plan.model, self._plan.inputs)
+            known = self._reference
+            conditions = known.network.conditions if known else None
+            seen = capture(self._plan.model, self._plan.inputs, conditions)
             if self._fixed_loss is None:
                 outputs = seen.outputs.detach().view(seen.shape)
                 self._fixed_loss = output_loss(self.loss, outputs, self._targets)
-            known = self._reference
             look = Look(
                 plan=self._plan,
                 capture=seen,
@@ -326,7 +330,7 @@ class Probe:
             "samples": self._samples,
             "outputs": outputs,
             "directions": "all outputs" if count is None else f"{count} random",
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,
             "thresholds": asdict(self.thresholds),

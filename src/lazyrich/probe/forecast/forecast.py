@@ -77,7 +77,7 @@ def forecast(
     only ratios of learning rates matter. The model is left bitwise as it was.
 
     Args:
-        model: any `torch.nn.Module`; measured in eval mode.
+        model: any `torch.nn.Module`; dropout is off, batch norms use the batch's statistics.
         batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
             dict of keyword arguments. The first dimension of the outputs counts the samples.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
@@ -195,6 +195,11 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
         step = gradient_step(gradient)
     else:
         step = next_step(optimizer, network.module, network.theta, gradient)
+    if not any(eta.any() for eta in step.rates.values()):
+        raise InputError(
+            "at least one learning rate must be > 0, got 0 for every parameter: nothing will be "
+            "learned. Give the rates that training will have."
+        )
     outputs, f_dot = velocity_of_outputs(network, step.velocity)
     fall = descent_along(loss, outputs, f_dot)
     tau = fall.time_to_fit

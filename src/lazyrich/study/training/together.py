@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.network import BATCH_NORM, DROPOUT, Parameters
+from lazyrich.capture.network import DROPOUT, Parameters
+from lazyrich.capture.statistics import RUNNING_NORM
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
@@ -161,7 +162,7 @@ def _costs(model: nn.Module, x: Tensor) -> tuple[int, int]:
 def _refused(model: nn.Module) -> str:
     """Why a network cannot be stacked; empty if it can."""
     for module in model.modules():
-        if isinstance(module, (BATCH_NORM, DROPOUT)):
+        if isinstance(module, (RUNNING_NORM, DROPOUT)):
             return f"a {type(module).__name__} has random or running state."
     return ""
 

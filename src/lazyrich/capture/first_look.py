@@ -1,0 +1,189 @@
+"""What a model's forward pass draws, changes and normalises by, found out before the first look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lazyrich.capture.belongings import attributes, copied, every_module, same
+from lazyrich.capture.conditions import ABSENT, Conditions
+from lazyrich.capture.generators import Generator, fingerprint, restart
+from lazyrich.capture.isolation import Batch, Leaves, tensors_in, undisturbed
+from lazyrich.capture.statistics import BATCH_NORM, RUNNING, Settle, fixed_point, settling
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Changes:
+    """What forward passes changed: names of tensors; attributes with their values before."""
+
+    tensors: tuple[str, ...] = ()
+    attributes: tuple[tuple[nn.Module, str, Any], ...] = ()
+
+    def and_also(self, other: _Changes) -> _Changes:
+        known = {(module, name) for module, name, _ in self.attributes}
+        more = (found for found in other.attributes if found[:2] not in known)
+        return _Changes(
+            tensors=tuple(dict.fromkeys((*self.tensors, *other.tensors))),
+            attributes=(*self.attributes, *more),
+        )
+
+
+def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
+    """Find out what every look at a model has to hold.
+
+    One pass as in training says what changes, one in evaluation mode what is random; both run on
+    copies. A normalisation in eval mode inside a model in train mode is frozen, and keeps its
+    running statistics; a model that is in eval mode as a whole is measured as if it trained.
+
+    Args:
+        model: the plain module.
+        tensors: copies of its parameters and buffers.
+        x: a batch.
+    """
+    modules = every_module(model)
+    trains = {name: m.training or not model.training for name, m in modules.items()}
+    known = {
+        name: settle
+        for name, module in modules.items()
+        if (settle := settling(module, trains=trains[name]))
+    }
+    changed, generators = _as_in_training(model, known, trains, tensors, x)
+    plain = _plain(known, generators)
+    with undisturbed(model):
+        changed = changed.and_also(_changes(plain, model, tensors, x))
+        drew = _drew(generators)
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    buffers = [name for name in changed.tensors if name not in parameters]
+    conditions = replace(
+        plain,
+        settles={**known, **_running(model, buffers, known)},
+        buffers={name: tensors[name] for name in buffers},
+        attributes=changed.attributes,
+        rewritten=frozenset(changed.tensors),
+    )
+    conditions = replace(conditions, noisy=drew and _is_noisy(conditions, model, tensors, x))
+    return replace(conditions, notes=_notes(conditions, model, trains))
+
+
+def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Conditions:
+    return Conditions(
+        settles=known,
+        buffers={},
+        attributes=(),
+        rewritten=frozenset(),
+        generators=tuple(generators),
+        noisy=False,
+        notes=(),
+    )
+
+
+def _as_in_training(
+    model: nn.Module,
+    known: Mapping[str, Settle],
+    trains: Mapping[str, bool],
+    tensors: Leaves,
+    x: Batch,
+) -> tuple[_Changes, list[Generator]]:
+    """What a training step's forward pass changes, and what it may draw from."""
+    with undisturbed(model) as generators:
+        for name, module in every_module(model).items():
+            module.training = trains[name] and name not in known
+        try:
+            return _changes(_plain(known, generators), model, tensors, x), generators
+        except Exception:  # whatever a model raises that cannot train on this batch
+            return _Changes(), generators
+
+
+def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> _Changes:
+    own = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    before = {(module, name): copied(value) for module, name, value in attributes(model)}
+    left: Leaves = {}
+
+    def read(*_: object) -> None:
+        """Buffers that were bound anew are gone when `functional_call` ends."""
+        left.update(dict(model.named_parameters()) | dict(model.named_buffers()))
+
+    reader = model.register_forward_hook(read)
+    try:
+        with torch.no_grad():
+            plain.call(model, own, x, {})
+    finally:
+        reader.remove()
+    after = {(module, name): value for module, name, value in attributes(model)}
+    return _Changes(
+        tensors=tuple(
+            name for name, then in tensors.items() if not same(left.get(name, then), then)
+        ),
+        attributes=tuple(
+            (*key, before.get(key, ABSENT))
+            for key in dict.fromkeys((*before, *after))
+            if not same(before.get(key, ABSENT), after.get(key, ABSENT))
+        ),
+    )
+
+
+def _drew(generators: Sequence[Generator]) -> bool:
+    """Whether anybody drew since these generators were started."""
+    now = fingerprint(generators)
+    for generator in generators:
+        restart(generator)
+    return now != fingerprint(generators)
+
+
+def _is_noisy(conditions: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> bool:
+    """Whether the result depends on what is drawn."""
+    with undisturbed(model), torch.no_grad():
+        first = conditions.call(model, tensors, x, {})
+        second = replace(conditions, generators=()).call(model, tensors, x, {})
+    return not same(list(tensors_in(first)), list(tensors_in(second)))
+
+
+def _running(
+    model: nn.Module, changed: Sequence[str], known: Mapping[str, Settle]
+) -> dict[str, Settle]:
+    """Modules of other kinds that keep running statistics, and change them."""
+    found: dict[str, list[str]] = {}
+    for name in changed:
+        path, _, own = name.rpartition(".")
+        module = model.get_submodule(path)
+        buffer = module._buffers[own]
+        running = any(one in module._buffers for one in RUNNING)
+        if path not in known and running and buffer is not None and buffer.is_floating_point():
+            found.setdefault(path, []).append(own)
+    return {path: fixed_point(names) for path, names in found.items()}
+
+
+def _notes(conditions: Conditions, model: nn.Module, trains: Mapping[str, bool]) -> tuple[str, ...]:
+    modules = every_module(model)
+    norms = {name for name, module in modules.items() if isinstance(module, BATCH_NORM)}
+    frozen = [name for name in sorted(norms) if name not in conditions.settles]
+    running = [name for name in conditions.settles if _normalises(modules[name])]
+    counted = {f"{name}.num_batches_tracked".removeprefix(".") for name in running}
+    settled = {name for name in conditions.buffers if name.rpartition(".")[0] in running}
+    held = [
+        *(name for name in conditions.buffers if name not in counted | settled),
+        *(name for _, name, then in conditions.attributes if isinstance(then, int | float)),
+    ]
+    notes = []
+    if running:
+        notes.append(
+            "Normalisation over the batch uses the statistics of these samples, not its running "
+            "statistics: taken anew at every look, and constants of every derivative."
+        )
+    if frozen and not all(trains[name] for name in frozen):
+        notes.append(f"In eval mode, with their running statistics: {', '.join(frozen)}.")
+    if conditions.noisy:
+        notes.append("The forward pass draws random numbers: every look draws the same ones.")
+    if held:
+        notes.append(
+            f"The forward pass changes {', '.join(held)} by itself: held as at the first look."
+        )
+    return tuple(notes)
+
+
+def _normalises(module: nn.Module) -> bool:
+    return any(name in module._buffers for name in RUNNING)
