@@ -36,6 +36,7 @@ from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import (
     KNOWN,
     LineReadout,
+    Movement,
     gram_quantities,
     line_readout,
 )
@@ -220,19 +221,12 @@ def _flow_on_moments(
         output_dtypes=[float, object],
     )
     phi = phi.assign_coords(time.coords) if time.ndim else phi.isel(time=0)
-    gram = transported(phi, state.matrix)
-    result = gram_quantities(state, network, data, gram)
+    theta = xr.dot(phi, state.factor.rename(row="col"), dim="col").transpose(..., "row", "neuron")
+    result = gram_quantities(state, network, data, Movement.of(state, theta))
     result = result.assign_coords(status=status.astype(str))
     if propagator:
         result["propagator"] = phi
     return result
-
-
-def transported(phi: xr.DataArray, gram: xr.DataArray) -> xr.DataArray:
-    """`Φ G Φᵀ` over all leading dims."""
-    left = xr.dot(phi, gram.rename(row="col", col="other"), dim="col")
-    right = phi.rename(row="col", col="other")
-    return xr.dot(left, right, dim="other").transpose(..., "row", "col")
 
 
 def _integrate(
