@@ -215,7 +215,9 @@ def gram_quantities(
     xx = xr.DataArray(data.sigma_xx, dims=("m", "m_"))
     best = xr.DataArray(data.best_map, dims=("k", "m"))
     gap = gamma * now.uw - best
-    excess = xr.dot(gap, gap.rename(m="m_"), xx, dim=("k", "m", "m_")).clip(min=0)  # rounding
+    powers, directions = data.spectrum
+    along = xr.dot(gap, xr.DataArray(directions, dims=("m", "direction")), dim="m")
+    excess = (along**2 * xr.DataArray(powers, dims="direction")).sum(("k", "direction"))
     trace_u = _trace(now.uu, "k")
     trace_w = _trace(now.ww, "m")
     power = float(np.trace(data.sigma_xx)) or 1.0

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap, cosines
 from lazyrich.theory.labels import (
     Labelled,
     Parameter,
@@ -305,11 +305,11 @@ def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     values = matrix.values.astype(float)
     if not np.isfinite(values).all():
         raise InputError("`matrix` must be finite, got NaN or infinity")
-    cosines = _cosines(values)
-    asymmetry = float(np.abs(cosines - np.swapaxes(cosines, -1, -2)).max())
+    scaled = cosines(values)
+    asymmetry = float(np.abs(scaled - np.swapaxes(scaled, -1, -2)).max())
     if asymmetry > PSD_TOLERANCE:
         raise InputError(f"`matrix` must be symmetric, entries differ by {asymmetry:.2g} relative")
-    lowest = float(np.linalg.eigvalsh(cosines).min())
+    lowest = float(np.linalg.eigvalsh(scaled).min())
     if lowest < -PSD_TOLERANCE * values.shape[-1]:
         raise InputError(
             f"`matrix` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
@@ -345,7 +345,7 @@ def _checked_factor(factor: xr.DataArray | None, matrix: xr.DataArray) -> xr.Dat
 def _square_root(gram: Array) -> Array:
     """`V √Λ` of the cosines, scaled back; eigenvalues that are rounding are zero."""
     norms = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
-    values, vectors = np.linalg.eigh(_cosines(gram))
+    values, vectors = np.linalg.eigh(cosines(gram))
     kept = np.where(values > SINGULAR, values, 0.0)
     root: Array = norms[..., :, None] * vectors * np.sqrt(kept)[..., None, :]
     return root
@@ -365,13 +365,3 @@ def _gram_and_factor(uu: Array, uw: Array, ww: Array, sine_squared: Array) -> tu
         return np.stack(entries, -1).reshape(*entries[0].shape, 2, 2)
 
     return stacked(matrix), stacked(factor)
-
-
-def _cosines(gram: Array) -> Array:
-    """`G_ij/√(G_ii G_jj)`, so that no row is too small to matter; ±2, which none is, for x/0."""
-    norms = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
-    sizes = norms[..., :, None] * norms[..., None, :]
-    impossible = np.where(gram == 0, 0.0, np.copysign(2.0, gram))
-    with np.errstate(over="ignore"):
-        cosines: Array = np.clip(gram / np.where(sizes > 0, sizes, 1.0), -2.0, 2.0)
-    return np.where(sizes > 0, cosines, impossible)
