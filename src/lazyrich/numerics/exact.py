@@ -97,3 +97,13 @@ def cauchy_schwarz_gap(a: Array, c: Array, b: Array) -> Array:
     moderate = np.clip(cosine, -4, 4)  # beyond it the gap is negative whatever its size
     gap = difference_of_products(x, y, moderate, moderate) / np.where(defined, x * y, 1.0)
     return np.where(defined, gap, np.where(np.asarray(c) == 0, 1.0, -np.inf))
+
+
+def cosines(gram: Array) -> Array:
+    """`G_ij/√(G_ii G_jj)`, so that no row is too small to matter; ±2, which none is, for x/0."""
+    norms = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
+    sizes = norms[..., :, None] * norms[..., None, :]
+    impossible = np.where(gram == 0, 0.0, np.copysign(2.0, gram))
+    with np.errstate(over="ignore"):
+        found: Array = np.clip(gram / np.where(sizes > 0, sizes, 1.0), -2.0, 2.0)
+    return np.where(sizes > 0, found, impossible)

@@ -7,17 +7,21 @@ line, `x = a n` with a unit vector `n`, these are the three numbers `E[a²]`, `E
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap, cosines
 from lazyrich.theory.labels import Labelled, Parameter, apply, first_where, require_range
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line
 MOMENT_TOLERANCE = 1e-12
+UNRESOLVED = 1e-13  # of the power that the features of a direction have: it is rounding
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -102,16 +106,17 @@ class MomentData(Labelled):
             )
         if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(self.mean_yy)):
             raise InputError("`sigma_xx`, `sigma_yx` and `mean_yy` must be finite")
-        scale = float(np.abs(xx).max()) or 1.0
-        if np.abs(xx - xx.T).max() > MOMENT_TOLERANCE * scale:
+        scaled = cosines(xx)
+        if np.abs(scaled - scaled.T).max() > MOMENT_TOLERANCE:
             raise InputError("`sigma_xx` must be symmetric")
-        if np.linalg.eigvalsh(xx).min() < -MOMENT_TOLERANCE * scale * len(xx):
+        if np.linalg.eigvalsh(scaled).min() < -MOMENT_TOLERANCE * len(xx):
             raise InputError("`sigma_xx` must be positive semidefinite")
         object.__setattr__(self, "sigma_xx", (xx + xx.T) / 2)
         object.__setattr__(self, "sigma_yx", yx)
         explained = float(np.sum(self.best_map * yx))
-        unseen = float(np.abs(self.best_map @ xx - yx).max())
-        if unseen > 1e-6 * (float(np.abs(yx).max()) or 1.0):
+        units = _feature_units(xx)
+        unseen = float(np.abs((self.best_map @ xx - yx) / units).max())
+        if unseen > 1e-6 * float(np.abs(yx / units).max()):
             raise InputError("`sigma_yx` has a part in a direction where the inputs do not vary")
         if self.mean_yy < explained * (1 - 1e-9):
             raise InputError(
@@ -129,16 +134,45 @@ class MomentData(Labelled):
             mean_yy=float(np.sum(y**2)) / len(x),
         )
 
-    @property
+    @cached_property
     def best_map(self) -> Array:
-        """The least-squares map `Σ_yx Σ_xx⁺`, shape (k, m)."""
-        best: Array = self.sigma_yx @ np.linalg.pinv(self.sigma_xx, rcond=1e-13, hermitian=True)
+        """The least-squares map `Σ_yx Σ_xx⁺`, shape (k, m), whatever the units of the features."""
+        units = _feature_units(self.sigma_xx)
+        values, vectors = np.linalg.eigh(cosines(self.sigma_xx))
+        seen = values > UNRESOLVED * values.max()
+        shares = (self.sigma_yx / units) @ vectors / np.where(seen, values, np.inf)
+        best: Array = shares @ vectors.T / units  # any error of a share stays in its direction
         return best
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The principal directions of the inputs, each with the digits that its own size has."""
+        units = _feature_units(self.sigma_xx)
+        values, vectors = np.linalg.eigh(cosines(self.sigma_xx))
+        root = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * (units / units.max())
+        sizes, _, directions, scaling, *_ = lapack.dgejsv(root, joba=2, jobu=3, jobv=0)
+        powers = (sizes * (scaling[0] / scaling[1])) ** 2
+        expected = (directions**2 * (units / units.max())[:, None] ** 2).sum(0)
+        powers = np.where(powers > UNRESOLVED * expected, powers, 0.0)
+        return Spectrum(powers * units.max() ** 2, directions)
 
     @property
     def noise(self) -> float:
         """The smallest loss of any linear map."""
         return max(0.0, self.mean_yy - float(np.sum(self.best_map * self.sigma_yx)))
+
+
+class Spectrum(NamedTuple):
+    """`Σ_xx = Q diag(λ) Qᵀ`."""
+
+    powers: Array  # λ, shape (m,); zero where the inputs do not vary
+    directions: Array  # Q, a direction in each column
+
+
+def _feature_units(xx: Array) -> Array:
+    """Root mean square of each feature; 1 where it is zero."""
+    sizes = np.sqrt(np.diag(xx))
+    return np.where(sizes > 0, sizes, 1.0)
 
 
 def _checked_samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
