@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lazyrich.cli import app
+from lazyrich.cli import app, progress
 from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
@@ -114,6 +115,20 @@ def test_a_gate_for_automatic_checks(regime, code):
 def test_training_that_diverges_is_a_verdict():
     result = found("--width", 8, "--lr", 1e4, "--loss", "mse", *QUICK)
     assert result["regime"] == "unstable"
+    said = call("--width", 8, "--lr", 1e30, "--loss", "mse", *QUICK).stdout
+    assert said.startswith("UNSTABLE. From step 1 on the loss or a gradient is no longer")
+    assert "Outcome, as long as it was finite: the NTK changed by" in said
+    assert "→ not finite; watching" in said
+    said = call("--width", 8, *QUICK).stdout
+    assert "Outcome: the NTK changed by" in said
+    assert not re.search(r"\d\.?\d*e[+-]\d", said.splitlines()[1])
+
+
+def test_progress_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    lines = call("--width", 8, *QUICK).stderr.splitlines()
+    assert lines[0] == "lazyrich: training, 6 steps"
+    assert lines[1:] == [f"lazyrich: training, {step} of 6 steps" for step in range(1, 7)]
 
 
 def test_the_report_is_written(tmp_path):
