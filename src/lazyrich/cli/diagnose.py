@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import inf, isfinite
 from pathlib import Path
@@ -111,8 +112,9 @@ def diagnose(
     learned = load(data, folder=data_dir, download=download)
     learned = learned if samples is None else learned.take(samples, seed=seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
-    learned = as_taken_by(network, learned)
-    probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
+    with nullcontext() if factory is None else _answerable(factory):
+        learned = as_taken_by(network, learned)
+        probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
     verdict = _verdict(probe, outcome)
     if html is not None:
         write_report(probe.history, html, verdict=verdict)
@@ -162,6 +164,12 @@ def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
     if given:
         raise InputError(f"{given[0]} is for the built-in networks: leave out {given[0]} or MODULE")
     return build(factory, seed)
+
+
+def _answerable(factory: str) -> AbstractContextManager[None]:
+    from lazyrich.cli.factory import answerable
+
+    return answerable(factory)
 
 
 def _watched(
