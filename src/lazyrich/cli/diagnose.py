@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 from lazyrich.cli.gate import FAILED, KNOWN, VERDICTS, Gate
 from lazyrich.vocabulary.losses import LossName
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.regimes import Regime
 
 if TYPE_CHECKING:
@@ -110,8 +112,9 @@ def diagnose(
     learned = load(data, folder=data_dir, download=download)
     learned = learned if samples is None else learned.take(samples, seed=seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
-    learned = as_taken_by(network, learned)
-    probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
+    with nullcontext() if factory is None else _answerable(factory):
+        learned = as_taken_by(network, learned)
+        probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
     verdict = _verdict(probe, outcome)
     if html is not None:
         write_report(probe.history, html, verdict=verdict)
@@ -120,7 +123,7 @@ def diagnose(
     if json:
         print_json(summary | {"gate": None if ruling is None else vars(ruling)})
     else:
-        _show(summary, loss_words=probe.history.loss.attrs["long_name"])
+        _show(summary, verdict, loss_words=probe.history.loss.attrs["long_name"])
         if ruling is not None:
             typer.echo(ruling.sentence)
     if ruling is not None and not ruling.passed:
@@ -163,6 +166,12 @@ def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
     return build(factory, seed)
 
 
+def _answerable(factory: str) -> AbstractContextManager[None]:
+    from lazyrich.cli.factory import answerable
+
+    return answerable(factory)
+
+
 def _watched(
     network: nn.Module,
     data: DataSet,
@@ -173,9 +182,7 @@ def _watched(
     seed: int,
 ) -> tuple[Probe, Outcome]:
     """Train the network under a probe's eyes."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from lazyrich.cli.progress import shown
     from lazyrich.probe.forecast.forecast import forecast
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
@@ -188,11 +195,10 @@ def _watched(
     recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
     probe.forecast(optimizer=optimizer_of(network, recipe))
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=steps)
+    with shown("training", steps) as done:
 
         def observe(step: int) -> None:
-            progress.update(task, completed=step)
+            done(step)
             probe.measure(step)
 
         when = every(max(1, steps // MEASUREMENTS))
@@ -236,20 +242,24 @@ def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
         ],
         "loss": probe.history.loss.values[[0, -1]],
         "overhead": probe.overhead,
+        "notes": list(verdict.notes),
     }
 
 
-def _show(summary: Mapping[str, Any], *, loss_words: str) -> None:
+def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> None:
     from lazyrich.cli.show import print_table
 
-    typer.echo(f"{summary['regime'].upper()}. {summary['sentence']}")
+    typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
+    when = ", as long as it was finite" if verdict.evidence["diverged"] else ""
+    first, last = (in_words(x, 3) if isfinite(x) else "not finite" for x in summary["loss"])
     typer.echo(
-        f"Forecast: richness ρ = {summary['richness']:.3g}. Outcome: the NTK changed by "
-        f"{summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
-        f"{loss_words} {summary['loss'][0]:.3g} → "
-        f"{summary['loss'][1]:.3g}; watching took {summary['overhead']:.0%} "
-        "of the time."
+        f"Forecast: richness ρ = {in_words(summary['richness'], 3)}. Outcome{when}: the NTK "
+        f"changed by {in_words(summary['ntk_change'], 3)} of its size and turned by "
+        f"{in_words(summary['kernel_distance'], 3)}; {loss_words} {first} → {last}; watching took "
+        f"{summary['overhead']:.0%} of the time."
     )
+    for note in verdict.notes:
+        typer.echo(note)
     rows = summary["layers"]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]

@@ -21,6 +21,7 @@ from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import by_name
 
 MOST_PICTURES = 24  # of layers; the table has them all
@@ -143,7 +144,7 @@ def kernel_section(history: xr.Dataset) -> str:
             )
         )
     if "loss" in history:
-        pictures.append(("What was learned meanwhile.", lambda ax: plot.loss_curve(history, ax=ax)))
+        pictures.append(("The loss meanwhile.", lambda ax: plot.loss_curve(history, ax=ax)))
     if not pictures:
         return ""
     drawn = "".join(_figure(draw, LARGE, caption, caption) for caption, draw in pictures)
@@ -173,13 +174,23 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
                 history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
             ),
             LARGE,
-            "The virtual step follows the directions that are learned first; later ones add to it.",
+            _beside(verdict, history, before),
             "Forecast and measured change of the NTK over the steps",
         )
     table = html_table(("", "forecast", "outcome"), rows)
     return f"""<h2>Forecast against outcome</h2>
 <div class="grid"><div>{table}{_shares(verdict, before)}</div>
 {picture}</div>{items(before.notes)}"""
+
+
+def _beside(verdict: Verdict, history: xr.Dataset, before: Forecast) -> str:
+    """What a virtual step is, and how far training went beside it."""
+    step = "The virtual step follows the directions that are learned first."
+    came, foretold = verdict.evidence["ntk_change"], before.predicted_ntk_change
+    if history.sizes["step"] < 2 or not (isfinite(came) and foretold > 0):
+        return step
+    until = ", as long as it was finite" if verdict.evidence["diverged"] else ""
+    return f"{step} Training{until} changed the kernel {in_words(came / foretold)} times as much."
 
 
 def _shares(verdict: Verdict, before: Forecast) -> str:
@@ -226,13 +237,13 @@ def _interval(verdict: Verdict) -> str:
     low, high = verdict.interval
     if not (isfinite(low) and isfinite(high)):
         return "of its size, since the start"
-    return f"95 % interval {low:.3g} to {high:.3g}"
+    return f"95 % interval {number(low)} to {number(high)}"
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
     if not (isfinite(low) and isfinite(high)):
         return number(value)
-    return f'{number(value)} <span class="when quiet">({low:.3g} to {high:.3g})</span>'
+    return f'{number(value)} <span class="when quiet">({number(low)} to {number(high)})</span>'
 
 
 def _rho(before: Forecast | None) -> str:

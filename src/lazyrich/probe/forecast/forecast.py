@@ -30,6 +30,7 @@ from lazyrich.probe.forecast.tangent import (
     root_of_ratio,
     velocity_of_outputs,
 )
+from lazyrich.vocabulary.numerals import in_words
 
 STABLE_FROM = 0.5  # steps to the fit
 NOTICEABLE = 0.1  # relative to the loss
@@ -205,10 +206,10 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
     tau = fall.time_to_fit
     if isnan(tau):
         raise NoDescentError(
-            f"the first step must lead towards a minimum of the loss, got slope {fall.slope:.3g} "
-            f"and curvature {fall.curvature:.3g} of the loss along it. The data may be fitted "
-            "already, the loss may be linear in the outputs, or weight decay may outweigh the "
-            "gradient."
+            f"the first step must lead towards a minimum of the loss, got slope "
+            f"{in_words(fall.slope, 3)} and curvature {in_words(fall.curvature, 3)} of the loss "
+            "along it. The data may be fitted already, the loss may be linear in the outputs, or "
+            "weight decay may outweigh the gradient."
         )
     return Start(
         network=network,
@@ -251,14 +252,14 @@ def _remarks(start: Start, change: float) -> tuple[str, ...]:
     remarks = []
     if size > NEGLIGIBLE_OUTPUT:
         remarks.append(
-            f"The initial output is not zero ({size:.2g} of the distance to the fit): "
+            f"The initial output is not zero ({in_words(size)} of the distance to the fit): "
             "ρ counts the distance from there."
         )
     fall = start.descent
     if fall.least < -NOTICEABLE * abs(fall.loss):
         remarks.append(
-            f"By its curvature at the start the loss would fall to {fall.least:.3g} along the "
-            "first step. "
+            f"By its curvature at the start the loss would fall to {in_words(fall.least, 3)} along "
+            "the first step. "
             + (
                 "It cannot be negative: τ is the time at which a quadratic model touches 0."
                 if fall.nonnegative
@@ -280,7 +281,7 @@ def overshoot(time_to_fit: float) -> tuple[str, ...]:
     if time_to_fit >= STABLE_FROM:
         return ()
     return (
-        f"One step of the optimiser goes {1 / time_to_fit:.3g} times as far as the fit, and "
-        f"training may diverge. Divide the learning rates by {10 / time_to_fit:.2g} to fit in ten "
-        "steps.",
+        f"One step of the optimiser goes {in_words(1 / time_to_fit, 3)} times as far as the fit, "
+        f"and training may diverge. Divide the learning rates by {in_words(10 / time_to_fit)} to "
+        "fit in ten steps.",
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from lazyrich._errors import InputError
 from lazyrich.vocabulary.losses import meaning_of
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import Regime
 
@@ -99,7 +100,8 @@ class Forecast:
             f"{MEANINGS[self.regime]}.",
             f"The NTK changes by {change} of its size in one virtual step to the fitted point"
             f"{later if self.predicted_ntk_change < 1 else ''}.",
-            f"Time to fit: {self.time_to_fit:.3g} steps. Initial loss: {self.initial_loss:.4g} "
+            f"Time to fit: {in_words(self.time_to_fit, 3)} steps. Initial loss: "
+            f"{in_words(self.initial_loss, 4)} "
             f"({meaning_of(self.loss)}).",
             f"{'share of':>{self._margin}}   motion   {TRACE}",
         ]
@@ -144,4 +146,4 @@ class Forecast:
 
 def with_error(value: float, error: float) -> str:
     """A number ± its standard error; the number alone where it is exact."""
-    return f"{value:.3g} ± {error:.1g}" if error else f"{value:.3g}"
+    return f"{in_words(value, 3)} ± {in_words(error, 1)}" if error else in_words(value, 3)

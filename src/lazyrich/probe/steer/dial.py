@@ -20,6 +20,7 @@ from lazyrich.capture.optimizer_step import ScalesGradients
 from lazyrich.probe.forecast.forecast import Start, measured_richness, overshoot, start_of_training
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.feature_speed import own_speeds
+from lazyrich.vocabulary.numerals import in_words
 
 TOLERANCE = 0.1
 AIM = 0.01
@@ -67,13 +68,15 @@ class Dialled:
         did = "Dialled" if self.applied else "Advice (nothing was changed): dial"
         margin = max(8, *(len(layer) for layer in self.learning_rates))
         lines = [
-            f"{did} the richness to ρ = {self.richness:.3g} (target: {self.target:.3g}); without "
-            f"its initial function the network had {self.richness_before:.3g}.",
-            f"Output: {self.output_scale:.4g} × (network − its initial function).",
+            f"{did} the richness to ρ = {in_words(self.richness, 3)} (target: "
+            f"{in_words(self.target, 3)}); without its initial function the network had "
+            f"{in_words(self.richness_before, 3)}.",
+            f"Output: {in_words(self.output_scale, 4)} × (network − its initial function).",
             f"{'layer':>{margin}}   learning rate",
         ]
         lines += [
-            f"{layer or '(model)':>{margin}}   {rate.before:.4g} → {rate.after:.4g}"
+            f"{layer or '(model)':>{margin}}   {in_words(rate.before, 4)} → "
+            f"{in_words(rate.after, 4)}"
             for layer, rate in self.learning_rates.items()
         ]
         return "\n".join([*lines, *self.notes])
