@@ -49,11 +49,12 @@ def per_sample_gradients(
         )
     jacobians: dict[str, list[Tensor]] = {name: [] for name in names}
     wanted = [capture.leaves[name] for name in names]
+    rounding = ROUNDINGS * torch.finfo(capture.outputs.dtype).eps * _size_of_terms(capture)
     for i in range(n):
         one = take(capture.batch, n, torch.tensor([i]))
         with undisturbed(capture.model):
             f, _, _ = call_on_copies(capture.model, capture.leaves, one, samples=1)
-        _check_alone(f[0], capture.outputs[i], i)
+        _check_alone(f[0], capture.outputs[i], i, rounding)
         rows: list[list[Tensor]] = []
         for a, direction in enumerate(directions[:, i : i + 1]):
             with torch.inference_mode(False):
@@ -66,12 +67,23 @@ def per_sample_gradients(
     return {name: torch.stack(blocks) for name, blocks in jacobians.items()}
 
 
-def _check_alone(alone: Tensor, together: Tensor, index: int) -> None:
-    scale = together.double().abs().max() + 1e-30
+def _size_of_terms(capture: Capture) -> float:
+    """`Σ_p |θ_p ∂f/∂θ_p|`: of what outputs are sums of, also where these cancel, as if centred."""
+    names = [name for name, leaf in capture.leaves.items() if leaf.requires_grad]
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(capture.outputs.shape, generator=generator).to(capture.outputs)
+    gradients = capture.backward(direction / len(direction) ** 0.5, names)[1]
+    return sum(
+        float((capture.leaves[name].detach().double() * g.double()).abs().sum())
+        for name, g in gradients.items()
+    )
+
+
+def _check_alone(alone: Tensor, together: Tensor, index: int, rounding: float) -> None:
+    scale = together.detach().double().abs().max()
     tolerance = 1e-6 if alone.dtype == torch.float64 else 1e-3
     if alone.dtype.itemsize < 4:
         tolerance = 0.2
-    rounding = ROUNDINGS * torch.finfo(alone.dtype).eps  # of a centred output: terms of order one
     if (alone - together).detach().double().abs().max() > tolerance * scale + rounding:
         raise InputError(
             f"the model's output for a sample must not depend on the others, got a different one "

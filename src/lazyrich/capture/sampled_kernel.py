@@ -28,11 +28,10 @@ def block_squares(kernel: Kernel, *, random: bool) -> Pairs:
         (samples, samples); unbiased if random.
     """
     n, s = kernel.shape[:2]
-    square = kernel.square()
-    total = square.sum((1, 3), dtype=torch.float64)
+    total = torch.linalg.vector_norm(kernel, dim=(1, 3), dtype=torch.float64).square()
     if random:
         own = torch.arange(n)
-        blocks = square[own, :, own].double()
+        blocks = kernel[own, :, own].double().square()  # float32 does not hold fourth powers of f
         different = blocks.sum((1, 2)) - blocks.diagonal(dim1=1, dim2=2).sum(1)
         total /= s * s
         total[own, own] = different / (s * (s - 1))

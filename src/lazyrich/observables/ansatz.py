@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.norms import norm
 from lazyrich.capture.sketch import Covariance, Weight
 
 Correlation = Literal["cosine", "pearson"]
@@ -159,10 +160,13 @@ def correlation_with_error(
     """
     w = (weight.double() / weight.double().norm()).to(first.dtype)  # no underflow for small W − W_0
     b, u = w @ w.T, w.double().sum(1)
+    exact = second is first
+    if size := max(norm(first), norm(second)):  # nor of products of K
+        first, second = first / size, second / size
     k1, k2 = first.mean(0), second.mean(0)
     left = b @ b  # ⟨F,G⟩ = tr(B²K)
     right1 = b @ k1 @ b  # ‖G‖² = tr(K₁ BK₂B)
-    right2 = right1 if second is first else b @ k2 @ b
+    right2 = right1 if exact else b @ k2 @ b
     f = _inner(b, b)
     if correlation == "pearson":
         ones = torch.outer(u, u).to(b) / w.shape[1]  # uᵀKu/d, the entry sum of G, is tr(K ones)

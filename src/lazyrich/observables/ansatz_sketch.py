@@ -19,8 +19,6 @@ from lazyrich.capture.norms import norm
 from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots, gram
 from lazyrich.observables.ansatz import Correlation, null_from_traces
 
-_TINY = 1e-12  # norms whose square float32 does not hold well
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ansatz:
@@ -59,15 +57,17 @@ def ansatz_from_sketches(
     Returns:
         Value, error (NaN with one sample), null and inner product.
     """
-    size = torch.linalg.vector_norm(weight)
-    unit = float(size) if size < _TINY else 1.0
-    w = (weight / unit if size < _TINY else weight).to(first.rows.dtype)
+    exact = second is first
+    # the scales of W and K are of no interest, and their fourth powers must fit into float32
+    size, of_k = norm(weight), sqrt(float(first.trace() + second.trace()) / 2)
+    w = (weight / size).to(first.rows.dtype) if size else weight.to(first.rows.dtype)
+    if of_k:
+        first, second = first.in_units_of(of_k), second.in_units_of(of_k)
     b = gram(w.T)
-    trace = b.diagonal().sum()
-    b /= trace  # the scale of W is of no interest, and B² must not underflow
+    b /= (trace := b.diagonal().sum())
     u = w.sum(1) / (trace * w.shape[1]).sqrt() if correlation == "pearson" else None
     sides = [_by_sample(b, u, first, second)]
-    sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
+    sides.append(sides[0] if exact else _by_sample(b, u, second, first))
     n_, d_ = ((one + other) / 2 for one, other in zip(*sides, strict=True))
     n, d = _means(b, u, first, second) or (n_.mean(), d_.mean())
     plain = n if u is None else (_product_with(b, first) + _product_with(b, second)) / 2
@@ -89,7 +89,7 @@ def ansatz_from_sketches(
         value=value,
         stderr=abs(value) * sqrt(spread / first.samples),
         null=value if len(w) == 1 else null,
-        inner=float(plain) * (float(trace) * unit**2) ** 2 if unit else 0.0,
+        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if size and of_k else 0.0,
     )
 
 
