@@ -22,12 +22,13 @@ from lazyrich.capture.kernel import (
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.sampled_kernel import (
+    Estimate,
     block_squares,
     change_interval,
-    resampled_sum,
-    resamples,
+    jackknife_error,
+    pair_sums,
     rotation_interval,
-    sampled_trace,
+    sampled_traces,
 )
 from lazyrich.capture.sketch import Sketch, sketch
 from lazyrich.observables.ansatz import (
@@ -67,6 +68,7 @@ from lazyrich.observables.weight_movement import weight_movement
 __all__ = [
     "Ansatz",
     "DenseFactor",
+    "Estimate",
     "LayerNorms",
     "LogChanges",
     "Observable",
@@ -90,20 +92,20 @@ __all__ = [
     "full_kernel",
     "haar_null",
     "imbalance",
+    "jackknife_error",
     "kernel",
     "kernel_distance",
     "kernel_matvec",
     "layer_norms",
     "linearisation_error",
     "nfm",
+    "pair_sums",
     "parameter_data_alignment",
     "predicted_centred",
     "ptk",
     "relative_change",
-    "resampled_sum",
-    "resamples",
     "rotation_interval",
-    "sampled_trace",
+    "sampled_traces",
     "sketch",
     "speed_from_angle",
     "stable_rank",

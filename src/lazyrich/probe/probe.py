@@ -54,12 +54,13 @@ class Probe:
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
             measurement. Models with no more outputs than that, or with `"all"`, are measured
-            exactly, and only they have an `effective_rank`.
+            exactly, and only they have an `effective_rank`. Of the others, what is estimated has
+            its standard error beside it, `…_stderr`.
         lrs: learning rates η inside the kernel, by parameter or module name, "" for all others.
             None takes the relative rates of the optimiser's groups at the first measurement, those
             of parameters that it does not own being 0; without an optimiser all are equal.
         memory: bytes that a layer's kernel, and temporary arrays, may each take.
-        seed: of directions and bootstrap; no global random state is used.
+        seed: of the directions; no global random state is used.
 
     Raises:
         InputError: a batch, loss or model that do not fit together, or an argument out of range.
@@ -90,7 +91,7 @@ class Probe:
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
         samples: int | None = 32,
-        directions: Directions = 2,
+        directions: Directions = 4,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
         seed: int = 0,

@@ -103,7 +103,7 @@ class Verdict:
         regime: of the network.
         sentence: the same in words.
         evidence: the numbers behind the regime.
-        interval: 95 % bootstrap interval over the probe samples of the NTK's relative change.
+        interval: 95 % interval of the NTK's relative change, for many samples.
         layers: one verdict a layer, in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
@@ -153,7 +153,7 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     """Judge a history, fresh or loaded from a file.
 
     Unstable: the loss is NaN or grew by more than `unstable_above`. Frozen: the output hardly
-    moved and the kernel stayed. Rich or lazy: the bootstrap interval of ‖ΔΘ‖/‖Θ₀‖ lies on one
+    moved and the kernel stayed. Rich or lazy: the interval of ‖ΔΘ‖/‖Θ₀‖ lies on one
     side of `rich_from`; if it holds the threshold, nobody can tell from these samples.
 
     Args:
