@@ -43,7 +43,7 @@ from lazyrich.observables.ansatz import (
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
 from lazyrich.observables.balance import alignment, imbalance
-from lazyrich.observables.cka import cka
+from lazyrich.observables.cka import linear_cka
 from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
 from lazyrich.observables.kernel_change import (
@@ -82,7 +82,6 @@ __all__ = [
     "block_squares",
     "centred_share",
     "change_interval",
-    "cka",
     "condensation",
     "correlation_with_error",
     "debiased_correlation",
@@ -97,6 +96,7 @@ __all__ = [
     "kernel_distance",
     "kernel_matvec",
     "layer_norms",
+    "linear_cka",
     "linearisation_error",
     "nfm",
     "pair_sums",
