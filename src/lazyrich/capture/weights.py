@@ -78,5 +78,25 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
     return Weights(trainable=trainable, fixed={**frozen, **buffers}, widened=widened)
 
 
+@torch.no_grad()
+def fingerprint(model: nn.Module) -> tuple[float, ...]:
+    """Numbers that differ if a trainable parameter does, but for a rare coincidence.
+
+    Args:
+        model: it is only read.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> before = fingerprint(net)
+        >>> net.weight.data *= 1.01
+        >>> fingerprint(net) == before
+        False
+    """
+    trainable = [p.detach() for p in model.parameters() if p.requires_grad]
+    sums = (p.sum(dtype=torch.float64) for p in trainable)
+    norms = (torch.linalg.vector_norm(p, dtype=torch.float64) for p in trainable)
+    return tuple(float(x) for x in (*sums, *norms))
+
+
 def _copy(tensor: Tensor) -> Tensor:
     return widen(tensor.detach().clone())

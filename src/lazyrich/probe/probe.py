@@ -23,17 +23,23 @@ from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.history import as_dataset, as_sink, scalars
-from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 from lazyrich.probe.versions import versions
 
 _DEFAULT_INTERVAL = 50
+_NO_STEP = (
+    "No step of {} was seen inside `watch`, though weights changed: the measurement at its end "
+    "stands one step after the one before. Where another optimiser makes the steps, watch that "
+    "one; or call `probe.measure(step)`."
+)
 
 
 class Probe:
@@ -122,6 +128,8 @@ class Probe:
         self._reference: Reference | None = None
         self._kernels: list[PreviousKernel] = []  # the last two
         self._steps: list[int] = []
+        self._made = 0  # steps, also those after the last measurement
+        self._notes: list[str] = []
         self._rows: list[Row] = []
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
@@ -165,6 +173,7 @@ class Probe:
             self._steps.pop(), self._rows.pop()
         self._steps.append(step)
         self._rows.append(row)
+        self._made = step
         now = time.perf_counter()
         self._cost = now - start
         self._measuring += self._cost
@@ -206,16 +215,20 @@ class Probe:
     def watch(
         self,
         optimizer: Optimizer,
-        when: Schedule | None = None,
+        when: Schedule | int | None = None,
         budget: float | None = None,
         log: Any = None,  # noqa: ANN401 - a callable or a writer
     ) -> Iterator[Probe]:
         """Measure at entry, while the optimiser steps, and at exit.
 
+        After an exception inside, all but an interrupt, nothing is measured at exit; the steps that
+        were made count nevertheless. If weights changed although no step was seen, the exit counts
+        as one step, and a note says so.
+
         Args:
             optimizer: whose steps are counted, across several `watch` too.
-            when: a schedule such as `every(50)` (the default), `log_spaced(1, 1000, 20)`, `at(7)`,
-                or any function of the step.
+            when: a schedule such as `every(50)` (the default; 50 for short), `at(7)`,
+                `log_spaced(1, 1000, 20)`, or any function of the step.
             budget: share of wall time that measuring may take; steps that are due are then
                 measured only when it allows. Without `when` every step is due.
             log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
@@ -229,24 +242,23 @@ class Probe:
                 share; a log that is neither of both.
         """
         self._check(optimizer, budget)
-        if when is None:
-            when = every(1 if budget is not None else _DEFAULT_INTERVAL)
+        default = 1 if budget is not None else _DEFAULT_INTERVAL
+        due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
-        step = self._steps[-1] if self._steps else 0
         self._since = time.perf_counter()
 
         def measure() -> None:
-            self.measure(step, optimizer=optimizer)
+            self.measure(self._made, optimizer=optimizer)
             if sink:
-                sink(scalars(self._rows[-1]), step)
+                sink(scalars(self._rows[-1]), self._made)
 
         def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
-            nonlocal step
-            step += 1
-            if when(step) and self._affordable(budget):
+            self._made += 1
+            if due(self._made) and self._affordable(budget):
                 measure()
 
         measure()
+        entered, weights = self._made, fingerprint(self.model)
         handle = optimizer.register_step_post_hook(hook)
         usable = False
         try:
@@ -257,7 +269,10 @@ class Probe:
             raise
         finally:
             handle.remove()
-            if usable and step != self._steps[-1]:
+            if usable and self._made == entered and fingerprint(self.model) != weights:
+                self._made += 1
+                self._notes.append(_NO_STEP.format(type(optimizer).__name__))
+            if usable and self._made != self._steps[-1]:
                 measure()
 
     def _check(self, optimizer: Optimizer, budget: float | None) -> None:
@@ -310,7 +325,7 @@ class Probe:
                 "overhead": self.overhead,
                 "samples": self._samples,
                 "skipped": "\n".join(skipped),
-                "notes": "\n".join(reference.network.notes),
+                "notes": "\n".join(dict.fromkeys([*reference.network.notes, *self._notes])),
             },
         )
 
