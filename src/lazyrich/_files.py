@@ -62,8 +62,8 @@ def check_target(
             )
         if target.exists() and (other := not_of_zarr(target)):
             raise InputError(
-                f"`path` must hold nothing but a zarr, got {target} with {other[0]!r} in it. Choose "
-                "another name: what is there would be lost."
+                f"`path` must hold nothing but a zarr, got {target} with {other[0]!r} in it. "
+                "Choose another name: what is there would be lost."
             )
     elif target.is_dir():
         raise InputError(f"{str(target)!r} is a folder. Give the name of a file in it.")

@@ -45,7 +45,8 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
         The copies, tensors on which autograd works also where inference mode is on.
 
     Raises:
-        InputError: the model has no parameters, or none that is trainable where one must be.
+        InputError: the model has no parameters, a complex one, or none that is trainable where
+            one must be.
         NotFiniteError: a parameter is NaN or infinite.
 
     Example:
@@ -65,6 +66,12 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
             "that requires a gradient. Set requires_grad on what will be trained."
         )
     for name, p in parameters.items():
+        if p.is_complex():
+            raise InputError(
+                f"the model's parameters must be real, got {str(p.dtype).removeprefix('torch.')} "
+                f"for `{name}`. Keep its real and its imaginary part as two parameters, which "
+                "forward joins by `torch.complex`: training is the same, and so is the kernel."
+            )
         if not is_finite(p):
             raise NotFiniteError(
                 f"the model's parameter `{name}` must be finite, got NaN or infinity. "

@@ -350,6 +350,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 
 def _norm_of_any_size(values: Tensor) -> Tensor:
     """`‖x‖`, also where float32 does not hold the squares; no value is read, which would wait."""
+    values = torch.view_as_real(values) if values.is_complex() else values
     wide = torch.promote_types(values.dtype, torch.float32)
     size = torch.linalg.vector_norm(values, dtype=wide)
     if values.numel() == 0:
