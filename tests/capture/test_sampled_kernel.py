@@ -105,6 +105,8 @@ def test_what_no_interval_can_be_made_of():
     assert float(one.value) == pytest.approx(1.0)
     assert one.stderr.isnan()
     assert one.low.isnan()
+    still, _ = changes(theta[:1, :, :1], theta[:1, :, :1])
+    assert (still.value, still.low, still.high) == (0, 0, 0)  # nothing moved, whatever the sample
     two, _ = changes(theta[:2, :, :2], (theta + theta.square())[:2, :, :2])
     assert two.low <= two.value <= two.high < torch.inf
     still, rotation = changes(theta, theta)

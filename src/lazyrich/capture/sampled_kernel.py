@@ -188,7 +188,7 @@ def _estimate(
 
 def _around(centre: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """`x e^(∓w/x)`: an interval of the logarithm; of width 0 about 0."""
-    factor = torch.where(centre > 0, (width / centre).exp(), 1 + 0 * width)
+    factor = torch.where(centre == 0, 1.0, (width / centre).exp())
     return centre / factor, centre * factor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 
 import numpy as np
 import xarray as xr
@@ -193,17 +193,23 @@ def last_finite(history: xr.Dataset, name: str) -> float:
     return float(known[-1]) if len(known) else nan
 
 
+def _with_ends(history: xr.Dataset, name: str) -> dict[str, float]:
+    """The last value that is a number, and the ends of its interval at that step."""
+    known = np.isfinite(history[name].values) if name in history else np.array([], dtype=bool)
+    last = history.isel(step=int(np.flatnonzero(known)[-1])) if known.any() else {}
+    names = (name, f"{name}_low", f"{name}_high")
+    return {key: float(last[key]) if key in last else nan for key in names}
+
+
 def _evidence(history: xr.Dataset) -> dict[str, float]:
     names = (
-        "ntk_change",
-        "ntk_change_low",
-        "ntk_change_high",
         "kernel_distance",
         "ntk_trace_ratio",
         "linearisation_error",
         "output_change",
     )
-    evidence = {name: last_finite(history, name) for name in names}
+    evidence = _with_ends(history, "ntk_change")
+    evidence |= {name: last_finite(history, name) for name in names}
     loss = history["loss"].values if "loss" in history else np.array([nan])
     finite = loss[0] != 0
     evidence["loss_ratio"] = float(loss[-1] / loss[0]) if finite else nan
@@ -227,6 +233,11 @@ def _network(
         return CANNOT_TELL, "Only one measurement was made: measure again after training."
     if not isfinite(change):
         return CANNOT_TELL, "The kernel was not measured, or was zero at the start."
+    if isnan(low):
+        return CANNOT_TELL, (
+            f"In training the tangent kernel changed by {_plain(change)} of its size, without an "
+            "interval: one sample gives none. Measure on more samples."
+        )
     spread = (
         f"the tangent kernel changed by {_plain(change)} of its size "
         f"({_plain(low)} to {_plain(high)})"
@@ -254,8 +265,7 @@ def _layer(
     history: xr.Dataset, index: int, network: JudgedRegime, limits: Thresholds
 ) -> LayerVerdict:
     one = history.isel(layer=index)
-    names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
-    change, low, high = (last_finite(one, name) for name in names)
+    change, low, high = _with_ends(one, "layer_ntk_change").values()
     moved = last_finite(one, "weight_movement")
     acted = _acted(one, limits)
     share = last_finite(one, "layer_ntk_share")
