@@ -348,6 +348,20 @@ def test_real_runs(options, regime):
     assert list(table.regime) == [layer.regime for layer in verdict.layers]
 
 
+def test_one_sample_has_no_interval_and_no_verdict():
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    probe = lazyrich.Probe(model, (randn(1, 3), randn(1, 1)))
+    probe.measure(0)
+    probe.measure(1)
+    assert probe.verdict().regime == "frozen"  # nothing moved, whatever the sample
+    with torch.no_grad():
+        model[0].weight += 0.02
+    probe.measure(2)
+    verdict = probe.verdict()
+    assert verdict.regime == "cannot tell"
+    assert "with an uncertainty that was not measured. Measure on more" in verdict.sentence
+
+
 def test_a_loaded_history_gives_the_same_verdict(tmp_path):
     probe = trained(0.05)
     probe.save(tmp_path / "h.nc")

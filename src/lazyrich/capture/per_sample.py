@@ -56,9 +56,9 @@ def _gradients(
 ) -> dict[str, Float[Tensor, "n s p"]]:
     jacobians: dict[str, list[Tensor]] = {name: [] for name in names}
     wanted = [capture.leaves[name] for name in names]
-    alone = True
+    terms, alone = _size_of_terms(capture), True
     for i in range(len(capture.outputs)):
-        f = _alone(capture, i) if alone else None
+        f = _alone(capture, i, terms) if alone else None
         alone = f is not None
         gradients_of = capture.outputs if f is None else f
         rows_of: list[list[Tensor]] = []
@@ -74,7 +74,7 @@ def _gradients(
     return {name: torch.stack(blocks) for name, blocks in jacobians.items()}
 
 
-def _alone(capture: Capture, index: int) -> Tensor | None:
+def _alone(capture: Capture, index: int, terms: float) -> Tensor | None:
     """The output of one sample in a pass of its own; None if it is another than among all."""
     one = take(capture.batch, len(capture.outputs), torch.tensor([index]))
     try:
@@ -82,4 +82,16 @@ def _alone(capture: Capture, index: int) -> Tensor | None:
         f = rows(result, 1).reshape(1, -1)
     except Exception:  # whatever a model raises that cannot do with one sample
         return None
-    return f if is_close(f[0], capture.outputs[index]) else None
+    return f if is_close(f[0], capture.outputs[index], terms) else None
+
+
+def _size_of_terms(capture: Capture) -> float:
+    """`Σ_p |θ_p ∂f/∂θ_p|`: of what outputs are sums of, also where these cancel, as if centred."""
+    names = [name for name, leaf in capture.leaves.items() if leaf.requires_grad]
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(capture.outputs.shape, generator=generator).to(capture.outputs)
+    gradients = capture.backward(direction / len(direction) ** 0.5, names)[1]
+    return sum(
+        float((capture.leaves[name].detach().double() * g.double()).abs().sum())
+        for name, g in gradients.items()
+    )

@@ -105,7 +105,7 @@ class Verdict:
         regime: of the network.
         sentence: the same in words.
         evidence: the numbers behind the regime.
-        interval: 95 % bootstrap interval over the probe samples of the NTK's relative change.
+        interval: 95 % interval of the NTK's relative change, for many samples.
         layers: one verdict a layer, in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
@@ -156,7 +156,7 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
     Unstable: the loss is not finite or grew by more than `unstable_above`. Frozen: the output
     hardly moved and the kernel stayed, or nothing that was measured moved at all. Rich or lazy: the
-    bootstrap interval of ‖ΔΘ‖/‖Θ₀‖ lies on one side of `rich_from`; if it holds the threshold,
+    interval of ‖ΔΘ‖/‖Θ₀‖ lies on one side of `rich_from`; if it holds the threshold,
     nobody can tell from these samples, nor from a single measurement.
 
     Args:

@@ -48,7 +48,7 @@ class Member:
 
 
 def train_together(
-    members: Sequence[Member], data: DataSet, recipe: Recipe, *, when: Schedule | None = None
+    members: Sequence[Member], data: DataSet, recipe: Recipe, *, when: Schedule | int | None = None
 ) -> list[Outcome]:
     """Train networks of one shape in common steps; each as `train` would, up to rounding.
 
@@ -171,7 +171,7 @@ class _Block:
     """Members that share a stack; `active` are the numbers of those that still train."""
 
     def __init__(
-        self, members: Sequence[Member], data: DataSet, recipe: Recipe, when: Schedule | None
+        self, members: Sequence[Member], data: DataSet, recipe: Recipe, when: Schedule | int | None
     ) -> None:
         self.members, self.recipe = members, recipe
         self.recipes = [recipe if m.lr is None else replace(recipe, lr=m.lr) for m in members]
