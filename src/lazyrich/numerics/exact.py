@@ -57,6 +57,22 @@ class Scaled(NamedTuple):
     def __truediv__(self, other: Scaled) -> Scaled:
         return Scaled(self.mantissa / other.mantissa, self.exponent - other.exponent)
 
+    def plus(self, other: Scaled) -> Scaled:
+        """The sum; terms that do not reach the last digit of the other are lost, as in floats."""
+        top = np.maximum(self.exponent, other.exponent)
+        return Scaled.of(self.over_power(top) + other.over_power(top)).shifted(top)
+
+    def shifted(self, power: NDArray[np.int64]) -> Scaled:
+        """`self · 2^power`."""
+        nothing = self.mantissa == 0
+        return Scaled(self.mantissa, np.where(nothing, _NO_EXPONENT, self.exponent + power))
+
+    def log(self) -> Array:
+        """The natural logarithm, −∞ of zero."""
+        with np.errstate(divide="ignore"):
+            logs: Array = np.log(self.mantissa) + self.exponent * np.log(2.0)
+        return np.where(self.mantissa > 0, logs, -np.inf)
+
     def sqrt(self) -> Scaled:
         """The square root, exact in the exponent."""
         odd = self.exponent % 2

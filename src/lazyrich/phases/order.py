@@ -86,9 +86,10 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
 
     def evaluate(*arrays: Array) -> tuple[Array, Array]:
         units = natural_units(LineProblem(*arrays))
-        kernel = units.p + units.q
+        kernel = units.scaled(units.p + units.q)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            distance = np.where(units.drive == 0, 0.0, 2 * np.abs(units.drive) / kernel)
+            way = (Scaled.of(2 * np.abs(units.drive)) / kernel).value()
+            distance = np.where(units.drive == 0, 0.0, way)
             constant = (Scaled.of(1 / units.growth) / units.rate).value()
         moves = (units.rate.mantissa > 0) & (units.growth > 0)
         return distance, np.where(moves, constant, np.inf)

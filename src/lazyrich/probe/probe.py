@@ -81,7 +81,7 @@ class Probe:
         >>> model = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, 1))
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.003)
         >>> probe = Probe(model, (x, x[:, :1]))
-        >>> with probe.watch(optimizer, when=every(20)):
+        >>> with probe.watch(optimizer, when=20):
         ...     for _ in range(40):
         ...         optimizer.zero_grad()
         ...         (model(x) - x[:, :1]).square().mean().backward()

@@ -34,11 +34,12 @@ def labelled(name: str, value: ParameterLike) -> xr.DataArray:
     try:
         array = value if isinstance(value, xr.DataArray) else np.asarray(value, dtype=float)
         if isinstance(array, xr.DataArray):
-            return array.astype(float).rename(name)
+            return (array.astype(float) + 0.0).rename(name)  # no −0
     except (TypeError, ValueError):
         raise InputError(
             f"`{name}` must be a number or an array of numbers, got {value!r}"
         ) from None
+    array = array + 0.0
     if array.ndim == 0:
         return xr.DataArray(array, name=name)
     if array.ndim == 1:

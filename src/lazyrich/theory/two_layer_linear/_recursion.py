@@ -12,6 +12,8 @@ from lazyrich.numerics.exact import Array
 
 Indices = NDArray[np.int64]
 
+FAR_POWER = 300
+FAR = 2.0**FAR_POWER
 LARGEST = 1e307  # of a squared norm and of the loss: from there they overflow
 
 
@@ -34,8 +36,8 @@ def _squared_norm(total: float, r: float, inner: float, area: float) -> float:
 
 
 @guvectorize(
-    ["f8,f8,f8,f8,f8,f8,f8,f8[:],f8[:],f8[:],i8[:],f8[:],f8[:],f8[:],i8[:]"],
-    "(),(),(),(),(),(),(),(b),(b),(l),(s)->(s),(s),(s),()",
+    ["f8,f8,f8,f8,f8,i8,f8,f8,f8[:],f8[:],f8[:],i8[:],f8[:],f8[:],f8[:],f8[:],i8[:],i8[:]"],
+    "(),(),(),(),(),(),(),(),(b),(b),(l),(s)->(s),(s),(s),(s),(s),()",
     nopython=True,
     cache=True,
 )  # type: ignore[untyped-decorator]
@@ -45,6 +47,7 @@ def line_steps(
     r: float,
     inner: float,
     area: float,
+    lag: int,
     keep_u: float,
     keep_w: float,
     slopes: Array,
@@ -54,26 +57,30 @@ def line_steps(
     uu: Array,
     uw: Array,
     ww: Array,
+    balance: Array,
+    powers: Indices,
     diverged_at: Indices,
 ) -> None:
-    """Step P, Q, R (natural units) and record `‖u‖², u·w, ‖w‖²` in the same units.
+    """Step P, Q, R in units of the start; record `‖u‖², u·w, ‖w‖², 4R` in units of `2^powers`.
 
     `h = slope · X u·w − push`; the modes scale by `m₁ = a − h` and `m₂ = a + h` and mix by
     `δ = ½(a_u − a_w)`, where `a` is what weight decay keeps. `X u·w` is carried beside P − Q,
-    which replaces it wherever that difference does not cancel. `limits`: of `_finite`.
+    which replaces it wherever that difference does not cancel. Slopes and limits are in units
+    that are larger by `2^-lag`.
     """
     mean, delta = 0.5 * (keep_u + keep_w), 0.5 * (keep_u - keep_w)
     diverged_at[0] = -1
-    row, step = 0, 0
+    row, step, power, unit = 0, 0, 0, math.ldexp(1.0, lag)
     while row < len(recorded):
         if step == recorded[row]:
             total = p + q
             uu[row] = _squared_norm(total, r, inner, area)
             ww[row] = _squared_norm(total, -r, inner, area)
             uw[row] = inner
+            balance[row], powers[row] = 4.0 * r, power
             row += 1
         batch = step % len(slopes)
-        h = slopes[batch] * inner - pushes[batch]
+        h = slopes[batch] * unit * inner - pushes[batch]
         m1, m2 = mean - h, mean + h
         total, twice = p + q, 2.0 * r
         inner = (keep_u * keep_w + h * h) * inner - h * (
@@ -89,10 +96,15 @@ def line_steps(
             inner = p - q
         step += 1
         own_u, own_w = max(p + q + 2.0 * r, 0.0), max(p + q - 2.0 * r, 0.0)
-        if not _finite(own_u, own_w, limits[0], limits[1], limits[2]):
+        if not _finite(own_u * unit, own_w * unit, limits[0], limits[1], limits[2]):
             diverged_at[0] = step
             uu[row:], uw[row:], ww[row:] = np.inf, np.inf, np.inf
+            balance[row:], powers[row:] = np.inf, 0
             return
+        if p + q > FAR:  # a start that is tiny beside what the data ask for: a larger unit
+            power += FAR_POWER
+            unit = math.ldexp(1.0, lag + power)
+            p, q, r, inner, area = p / FAR, q / FAR, r / FAR, inner / FAR, area / FAR
 
 
 @njit(cache=True)

@@ -53,6 +53,7 @@ from lazyrich.vocabulary.quantity import XU2025
 
 Steps = NDArray[np.int64]
 
+LOWEST = 10_000  # powers of two that a start may lie below what the data ask for
 RELATIVE = ("alignment", "nfa", "balancedness")  # keep their last finite value after divergence
 
 
@@ -163,9 +164,10 @@ def _descend_on_line(
     aa = xr.concat([batch.mean_aa for batch in batches], "batch", join="exact")
     ay = xr.concat([batch.mean_ay for batch in batches], "batch", join="exact")
     both_learn = bool((network.lr_u > 0).all() and (network.lr_w > 0).all())
-    change = None
+    known: dict[str, xr.DataArray] = {}
     if both_learn and not propagator and bool((rule.momentum == 0).all()):
-        *norms, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        *norms, balance, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        known["balancedness"] = balance
         extra = {"diverged_at": diverged}
     else:
         xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
@@ -173,22 +175,18 @@ def _descend_on_line(
         theta, phi, diverged = _step_factor(gram, network, xx, yx, data.mean_aa, rule, recorded)
         moved = Movement.of(gram, theta)
         norms = [moved.gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
-        change = moved.line_kernel_change(gram, network)
+        known["ntk_change"] = moved.line_kernel_change(gram, network)
         extra = {"diverged_at": diverged, "propagator": phi}
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
-            uu, uw, ww, *known = arrays[10:]
-            changed = known[0] if known else None
-            return line_readout(
-                LineProblem(*arrays[:9]), arrays[9], (uu, uw, ww), ntk_change=changed
-            )
+            uu, uw, ww = arrays[10:]
+            return line_readout(LineProblem(*arrays[:9]), arrays[9], (uu, uw, ww))
 
     names = LineReadout._fields
-    known = () if change is None else (change,)
-    arguments = (*line_arguments(state, network, data), data.noise, *norms, *known)
+    arguments = (*line_arguments(state, network, data), data.noise, *norms)
     values = apply(evaluate, *arguments, output_core_dims=[()] * len(names))
-    return dataset(dict(zip(names, values, strict=True)), KNOWN).assign(extra)
+    return dataset(dict(zip(names, values, strict=True)) | known, KNOWN).assign(extra)
 
 
 def _step_line(
@@ -200,7 +198,7 @@ def _step_line(
     rule: _Rule,
     recorded: Steps,
 ) -> tuple[xr.DataArray, ...]:
-    """`‖u‖², u·w, ‖w‖²` by the recursion in natural units, and where it diverged."""
+    """`‖u‖², u·w, ‖w‖²` and the balance, by the recursion in units of the start; divergence."""
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
@@ -208,20 +206,26 @@ def _step_line(
         column = LineProblem(*(np.asarray(field)[..., None] for field in problem))
         eta_u, eta_w = Scaled.of(column.lr_u), Scaled.of(column.lr_w)
         x, gamma = (eta_u * eta_w).sqrt(), Scaled.of(column.output_scale)
-        one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
+        own, one = (
+            Scaled(np.ones(()), np.asarray(unit.exponent)[..., None])
+            for unit in (units.own, units.one)
+        )
         slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
         pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
-        modes = units.p, units.q, units.r, units.inner, units.area
+        lag = np.maximum(units.own.exponent - units.one.exponent, -LOWEST)
+        modes = units.p, units.q, units.r, units.inner, units.area, lag
         slope = gamma * (Scaled.of(column.mean_aa).sqrt() * one / x)
         most = Scaled.of(_kernels.LARGEST)
         limits = most * eta_w / one, most * eta_u / one, most.sqrt() / slope
         ends = np.concatenate([np.abs(limit.value()) for limit in limits], -1)
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
-            own_u, inner, own_w, diverged = _kernels.line_steps(
+            own_u, inner, own_w, balance, powers, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, ends, recorded
             )
-        uu, ww = Scaled.of(own_u) * one / eta_w, Scaled.of(own_w) * one / eta_u
-        return uu.value(), (Scaled.of(inner) * one / x).value(), ww.value(), diverged
+        own = own.shifted(powers)
+        uu, ww = Scaled.of(own_u) * own / eta_w, Scaled.of(own_w) * own / eta_u
+        uw, balance = Scaled.of(inner) * own / x, Scaled.of(balance) * own
+        return uu.value(), uw.value(), ww.value(), balance.value(), diverged
 
     return tuple(
         apply(
@@ -232,7 +236,7 @@ def _step_line(
             mean_aa,
             mean_ay,
             input_core_dims=[()] * 11 + [("batch",)] * 2,
-            output_core_dims=[("step",)] * 3 + [()],
+            output_core_dims=[("step",)] * 4 + [()],
         )
     )
 

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array
+from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.theory.labels import (
     ParameterLike,
     apply,
@@ -26,6 +26,7 @@ from lazyrich.theory.two_layer_linear._integrator import Equation, trajectory
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.line import (
     LineProblem,
+    natural_units,
     propagate,
     solve,
     stays_at_saddle,
@@ -176,10 +177,15 @@ def _flow_on_line(
         *fields, noise, when = arrays
         problem = LineProblem(*fields)
         uu, uw, ww, remaining, ntk_change = solve(problem, when)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of floats
             readout = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
         gone = saddle & (readout.alignment == 0)  # both layers, with their directions opposed
-        return readout._replace(alignment=np.where(gone, np.sign(problem.uw), readout.alignment))
+        alignment = np.where(gone, np.sign(problem.uw), readout.alignment)
+        units = natural_units(problem)
+        balance = (Scaled.of(4 * units.r) * units.own).value()  # conserved
+        return LineReadout(
+            *np.broadcast_arrays(*readout._replace(alignment=alignment, balancedness=balance))
+        )
 
     arguments = line_arguments(state, network, data)
     names = LineReadout._fields
@@ -221,6 +227,10 @@ def _flow_on_moments(
         for path in (theta, phi)
     )
     result = gram_quantities(state, network, data, Movement.of(state, theta))
+    start = gram_quantities(state, network, data, Movement.of(state, state.factor))
+    reached = result.balancedness.notnull()
+    conserved = start.balancedness.where(reached).transpose(*result.balancedness.dims)
+    result["balancedness"] = conserved.assign_attrs(result.balancedness.attrs)
     result = result.assign_coords(status=status.astype(str))
     if propagator:
         result["propagator"] = phi

@@ -131,29 +131,31 @@ def line_readout(
     """
     uu, uw, ww = norms
     gamma, lr_u, lr_w = start.output_scale, start.lr_u, start.lr_w
-    end_to_end_map = gamma * uw
+    end_to_end_map = _product(gamma, uw)
     best = _ratio(start.mean_ay, start.mean_aa)
     if remaining is None:
         residual = end_to_end_map - best
     else:
         residual = np.where(remaining > 0, (gamma * start.uw - best) * remaining, 0.0)
-    excess = (np.sqrt(start.mean_aa) * residual) ** 2  # no 0·∞ where the inputs vanish
+    excess = _product(np.sqrt(start.mean_aa), residual) ** 2
     size_u, size_w = np.sqrt(uu), np.sqrt(ww)
     ntk_trace = _line_ntk(start, size_u, size_w)
     if ntk_change is None:
         before = _line_ntk(start, np.sqrt(start.uu), np.sqrt(start.ww))
         ntk_change = np.abs(_ratio(ntk_trace - before, before))
+    alignment = np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0)
+    gone = (size_u * size_w == 0) & (start.sine_squared == 0) & (start.uu > 0) & (start.ww > 0)
     found = LineReadout(
         end_to_end_map=end_to_end_map,
         loss=noise + excess,
         excess_loss=excess,
-        alignment=np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0),
+        alignment=np.where(gone, np.sign(start.uw), alignment),  # parallel until they vanish
         uu=uu,
         uw=uw,
         ww=ww,
         balancedness=lr_w * uu - lr_u * ww,
         ntk_trace=ntk_trace,
-        ntk_trace_plain=(gamma * size_u) ** 2 + (gamma * size_w) ** 2,
+        ntk_trace_plain=_product(gamma, size_u) ** 2 + _product(gamma, size_w) ** 2,
         ntk_change=ntk_change,
         nfm=ww,
         agop=end_to_end_map**2,
@@ -164,8 +166,8 @@ def line_readout(
 
 def _line_ntk(start: LineProblem, size_u: Array, size_w: Array) -> Array:
     """`γ²(η_w‖u‖² + η_u‖w‖²)` as squares of roots, which overflow no sooner than the sum."""
-    along_w = start.output_scale * (np.sqrt(start.lr_w) * size_u)
-    along_u = start.output_scale * (np.sqrt(start.lr_u) * size_w)
+    along_w = _product(start.output_scale, _product(np.sqrt(start.lr_w), size_u))
+    along_u = _product(start.output_scale, _product(np.sqrt(start.lr_u), size_w))
     kernel: Array = along_w**2 + along_u**2
     return kernel
 
@@ -198,6 +200,12 @@ class Movement(NamedTuple):
 
         change: xr.DataArray = apply(_ratio, abs(kernel(self.change)), kernel(start.matrix))
         return change
+
+
+def _product(factor: Array, size: Array) -> Array:
+    """Their product, 0 where either is 0, also if the other has left the range of floats."""
+    zero = (factor == 0) | (size == 0)
+    return np.where(zero, 0.0, factor * np.where(zero, 0.0, size))
 
 
 def gram_quantities(
