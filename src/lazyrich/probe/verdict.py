@@ -351,5 +351,6 @@ def _notes(history: xr.Dataset) -> tuple[str, ...]:
     notes = [note for note in str(history.attrs.get("notes", "")).splitlines() if note]
     if samples < _FEW_SAMPLES:
         counted = "1 sample" if samples == 1 else f"{samples} samples"
-        notes.append(f"Measured on {counted}: the interval is rough.")
+        rough = "the interval is rough" if samples > 1 else "there is no interval"
+        notes.append(f"Measured on {counted}: {rough}.")
     return tuple(notes)
