@@ -42,23 +42,12 @@ class _Task:
 
     points: tuple[Point, ...]
     wanted: frozenset[str]  # keys that are stored; the rest of a group is there already
-    deaths: int = 0
-    shortages: int = 0
+    tries: int = 0
     secluded: bool = False  # runs while nothing else does
 
 
 class Driver:
-    """The state of one sweep.
-
-    Args:
-        store: open for writing.
-        study: whose points are run.
-        executor: that runs them.
-        limit: calls that it is given at a time.
-        together: points in a group.
-        timeout: seconds that a point may take, on local processes.
-        retry_failed: run failed points again.
-    """
+    """The state of one sweep; `limit` is the number of calls that may be under way."""
 
     def __init__(
         self,
@@ -183,26 +172,22 @@ class Driver:
             return {point.key: result for point, result in results if point.key in task.wanted}
         if self._ending:
             return {}
-        if isinstance(error, TimeLimitError):
-            return self._given_up(task, str(error))
-        if isinstance(error, MemoryError):
-            task.shortages += 1
-            again, told = task.shortages < SHORTAGES, str(error)
-        elif isinstance(error, WorkerDiedError):
-            task.deaths += 1
-            again = task.deaths < DEATHS
-            told = f"its worker process died each time it ran ({DEATHS} times): {error}"
+        told = str(error)
+        if isinstance(error, MemoryError | WorkerDiedError):
+            task.tries += 1
+            lacking = isinstance(error, MemoryError)
+            if task.tries < (SHORTAGES if lacking else DEATHS):
+                self._again.append(task)
+                return {}
+            if not lacking:
+                told = f"its worker process died each time it ran ({DEATHS} times): {error}"
         elif _is_killed_on_dask(error):  # whatever was queued on the worker is suspected
             if not task.secluded:
                 task.secluded = True
                 self._suspects.append(task)
                 return {}
-            again, told = False, f"its workers died each time it ran: {error}"
-        else:
+        elif not isinstance(error, TimeLimitError):
             raise _unusable(error or "it cancelled a point") from error
-        if again:
-            self._again.append(task)
-            return {}
         return self._given_up(task, told, "\n".join(getattr(error, "__notes__", ())))
 
     def _given_up(self, task: _Task, told: str, trace: str = "") -> dict[str, Result]:

@@ -20,7 +20,7 @@ from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
 from lazyrich._errors import InputError, MissingExtraError, WorkerError
-from lazyrich.sweeps.run.process import Call, Raised, Worker
+from lazyrich.sweeps.run.process import Call, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,19 +137,14 @@ class Processes(Executor):
             if worker is None or worker.process.exitcode is not None:  # killed while it was idle
                 self._end(worker)
                 worker = self._started()
-            outcome = worker.ask(call)
+            raised, value = worker.ask(call)
+            broken = isinstance(value, MemoryError)
         except BaseException as error:  # the future must end, whatever it is
-            call.future.set_exception(error)
-            self._end(worker)
-            return None
-        if isinstance(outcome, Raised):
-            call.future.set_exception(outcome.error)
-        else:
-            call.future.set_result(outcome)
-        lacking = isinstance(outcome, Raised) and isinstance(outcome.error, MemoryError)
-        if not lacking and worker.calls != self._recycle:
+            raised, value, broken = True, error, True
+        (call.future.set_exception if raised else call.future.set_result)(value)
+        if worker is not None and not broken and worker.calls != self._recycle:
             return worker
-        self._end(worker, gently=not lacking)
+        self._end(worker, gently=not broken)
         return None
 
     def _started(self) -> Worker:

@@ -1,8 +1,9 @@
 """One worker process: the driver's end of it, and what it does.
 
 Driver and process talk over a pipe of their own. A request is the number of a call and the pickled
-call; the answer is the same number and the pickled value. An empty message says that the process
-has started or, where a call has a limit of time, that it has imported what the call needs.
+call; the answer is the same number, whether the call has raised, and the value or exception,
+pickled. An empty message says that the process has started or, where a call has a limit of time,
+that it has imported what the call needs.
 """
 
 from __future__ import annotations
@@ -24,17 +25,9 @@ from typing import Any
 
 from lazyrich._errors import WorkerError
 
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    ),
-    "1",
-)
+LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
+ONE_THREAD = dict.fromkeys([f"{name}_NUM_THREADS" for name in LIBRARIES], "1")
+ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
 GOODBYE = 5.0  # seconds that a process has to end by itself
 LOOK = 1.0  # seconds between looks whether the other end is still there
 NUMBER = 8  # bytes of the number of a call
@@ -48,13 +41,6 @@ class WorkerDiedError(WorkerError):
 
 class TimeLimitError(WorkerError):
     """A call took longer than it may, and its process was ended."""
-
-
-class Raised:
-    """An exception on its way from a process."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
 
 
 class Call:
@@ -104,8 +90,8 @@ class Worker:
             "part must be under `if __name__ == '__main__':`."
         )
 
-    def ask(self, call: Call) -> Any:  # noqa: ANN401 - the value of any call
-        """The value of a call, or what it raised as `Raised`.
+    def ask(self, call: Call) -> tuple[bool, Any]:
+        """Whether a call has raised, and its exception or value.
 
         Raises:
             WorkerDiedError: if the process ended.
@@ -183,11 +169,11 @@ def _block_interrupts() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def _unpickled(answer: bytes) -> Any:  # noqa: ANN401
+def _unpickled(answer: bytes) -> tuple[bool, Any]:
     try:
         return pickle.loads(answer)
     except BaseException as error:
-        return Raised(error)
+        return True, error
 
 
 def _serve(pipe: Connection) -> None:
@@ -220,9 +206,9 @@ def _answer(request: bytes, pipe: Connection) -> bytes:
         timed, call, args, kwargs = pickle.loads(request)
         if timed:
             pipe.send_bytes(b"")
-        return pickle.dumps(call(*args, **kwargs))
+        return pickle.dumps((False, call(*args, **kwargs)))
     except BaseException as error:
         try:
-            return pickle.dumps(Raised(error))
+            return pickle.dumps((True, error))
         except BaseException:
-            return pickle.dumps(Raised(WorkerError(traceback.format_exc())))
+            return pickle.dumps((True, WorkerError(traceback.format_exc())))

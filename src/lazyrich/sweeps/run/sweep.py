@@ -129,7 +129,7 @@ def sweep(
     """
     _check(study, executor, workers, together, timeout, recycle)
     start = monotonic()
-    calls = None if recycle is None else max(1, recycle // together)
+    calls = recycle and max(1, recycle // together)
     with (
         _given(executor, workers, calls) as (pool, limit),
         Store.open(out, study, extend=extend) as store,
@@ -148,7 +148,7 @@ def sweep(
             Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter,
         ):
             driver.drive(meter)
-    statuses, earlier = _counted(Path(out), study)
+    statuses, earlier = _counted(Path(out), study, whole=not driver.stopped)
     found = sum(statuses.values())
     if driver.stopped:
         raise KeyboardInterrupt(
@@ -192,8 +192,6 @@ def _check(
         )
     if timeout is not None and not timeout > 0:
         raise InputError(f"`timeout` must be above 0 s, got {timeout}. Leave it out for no limit.")
-    if recycle is not None and recycle < 1:
-        raise InputError(f"`recycle` must be at least 1, got {recycle}. Leave it out for never.")
     for name, value in (("workers", workers), ("recycle", recycle)):
         if executor is not None and value is not None:
             raise InputError(
@@ -207,10 +205,13 @@ def _check(
         )
 
 
-def _counted(folder: Path, study: Study) -> tuple[dict[str, int], int]:
+def _counted(folder: Path, study: Study, *, whole: bool) -> tuple[dict[str, int], int]:
     """The points of a study in its store by status, and how many others are there."""
     try:
         with Store.read_only(folder) as store:
+            every = store.statuses()
+            if whole and sum(every.values()) == len(study):
+                return every, 0
             keys = {status: store.keys(status) for status in STATUSES}
     except InputError as error:
         raise StoreError(
