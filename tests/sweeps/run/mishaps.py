@@ -19,6 +19,7 @@ import xarray as xr
 from lazyrich.sweeps.result import Result
 
 LEAKED: list[int] = []  # stands for memory that a point has taken and not given back
+KEPT: list[bytearray] = []
 
 
 class NeedsTwoError(Exception):
@@ -119,6 +120,15 @@ class Mishap:
 
     def leak_quietly(self) -> None:
         LEAKED.append(1)
+
+    def hog(self) -> NoReturn:
+        """Takes all that a limit allows, to the last kilobyte, and keeps it."""
+        import resource
+
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 100_000_000, resource.RLIM_INFINITY))
+        while True:
+            KEPT.append(bytearray(1_000_000 if len(KEPT) < 90 else 1000))
 
     def too_large(self) -> NoReturn:
         Path(f"{self.mark}-{os.getpid()}-{time.time()}").touch()

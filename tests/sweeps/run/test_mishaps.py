@@ -133,6 +133,14 @@ def test_a_point_that_lacks_the_memory_of_others_is_innocent(tmp_path):
     assert {result.status for result in found.values()} == {"finished"}
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its size in /proc")
+def test_a_process_that_has_no_memory_to_say_so(tmp_path):
+    found = run(tmp_path, ["hog", "finish"], seeds=2, workers=1)
+    for seed in range(2):
+        assert found["finish", seed].status == "finished"
+        assert found["hog", seed].sentence == "MemoryError"
+
+
 def test_a_lack_of_memory_that_a_library_calls_otherwise(tmp_path):
     mark = str(tmp_path / "try")
     found = run(tmp_path / "out", ["too large"], base={"mark": mark}, workers=1)

@@ -172,7 +172,7 @@ class Driver:
             return {point.key: result for point, result in results if point.key in task.wanted}
         if self._ending:
             return {}
-        told = str(error)
+        told = str(error) or type(error).__name__
         if isinstance(error, MemoryError | WorkerDiedError):
             task.tries += 1
             lacking = isinstance(error, MemoryError)
@@ -212,12 +212,12 @@ class _Vigil:
     """Watches a cluster that sends nothing: is there a worker left?"""
 
     def __init__(self) -> None:
-        self._seen = False
         self.heard()
+        self._seen = False
 
     def heard(self) -> None:
         """There is a worker."""
-        self._since, self._told = monotonic(), False
+        self._seen, self._since, self._told = True, monotonic(), False
 
     def look(self, executor: Executor, waiting: int, meter: Meter) -> None:
         """Say that no worker is left, and end the sweep when none has come for long.
@@ -225,7 +225,6 @@ class _Vigil:
         A cluster may wait for its first worker as long as it likes: its jobs may be in a queue.
         """
         if not deserted(executor):
-            self._seen = True
             self.heard()
             return
         silent = monotonic() - self._since

@@ -31,6 +31,7 @@ ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
 GOODBYE = 5.0  # seconds that a process has to end by itself
 LOOK = 1.0  # seconds between looks whether the other end is still there
 NUMBER = 8  # bytes of the number of a call
+NO_MEMORY = pickle.dumps((True, MemoryError("MemoryError")))  # an answer that needs none
 
 _environment = Lock()  # held while os.environ is not the user's own
 
@@ -210,5 +211,7 @@ def _answer(request: bytes, pipe: Connection) -> bytes:
     except BaseException as error:
         try:
             return pickle.dumps((True, error))
+        except MemoryError:
+            return NO_MEMORY
         except BaseException:
             return pickle.dumps((True, WorkerError(traceback.format_exc())))

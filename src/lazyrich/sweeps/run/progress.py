@@ -45,7 +45,8 @@ class Meter:
 
     def __enter__(self) -> Self:
         self._start = self._told = monotonic()
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -54,7 +55,8 @@ class Meter:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def advance(self, points: int, *, failed: int = 0) -> None:
         """Count points that were run, and how many of them failed."""

@@ -148,7 +148,7 @@ def _failure(error: BaseException, told: str = "") -> Result:
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)
-    except Exception:
+    except BaseException:
         message = "(its message cannot be shown)"
     sentence = f"{told or type(error).__name__}: {message}".strip().splitlines()[0]
     sentence = sentence[:LONGEST_SENTENCE]
