@@ -352,3 +352,21 @@ def test_the_second_ctrl_c_says_what_it_does_and_is_no_failure_of_a_point(tmp_pa
     with pytest.raises(KeyboardInterrupt, match=r"mishap was ended at once: .* Run the same again"):
         run(tmp_path, ["finish", "two ctrl c"], executor=Synchronous())
     assert [result[1] for result in stored(tmp_path).values()] == ["finish"]
+
+
+@pytest.mark.parametrize(("moment", "before"), [("open", 0), ("read_only", 1)])
+def test_a_ctrl_c_while_the_store_is_opened_or_read_has_a_sentence(
+    tmp_path, monkeypatch, moment, before
+):
+    opened = getattr(Store, moment)
+
+    def interrupted(*arguments, **options):
+        for _ in range(2 if before else 1):
+            signal.raise_signal(signal.SIGINT)
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(Store, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt, match="mishap was ended at once: "):
+        sweep_nothing(tmp_path, executor=Synchronous())
+    monkeypatch.undo()
+    assert len(stored(tmp_path) if before else ()) == before

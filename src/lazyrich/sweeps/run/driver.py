@@ -54,7 +54,6 @@ class Driver:
         store: Store,
         study: Study,
         executor: Executor,
-        *,
         limit: int,
         together: int,
         timeout: float | None,

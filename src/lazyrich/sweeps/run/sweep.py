@@ -130,25 +130,16 @@ def sweep(
     _check(study, executor, workers, together, timeout, recycle)
     start = monotonic()
     calls = recycle and max(1, recycle // together)
-    with (
-        _given(executor, workers, calls) as (pool, limit),
-        Store.open(out, study, extend=extend) as store,
-    ):
-        driver = Driver(
-            store,
-            study,
-            pool,
-            limit=limit,
-            together=together,
-            timeout=timeout,
-            retry_failed=retry_failed,
-        )
+    with _interruptible(study.name) as stops:
         with (
-            _interruptible(driver.stop, study.name),
-            Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter,
+            _given(executor, workers, calls) as (pool, limit),
+            Store.open(out, study, extend=extend) as store,
         ):
-            driver.drive(meter)
-    statuses, earlier = _counted(Path(out), study, whole=not driver.stopped)
+            driver = Driver(store, study, pool, limit, together, timeout, retry_failed)
+            stops.append(driver.stop)
+            with Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter:
+                driver.drive(meter)
+        statuses, earlier = _counted(Path(out), study, whole=not driver.stopped)
     found = sum(statuses.values())
     if driver.stopped:
         raise KeyboardInterrupt(
@@ -240,26 +231,28 @@ def _given(
 
 
 @contextmanager
-def _interruptible(stop: Callable[[], None], name: str) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`; the second one interrupts at once."""
+def _interruptible(name: str) -> Iterator[list[Callable[[], None]]]:
+    """Ctrl-C and SIGTERM call what is in the list; the second one, or an early one, raises."""
+    stops: list[Callable[[], None]] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stops
         return
     stopping = False
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        if stopping:
+        if stopping or not stops:
             raise EndedAtOnceError(
                 f"{name} was ended at once: what was being stored may be missing. Run the same "
                 "again to go on."
             )
         stopping = True
-        stop()
+        for stop in stops:
+            stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield stops
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
