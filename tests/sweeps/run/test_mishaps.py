@@ -285,6 +285,26 @@ def test_an_idle_process_that_is_killed_costs_nothing():
 
 
 @forks
+def test_a_child_of_the_driver_that_ends_leaves_its_workers_alone(tmp_path):
+    code = (
+        "import os, sys, time\n"
+        "from lazyrich.sweeps.run.executors import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    pool = Processes(1)\n"
+        "    first = pool.submit(os.getpid).result()\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        sys.exit()\n"
+        "    os.waitpid(child, 0)\n"
+        "    print(pool.submit(os.getpid).result() == first)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n"
+
+
+@forks
 def test_workers_end_with_a_driver_whose_child_lives(tmp_path):
     code = (
         "import os, time\n"

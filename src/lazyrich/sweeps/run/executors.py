@@ -68,6 +68,7 @@ class Processes(Executor):
         self._numbers = count()
         self._unfinished = 0
         self._closed = self._killed = False
+        self._process = os.getpid()
         atexit.register(self.kill)  # runs before multiprocessing waits for its children
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -107,6 +108,8 @@ class Processes(Executor):
 
     def kill(self) -> None:
         """End the processes at once, whatever they compute."""
+        if os.getpid() != self._process:  # a child of the driver that ends
+            return
         with self._lock:
             self._closed = self._killed = True
             self._cancel()
