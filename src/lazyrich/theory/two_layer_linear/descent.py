@@ -267,7 +267,8 @@ def _step_factor(
     ) -> tuple[Array, Array, int]:
         rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
         moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
-        loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
+        with np.errstate(divide="ignore"):  # an output of zero has no limit
+            loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
         limits = np.array([_kernels.LARGEST, _kernels.LARGEST, abs(float(loss.value()))])
         stepped: tuple[Array, Array, int] = _kernels.factor_steps(
             *(np.ascontiguousarray(theta), k, float(gamma), rates, decays, float(mu)),
