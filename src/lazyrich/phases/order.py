@@ -12,7 +12,7 @@ import xarray as xr
 from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.numerics.ladder import TOLERANCE
 from lazyrich.phases.scaling import FeatureKind
-from lazyrich.theory.labels import apply, dataset
+from lazyrich.theory.labels import apply, dataset, require_free
 from lazyrich.theory.two_layer_linear.data import LineData
 from lazyrich.theory.two_layer_linear.flow import flow, line_arguments, time_to_residual
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
@@ -83,6 +83,7 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     References:
         Xu & Ziyin, arXiv:2401.07085; F is derived in the documentation.
     """
+    require_free(by_name(QUANTITIES), *line_arguments(state, network, data))
 
     def evaluate(*arrays: Array) -> tuple[Array, Array]:
         units = natural_units(LineProblem(*arrays))

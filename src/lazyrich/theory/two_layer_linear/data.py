@@ -17,7 +17,15 @@ from scipy.linalg import lapack
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array, cauchy_schwarz_gap, cosines
-from lazyrich.theory.labels import Labelled, Parameter, apply, first_where, require_range
+from lazyrich.theory.labels import (
+    Labelled,
+    Parameter,
+    apply,
+    first_where,
+    labelled,
+    real,
+    require_range,
+)
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line
 MOMENT_TOLERANCE = 1e-12
@@ -49,10 +57,10 @@ class LineData(Labelled):
     noise: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.noise is None:
-            noise = apply(_noise_floor, self.mean_aa, self.mean_ay, self.mean_yy)
-            object.__setattr__(self, "noise", noise)
-        require_range("noise", self.noise, 0, np.inf)
+        known = apply(_noise_floor, self.mean_aa, self.mean_ay, self.mean_yy)
+        noise = known if self.noise is None else labelled("noise", self.noise)
+        require_range("noise", noise, 0, np.inf)
+        object.__setattr__(self, "noise", noise)
 
     @classmethod
     def from_samples(cls, x: ArrayLike, y: ArrayLike) -> LineData:
@@ -99,7 +107,9 @@ class MomentData(Labelled):
     mean_yy: float
 
     def __post_init__(self) -> None:
-        xx, yx = np.asarray(self.sigma_xx, dtype=float), np.asarray(self.sigma_yx, dtype=float)
+        xx, yx = real("sigma_xx", self.sigma_xx), real("sigma_yx", self.sigma_yx)
+        if np.ndim(real("mean_yy", self.mean_yy)) > 0:
+            raise InputError(f"`mean_yy` must be one number, got shape {np.shape(self.mean_yy)}")
         if xx.ndim != 2 or yx.ndim != 2 or xx.shape != (yx.shape[1], yx.shape[1]):
             raise InputError(
                 f"`sigma_xx` must be (m, m) and `sigma_yx` (k, m), got {xx.shape} and {yx.shape}"
@@ -176,7 +186,11 @@ def _feature_units(xx: Array) -> Array:
 
 
 def _checked_samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if not np.size(x) or not np.size(y):
+        raise InputError(
+            f"`x` and `y` must hold samples with one n ≥ 1, got {np.shape(x)} and {np.shape(y)}"
+        )
+    xs, ys = real("x", x), real("y", y)
     xs = xs[:, None] if xs.ndim == 1 else xs
     ys = ys[:, None] if ys.ndim == 1 else ys
     if xs.ndim != 2 or ys.ndim != 2 or len(xs) != len(ys) or len(xs) == 0:

@@ -16,7 +16,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,13 +32,19 @@ from lazyrich.theory.labels import (
     ParameterLike,
     apply,
     dataset,
+    require_free,
     require_whole,
     with_attrs,
     with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear import _recursion as _kernels
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
-from lazyrich.theory.two_layer_linear.flow import line_arguments, require_pair
+from lazyrich.theory.two_layer_linear.flow import (
+    NAMES,
+    axes_of,
+    line_arguments,
+    require_pair,
+)
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import (
@@ -67,7 +73,7 @@ def descent(
     momentum: ParameterLike = 0.0,
     weight_decay_u: ParameterLike = 0.0,
     weight_decay_w: ParameterLike = 0.0,
-    batches: Sequence[LineData] | Sequence[MomentData] | None = None,
+    batches: Iterable[LineData] | Iterable[MomentData] | None = None,
     propagator: bool = False,
 ) -> xr.Dataset:
     """Follow gradient descent on `L = E‖γ U W x − y‖²`, step by step and exactly.
@@ -104,28 +110,31 @@ def descent(
         Xu & Ziyin, arXiv:2401.07085.
     """
     require_pair(state, data)
-    for batch in batches or ():
+    used: list[LineData | MomentData] = [data] if batches is None else list(batches)
+    for batch in used:
         require_pair(state, batch)
-    if batches is not None and len(batches) == 0:
+    if not used:
         raise InputError("`batches` must hold at least one batch; None is full batch")
     steps, every = require_whole("steps", steps, 0), require_whole("every", every, 1)
     rule = _Rule(momentum=momentum, weight_decay_u=weight_decay_u, weight_decay_w=weight_decay_w)
+    axes = axes_of(state, network, data)
+    require_free({*NAMES, "step"}, *axes, rule.momentum, rule.weight_decay_u, rule.weight_decay_w)
     recorded = np.unique(np.append(np.arange(0, steps + 1, every), steps))
     if isinstance(state, LineState):
         result = _descend_on_line(
             state,
             network,
             cast("LineData", data),
-            cast("Sequence[LineData]", batches or [data]),
+            cast("Sequence[LineData]", used),
             rule,
             recorded,
             propagator,
         )
     else:
         moments = cast("MomentData", data)
-        used = cast("Sequence[MomentData]", batches or [data])
-        xx = xr.DataArray([batch.sigma_xx for batch in used], dims=("batch", "m", "m_"))
-        yx = xr.DataArray([batch.sigma_yx for batch in used], dims=("batch", "k", "m"))
+        parts = cast("Sequence[MomentData]", used)
+        xx = xr.DataArray([batch.sigma_xx for batch in parts], dims=("batch", "m", "m_"))
+        yx = xr.DataArray([batch.sigma_yx for batch in parts], dims=("batch", "k", "m"))
         power = xr.DataArray(np.trace(moments.sigma_xx))
         theta, phi, diverged = _step_factor(state, network, xx, yx, power, rule, recorded)
         result = gram_quantities(state, network, moments, Movement.of(state, theta)).assign(
@@ -267,7 +276,8 @@ def _step_factor(
     ) -> tuple[Array, Array, int]:
         rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
         moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
-        loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
+        with np.errstate(divide="ignore"):  # an output of zero has no limit
+            loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
         limits = np.array([_kernels.LARGEST, _kernels.LARGEST, abs(float(loss.value()))])
         stepped: tuple[Array, Array, int] = _kernels.factor_steps(
             *(np.ascontiguousarray(theta), k, float(gamma), rates, decays, float(mu)),

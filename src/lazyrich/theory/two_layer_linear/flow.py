@@ -19,6 +19,7 @@ from lazyrich.theory.labels import (
     apply,
     dataset,
     labelled,
+    require_free,
     with_attrs,
     with_axis_attrs,
 )
@@ -55,6 +56,10 @@ QUANTITIES = (
 )
 
 SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed to the data"
+CORE = ("row", "col", "neuron", "k", "k_", "m", "m_", "batch", "mechanism", "interval")
+NAMES = {*KNOWN, "status", *CORE}
+"""Names of what a solution holds, which no axis may have."""
+
 UNOCCUPIED = 1e-14  # singular values of unit rows of Θ: no neuron points there
 
 
@@ -95,6 +100,7 @@ def flow(
     """
     time = _checked_times(times)
     require_pair(state, data)
+    require_free(NAMES, *axes_of(state, network, data), time)
     if isinstance(state, LineState):
         result = _flow_on_line(state, network, cast("LineData", data), time, propagator)
     else:
@@ -130,6 +136,8 @@ def time_to_residual(
     if not bool(((share > 0) & (share <= 1)).all()):
         raise InputError(f"`remaining` must be between 0 (excluded) and 1, got {share.values}")
 
+    require_free(NAMES, *line_arguments(state, network, data), share)
+
     def evaluate(*arrays: Array) -> Array:
         return time_to_reach(LineProblem(*arrays[:-1]), arrays[-1])
 
@@ -152,6 +160,18 @@ def require_pair(state: LineState | GramState, data: LineData | MomentData) -> N
             raise InputError(
                 f"the state has (outputs, inputs) = {have}, the data have {need}: they must agree"
             )
+
+
+def axes_of(
+    state: LineState | GramState, network: LinearNetwork, data: LineData | MomentData
+) -> tuple[xr.DataArray, ...]:
+    """Everything that may have axes, without those of a matrix."""
+    numbers = (network.output_scale, network.lr_u, network.lr_w)
+    if isinstance(state, GramState):
+        return *numbers, state.matrix.isel(row=0, col=0)
+    parts = (state.uu, state.uw, state.ww, state.sine_squared)
+    moments = (data.mean_aa, data.mean_ay, data.mean_yy) if isinstance(data, LineData) else ()
+    return *numbers, *parts, *moments
 
 
 def line_arguments(

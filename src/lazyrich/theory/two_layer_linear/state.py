@@ -25,6 +25,7 @@ from lazyrich.theory.labels import (
     apply,
     first_where,
     labelled,
+    real,
     require_range,
     require_whole,
 )
@@ -78,9 +79,9 @@ class LineState(Labelled):
             w: first layer, shape (d,), or (d, m) together with `direction`.
             direction: the line `n` that the inputs lie on, shape (m,); only `W n` ever moves.
         """
-        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        us, ws = real("u", u), real("w", w)
         if direction is not None:
-            n = np.asarray(direction, dtype=float)
+            n = real("direction", direction)
             if ws.ndim != 2 or n.shape != ws.shape[1:] or not np.linalg.norm(n) > 0:
                 raise InputError(
                     f"`direction` must be a nonzero vector of shape (m,) for `w` of shape (d, m), "
@@ -180,7 +181,7 @@ class GramState(Labelled):
     @classmethod
     def from_weights(cls, u: ArrayLike, w: ArrayLike) -> GramState:
         """Reduce concrete weights: `u` of shape (k, d), `w` of shape (d, m)."""
-        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        us, ws = real("u", u), real("w", w)
         if us.ndim != 2 or ws.ndim != 2 or us.shape[1] != ws.shape[0]:
             raise InputError(
                 f"`u` must have shape (k, d) and `w` (d, m), got {us.shape} and {ws.shape}"
@@ -297,12 +298,18 @@ def _require_sine(uu: Array, uw: Array, ww: Array, known: Array, given: Array) -
 
 def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     if not isinstance(matrix, xr.DataArray):
-        matrix = xr.DataArray(np.asarray(matrix, dtype=float), dims=("row", "col"))
+        square = real("matrix", matrix)
+        if square.ndim != 2:
+            raise InputError(
+                f"`matrix` must have two dimensions, or be a DataArray whose last dims are "
+                f"('row', 'col'), got shape {square.shape}"
+            )
+        matrix = xr.DataArray(square, dims=("row", "col"))
     if matrix.dims[-2:] != ("row", "col") or matrix.shape[-1] != matrix.shape[-2]:
         raise InputError(
             f"`matrix` must be square with last dims ('row', 'col'), got {dict(matrix.sizes)}"
         )
-    values = matrix.values.astype(float)
+    values = real("matrix", matrix.values)
     if not np.isfinite(values).all():
         raise InputError("`matrix` must be finite, got NaN or infinity")
     scaled = cosines(values)
