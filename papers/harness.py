@@ -42,6 +42,7 @@ Scale = Literal["smoke", "laptop", "paper"]
 Record = dict[str, Any]
 
 HOME = Path(__file__).resolve().parent
+KEYS = {"paper", "figure", "scale", "findings", "shown"}  # what a record has at least
 PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 DATA_FOLDER = "LAZYRICH_DATA"
@@ -148,7 +149,7 @@ def reproduce(
         The records.
 
     Raises:
-        InputError: there is no such paper or figure, or no record of it.
+        InputError: there is no such paper or figure, or no record of it, or a damaged one.
     """
     paper, _, figure = target.partition("/")
     names = figures(paper)
@@ -200,7 +201,16 @@ def read(paper: str, figure: str, scale: str, out: Path | None = None) -> Record
             f"Run `lazyrich reproduce {paper}/{figure} --scale {scale} --out {path.parents[3]}` "
             "first."
         )
-    return json.loads(path.read_text())
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = {}
+    if not (isinstance(record, dict) and record.keys() >= KEYS):
+        raise lr.InputError(
+            f"{path} must be a record, and it is none or is damaged. Delete it and run "
+            f"`lazyrich reproduce {paper}/{figure} --scale {scale} --out {path.parents[3]}` again."
+        )
+    return record
 
 
 def _file(place: Path, scale: str, figure: str) -> Path:

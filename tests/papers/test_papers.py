@@ -229,6 +229,9 @@ def test_refusals(tmp_path):
     missing = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
     assert "there is no record of xu2025three/fig1 at scale 'laptop'" in missing
     assert "must be a folder with harness.py" in refusal("reproduce", "--papers", tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "harness.py").touch()  # would be shadowed by the module `papers`
+    assert "called 'papers', got" in refusal("reproduce", "--papers", tmp_path / "other")
     absent = ("--data-dir", tmp_path / "typo", "--out", tmp_path / "out")
     assert "does not exist" in refusal("reproduce", "xu2025three/fig4", *absent)
     assert not (tmp_path / "out").exists()
@@ -298,6 +301,15 @@ def test_a_missing_record_names_the_command_that_makes_it(tmp_path):
     said = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
     made = f"`lazyrich reproduce xu2025three/fig1 --scale laptop --out {tmp_path}`"
     assert f"in {tmp_path}. Run {made} first." in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"paper": "xu2025three"}', "\xff"])
+def test_a_damaged_record_is_refused(tmp_path, text):
+    path = tmp_path / "xu2025three" / "records" / "laptop" / "fig1.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode("latin-1"))
+    said = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
+    assert f"{path} must be a record, and it is none or is damaged. Delete it and run" in said
 
 
 def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from lazyrich._errors import InputError
 
-HARNESS = "harness.py"
+NAME, HARNESS = "papers", "harness.py"
 OWN = Path("reproduced")
 
 Scale = Literal["smoke", "laptop", "paper"]
@@ -106,14 +106,14 @@ def _rows(harness: Any, record: dict[str, Any]) -> list[dict[str, Any]]:  # noqa
 
 def _harness(papers: Path | None) -> Any:  # noqa: ANN401 - the module papers.harness
     """The harness, from the folder `papers` that is not part of the package."""
-    places = [papers] if papers else [Path("papers"), Path(__file__).parents[3] / "papers"]
+    places = [papers] if papers else [Path(NAME), Path(__file__).parents[3] / NAME]
     for place in places:
-        if (place / HARNESS).is_file():
+        if (place / HARNESS).is_file() and place.resolve().name == NAME:
             root = str(place.resolve().parent)
             if root not in sys.path:
                 sys.path.insert(0, root)
-            return import_module("papers.harness")
+            return import_module(f"{NAME}.harness")
     raise InputError(
-        f"`--papers` must be a folder with {HARNESS}, got {places[0]}. "
+        f"`--papers` must be a folder with {HARNESS}, called {NAME!r}, got {places[0]}. "
         "The papers are in the source repository, not in the installed package."
     )
