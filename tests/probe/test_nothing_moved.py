@@ -1,11 +1,15 @@
 """Where no weight moved, nothing was learned: no observable, verdict or forecast says otherwise."""
 
 import copy
+import json
+import sys
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import lazyrich
+from lazyrich.cli import app
 from lazyrich.observables.catalogue import observables
 from tests.architectures import ARCHITECTURES, Between, Fn, output_of, targets
 from tests.models import brute_kernel
@@ -169,3 +173,24 @@ def test_a_network_that_trains_is_still_rich():
     change = (brute_kernel(model, x) - before).norm() / before.norm()
     assert probe.verdict().regime == "rich"
     assert probe.history.ntk_change[-1].item() == pytest.approx(change.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("middle", ["nn.BatchNorm2d(6)", "Dropping()"])
+def test_the_commands_gate_agrees(middle, tmp_path, monkeypatch):
+    (tmp_path / "still.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Dropping(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return nn.functional.dropout(x)\n\n\n"
+        "def network():\n"
+        f"    return nn.Sequential(nn.Conv2d(1, 6, 3), {middle}, nn.ReLU(inplace=True),\n"
+        "                         nn.Flatten(), nn.Linear(216, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "still", raising=False)
+    quick = ["--samples", "128", "--epochs", "2", "--lr", "1e-12", "--json"]
+    done = CliRunner().invoke(app, ["diagnose", "still:network", *quick, "--fail-if", "rich"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["regime"] == "frozen"
+    assert found["ntk_change"] < 1e-6
