@@ -6,6 +6,7 @@ anew by each call. Targets are whatever `targets` makes of the outputs' shape.
 
 from __future__ import annotations
 
+import random
 import warnings
 
 import numpy as np
@@ -243,6 +244,44 @@ class OwnGenerators(nn.Module):
         return x + noise * float(self.numpy["rng"].uniform(0.5, 1))
 
 
+GLOBAL = np.random.default_rng(5)
+
+
+def drawn_elsewhere(x):
+    return float(GLOBAL.uniform(0.5, 2)) * x
+
+
+class Named(nn.Module):
+    """Draws from a generator of the file, by a helper, and from Python's."""
+
+    def forward(self, x):
+        return drawn_elsewhere(x) + random.random()
+
+
+class Helper:
+    """Counts, and keeps an average, in an object of its own."""
+
+    def __init__(self):
+        self.calls, self.mean, self.array = 0, torch.zeros(16), np.zeros(16)
+
+    def update(self, x):
+        self.calls += 1
+        self.mean.lerp_(x.detach().mean(0), 0.1)
+        self.array += 0.1
+        return self.calls * 0.1 + self.mean + torch.as_tensor(self.array).to(x)
+
+
+class Helped(nn.Module):
+    """Leaves its state to a helper that is no module."""
+
+    def __init__(self):
+        super().__init__()
+        self.helper = Helper()
+
+    def forward(self, x):
+        return x + self.helper.update(x)
+
+
 class Recurrent(nn.Module):
     """The last state of a recurrent layer."""
 
@@ -350,6 +389,8 @@ _KINDS = {
         _table(5),
     ),
     "noise of its own": (lambda: Between(OwnGenerators()), _table(5)),
+    "noise of the file": (lambda: Between(Named()), _table(5)),
+    "helper": (lambda: Between(Helped()), _table(5)),
     "gumbel": (lambda: Between(Fn(functional.gumbel_softmax)), _table(5)),
     "vae": (Variational, _table(5)),
     "stochastic depth": (StochasticDepth, _table(5)),

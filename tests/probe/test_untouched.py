@@ -13,7 +13,7 @@ from torch import nn
 import lazyrich
 from lazyrich._errors import LazyRichError
 from lazyrich.observables.catalogue import observables
-from tests.architectures import ARCHITECTURES, Between, Storing, targets
+from tests.architectures import ARCHITECTURES, GLOBAL, Between, Storing, targets
 
 ALL = sorted(name for observable in observables() for name in observable.names)
 
@@ -58,6 +58,8 @@ def contents(value):
         inside = [value.detach().clone().numpy().tobytes(), value.requires_grad]
         grad = value.grad if value.is_leaf else None
         inside += [value.data_ptr(), None if grad is None else contents(grad)]
+    elif isinstance(value, np.ndarray):
+        inside = value.tolist()
     elif isinstance(value, torch.Generator):
         inside = value.get_state().tolist()
     elif isinstance(value, np.random.Generator):
@@ -69,7 +71,7 @@ def fingerprint(model):
     """All that modules hold, and the random state; hidden modules too."""
     modules = [*model.modules(), *(m for t in getattr(model, "teachers", []) for m in t.modules())]
     random = torch.get_rng_state().tolist(), str(np.random.get_state())  # noqa: NPY002
-    return [contents(vars(module)) for module in modules], random
+    return [contents(vars(module)) for module in modules], random, contents(GLOBAL)
 
 
 @pytest.mark.parametrize("entry", ["nfa", "forecast", "dial, equal speed", "probe", "few samples"])

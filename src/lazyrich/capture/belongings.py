@@ -7,23 +7,22 @@ write on a tensor that is no buffer. During a look plain tensors are copies; aft
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import is_not
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lazyrich.capture.generators import KINDS, Generator
+from lazyrich.capture.generators import FOREIGN, KINDS, Generator, generators_of
 
 MACHINERY = frozenset(vars(nn.Module()))
 """What every module has: flags, hooks, and its registers of parameters, buffers and modules."""
 _REGISTERS = ("_parameters", "_buffers", "_modules")
 _HOLDERS = (dict, list, tuple, nn.Module)
-_FOREIGN = frozenset({"torch", "numpy", "lazyrich", *sys.stdlib_module_names})
 
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
@@ -31,11 +30,11 @@ _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 class Belongings:
     """The contents of a model's modules.
 
-    Lists and dicts stay the objects that they are, whoever else holds them; their plain tensors,
-    and those in attributes, are replaced by copies from `lend` until `put_back`.
+    Lists and dicts stay the objects that they are, whoever else holds them; their plain tensors
+    and arrays, and those in attributes, are replaced by copies from `lend` until `put_back`.
 
     Attributes:
-        generators: those that modules hold, of random numbers.
+        generators: of random numbers, that modules hold or whose forward passes name.
     """
 
     def __init__(self) -> None:
@@ -55,6 +54,8 @@ class Belongings:
         self._registered = {id(module) for module in model.modules()}
         for module in model.modules():
             self._lend_module(module)
+        for kind in {type(module) for module in model.modules()}:
+            self.generators += generators_of(kind.forward)
 
     def put_back(self) -> None:
         """Give everything back that was lent so far."""
@@ -85,7 +86,7 @@ class Belongings:
         self._kept.append((container, container.copy()))
 
     def _lend_value(self, value: Any, *, deep: bool = True) -> Any:  # noqa: ANN401 - any attribute
-        """What takes the value's place during the look: itself, or a copy of a tensor.
+        """What takes the value's place during the look: itself, or a copy of a tensor or an array.
 
         Args:
             value: of an attribute, or in a list or dict.
@@ -102,10 +103,14 @@ class Belongings:
     def _lend_once(self, value: Any, deep: bool) -> Any:  # noqa: ANN401 - any attribute
         if isinstance(value, Tensor):
             return value.detach().clone()
+        if isinstance(value, np.ndarray):
+            return value.copy()
         if isinstance(value, tuple):
             return _rebuilt(value, lambda one: self._lend_value(one, deep=deep))
         if isinstance(value, KINDS):
             self.generators.append(value)
+        elif isinstance(value, FunctionType):
+            self.generators += generators_of(value)
         elif isinstance(value, nn.Module):
             if id(value) not in self._registered:
                 self._lend_module(value)
@@ -137,7 +142,7 @@ def _is_plain_object(value: object) -> bool:
         return True
     kind = type(value)
     room = kind.__module__.partition(".")[0]
-    return not isinstance(value, type) and room not in _FOREIGN and hasattr(value, "__dict__")
+    return not isinstance(value, type) and room not in FOREIGN and hasattr(value, "__dict__")
 
 
 def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of the container's kind
@@ -158,12 +163,18 @@ def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of t
             container.extend(content)
 
 
-def attributes(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
-    """What the registered modules hold of their own: module, name and value."""
+def attributes(model: nn.Module) -> Iterator[tuple[object, str, Any]]:
+    """What the registered modules, and plain objects in their attributes, hold of their own.
+
+    Yields:
+        The holder, the name and the value of each attribute.
+    """
     for module in model.modules():
         for name, value in vars(module).items():
             if name not in MACHINERY:
                 yield module, name, value
+                if not isinstance(value, nn.Module) and _is_plain_object(value):
+                    yield from ((value, inside, one) for inside, one in vars(value).items())
 
 
 def every_module(model: nn.Module) -> dict[str, nn.Module]:
@@ -192,10 +203,12 @@ def _modules_in(value: Any) -> Iterator[nn.Module]:  # noqa: ANN401 - any attrib
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - any attribute
-    """The same with copies of lists, dicts, sets and tensors; other objects are shared."""
+    """The same with copies of lists, dicts, sets, tensors and arrays; other objects are shared."""
     match value:
         case Tensor():
             return value.detach().clone()
+        case set() | np.ndarray():
+            return value.copy()
         case dict():
             table = value.copy()
             table.update({key: copied(one) for key, one in value.items()})
@@ -205,8 +218,6 @@ def copied(value: Any) -> Any:  # noqa: ANN401 - any attribute
             for i, one in enumerate(value):
                 row[i] = copied(one)
             return row
-        case set():
-            return value.copy()
         case tuple():
             return _rebuilt(value, copied)
     return value
@@ -221,6 +232,8 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any attributes
     match one:
         case Tensor():
             return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+        case np.ndarray():
+            return np.array_equal(one, other)
         case dict():
             return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
         case list() | deque() | tuple():

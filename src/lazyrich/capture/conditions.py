@@ -35,7 +35,7 @@ class Conditions:
     Attributes:
         settles: modules whose state is taken anew at every look, and how.
         buffers: those that the forward pass changes by itself, as they were.
-        attributes: module, name and value of those that it sets, as they were; maybe `ABSENT`.
+        attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: of random numbers, started anew for every pass.
         noisy: whether the result depends on what they draw.
@@ -44,7 +44,7 @@ class Conditions:
 
     settles: Mapping[str, Settle]
     buffers: Leaves
-    attributes: tuple[tuple[nn.Module, str, Any], ...]
+    attributes: tuple[tuple[object, str, Any], ...]
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
     noisy: bool
@@ -80,11 +80,11 @@ class Conditions:
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
         held = {name: b.to(tensors[name].device) for name, b in self.buffers.items()}
         own = {n: t.clone() if n in self.rewritten else t for n, t in {**tensors, **held}.items()}
-        for module, name, value in self.attributes:
+        for holder, name, value in self.attributes:
             if value is ABSENT:
-                vars(module).pop(name, None)
+                vars(holder).pop(name, None)
             else:
-                vars(module)[name] = copied(value)
+                vars(holder)[name] = copied(value)
         for generator in self.generators:
             restart(generator)
         args, kwargs = arguments(map_tensors(lambda tensor: widen(tensor.detach().clone()), x))

@@ -7,26 +7,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lazyrich._errors import InputError
 from lazyrich.capture.belongings import attributes, copied, every_module, same
 from lazyrich.capture.conditions import ABSENT, Conditions
-from lazyrich.capture.generators import Generator, fingerprint, restart
-from lazyrich.capture.isolation import Batch, Leaves, tensors_in, undisturbed
+from lazyrich.capture.generators import Generator, restart, set_state, state_of
+from lazyrich.capture.isolation import Batch, Leaves, is_close, tensors_in, undisturbed
 from lazyrich.capture.statistics import BATCH_NORM, RUNNING, Settle, fixed_point, settling
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Changes:
-    """What forward passes changed: names of tensors; attributes with their values before."""
+    """What forward passes changed: names of tensors; attributes with their values before.
 
+    `outputs` are all tensors that the last pass returned.
+    """
+
+    outputs: tuple[Tensor, ...] = ()
     tensors: tuple[str, ...] = ()
-    attributes: tuple[tuple[nn.Module, str, Any], ...] = ()
+    attributes: tuple[tuple[object, str, Any], ...] = ()
 
     def and_also(self, other: _Changes) -> _Changes:
-        known = {(module, name) for module, name, _ in self.attributes}
-        more = (found for found in other.attributes if found[:2] not in known)
+        known = {(id(holder), name) for holder, name, _ in self.attributes}
+        more = (found for found in other.attributes if (id(found[0]), found[1]) not in known)
         return _Changes(
+            outputs=other.outputs,
             tensors=tuple(dict.fromkeys((*self.tensors, *other.tensors))),
             attributes=(*self.attributes, *more),
         )
@@ -55,7 +61,6 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
     plain = _plain(known, generators)
     with undisturbed(model):
         changed = changed.and_also(_changes(plain, model, tensors, x))
-        drew = _drew(generators)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
     conditions = replace(
@@ -65,7 +70,9 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         attributes=changed.attributes,
         rewritten=frozenset(changed.tensors),
     )
-    conditions = replace(conditions, noisy=drew and _is_noisy(conditions, model, tensors, x))
+    conditions = replace(
+        conditions, noisy=_is_noisy(conditions, model, tensors, x, changed.outputs)
+    )
     return replace(conditions, notes=_notes(conditions, model, trains))
 
 
@@ -100,7 +107,7 @@ def _as_in_training(
 
 def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> _Changes:
     own = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    before = {(module, name): copied(value) for module, name, value in attributes(model)}
+    before = {(id(h), name): (h, copied(value)) for h, name, value in attributes(model)}
     left: Leaves = {}
 
     def read(*_: object) -> None:
@@ -110,36 +117,64 @@ def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> 
     reader = model.register_forward_hook(read)
     try:
         with torch.no_grad():
-            plain.call(model, own, x, {})
+            outputs = tuple(tensors_in(plain.call(model, own, x, {})))
     finally:
         reader.remove()
-    after = {(module, name): value for module, name, value in attributes(model)}
+    after = {(id(h), name): (h, value) for h, name, value in attributes(model)}
+    new = {key: (holder, ABSENT) for key, (holder, _) in after.items() if key not in before}
     return _Changes(
+        outputs=outputs,
         tensors=tuple(
             name for name, then in tensors.items() if not same(left.get(name, then), then)
         ),
         attributes=tuple(
-            (*key, before.get(key, ABSENT))
-            for key in dict.fromkeys((*before, *after))
-            if not same(before.get(key, ABSENT), after.get(key, ABSENT))
+            (holder, name, then)
+            for (_, name), (holder, then) in {**before, **new}.items()
+            if not same(then, after.get((id(holder), name), (holder, ABSENT))[1])
         ),
     )
 
 
-def _drew(generators: Sequence[Generator]) -> bool:
-    """Whether anybody drew since these generators were started."""
-    now = fingerprint(generators)
-    for generator in generators:
-        restart(generator)
-    return now != fingerprint(generators)
+def _is_noisy(
+    conditions: Conditions, model: nn.Module, tensors: Leaves, x: Batch, first: Sequence[Tensor]
+) -> bool:
+    """Whether the result depends on what is drawn.
 
+    Args:
+        conditions: under which passes are repeated.
+        model: the plain module.
+        tensors: copies of its parameters and buffers.
+        x: a batch.
+        first: what a pass gave before.
 
-def _is_noisy(conditions: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> bool:
-    """Whether the result depends on what is drawn."""
+    Raises:
+        InputError: it is another one also where the same is drawn.
+    """
     with undisturbed(model), torch.no_grad():
-        first = conditions.call(model, tensors, x, {})
-        second = replace(conditions, generators=()).call(model, tensors, x, {})
-    return not same(list(tensors_in(first)), list(tensors_in(second)))
+        again = list(tensors_in(conditions.call(model, tensors, x, {})))
+        drawn = [state_of(one) for one in conditions.generators]
+        if not all(map(_is_repeated, first, again)):
+            raise InputError(
+                "the model's output must be the same for the same weights, inputs and random "
+                "state, got two different ones. Draw from the global generators of PyTorch, NumPy "
+                "or Python, or from one that a module holds; keep what the forward pass changes in "
+                "modules."
+            )
+        for generator in conditions.generators:
+            restart(generator)
+        if same(drawn, [state_of(one) for one in conditions.generators]):
+            return False  # nobody drew
+        for generator, state in zip(conditions.generators, drawn, strict=True):
+            set_state(generator, state)
+        other = replace(conditions, generators=()).call(model, tensors, x, {})
+        return not all(map(_is_repeated, again, tensors_in(other)))
+
+
+def _is_repeated(first: Tensor, again: Tensor) -> bool:
+    """The same up to rounding: sums come in another order where memory is aligned otherwise."""
+    if first.shape != again.shape or not first.is_floating_point() or not first.numel():
+        return same(first, again)
+    return is_close(first.nan_to_num(), again.nan_to_num())
 
 
 def _running(

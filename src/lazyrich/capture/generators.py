@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import random
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ Generator = torch.Generator | np.random.Generator | np.random.RandomState | rand
 
 KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 SEED = 0
+FOREIGN = frozenset({"torch", "numpy", "lazyrich", *sys.stdlib_module_names})
+"""Packages whose objects and functions hold no state of the user's."""
 
 
 def global_generators(*cuda: int) -> Iterator[Generator]:
@@ -75,10 +78,32 @@ def restart(generator: Generator) -> None:
             generator.seed(SEED)
 
 
-def fingerprint(generators: Sequence[Generator]) -> bytes:
-    """Equal before and after if nobody drew."""
-    return pickle.dumps([_plain(state_of(one)) for one in generators])
+def generators_of(function: object, known: set[int] | None = None) -> Iterator[Generator]:
+    """Generators that a function's code names: global ones, enclosed ones, also by its helpers.
+
+    Args:
+        function: somebody's; those of libraries, and what is no function, have none.
+        known: functions that were looked at.
+    """
+    known = set() if known is None else known
+    if not isinstance(function, FunctionType) or id(function) in known:
+        return
+    known.add(id(function))
+    if (function.__module__ or "").partition(".")[0] in FOREIGN:
+        return
+    for value in _named(function):
+        if isinstance(value, KINDS):
+            yield value
+        else:
+            yield from generators_of(value, known)
 
 
-def _plain(state: Any) -> Any:  # noqa: ANN401 - see `state_of`
-    return state.tolist() if isinstance(state, torch.Tensor) else state
+def _named(function: FunctionType) -> Iterator[object]:
+    for name in function.__code__.co_names:
+        yield function.__globals__.get(name)
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+    yield from function.__defaults__ or ()
