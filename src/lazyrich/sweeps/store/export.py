@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ def check_export(path: str | Path) -> Path:
     Raises:
         InputError: another suffix, a path that lies in a store or below a file, or one that is a
             folder but no zarr.
+        MissingExtraError: the library for that format is not installed.
 
     Example:
         >>> check_export("out.csv").name
@@ -110,6 +112,9 @@ def check_export(path: str | Path) -> Path:
                 f"`path` must lie outside of stores and other exports, got {path}, and {folder} is "
                 "one. Choose another name."
             )
+    package = {**ARRAYS, **TABLES}[path.suffix.lower()]
+    if find_spec(package) is None:
+        raise MissingExtraError(package, "store")
     return path
 
 
