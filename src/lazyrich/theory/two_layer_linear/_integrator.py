@@ -90,8 +90,11 @@ class Equation(NamedTuple):
         return self.scale * (du @ (w + dw).T + u @ dw.T)
 
 
-def trajectory(equation: Equation, theta: Array, times: Array) -> tuple[Array, str]:
-    """Θ at increasing `times`, which may end at infinity, and a status."""
+def integrate(equation: Equation, theta: Array, times: Array) -> tuple[Array, float | None]:
+    """Θ at increasing `times`, which may end at infinity, and where it stopped, if it did.
+
+    After that Θ is missing.
+    """
     found: list[Array] = []
     state, t, step = theta, 0.0, 0.0
     for solver in _explicit(equation, theta, times):
@@ -99,14 +102,13 @@ def trajectory(equation: Equation, theta: Array, times: Array) -> tuple[Array, s
         if t == times[len(found)]:
             found.append(state)
     residual = equation.gap(state) * equation.powers
-    status = "ok"
+    stopped = None
     for end in times[len(found) :]:
-        if status == "ok":
+        if stopped is None:
             state, residual, step, t = _implicit(equation, state, residual, t, float(end), step)
-            if t < end:
-                status = f"stopped at t = {t:g}: the steps became too small"
-        found.append(state if status == "ok" else np.full_like(state, np.nan))
-    return np.array(found), status
+            stopped = t if t < end else None
+        found.append(state if stopped is None else np.full_like(state, np.nan))
+    return np.array(found), stopped
 
 
 def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853]:
