@@ -122,6 +122,10 @@ REFUSED = {
         r"`width` must have at least three different values, got \[5.\]",
         lambda: fit_exponent(xr.DataArray(np.ones(3), {"width": [5.0, 5.0, 5.0]})),
     ),
+    "an infinite width": (
+        r"`width` must hold numbers > 0, which have a logarithm",
+        lambda: fit_exponent(xr.DataArray(np.ones(3), {"width": [1.0, 2.0, np.inf]})),
+    ),
     "widths of zero": (
         r"`width` must hold numbers > 0, which have a logarithm",
         lambda: fit_exponent(xr.DataArray(np.ones(3), {"width": [0.0, 1.0, 2.0]})),
