@@ -70,7 +70,7 @@ def fit_exponent(
             f"with an interval, got {dict(values.sizes)}. Add values of `{dim}`."
         )
     places = values[dim].values
-    if not np.issubdtype(places.dtype, np.number) or not (places > 0).all():
+    if not np.issubdtype(places.dtype, np.number) or not (np.isfinite(places) & (places > 0)).all():
         raise InputError(f"`{dim}` must hold numbers > 0, which have a logarithm, got {places}")
     if np.unique(places).size < 3:
         raise InputError(

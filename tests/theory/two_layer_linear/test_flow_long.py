@@ -172,3 +172,13 @@ def test_times_in_any_order_with_infinity_between():
     found = flow(state, NETWORK, data, [np.inf, 0.0, 1e6, np.inf])
     np.testing.assert_array_equal(found.uw[0], found.uw[3])
     assert found.ntk_change[1] == 0
+
+
+@pytest.mark.parametrize("rate", [1e-300, 1e-3, 1e300])
+def test_any_learning_rate_is_a_unit_of_time(rate):
+    data = MomentData(sigma_xx=np.diag([1.0, 0.5]), sigma_yx=np.ones((1, 2)), mean_yy=9.0)
+    state = GramState.from_weights([[0.5, 0.2]], [[0.1, 0.3], [0.4, -0.2]])
+    plain = flow(state, LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=0.5), data, [0.3, np.inf])
+    network = LinearNetwork(output_scale=1.0, lr_u=rate, lr_w=0.5 * rate)
+    found = flow(state, network, data, [0.3 / rate, np.inf])
+    np.testing.assert_allclose(found.uw.values, plain.uw.values, rtol=1e-11)

@@ -102,6 +102,18 @@ REFUSED = {
         rf"`lr` {NOT_NUMBERS}",
         lambda: parameter_diagram(("lr", ["a", "b"]), ("width", [1.0, 2.0])),
     ),
+    "weights whose squares are no numbers": (
+        r"`w` must be finite, with a norm below 1e\+154, .* got 1e\+200",
+        lambda: LineState.from_weights([1.0], [1e200]),
+    ),
+    "missing weights": (
+        r"`u` must be finite, .* got nan",
+        lambda: GramState.from_weights([[np.nan]], [[1.0]]),
+    ),
+    "samples whose squares are no numbers": (
+        r"`mean_aa` must be finite and ≥ 0, got inf",
+        lambda: LineData.from_samples([1e200, 1.0], [1.0, 1.0]),
+    ),
     "a fit of an array": (
         r"`values` must be a DataArray with the coordinate `width`, got ndarray",
         lambda: fit_exponent(np.ones(3)),
@@ -109,6 +121,10 @@ REFUSED = {
     "identical widths": (
         r"`width` must have at least three different values, got \[5.\]",
         lambda: fit_exponent(xr.DataArray(np.ones(3), {"width": [5.0, 5.0, 5.0]})),
+    ),
+    "an infinite width": (
+        r"`width` must hold numbers > 0, which have a logarithm",
+        lambda: fit_exponent(xr.DataArray(np.ones(3), {"width": [1.0, 2.0, np.inf]})),
     ),
     "widths of zero": (
         r"`width` must hold numbers > 0, which have a logarithm",

@@ -27,7 +27,7 @@ from scipy.integrate import DOP853
 from lazyrich.numerics.exact import Array
 
 EXPLICIT_STEPS = 3000
-STIFF_STEPS = 50  # that are as long as stability allows: the rest is implicit
+STIFF_STEPS = 50  # that are as long as stability allows: the rest is implicit, if it is long
 STABLE = 3.0  # a step times the fastest rate: half of what the explicit method bears
 RTOL, ATOL = 1e-12, 1e-14  # of the explicit steps; ATOL relative to the norm of the column
 TOLERANCE = 3e-13  # of an implicit step, relative to each column and layer
@@ -90,8 +90,11 @@ class Equation(NamedTuple):
         return self.scale * (du @ (w + dw).T + u @ dw.T)
 
 
-def trajectory(equation: Equation, theta: Array, times: Array) -> tuple[Array, str]:
-    """Θ at increasing `times`, which may end at infinity, and a status."""
+def integrate(equation: Equation, theta: Array, times: Array) -> tuple[Array, float | None]:
+    """Θ at increasing `times`, which may end at infinity, and where it stopped, if it did.
+
+    After that Θ is missing.
+    """
     found: list[Array] = []
     state, t, step = theta, 0.0, 0.0
     for solver in _explicit(equation, theta, times):
@@ -99,14 +102,13 @@ def trajectory(equation: Equation, theta: Array, times: Array) -> tuple[Array, s
         if t == times[len(found)]:
             found.append(state)
     residual = equation.gap(state) * equation.powers
-    status = "ok"
+    stopped = None
     for end in times[len(found) :]:
-        if status == "ok":
+        if stopped is None:
             state, residual, step, t = _implicit(equation, state, residual, t, float(end), step)
-            if t < end:
-                status = f"stopped at t = {t:g}: the steps became too small"
-        found.append(state if status == "ok" else np.full_like(state, np.nan))
-    return np.array(found), status
+            stopped = t if t < end else None
+        found.append(state if stopped is None else np.full_like(state, np.nan))
+    return np.array(found), stopped
 
 
 def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853]:
@@ -122,14 +124,16 @@ def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853
     atol = np.maximum(floor, np.finfo(float).tiny)
     solver = DOP853(velocity, 0.0, theta.ravel(), times[0], rtol=RTOL, atol=atol)
     ends, stiff = iter(times[1:]), 0
-    for _ in range(EXPLICIT_STEPS):
+    patience = equation.best.size**2 / 4  # explicit steps that cost what the implicit ones do
+    for _ in range(EXPLICIT_STEPS + int(patience)):
         solver.step()
         if solver.status == "failed":
             return
         yield solver
         now = solver.y.reshape(theta.shape)
         stiff += solver.step_size * equation.fastest(now) > STABLE
-        if stiff > STIFF_STEPS or equation.at_rest(now):
+        left = (times[-1] - solver.t) / max(solver.step_size, np.finfo(float).tiny)
+        if (stiff > STIFF_STEPS and left > patience) or equation.at_rest(now):
             return
         if solver.status == "finished":
             end = next(ends, None)

@@ -74,13 +74,15 @@ class LineData(Labelled):
         if y.shape[1] != 1:
             raise InputError(f"`y` must have one output, got shape {y.shape}; use MomentData")
         target = y[:, 0]
-        mean_aa, mean_ay = np.mean(a * a), np.mean(a * target)
-        slope = mean_ay / mean_aa if mean_aa > 0 else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            mean_aa, mean_ay = np.mean(a * a), np.mean(a * target)
+            slope = mean_ay / mean_aa if mean_aa > 0 else 0.0
+            mean_yy, noise = np.mean(target**2), np.mean((target - slope * a) ** 2)
         return cls(
             mean_aa=float(mean_aa),
             mean_ay=float(mean_ay),
-            mean_yy=float(np.mean(target**2)),
-            noise=xr.DataArray(np.mean((target - slope * a) ** 2)),
+            mean_yy=float(mean_yy),
+            noise=xr.DataArray(noise),
         )
 
 
@@ -138,11 +140,9 @@ class MomentData(Labelled):
     def from_samples(cls, x: ArrayLike, y: ArrayLike) -> MomentData:
         """Reduce samples: `x` of shape (n, m), `y` of shape (n,) or (n, k)."""
         x, y = _checked_samples(x, y)
-        return cls(
-            sigma_xx=x.T @ x / len(x),
-            sigma_yx=y.T @ x / len(x),
-            mean_yy=float(np.sum(y**2)) / len(x),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            xx, yx, yy = x.T @ x / len(x), y.T @ x / len(x), float(np.sum(y**2)) / len(x)
+        return cls(sigma_xx=xx, sigma_yx=yx, mean_yy=yy)
 
     @cached_property
     def best_map(self) -> Array:

@@ -23,7 +23,7 @@ from lazyrich.theory.labels import (
     with_attrs,
     with_axis_attrs,
 )
-from lazyrich.theory.two_layer_linear._integrator import Equation, trajectory
+from lazyrich.theory.two_layer_linear._integrator import Equation, integrate
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.line import (
     LineProblem,
@@ -277,7 +277,10 @@ def _integrate(
     inverse = _inverse(theta) if propagator else None
     carried = np.eye(n) if propagator and inverse is None else np.zeros((n, 0))
     start = np.concatenate([theta / unit, carried], axis=1)
-    order, place = np.unique(times, return_inverse=True)
+    fastest = 2 * abs(gamma) * max(eta_u, eta_w)
+    speed = int(np.frexp(fastest)[1])  # of what is then a time of one
+    with np.errstate(over="ignore"):
+        order, place = np.unique(np.ldexp(times, speed), return_inverse=True)
     path, status = np.broadcast_to(start, (len(order), *start.shape)).copy(), "ok"
     if gamma and (eta_u or eta_w) and theta.any() and order[-1] > 0:
         k, (powers, directions) = len(data.sigma_yx), data.spectrum
@@ -285,13 +288,15 @@ def _integrate(
             outputs=k,
             columns=neurons,
             scale=gamma * unit * unit,
-            rate_u=-2 * gamma * eta_u,
-            rate_w=-2 * gamma * eta_w,
+            rate_u=float(np.ldexp(-2 * gamma * eta_u, -speed)),
+            rate_w=float(np.ldexp(-2 * gamma * eta_w, -speed)),
             best=data.best_map @ directions,
             powers=powers,
         )
         turned = np.concatenate([start[:k], directions.T @ start[k:]])
-        moved, status = trajectory(equation, turned, order[order > 0])
+        moved, stopped = integrate(equation, turned, order[order > 0])
+        if stopped is not None:
+            status = f"stopped at t = {np.ldexp(stopped, -speed):g}: the steps became too small"
         path[order > 0, :k] = moved[:, :k]
         path[order > 0, k:] = directions @ moved[:, k:]
     weights = unit * path[place][..., :neurons]

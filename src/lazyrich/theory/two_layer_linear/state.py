@@ -32,6 +32,7 @@ from lazyrich.theory.labels import (
 from lazyrich.theory.two_layer_linear.wishart import SeedLike, bartlett_factor
 
 PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
+LARGEST_NORM = 1e154
 SMALLEST = 1e-290  # squared norms whose products with cosines have all their digits
 SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
 
@@ -92,6 +93,7 @@ class LineState(Labelled):
             raise InputError(
                 f"`u` and `w` must be vectors of one length, got shapes {us.shape} and {ws.shape}"
             )
+        _require_squares(us, ws)
         uu, uw, ww = fsum(us * us), fsum(us * ws), fsum(ws * ws)
         across = ws - (uw / uu) * us if uu > 0 else ws
         sine = min(1.0, fsum(across * across) / ww) if uu > 0 and ww > 0 else 1.0
@@ -186,6 +188,7 @@ class GramState(Labelled):
             raise InputError(
                 f"`u` must have shape (k, d) and `w` (d, m), got {us.shape} and {ws.shape}"
             )
+        _require_squares(us, ws)
         theta = np.concatenate([us, ws.T])
         surplus = theta.shape[1] - len(theta)
         if surplus > 0:  # as many neurons as rows are enough: a rotation of all neurons
@@ -262,6 +265,17 @@ def gram_of(theta: xr.DataArray) -> xr.DataArray:
     """`ΘΘᵀ` over all leading dims."""
     gram = xr.dot(theta, theta.rename(row="col"), dim="neuron")
     return gram.transpose(..., "row", "col")
+
+
+def _require_squares(u: Array, w: Array) -> None:
+    """Refuse weights whose squared norms are no numbers."""
+    for name, weights in (("u", u), ("w", w)):
+        size = float(np.abs(weights).max())
+        if not size * np.sqrt(weights.size) < LARGEST_NORM:
+            raise InputError(
+                f"`{name}` must be finite, with a norm below {LARGEST_NORM:g}, whose square is a "
+                f"number; got {size:g}"
+            )
 
 
 def _checked_std(name: str, value: ParameterLike) -> xr.DataArray:
