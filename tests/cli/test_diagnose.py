@@ -182,7 +182,7 @@ def test_your_own_network(factory, factories, monkeypatch):
         (["my_networks:leaves"], "my_networks:leaves() failed with SystemExit: 7"),
         (["my_networks:untrainable"], "could not be trained and measured: RuntimeError: no train"),
         (["my_networks:two"], "the network of my_networks:two() could not be trained and measured"),
-        (["my_networks:unfinished"], "could not be trained and measured: ValueError"),
+        (["my_networks:unfinished"], "must map two samples"),
         (["my_networks:vectors", "--width", "8"], "--width is for the built-in networks"),
         (["--width", "0"], "--width must be at least 1, got 0"),
         (["--output-scale", "0"], "`output_scale` must be a positive number"),

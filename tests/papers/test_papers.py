@@ -312,6 +312,10 @@ def test_a_damaged_record_is_refused(tmp_path, text):
     assert f"{path} must be a record, and it is none or is damaged. Delete it and run" in said
 
 
+OTHER_CODE = "ignore:the experiment:lazyrich.StoreWarning"  # the tests put other methods in
+
+
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):
     """What is stored is not run again."""
     from papers.xu2025three.line import OnALine
@@ -327,6 +331,7 @@ def _broken(self):
     raise OSError(f"no data for seed {self.seed}")
 
 
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
     from papers.xu2025three.line import OnALine
 
@@ -341,6 +346,7 @@ def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
     assert bench.sweep(few).status.values.tolist() == [["finished"]]
 
 
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_a_failed_point_of_an_earlier_plan_is_none_of_this_one(tmp_path, monkeypatch):
     from papers.xu2025three.line import OnALine
 

@@ -20,7 +20,7 @@ from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
 from lazyrich._errors import InputError, MissingExtraError, WorkerError
-from lazyrich.sweeps.run.process import Call, Worker
+from lazyrich.sweeps.run.process import PendingCall, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Processes(Executor):
             )
         self.workers = workers or available()
         self._recycle = recycle
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[PendingCall | None] = SimpleQueue()
         self._lanes: list[Thread] = []
         self._alive: set[Worker] = set()
         self._lock = Lock()
@@ -82,7 +82,7 @@ class Processes(Executor):
 
         The clock starts when the process has imported what the call needs.
         """
-        call = Call(next(self._numbers), seconds, (fn, args, kwargs))
+        call = PendingCall(next(self._numbers), seconds, (fn, args, kwargs))
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot submit a call after shutdown")
@@ -134,7 +134,7 @@ class Processes(Executor):
                 self._unfinished -= 1
         self._end(worker, gently=True)
 
-    def _computed(self, call: Call, worker: Worker | None) -> Worker | None:
+    def _computed(self, call: PendingCall, worker: Worker | None) -> Worker | None:
         """Settle the future of a call; the process, if it can take another one."""
         try:
             if worker is None or worker.process.exitcode is not None:  # killed while it was idle

@@ -44,7 +44,7 @@ class TimeLimitError(WorkerError):
     """A call took longer than it may, and its process was ended."""
 
 
-class Call:
+class PendingCall:
     """A call on its way to a process."""
 
     def __init__(self, number: int, seconds: float | None, call: tuple[Any, ...]) -> None:
@@ -91,7 +91,7 @@ class Worker:
             "part must be under `if __name__ == '__main__':`."
         )
 
-    def ask(self, call: Call) -> tuple[bool, Any]:
+    def ask(self, call: PendingCall) -> tuple[bool, Any]:
         """Whether a call has raised, and its exception or value.
 
         Raises:
