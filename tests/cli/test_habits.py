@@ -85,9 +85,13 @@ def test_words_may_be_capital():
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_tab_completes(shell, tmp_path):
     """The script of the shell asks the command, which answers with what may follow."""
+    env = os.environ | {
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"
+    }  # not that of the tests
     script = subprocess.run(
-        [*MODULE, "--show-completion", shell], capture_output=True, text=True, check=True
+        [*MODULE, "--show-completion", shell], capture_output=True, text=True, check=True, env=env
     ).stdout
+    assert f"complete_{shell}" in script
     assert "_LAZYRICH_COMPLETE" in script
     assert {"--install-completion", "--show-completion"} <= set(run("--help").stdout.split())
 
