@@ -78,7 +78,10 @@ def _values(values: NDArray[Any]) -> tuple[NDArray[Any], dict[str, Any]]:
     if all(isinstance(value, str) for value in values.ravel()):
         return np.vectorize(_text, otypes=[object])(values), {}
     if not all(isinstance(value, int) for value in some):
-        return values, {}
+        numbers = all(isinstance(value, int | float) for value in some)
+        return (values.astype(np.float64), {}) if numbers else (values, {})
+    if max(some) > np.iinfo(np.int64).max and min(some) < 0:
+        return np.array([str(value) for value in values.ravel()]).reshape(values.shape), {}
     if all(isinstance(value, bool) for value in some):
         dtype: np.dtype[Any] = np.dtype(np.int8)
         fill = -1
@@ -108,6 +111,8 @@ def _attribute(value: Any) -> Any:  # noqa: ANN401 - any attribute
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, np.ndarray | np.generic):
+        if value.ndim > 1:
+            return json.dumps(value.tolist())
         if value.dtype.kind in "iu" or (value.dtype.kind == "f" and value.itemsize in (4, 8)):
             return value
         value = value.tolist()

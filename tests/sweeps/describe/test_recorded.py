@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from lazyrich import InputError
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.recorded import Recorded, coordinate_of
 
@@ -47,6 +48,28 @@ def recorded(study):
 
 def made(name):
     return Study(name="s", experiment="tests.sweeps.trials:Trial", **STUDIES[name])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [None, "None"],
+        [True, "True"],
+        [1, "1"],
+        [(1, 2), "(1, 2)"],
+        ["a", "a\0"],
+        [2**53, 2**53 + 1, 0.5],
+        [{"label": 1, "width": 8}, {"label": "1", "width": 16}],
+    ],
+)
+def test_values_that_read_alike_in_results_are_refused(values):
+    with pytest.raises(InputError, match=r"`axes.other` must have values that differ"):
+        Study(name="s", experiment="tests.sweeps.trials:Trial", axes={"other": values})
+
+
+def test_seeds_that_no_array_holds_are_refused():
+    with pytest.raises(InputError, match=r"`seeds` must be .* below 2\^63"):
+        Study(name="s", experiment="tests.sweeps.trials:Trial", seeds=[2**63, -5])
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Mapping
 from hashlib import sha256
@@ -16,8 +17,8 @@ from lazyrich.sweeps.describe.experiment import Experiment
 def code_of(experiment: type[Experiment]) -> dict[str, str]:
     """The version of lazyrich, and the SHA-256 of the files in which an experiment is written.
 
-    The files are those that define its methods, inherited ones included; what they import is not
-    in the hash, except this package, which the version stands for.
+    The files are those that define it and its methods, inherited ones included; what they import
+    is not in the hash, except this package, which the version stands for.
 
     Args:
         experiment: the class.
@@ -62,10 +63,11 @@ def _files(kind: type[Any]) -> set[str]:
     """The files in which the methods of one class are written, unless they are Python's own."""
     if kind.__module__ in sys.stdlib_module_names:
         return set()
-    parts = [getattr(part, "__func__", part) for part in vars(kind).values()]
+    parts = [inspect.unwrap(getattr(part, "__func__", part)) for part in vars(kind).values()]
     codes = [getattr(part, "__code__", None) for part in parts]
     names = {code.co_filename for code in codes if isinstance(code, CodeType)}
-    return names - {dataclasses.__file__}
+    module = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return (names | {module or ""}) - {dataclasses.__file__, ""}
 
 
 def _read(name: str) -> bytes | None:

@@ -13,11 +13,12 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice
+from pickle import PicklingError
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from lazyrich._errors import WorkerError
+from lazyrich._errors import InputError, WorkerError
 from lazyrich.sweeps.describe.description import Point, Study
 from lazyrich.sweeps.result import Status
 from lazyrich.sweeps.run.executors import Processes, deserted
@@ -144,6 +145,11 @@ class Driver:
                 future = self._executor.submit(run_packed, pack(experiments), next(self._calls))
         except RuntimeError as error:  # broken, or shut down
             raise _unusable(error) from error
+        except (TypeError, AttributeError, PicklingError) as error:
+            raise InputError(
+                f"a point must be picklable to go to a worker, got {experiments[0]!r:.200}: "
+                f"{error}. Keep what is not picklable out of the experiment's fields."
+            ) from error
         self._flying[future] = task
         future.add_done_callback(self._inbox.put)
         return True

@@ -6,13 +6,13 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
-from hashlib import sha256
+from dataclasses import astuple, fields
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 from lazyrich._errors import InputError, StoreError
 from lazyrich.sweeps.store.folder import UnmadeError, removed, unread, unwritten
+from lazyrich.sweeps.store.rows import COLUMNS, REPLACED, Described, Row, Unwhole, read
 
 MARK = 0x6C7A7374  # "lzst": SQLite's application_id of a store
 SCHEMA = 2  # 1 was a record beside files of arrays
@@ -29,79 +29,7 @@ CREATE TABLE point (
 """
 CLOSED = ("unable to open", "readonly")  # also what a reader is told where nothing can be made
 FULL = ("disk is full", "disk I/O error", *CLOSED)
-UNWHOLE = "its checksum does not fit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A point as it is stored.
-
-    Attributes:
-        key: of the point.
-        status: how it ended.
-        description: number of the one that was valid when it was written.
-        fields: the content of the point, of which the key is the hash.
-        place: its labels when it was written, JSON.
-        header: of its result.
-        payload: of its result.
-    """
-
-    key: str
-    status: str
-    description: int
-    fields: str
-    place: str
-    header: bytes
-    payload: bytes
-
-    def digest(self) -> bytes:
-        """SHA-256 of all of it."""
-        return _digest(*astuple(self))
-
-
-@dataclass(frozen=True)
-class Described:
-    """A description that a study has had.
-
-    Attributes:
-        text: JSON.
-        code: that computed the points that were written under it, JSON.
-    """
-
-    text: str
-    code: str
-
-    def digest(self) -> bytes:
-        """SHA-256 of all of it."""
-        return _digest(self.text, self.code)
-
-
-def _digest(*parts: object) -> bytes:
-    """SHA-256 of several parts, each with its length."""
-    whole = sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        whole.update(len(data).to_bytes(8, "little"))
-        whole.update(data)
-    return whole.digest()
-
-
-COLUMNS = ", ".join(part.name for part in fields(Row))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unwhole:
-    """A row that is damaged.
-
-    Attributes:
-        key: as it stands there.
-        place: as it stands there.
-        said: what is wrong.
-    """
-
-    key: str
-    place: str = ""
-    said: str = UNWHOLE
+GAP = 10_000  # numbers without a whole row after which there are no more
 
 
 class Database:
@@ -273,7 +201,9 @@ class Database:
         lines = ((*astuple(row), row.digest()) for row in rows)
         with self._transaction():
             self._base.executemany(
-                f"INSERT OR REPLACE INTO point ({COLUMNS}, digest) VALUES ({marks})", lines
+                f"INSERT INTO point ({COLUMNS}, digest) VALUES ({marks}) "
+                f"ON CONFLICT (key) DO UPDATE SET {REPLACED}",  # which keeps its number for readers
+                lines,
             )
 
     def forget(self, points: Iterable[int], descriptions: Iterable[int]) -> None:
@@ -290,17 +220,39 @@ class Database:
             line = self._base.execute(
                 f"SELECT {COLUMNS}, digest FROM point WHERE key = ?", (key,)
             ).fetchone()
-        return None if line is None else _row(line)
+        return None if line is None else read(line)
 
     def numbers(self) -> list[int]:
-        """The number of every row, as they arrived.
+        """The number of every row, as they arrived; found one by one where SQLite cannot list them.
 
         Raises:
-            StoreError: if the file is so damaged that SQLite cannot go through it.
+            StoreError: if the file cannot be read here.
         """
-        with self._named():
+        try:
             lines = self._base.execute("SELECT number FROM point ORDER BY number").fetchall()
+        except sqlite3.DatabaseError as error:
+            self._raise_if_closed(error)
+            return self._found()
         return [number for (number,) in lines]
+
+    def _found(self) -> list[int]:
+        numbers, good = [], 0
+        for number in count(1):
+            row = self.row(number)
+            if row is not None:
+                numbers.append(number)
+            if isinstance(row, Row):
+                good = number
+            if number - good > GAP:
+                break
+        # behind the last whole row nobody knows how many there were: one stands for them
+        return [n for n in numbers if n <= good] + [n for n in numbers if n > good][:1]
+
+    def _raise_if_closed(self, error: sqlite3.DatabaseError) -> None:
+        """Raise what does not come from damage."""
+        if any(sign in str(error) for sign in (*FULL, "locked")):
+            with self._named():
+                raise error
 
     def row(self, number: int) -> Row | Unwhole | None:
         """The row of a number; None if there is none.
@@ -312,11 +264,9 @@ class Database:
                 f"SELECT {COLUMNS}, digest FROM point WHERE number = ?", (number,)
             ).fetchone()
         except sqlite3.DatabaseError as error:
-            if any(sign in str(error) for sign in (*FULL, "locked")):
-                with self._named():
-                    raise
+            self._raise_if_closed(error)
             return Unwhole(key="", said=str(error))
-        return None if line is None else _row(line)
+        return None if line is None else read(line)
 
     def statuses(self, keys: Sequence[str] | None = None) -> dict[str, str]:
         """The status of every key; of some keys where they are given."""
@@ -338,12 +288,17 @@ class Database:
 
     def backup(self, path: Path) -> None:
         """Copy all of it to a new file, also while it is written to."""
-        with self._named():
-            copy = sqlite3.connect(path)
-            try:
-                self._base.backup(copy)
-            finally:
-                copy.close()
+        copy = sqlite3.connect(path)
+        try:
+            self._base.backup(copy)
+        except sqlite3.Error as error:
+            copy.close()
+            path.unlink(missing_ok=True)
+            if "full" in str(error) or "I/O" in str(error):
+                raise unwritten(path, error) from error
+            with self._named():
+                raise
+        copy.close()
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -366,14 +321,3 @@ def broken(path: Path, said: str) -> str:
         f"{path} is damaged ({said}). lazyrich store repair {path.parent} saves every point that "
         "can still be read; the next sweep does the others again."
     )
-
-
-def _row(line: tuple[Any, ...]) -> Row | Unwhole:
-    row = Row(**dict(zip((part.name for part in fields(Row)), line, strict=False)))
-    whole = all(isinstance(getattr(row, part.name), _TYPES[str(part.type)]) for part in fields(Row))
-    if whole and row.digest() == line[-1]:
-        return row
-    return Unwhole(key=str(row.key), place=str(row.place))
-
-
-_TYPES = {"str": str, "int": int, "bytes": bytes}  # a damaged cell has another type

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TABLES = {".parquet": "pyarrow", ".csv": "pandas"}  # formats of rows: what writes them
 KINDS = (*ARRAYS, *TABLES)
+ROW = " there is such a row "  # a name that no variable has
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
@@ -39,11 +40,11 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     """
     whole = data.assign_coords({d: range(data.sizes[d]) for d in data.dims if d not in data.coords})
     whole = whole.drop_vars([name for name in whole.coords if not whole[name].dims])
-    there = _there(whole).rename("there")
+    there = _there(whole).rename(ROW)
     longest = max((values.dims for values in whole.data_vars.values()), key=len, default=())
     order = list(dict.fromkeys([*longest, *whole.dims]))
     rows = xr.merge([whole, there]).to_dataframe(dim_order=order).reset_index()
-    return rows[rows.pop("there")].reset_index(drop=True)
+    return rows[rows.pop(ROW)].reset_index(drop=True)
 
 
 def export(data: xr.Dataset, path: str | Path) -> Path:

@@ -89,7 +89,7 @@ def laid_out(
         index.append([spots[label] for label in data[dim].values.tolist()])
     where = tuple(np.array(one, dtype=np.intp) for one in index)
     taken = set(zip(*index, strict=True))
-    if len(taken) < data.sizes[POINT]:
+    if index and len(taken) < data.sizes[POINT]:
         raise InputError(
             f"`data` must have one point at every place, got {data.sizes[POINT]} points at "
             f"{len(taken)} places. Name more axes."
@@ -119,4 +119,6 @@ def ordered(data: xr.Dataset, outer: Mapping[str, int]) -> xr.Dataset:
         data: any.
         outer: the dims of the study, in their order.
     """
-    return data.transpose(*outer, ..., *(name for name in LAST_DIMS if name in data.dims))
+    return data.transpose(
+        *outer, ..., *(name for name in LAST_DIMS if name in data.dims and name not in outer)
+    )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from lazyrich._errors import StoreError
-from lazyrich.sweeps.store.database import Database, Row, Unwhole
+from lazyrich.sweeps.store.database import Database
 from lazyrich.sweeps.store.folder import (
     FRESH,
     NAME,
@@ -17,11 +15,11 @@ from lazyrich.sweeps.store.folder import (
     sync_folder,
 )
 from lazyrich.sweeps.store.lock import locked
+from lazyrich.sweeps.store.rows import Described, Row, Unwhole
 from lazyrich.sweeps.store.store import Damage, Store
 
 PAGES = [2**n for n in range(9, 16)]  # sizes that a page of SQLite may have
 MOST = 100  # times its own size that a file may have had before it was cut off
-GAP = 10_000  # numbers without a row after which there are no more
 
 
 def repair(folder: str | Path) -> tuple[Damage, ...]:
@@ -84,7 +82,6 @@ def _verified(folder: Path) -> tuple[Damage, ...]:
     try:
         with Store.read_only(folder) as store:
             damages = store.verify()
-            store.codes()
     except UnmadeError:
         raise
     except StoreError as error:
@@ -112,14 +109,23 @@ def _copy(folder: Path) -> None:
         path.unlink()
     old, new = Database(folder / NAME, write=False), Database(fresh, write=True)
     try:
-        for number, one in old.descriptions().items():
+        for number, one in _descriptions(old).items():
             if one is not None:
                 new.describe(one, number)
-        new.put(_whole(old))
+        rows = (old.row(number) for number in old.numbers())
+        new.put(row for row in rows if isinstance(row, Row))
     finally:
         old.close()
         new.close()
     _put(folder)
+
+
+def _descriptions(base: Database) -> dict[int, Described | None]:
+    """What can still be read of them; the next sweep records one again."""
+    try:
+        return base.descriptions()
+    except StoreError:
+        return {}
 
 
 def _put(folder: Path) -> None:
@@ -131,15 +137,3 @@ def _put(folder: Path) -> None:
             path.rename(aside / path.name)
     (folder / FRESH).rename(folder / NAME)
     sync_folder(folder)
-
-
-def _whole(base: Database) -> Iterator[Row]:
-    """Every row that can be read, whether or not SQLite can list them."""
-    missing = 0
-    for number in count(1):
-        row = base.row(number)
-        if isinstance(row, Row):
-            yield row
-        missing = missing + 1 if row is None or isinstance(row, Unwhole) else 0
-        if missing > GAP:
-            return

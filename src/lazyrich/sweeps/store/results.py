@@ -110,7 +110,7 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
             numbers.add(row.description)
             found.append((place, _Stored.of_bytes(packed_of(row))))
         codes = store.codes()  # after the points: somebody may be extending the study
-    _warn(damages, [codes.get(number, UNKNOWN) for number in sorted(numbers)])
+    _warn(damages, [codes[n] for n in sorted(numbers) if codes.get(n, UNKNOWN) != UNKNOWN])
     found.sort(key=lambda pair: (not pair[0].on_grid, pair[0].order))
     attributes = {"study": study.study(), "name": study.parts["name"]}
     if others:

@@ -23,9 +23,10 @@ from lazyrich.sweeps.describe.recorded import Recorded
 from lazyrich.sweeps.describe.source import changed_code, code_of
 from lazyrich.sweeps.result import Result, Status
 from lazyrich.sweeps.store.codec import Packed, decode, encode
-from lazyrich.sweeps.store.database import UNWHOLE, Database, Described, Row, Unwhole, broken
+from lazyrich.sweeps.store.database import Database, broken
 from lazyrich.sweeps.store.folder import NAME, UnmadeError, check_store, sync_folder, unwritten
 from lazyrich.sweeps.store.lock import locked, sign
+from lazyrich.sweeps.store.rows import UNWHOLE, Described, Row, Unwhole
 
 UNKNOWN = {"lazyrich": "unknown", "source": "unknown"}  # the code of a damaged description
 
@@ -70,7 +71,7 @@ class Store:
         self._lock = lock
         self._process = os.getpid()
         self._turn = RLock()
-        self._number = max(base.descriptions(), default=0)
+        self._number = 0 if lock is None else max(base.descriptions())  # of the one that is valid
 
     @classmethod
     def open(cls, folder: str | Path, study: Study, *, extend: bool = False) -> Self:
@@ -152,14 +153,15 @@ class Store:
         """
         with self._turn:
             descriptions = list(self._base.descriptions().values())
-        if not descriptions:
-            raise UnmadeError(self.folder)
-        if descriptions[-1] is None:
+            last = descriptions[-1] if descriptions else None
+            if not descriptions and not self._base.numbers():
+                raise UnmadeError(self.folder)
+        if last is None:
             raise StoreError(
                 f"the description of the study in {self._base.path} is damaged. Run its sweep "
                 "again: it is recorded anew, and every point stays."
             )
-        return Recorded.of(descriptions[-1].text)
+        return Recorded.of(last.text)
 
     @property
     def writer(self) -> str:
