@@ -144,3 +144,25 @@ def test_all_samples_are_taken_without_a_look():
     part, index = some_samples(nn.Linear(99, 1), x, 4)
     assert part is x
     assert index.tolist() == [0, 1, 2, 3]
+
+
+def test_a_mask_of_infinities_is_no_bad_data():
+    """The usual causal mask holds −∞ above its diagonal."""
+
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = nn.Linear(4, 1)
+
+        def forward(self, x, mask):
+            weights = (x @ x.transpose(-1, -2) + mask).softmax(-1)
+            return (weights @ self.value(x)).mean(1)
+
+    torch.manual_seed(0)
+    x, model = torch.randn(5, 6, 4), Attends()
+    mask = nn.Transformer.generate_square_subsequent_mask(6)
+    finite = mask.clamp(min=-1e9)
+    found = lazyrich.ntk(model, {"x": x, "mask": mask})
+    torch.testing.assert_close(found, lazyrich.ntk(model, {"x": x, "mask": finite}))
+    with pytest.raises(lazyrich.InputError, match="`x` must be finite"):
+        lazyrich.ntk(model, {"x": x, "mask": mask * torch.nan})

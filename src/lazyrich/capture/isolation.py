@@ -110,7 +110,8 @@ def batch_size(x: Batch) -> int:
     """Number of samples, the first dimension of the first tensor of the batch.
 
     Raises:
-        InputError: no tensor, no sample, or a NaN or infinite entry.
+        InputError: no tensor, no sample, a NaN, or an infinity among the samples; other inputs, a
+            mask for instance, may hold infinities.
     """
     tensors = list(tensors_in(x))
     if not tensors or tensors[0].ndim == 0:
@@ -120,8 +121,10 @@ def batch_size(x: Batch) -> int:
         )
     if len(tensors[0]) == 0:
         raise InputError("`x` must hold at least one sample, got a batch of size 0.")
-    for tensor in tensors:
-        if tensor.is_floating_point() and not is_finite(tensor):
+    for number, tensor in enumerate(tensors):
+        if not tensor.is_floating_point() or is_finite(tensor):
+            continue
+        if number == 0 or tensor.isnan().any():
             raise InputError(
                 "`x` must be finite, got NaN or infinity. Clean the probe batch before measuring."
             )

@@ -216,7 +216,8 @@ def _search(measure: _Ruler, target: float) -> float:
     raise ConvergenceError(
         f"the richness could not be set to {target:.3g} within {TOLERANCE:.0%}: after {MAX_ROUNDS} "
         f"rounds it is {rho:.3g} at output scale {measure.centred.output_scale.item():.3g}. "
-        "Strong weight decay is the usual reason: lower it, or ask for a smaller change."
+        "Strong weight decay and noise in the forward pass are the usual reasons: lower them, or "
+        "ask for a smaller change."
     )
 
 
