@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import lazyrich
@@ -68,3 +69,15 @@ def test_refusals():
     bare = nn.Sequential(nn.LayerNorm(3))
     with pytest.raises(InputError, match="must have a linear layer or a convolution, got a Seq"):
         lazyrich.cka(mlp(4, 2), bare, torch.randn(5, 3))
+
+
+def test_it_says_by_which_statistics_batch_norms_normalise():
+    """Those of the samples: running statistics move the table as little as they move the words."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4))
+    x = torch.randn(12, 3)
+    before = lazyrich.cka(model, model, x)
+    for _ in range(20):
+        model(5 * torch.randn(12, 3) + 1)
+    xr.testing.assert_identical(lazyrich.cka(model, model, x), before)
+    assert before.attrs["mode"] == lazyrich.nfa(model, x).attrs["mode"]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.isolation import Batch, batch_size
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.cka import FEWEST, cka_table
@@ -61,7 +62,7 @@ def cka(model_a: nn.Module, model_b: nn.Module, x: Batch) -> xr.Dataset:
         coords={"layer_a": list(rows), "layer_b": list(columns)},
         attrs={
             "samples": samples,
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "skipped": [f"{name}: {why}" for name, why in skipped.items()],
         },
     )
