@@ -101,10 +101,10 @@ def cka_table(
         return hsic((p * q).sum(), p.diagonal(), q.diagonal())
 
     ps, qs = grams(rows), grams(columns)
-    of_q = [size(q, q) for q in qs]
+    of_p, of_q = ([size(gram, gram) for gram in grams_of] for grams_of in (ps, qs))
     return [
-        [_cosine(size(p, q), size(p, p), square) for q, square in zip(qs, of_q, strict=True)]
-        for p in ps
+        [_cosine(size(p, q), own, other) for q, other in zip(qs, of_q, strict=True)]
+        for p, own in zip(ps, of_p, strict=True)
     ]
 
 
