@@ -186,8 +186,8 @@ def _running(
         path, _, own = name.rpartition(".")
         module = model.get_submodule(path)
         buffer = module._buffers[own]
-        running = any(one in module._buffers for one in RUNNING)
-        if path not in known and running and buffer is not None and buffer.is_floating_point():
+        floats = buffer is not None and buffer.is_floating_point()
+        if path not in known and floats and _normalises(module):
             found.setdefault(path, []).append(own)
     return {path: fixed_point(names) for path, names in found.items()}
 
