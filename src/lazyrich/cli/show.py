@@ -1,13 +1,17 @@
-"""What commands print: JSON for programs, tables for people."""
+"""What commands print: JSON for programs, tables for people, warnings of a store."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
+
+from lazyrich._errors import StoreWarning
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -26,6 +30,21 @@ def print_table(columns: Mapping[str, Sequence[Any]]) -> None:
             text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
         )
         typer.secho("  ".join(padded).rstrip(), bold=number == 0)
+
+
+@contextmanager
+def said_warnings() -> Iterator[None]:
+    """Say what is to be known of a store on stderr, in the words of the command."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", StoreWarning)
+        yield
+    for warning in heard:
+        if issubclass(warning.category, StoreWarning):
+            typer.echo(f"lazyrich: {warning.message}", err=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from lazyrich._errors import StoreWarning
 from lazyrich.cli.flags import Command
-from lazyrich.cli.show import print_json
+from lazyrich.cli.show import print_json, said_warnings
 
 DAMAGED = 1  # exit code if something is damaged
 
@@ -114,18 +110,3 @@ def export(
     to.parent.mkdir(parents=True, exist_ok=True)
     exported(data, to)
     typer.echo(f"lazyrich: wrote {to}", err=True)
-
-
-@contextmanager
-def said_warnings() -> Iterator[None]:
-    """Say what is to be known of a store on stderr, in the words of the command."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", StoreWarning)
-        yield
-    for warning in heard:
-        if issubclass(warning.category, StoreWarning):
-            typer.echo(f"lazyrich: {warning.message}", err=True)
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )

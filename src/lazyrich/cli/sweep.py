@@ -12,7 +12,7 @@ import typer
 from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
-from lazyrich.cli.store import said_warnings
+from lazyrich.cli.show import said_warnings
 
 if TYPE_CHECKING:
     from lazyrich.sweeps.describe.description import Study
