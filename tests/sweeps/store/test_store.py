@@ -254,6 +254,7 @@ def test_the_file_of_another_program_or_version_is_refused(tmp_path):
     for opened in (
         lambda: Store.open(tmp_path / "new", STUDY),
         lambda: Store.read_only(tmp_path / "new"),
+        lambda: repair(tmp_path / "new"),  # nothing in it is lost
     ):
         with pytest.raises(StoreError, match="must have schema 2, got 3: another version"):
             opened()
@@ -377,6 +378,15 @@ def test_a_backup_to_a_full_disk_is_named_and_leaves_nothing(tmp_path):
         assert list((disk / "copy").iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_backup_where_nothing_can_be_made_blames_that_place(tmp_path, monkeypatch):
+    with Store.open(tmp_path / "out", STUDY) as store:
+        monkeypatch.setattr(type(tmp_path), "mkdir", lambda *_args, **_options: None)
+        with pytest.raises(
+            StoreError, match=r"copy/store.sqlite cannot be written: unable to open"
+        ):
+            store.backup(tmp_path / "copy")
 
 
 def test_a_point_that_is_replaced_keeps_its_number(tmp_path):

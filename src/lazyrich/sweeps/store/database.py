@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,12 @@ CREATE TABLE point (
 """
 CLOSED = ("unable to open", "readonly")  # also what a reader is told where nothing can be made
 FULL = ("disk is full", "disk I/O error", *CLOSED)
+LOCKED = ("locked",)
 GAP = 10_000  # numbers without a whole row after which there are no more
+
+
+class BrokenError(StoreError):
+    """SQLite cannot make sense of the file."""
 
 
 class Database:
@@ -70,7 +75,7 @@ class Database:
             try:
                 return self._opened(f"{uri}?mode=ro")
             except sqlite3.OperationalError as error:
-                if not any(sign in str(error) for sign in CLOSED):
+                if not _says(error, CLOSED):
                     raise
                 return self._opened(f"{uri}?mode=ro&immutable=1")
         return self._opened(uri + ("?mode=rwc" if write else "?mode=ro"))
@@ -139,14 +144,13 @@ class Database:
                 "experiment keep less."
             ) from error
         except sqlite3.Error as error:
-            text = str(error)
-            if any(sign in text for sign in FULL):
+            if _says(error, FULL):
                 raise (unwritten if self._writes else unread)(self.path, error) from error
-            if "locked" in text:
+            if _says(error, LOCKED):
                 raise StoreError(
                     f"{self.path} is locked by another program. Close the program that has it open."
                 ) from error
-            raise StoreError(broken(self.path, text)) from error
+            raise BrokenError(broken(self.path, str(error))) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -250,7 +254,7 @@ class Database:
 
     def _raise_if_closed(self, error: sqlite3.DatabaseError) -> None:
         """Raise what does not come from damage."""
-        if any(sign in str(error) for sign in (*FULL, "locked")):
+        if _says(error, (*FULL, *LOCKED)):
             with self._named():
                 raise error
 
@@ -288,22 +292,25 @@ class Database:
 
     def backup(self, path: Path) -> None:
         """Copy all of it to a new file, also while it is written to."""
-        copy = sqlite3.connect(path)
         try:
-            self._base.backup(copy)
+            with closing(sqlite3.connect(path)) as copy:
+                self._base.backup(copy)
         except sqlite3.Error as error:
-            copy.close()
             path.unlink(missing_ok=True)
-            if "full" in str(error) or "I/O" in str(error):
+            if _says(error, FULL):
                 raise unwritten(path, error) from error
             with self._named():
                 raise
-        copy.close()
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         with self._named():
             self._base.close()
+
+
+def _says(error: sqlite3.Error, signs: Sequence[str]) -> bool:
+    """Whether SQLite's words hold one of some signs."""
+    return any(sign in str(error) for sign in signs)
 
 
 def broken(path: Path, said: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lazyrich._errors import StoreError
-from lazyrich.sweeps.store.database import Database
+from lazyrich.sweeps.store.database import BrokenError, Database
 from lazyrich.sweeps.store.folder import (
     FRESH,
     NAME,
-    UnmadeError,
     check_store,
     next_aside,
     sync_folder,
@@ -82,9 +81,7 @@ def _verified(folder: Path) -> tuple[Damage, ...]:
     try:
         with Store.read_only(folder) as store:
             damages = store.verify()
-    except UnmadeError:
-        raise
-    except StoreError as error:
+    except BrokenError as error:
         raise StoreError(
             f"nothing can be read from {folder / NAME} any more. Put back a backup (lazyrich store "
             "backup), or choose another folder and run the study again."
@@ -124,7 +121,7 @@ def _descriptions(base: Database) -> dict[int, Described | None]:
     """What can still be read of them; the next sweep records one again."""
     try:
         return base.descriptions()
-    except StoreError:
+    except BrokenError:
         return {}
 
 

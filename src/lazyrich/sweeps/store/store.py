@@ -328,11 +328,7 @@ class Store:
             StoreError: if nothing can be written there, or this store is damaged.
         """
         target = Path(folder)
-        if (
-            (target / NAME).exists()
-            or target.is_file()
-            or (target.is_dir() and any(target.iterdir()))
-        ):
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
             raise InputError(f"`folder` must be new or empty, got {target}. Choose another name.")
         try:
             target.mkdir(parents=True, exist_ok=True)
