@@ -209,3 +209,22 @@ def test_attributes_of_two_dimensions_and_mixed_numbers_go_to_files(tmp_path):
         with xr.open_dataset(path, engine="zarr" if suffix == ".zarr" else None) as back:
             np.testing.assert_allclose(back.n, [2.0**53, 0.5, 7])
             assert back.attrs["matrix"] == "[[0.0, 0.0], [0.0, 0.0]]"
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".parquet", ".csv"])
+def test_nothing_but_missing_values_goes_to_files(tmp_path, suffix):
+    """A selection of a grid may hold the gap alone."""
+    gap = everything()[["flag", "whole"]].isel(x=[2])
+    assert gap.flag.isnull().all()
+    assert gap.whole.isnull().all()
+    assert export(gap.assign(n=("x", [1.0])), tmp_path / f"out{suffix}").exists()
+
+
+def test_whole_numbers_that_no_type_holds_are_text_in_arrays(tmp_path):
+    pairs = [
+        ({"x": i}, Result(status="finished", sentence="", data=xr.Dataset({"n": one})))
+        for i, one in enumerate((np.uint64(2**63 + 1), np.int64(-1)))
+    ]
+    path = export(assemble(pairs, {"x": [0, 1]}), tmp_path / "out.nc")
+    with xr.open_dataset(path) as back:
+        assert back.n.values.tolist() == ["9223372036854775809", "-1"]

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
 from lazyrich._files import ARRAYS, check_target, is_zarr, write_arrays, write_whole
-from lazyrich._portable import escaped
+from lazyrich._portable import escaped, whole_type
 from lazyrich.sweeps.store.folder import NAME
 from lazyrich.sweeps.store.results import is_known
 
@@ -138,13 +138,10 @@ def _rows(rows: pd.DataFrame) -> pd.DataFrame:
 def _nullable(values: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    known = values.dropna().tolist()
-    if all(isinstance(value, bool) for value in known):
-        kind = "boolean"
-    elif all(isinstance(value, int) for value in known):
-        kind = "UInt64" if max(known) > np.iinfo(np.int64).max else "Int64"
-    else:
+    dtype = whole_type(values.dropna().tolist())
+    if dtype is None:
         return values
+    kind = {"bool": "boolean", "int64": "Int64", "uint64": "UInt64"}[dtype.name]
     return pd.Series(pd.array(values.where(values.notna(), pd.NA).tolist(), dtype=kind))
 
 
