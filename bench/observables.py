@@ -57,7 +57,9 @@ class Case:
 
     def build(self) -> tuple[nn.Module, Tensor]:
         torch.manual_seed(0)
-        return self.network(), torch.randn(self.shape)
+        model, x = self.network(), torch.randn(self.shape)
+        networks.settle(model, x)
+        return model, x
 
 
 def _case(

@@ -42,6 +42,7 @@ Scale = Literal["smoke", "laptop", "paper"]
 Record = dict[str, Any]
 
 HOME = Path(__file__).resolve().parent
+KEYS = {"paper", "figure", "scale", "findings", "shown"}  # what a record has at least
 PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 DATA_FOLDER = "LAZYRICH_DATA"
@@ -71,6 +72,7 @@ class Bench:
         out: folder of `runs/`, `records/` and `figures/`.
         workers: processes; None for the default of `lazyrich.sweep`, and for this process at
             scale "smoke".
+        progress: say on stderr what runs, how far it is and how long it took.
         log: the studies that were run, for the record.
     """
 
@@ -79,13 +81,15 @@ class Bench:
     scale: Scale
     out: Path
     workers: int | None = None
+    progress: bool = False
     log: dict[str, Any] = field(default_factory=dict)
 
     def sweep(self, plan: lr.Study) -> xr.Dataset:
         """Run a study, what is left of it, failed in it or was added to it; return its results."""
         folder = self.out / "runs" / self.scale / self.figure / plan.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        options = {"extend": True, "retry_failed": True, "progress": sys.stderr.isatty()}
+        options = {"extend": True, "retry_failed": True, "progress": self.progress}
+        self.tell(f"study {plan.name}, {len(plan)} points")
         if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
             with ThreadPoolExecutor(1) as here:
                 lr.sweep(plan, folder, executor=here, **options)
@@ -107,6 +111,11 @@ class Bench:
         }
         return found
 
+    def tell(self, words: str) -> None:
+        """Say what happens, also where there is no terminal."""
+        if self.progress:
+            print(f"{self.paper}/{self.figure}: {words}", file=sys.stderr, flush=True)
+
     def record(self, figure: str) -> Record:
         """The record of another figure at the same scale."""
         return read(self.paper, figure, self.scale, self.out)
@@ -120,35 +129,48 @@ def reproduce(
     data_dir: Path | None = None,
     workers: int | None = None,
     only_plot: bool = False,
+    or_kept: bool = False,
+    progress: bool = False,
 ) -> list[Record]:
     """Run or redraw one figure (`paper/figN`) or all of a paper (`paper`).
 
     Args:
         target: what to reproduce.
         scale: of the runs.
-        out: folder in which every paper gets one for its records and figures; None for its own.
+        out: folder in which every paper gets one for its records and figures; None for this one,
+            where the README shows them.
         data_dir: folder of the data sets; None for the environment's LAZYRICH_DATA.
         workers: processes.
         only_plot: draw again from the records, run nothing.
+        or_kept: draw from a record that is kept here where `out` has none.
+        progress: say on stderr what runs, how far it is and how long it took.
 
     Returns:
         The records.
 
     Raises:
-        InputError: there is no such paper or figure, or no record of it.
+        InputError: there is no such paper or figure, or no record of it, or a damaged one.
     """
     paper, _, figure = target.partition("/")
     names = figures(paper)
     if figure and figure not in names:
         raise lr.InputError(f"{paper!r} has the figures {', '.join(names)}, got {figure!r}.")
-    place = (HOME if out is None else Path(out)) / paper
+    folder = HOME if out is None else Path(out)
+    place = folder / paper
     _announce(data_dir)
     records = []
     for name in [figure] if figure else names:
-        bench = Bench(paper=paper, figure=name, scale=scale, out=place, workers=workers)
-        records.append(read(paper, name, scale, place) if only_plot else _run(bench))
+        bench = Bench(
+            paper=paper, figure=name, scale=scale, out=place, workers=workers, progress=progress
+        )
+        if only_plot:
+            known = _file(place, scale, name).is_file() or not or_kept
+            records.append(read(paper, name, scale, place if known else None))
+        else:
+            records.append(_run(bench))
+            bench.tell(f"done in {records[-1]['seconds']['this_command']:.0f} s")
         _draw(records[-1], place)
-    if out is None:
+    if folder.resolve() == HOME:
         _refresh_readme(paper)
     return records
 
@@ -172,13 +194,28 @@ def expected(paper: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 def read(paper: str, figure: str, scale: str, out: Path | None = None) -> Record:
     """A record from its file."""
-    path = (out or HOME / paper) / "records" / scale / f"{figure}.json"
+    path = _file(out or HOME / paper, scale, figure)
     if not path.is_file():
         raise lr.InputError(
-            f"there is no record of {paper}/{figure} at scale {scale!r}. "
-            f"Run `lazyrich reproduce {paper}/{figure} --scale {scale}` first."
+            f"there is no record of {paper}/{figure} at scale {scale!r} in {path.parents[3]}. "
+            f"Run `lazyrich reproduce {paper}/{figure} --scale {scale} --out {path.parents[3]}` "
+            "first."
         )
-    return json.loads(path.read_text())
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = {}
+    if not (isinstance(record, dict) and record.keys() >= KEYS):
+        raise lr.InputError(
+            f"{path} must be a record, and it is none or is damaged. Delete it and run "
+            f"`lazyrich reproduce {paper}/{figure} --scale {scale} --out {path.parents[3]}` again."
+        )
+    return record
+
+
+def _file(place: Path, scale: str, figure: str) -> Path:
+    """Where the record of a figure is, in the folder of its paper."""
+    return place / "records" / scale / f"{figure}.json"
 
 
 def judge(record: Record) -> list[dict[str, Any]]:
@@ -213,7 +250,7 @@ def results(paper: str, scale: str = "laptop") -> str:
     lines = ["| claim | script | finding | expected | found | n | verdict |", "|" + "---|" * 7]
     pictures = []
     for figure in figures(paper):
-        path = HOME / paper / "records" / scale / f"{figure}.json"
+        path = _file(HOME / paper, scale, figure)
         if not path.is_file():
             continue
         record = json.loads(path.read_text())
@@ -230,6 +267,7 @@ def results(paper: str, scale: str = "laptop") -> str:
 
 def _run(bench: Bench) -> Record:
     module = _script(bench.paper, bench.figure)
+    bench.tell(claim(module.__doc__))
     start = time.perf_counter()
     measured: Measured = module.measure(bench)
     wanted, given = set(expected(bench.paper)[bench.figure]), set(measured.findings)
@@ -261,7 +299,7 @@ def _run(bench: Bench) -> Record:
         "findings": {name: vars(found) for name, found in measured.findings.items()},
         "shown": measured.shown,
     }
-    path = bench.out / "records" / bench.scale / f"{bench.figure}.json"
+    path = _file(bench.out, bench.scale, bench.figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(_flat(text) + "\n")

@@ -8,9 +8,30 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 
-def brute_kernel(model, x, rates=None):
-    """Θ by contracting torch.func's Jacobian of all trainable parameters, evaluation mode."""
+def with_batch_statistics(model, x):
+    """A copy in evaluation mode whose running statistics are the batch's, by PyTorch's own update.
+
+    With momentum 1 one training pass leaves the last batch's mean and unbiased variance.
+    """
     model = copy.deepcopy(model).eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    counts = {}
+    for norm in norms:
+        norm.train().momentum = 1.0
+        norm.register_forward_pre_hook(
+            lambda m, args: counts.update({m: args[0].numel() / args[0].shape[1]})
+        )
+    with torch.no_grad():
+        model(**x) if isinstance(x, dict) else model(*x) if isinstance(x, tuple) else model(x)
+    for norm in norms:
+        norm._forward_pre_hooks.clear()
+        norm.eval().running_var.mul_((counts[norm] - 1) / counts[norm])
+    return model
+
+
+def brute_kernel(model, x, rates=None):
+    """Θ by torch.func's Jacobian of all trainable parameters, batch statistics held constant."""
+    model = with_batch_statistics(model, x)
     fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
     fixed.update(model.named_buffers())
     learning = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}

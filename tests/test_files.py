@@ -144,6 +144,20 @@ def test_arrays_that_cannot_be_written_leave_the_old_ones(tmp_path, suffix):
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize("other", ["notes.txt", "pictures"])
+def test_a_zarr_with_other_things_in_its_folder_stays(tmp_path, other):
+    path = write_arrays(DATA, tmp_path / "a.zarr")
+    (path / ".DS_Store").touch()  # of the system
+    write_arrays(DATA, path)
+    if other == "pictures":
+        (path / other).mkdir()
+    else:
+        (path / other).write_text("years of work")
+    with pytest.raises(InputError, match=f"nothing but a zarr, got .* with '{other}' in it"):
+        write_arrays(DATA, path)
+    assert (path / other).exists()
+
+
 def test_a_zarr_whose_replacement_fails_stays(tmp_path, monkeypatch):
     path = write_arrays(DATA, tmp_path / "a.zarr")
     before, replace = files(tmp_path), os.replace

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lazyrich import InputError
-from lazyrich._tables import read_table
+from lazyrich._tables import number_or_nan, read_table
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -30,12 +30,40 @@ def test_lines_are_those_of_the_file(tmp_path):
         table.numbers(["x"], advice="Leave it.")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["0", "1", "-1.5", "+2", ".5", "5.", "1e3", "1E-3", " 2 ", "-.5e+10", "1e-400", "007"],
+)
+def test_what_is_a_number_is_the_one_that_python_reads(entry):
+    assert number_or_nan(entry) == float(entry)
+
+
+def test_a_name_may_stand_after_a_space_and_hold_another_mark(tmp_path):
+    (tmp_path / "a.csv").write_text("x, y \n1,2\n")
+    assert list(read_table(tmp_path / "a.csv").columns) == ["x", "y"]
+    (tmp_path / "a.csv").write_text("odds;evens\n1\n")  # one column of an odd name
+    assert read_table(tmp_path / "a.csv").numbers(["odds;evens"]) == [[1.0]]
+
+
 REFUSED = {
     "empty": (b"", "must have a header and rows, got none. Save it again"),
     "header": (b"x,y\n", "must have a header and rows, got none"),
     "names": (b"x,x\n1,2\n", r"columns of different names, got \['x', 'x'\]. Rename them"),
+    "spaces": (b"x, x\n1,2\n", r"columns of different names, got \['x', 'x'\]"),
     "short": (b"x,y\n1,2\n1\n", "must have 2 entries in each row, got 1 in line 3. It may be cut"),
-    "long": (b"x,y\n1,2,3\n", "must have 2 entries in each row, got 3 in line 2"),
+    "long": (b"x,y\n1,2,3\n", "must have 2 entries in each row, got 3 in line 2. Quote entries"),
+    "semicolons": (b"x;y\n1;2\n", r"must have commas between its columns, got semicolons: 'x;y'"),
+    "decimal commas": (
+        b"x;y\n1,5;2,5\n",
+        "got semicolons: 'x;y'. Save it with commas between columns and points",
+    ),
+    "tabs": (b"x\ty\n1\t2\n", "must have commas between its columns, got tabs"),
+    "bars": (b"x|y\n1|2\n", "must have commas between its columns, got bars"),
+    "underscore": (b"x,y\n1,1_0\n", "line 2: column 'y' must hold finite numbers, got '1_0'"),
+    "digits": ("x,y\n1,١٢\n".encode(), "column 'y' must hold finite numbers, got '١٢'"),
+    "hexadecimal": (b"x,y\n1,0x10\n", "must hold finite numbers, got '0x10'"),
+    "huge": (b"x,y\n1,1e999\n", "must hold finite numbers, got '1e999'"),
+    "comma": (b'x,y\n1,"2,5"\n', "got '2,5'. Correct it .* Write a point for a decimal comma"),
     "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Choose among them"),
     "word": (b"x,y\n1,four\n", r"line 2: column 'y' must hold finite numbers, got 'four'\. Corr"),
     "nothing": (b"x,y\n1,\n", "line 2: column 'y' must hold finite numbers, got ''"),

@@ -38,6 +38,7 @@ from .probe.probe import Probe as Probe
 from .probe.schedule import at as at
 from .probe.schedule import every as every
 from .probe.schedule import log_spaced as log_spaced
+from .probe.similarity import cka as cka
 from .probe.steer.centred import CentredOutput as CentredOutput
 from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial

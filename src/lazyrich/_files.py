@@ -36,7 +36,7 @@ def check_target(
 
     Raises:
         InputError: another suffix; the folder is missing, or is a file; what has the name already
-            is a folder, or for a zarr anything else.
+            is a folder, or for a zarr anything else or a zarr with other things in its folder.
 
     Example:
         >>> check_target("out.csv", {".csv", ".nc"}).name
@@ -62,6 +62,11 @@ def check_target(
                 f"`path` must be a new name or that of a zarr, got {target}, which is there and is "
                 "no zarr. Choose another name: what is there would be lost."
             )
+        if target.exists() and (other := not_of_zarr(target)):
+            raise InputError(
+                f"`path` must hold nothing but a zarr, got {target} with {other[0]!r} in it. "
+                "Choose another name: what is there would be lost."
+            )
     elif target.is_dir():
         raise InputError(f"{str(target)!r} is a folder. Give the name of a file in it.")
     return target
@@ -78,6 +83,24 @@ def is_zarr(folder: Path) -> bool:
         False
     """
     return any((folder / name).is_file() for name in OF_ZARR)
+
+
+def not_of_zarr(folder: Path) -> list[str]:
+    """What lies in the folder of a zarr and is not part of it.
+
+    Args:
+        folder: of a zarr.
+
+    Returns:
+        Names of files that no zarr has, and of folders that are neither arrays nor groups.
+    """
+
+    def is_part(entry: Path) -> bool:
+        if entry.is_dir():
+            return any((entry / name).is_file() for name in (*OF_ZARR, ".zarray"))
+        return entry.name in (*OF_ZARR, ".zattrs", ".zmetadata", ".DS_Store")
+
+    return sorted(entry.name for entry in folder.iterdir() if not is_part(entry))
 
 
 def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -145,7 +168,8 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
     def write(made: Path) -> None:
         if suffix == ".nc":
             has_complex = any(one.dtype.kind == "c" for one in whole.variables.values())
-            whole.to_netcdf(made, auto_complex=True if has_complex else None)
+            # SciPy's engine has no 64-bit integers
+            whole.to_netcdf(made, engine="netcdf4", auto_complex=has_complex or None)
         else:
             whole.to_zarr(made, zarr_format=2)  # version 3 has no strings yet
 

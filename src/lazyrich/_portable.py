@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,22 +74,43 @@ def _values(values: NDArray[Any]) -> tuple[NDArray[Any], dict[str, Any]]:
         return np.vectorize(_text, otypes=[object])(values).astype(str), {}
     if kind != "O":
         return values, {}
-    known = values == values
+    known = values == values  # NaN is not
     some = values[known].tolist()
-    if all(isinstance(value, str) for value in values.ravel()):
+    if some and all(isinstance(value, str) for value in values.ravel()):
         return np.vectorize(_text, otypes=[object])(values), {}
-    if not all(isinstance(value, int) for value in some):
-        return values, {}
-    if all(isinstance(value, bool) for value in some):
-        dtype: np.dtype[Any] = np.dtype(np.int8)
-        fill = -1
+    dtype = whole_type(some) if some else None
+    if dtype is None and some and all(isinstance(value, int) for value in some):
+        return np.array([str(value) for value in values.ravel()]).reshape(values.shape), {}
+    if dtype is None:
+        numbers = all(isinstance(value, int | float) for value in some)
+        return (values.astype(np.float64), {}) if numbers else (values, {})
+    if dtype.kind == "b":
+        dtype, fill = np.dtype(np.int8), -1
     else:
-        dtype = np.dtype(np.uint64 if max(some) > np.iinfo(np.int64).max else np.int64)
         taken, limits = set(some), np.iinfo(dtype)
         fill = next(n for n in range(limits.max, limits.min, -1) if n not in taken)
     table = np.full(values.shape, fill, dtype)
     table[known] = np.array(some, dtype)
     return table, {"_FillValue": dtype.type(fill)}
+
+
+def whole_type(some: Sequence[Any]) -> np.dtype[Any] | None:
+    """The type that holds all of some booleans or of some whole numbers; None if none does.
+
+    Args:
+        some: values of Python.
+
+    Example:
+        >>> whole_type([True, False]), whole_type([1, 2**63]), whole_type([-1, 2**63])
+        (dtype('bool'), dtype('uint64'), None)
+    """
+    if all(isinstance(value, bool) for value in some):
+        return np.dtype(bool)
+    if not all(isinstance(value, int) for value in some):
+        return None
+    types = (np.dtype(np.int64), np.dtype(np.uint64))
+    ends = {dtype: np.iinfo(dtype) for dtype in types}
+    return next((d for d, e in ends.items() if e.min <= min(some) and max(some) <= e.max), None)
 
 
 def _name(value: Any) -> Any:  # noqa: ANN401 - only text is changed
@@ -108,6 +130,8 @@ def _attribute(value: Any) -> Any:  # noqa: ANN401 - any attribute
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, np.ndarray | np.generic):
+        if value.ndim > 1:
+            return json.dumps(value.tolist())
         if value.dtype.kind in "iu" or (value.dtype.kind == "f" and value.itemsize in (4, 8)):
             return value
         value = value.tolist()

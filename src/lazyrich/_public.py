@@ -15,11 +15,19 @@ import lazy_loader
 from lazyrich._errors import MissingExtraError
 
 EXTRAS = {  # by module: what it is called, and the extra that installs it
+    "accelerate": ("Accelerate", "huggingface"),
+    "dask": ("Dask", "dask"),
+    "distributed": ("Dask", "dask"),
     "jaxtyping": ("jaxtyping", "torch"),
     "lightning": ("Lightning", "lightning"),
     "matplotlib": ("matplotlib", "plot"),
+    "netCDF4": ("netCDF4", "store"),
+    "pooch": ("pooch", "data"),
+    "pyarrow": ("pyarrow", "store"),
+    "sklearn": ("scikit-learn", "data"),
     "torch": ("PyTorch", "torch"),
     "transformers": ("Transformers", "huggingface"),
+    "zarr": ("zarr", "store"),
 }
 
 
@@ -32,17 +40,16 @@ def extras_named() -> Iterator[None]:
 
     Example:
         >>> with extras_named():
-        ...     raise ModuleNotFoundError(name="torch.nn")
+        ...     raise ModuleNotFoundError(name="torch")
         Traceback (most recent call last):
         lazyrich.MissingExtraError: this needs PyTorch, which is not installed. ...
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in EXTRAS:
+        if error.name not in EXTRAS:  # also a part of a package that is there, in another version
             raise
-        raise MissingExtraError(*EXTRAS[module]) from error
+        raise MissingExtraError(*EXTRAS[error.name]) from None
 
 
 def attach(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -12,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_WRITTEN = {";": "semicolons", "\t": "tabs", "|": "bars"}  # that other tables have for commas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +67,10 @@ class Table:
         for line, entry in zip(self.lines, self.text(name), strict=True):
             value = number_or_nan(entry)
             if not isfinite(value):
+                comma = " Write a point for a decimal comma." if "," in entry else ""
                 raise InputError(
                     f"{self.path}, line {line}: column {name!r} must hold finite numbers, got "
-                    f"{entry!r}. {advice}"
+                    f"{entry!r}. {advice}{comma}"
                 )
             values.append(value)
         return values
@@ -74,21 +79,22 @@ class Table:
 def number_or_nan(entry: str) -> float:
     """An entry as a number; NaN if it is none.
 
+    Python reads more as a number than a table means by one, as `1_0` for 10.
+
     Args:
-        entry: of a table.
+        entry: of a table: decimal digits with a point and a power of ten, or without.
 
     Example:
-        >>> number_or_nan("1e3"), number_or_nan("many")
-        (1000.0, nan)
+        >>> number_or_nan("1e3"), number_or_nan("many"), number_or_nan("1_0")
+        (1000.0, nan, nan)
     """
-    try:
-        return float(entry)
-    except ValueError:
-        return float("nan")
+    return float(entry) if _NUMBER.fullmatch(entry) else float("nan")
 
 
 def read_table(path: str | Path) -> Table:
     r"""Read a CSV file with a header, in UTF-8, with or without a mark of the byte order.
+
+    Spaces around the names of columns do not belong to them.
 
     Args:
         path: of the file.
@@ -98,7 +104,8 @@ def read_table(path: str | Path) -> Table:
 
     Raises:
         InputError: there is no such file, it is no CSV file in UTF-8, it has no rows, two columns
-            of one name, or a row with more or fewer entries than the header.
+            of one name, a row with more or fewer entries than the header, or something
+            else than commas between the entries.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -122,14 +129,21 @@ def read_table(path: str | Path) -> Table:
         ) from error
     if len(rows) < 2:
         raise InputError(f"{path} must have a header and rows, got none. Save it again.")
-    (_, header), *rest = rows
+    (_, written), *rest = rows
+    header = [name.strip() for name in written]
+    _check_separator(path, header, [row for _, row in rest])
     if len(set(header)) != len(header):
         raise InputError(f"{path} must have columns of different names, got {header}. Rename them.")
     for line, row in rest:
         if len(row) != len(header):
+            advice = (
+                "It may be cut off: copy it again"
+                if len(row) < len(header)
+                else "Quote entries that hold commas, or write a point for a decimal comma"
+            )
             raise InputError(
                 f"{path} must have {len(header)} entries in each row, got {len(row)} in line "
-                f"{line}. It may be cut off: copy it again."
+                f"{line}. {advice}."
             )
     columns = zip(*(row for _, row in rest), strict=True)
     return Table(
@@ -137,3 +151,13 @@ def read_table(path: str | Path) -> Table:
         columns=dict(zip(header, columns, strict=True)),
         lines=[line for line, _ in rest],
     )
+
+
+def _check_separator(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a table that has something else between its columns than commas."""
+    for mark, name in _WRITTEN.items():
+        if len(header) == 1 and mark in header[0] and any(mark in e for row in rows for e in row):
+            raise InputError(
+                f"{path} must have commas between its columns, got {name}: {header[0]!r}. Save it "
+                "with commas between columns and points in numbers."
+            )

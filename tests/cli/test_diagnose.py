@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lazyrich.cli import app
+from lazyrich.cli import app, progress
 from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
@@ -52,6 +53,28 @@ def broken():
 
 def number():
     return 3
+
+def leaves():
+    raise SystemExit(7)
+
+class Own(nn.Linear):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("no training\\nhere")
+        return super().forward(x)
+
+def untrainable():
+    return Own(64, 10)
+
+class Two(nn.Linear):
+    def forward(self, x):
+        return super().forward(x), 3
+
+def two():
+    return Two(64, 10)
+
+def unfinished():
+    return nn.LazyLinear(10)
 
 value = 3
 """
@@ -114,6 +137,20 @@ def test_a_gate_for_automatic_checks(regime, code):
 def test_training_that_diverges_is_a_verdict():
     result = found("--width", 8, "--lr", 1e4, "--loss", "mse", *QUICK)
     assert result["regime"] == "unstable"
+    said = call("--width", 8, "--lr", 1e30, "--loss", "mse", *QUICK).stdout
+    assert said.startswith("UNSTABLE. From step 1 on the loss or a gradient is no longer")
+    assert "Outcome, as long as it was finite: the NTK changed by" in said
+    assert "→ not finite; watching" in said
+    said = call("--width", 8, *QUICK).stdout
+    assert "Outcome: the NTK changed by" in said
+    assert not re.search(r"\d\.?\d*e[+-]\d", said.splitlines()[1])
+
+
+def test_progress_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    lines = call("--width", 8, *QUICK).stderr.splitlines()
+    assert lines[0] == "lazyrich: training, 6 steps"
+    assert lines[1:] == [f"lazyrich: training, {step} of 6 steps" for step in range(1, 7)]
 
 
 def test_the_report_is_written(tmp_path):
@@ -142,6 +179,10 @@ def test_your_own_network(factory, factories, monkeypatch):
         (["my_networks:broken"], "my_networks:broken() failed with RuntimeError: no weights"),
         (["my_networks:number"], "must return a torch.nn.Module, got int"),
         (["my_networks:five"], "to outputs (2, 10)"),
+        (["my_networks:leaves"], "my_networks:leaves() failed with SystemExit: 7"),
+        (["my_networks:untrainable"], "could not be trained and measured: RuntimeError: no train"),
+        (["my_networks:two"], "the network of my_networks:two() could not be trained and measured"),
+        (["my_networks:unfinished"], "must map two samples"),
         (["my_networks:vectors", "--width", "8"], "--width is for the built-in networks"),
         (["--width", "0"], "--width must be at least 1, got 0"),
         (["--output-scale", "0"], "`output_scale` must be a positive number"),
@@ -149,13 +190,17 @@ def test_your_own_network(factory, factories, monkeypatch):
         (["--model", "transformer", "--width", "6"], "multiple of 8"),
         (["--samples", "2000"], "1 to 1442 for digits, got 2000"),
         (["--lr", "-1"], "--lr must be a positive number, got -1.0"),
-        (["--fail-if", "intermediate"], "--fail-if must be a verdict, and only forecasts are"),
+        (["--lr", "1e300"], "--lr must be at most 1e+30, got 1e+300"),
+        (["--fail-if", "lazzy"], "--fail-if must be one of frozen, lazy, intermediate, rich"),
+        (["--require", "unstable"], "--require must be one of frozen, lazy, intermediate, rich, "),
+        (["--require", "lazy", "--fail-if", "lazy"], "must name different regimes"),
         (
             ["--data", "mnist", "--data-dir", "nowhere"],
             "must be a folder that exists, got 'nowhere'",
         ),
         (["--data", "cifar10", "--data-dir", "."], "cifar10 needs the file cifar-10-binary.tar.gz"),
         (["--html", "nowhere/report.html"], "the folder 'nowhere' does not exist"),
+        (["--html", "report.png"], "`path` must end in .html, .htm, got 'report.png'"),
         (["--data", "cifar"], "cifar"),
         (["--model", "mlp"], "mlp"),
     ],
@@ -164,9 +209,9 @@ def test_bad_input_is_one_sentence_and_code_two(arguments, message, factories, m
     monkeypatch.chdir(factories)
     done = call(*arguments)
     assert done.exit_code == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("lazyrich: ")
-    assert done.stderr.count("\n") == 1
+    (said,) = [line for line in done.stderr.splitlines() if ": training, " not in line]
+    assert message in said
+    assert said.startswith("lazyrich: ")
     assert not done.stdout
 
 

@@ -25,7 +25,7 @@ def exponents(x="output_scale_exponent=-1:1:3", y="lr_exponent=-1:1:3", *rest):
 
 
 BAD = [
-    ((), "Missing command"),
+    (("--nope",), "No such option: --nope"),
     (("nope",), "No such command 'nope'"),
     (SOLVE, "give the motion as --times T,T,…, as --until T or as --steps N"),
     ((*SOLVE, "--times", 1, "--until", 2), "give the motion"),
@@ -38,6 +38,9 @@ BAD = [
     ((*SOLVE, "--until", "-1"), "--until must be > 0 and finite, got -1"),
     ((*SOLVE, "--until", 1, "--points", 1), "'--points'"),
     ((*SOLVE, "--until", 1, "--points", 10**30), "'--points'"),
+    ((*SOLVE, "--until", 1, "--points", 10**8), "'--points'.* 1000000"),
+    ((*SOLVE, "--steps", 10**8), "must give at most 1,000,000 rows, got 100,000,001. Raise --ev"),
+    ((*DRAW[:-2], "--draws", 10**5, "--until", 1, "--points", 10**5), "too large for the memory"),
     ((*SOLVE, "--steps", -1), "'--steps'"),
     ((*SOLVE, "--steps", 10**30), "'--steps'"),
     ((*SOLVE, "--steps", 3, "--every", 0), "'--every'"),
@@ -72,6 +75,7 @@ BAD = [
     ((*NTK, "1.5"), "`width` must be a whole number"),
     ((*NTK, "0"), "`width` must be finite and ≥ 1"),
     ((*NTK, "10", "--seed", -1), "'--seed'"),
+    ((*NTK, "10", "--draws", 10**10), "too large for the memory: at most 100,000,000 numbers"),
     ((*NTK, "10", "--moments", 1, 3, 1), "no data have"),
     (("presets", "--widths", ""), "--widths takes numbers"),
     (("diagram",), "Missing option '--x'"),
@@ -87,6 +91,7 @@ BAD = [
     (diagram("output_scale=nan:1:3"), "--x needs finite LOW < HIGH"),
     (diagram("output_scale=1:2:1"), "COUNT from 2 to 10000"),
     (diagram("output_scale=1:2:3", "lr=1:2:100000000"), "--y needs .* COUNT from 2 to 10000"),
+    (diagram("output_scale=1:2:9999", "lr=1:2:9999"), "at most 4,000,000 points together, got 99,"),
     (diagram("lr_u=1:2:3"), "'lr' sets lr_u and lr_w, which is given already"),
     (diagram("lr=1:2:3"), "each name may be used once"),
     (diagram("output_scale=1:2:3", "lr=-1:2:3"), "`lr_u` must be finite and ≥ 0"),

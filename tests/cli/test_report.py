@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import lazyrich
+from lazyrich._files import write_arrays
 
 from .run import refusal, run
 
@@ -49,3 +51,25 @@ def test_refusals(tmp_path):
     assert "must end in .nc or .zarr, got 'run.csv'" in refusal("report", "run.csv", page)
     missing = str(tmp_path / "none.nc")
     assert f"there is no history at {missing!r}" in refusal("report", missing, page)
+    assert "must end in .html, .htm, got 'page.png'" in refusal("report", missing, "page.png")
+    for name in ("words.nc", "empty.nc", "folder.nc", "folder.zarr", "words.zarr"):
+        file = tmp_path / name
+        if name.startswith("folder"):
+            file.mkdir()
+        else:
+            file.write_bytes(b"words" if name.startswith("words") else b"")
+        said = refusal("report", file, page)
+        assert f"{name} must be what `probe.save` wrote, and it is not" in said
+    for suffix in (".nc", ".zarr"):
+        other = tmp_path / f"other{suffix}"
+        write_arrays(xr.Dataset({"loss": ("step", [1.0])}, {"step": [0]}), other)
+        assert "`history` must be that of a probe, with the coordinates" in refusal(
+            "report", other, page
+        )
+        bare = tmp_path / f"bare{suffix}"
+        coords = {"step": [0, 1], "layer": ["0"]}
+        write_arrays(xr.Dataset({"loss": ("step", [1.0, 1.0])}, coords), bare)
+        assert "`history` must be that of a probe, with its attributes" in refusal(
+            "report", bare, page
+        )
+    assert not (tmp_path / "page.html").exists()

@@ -1,5 +1,8 @@
 """`lazyrich solve`: the numbers of `flow` and `descent`."""
 
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -153,3 +156,28 @@ def test_infinite_times_are_left_out_of_the_picture(tmp_path):
 @pytest.mark.parametrize("command", ["solve", "phase"])
 def test_help_shows_the_moments(command):
     assert "E[a²], E[ay]" in " ".join(run(command, "--help").stdout.split())
+
+
+def test_long_work_is_announced(monkeypatch):
+    call = ("solve", "--gram", 1, 0.2, 1, "--moments", 1, 1, 1, "--lr", 0.01, 0.01, "--steps", 2000)
+    assert run(*call, "--every", 1000).stderr == ""
+    monkeypatch.setitem(sys.modules["lazyrich.cli.solve"].__dict__, "LONG", 1000)
+    said = run(*call, "--every", 1000)
+    assert said.stderr == "lazyrich: working through 2,000 steps of gradient descent\n"
+    assert said.stdout.splitlines()[-1] == "status: ok"
+    diagram = ("diagram", "--x", "output_scale=1:2:30", "--y", "lr=1:2:30")
+    assert run(*diagram).stderr == ""
+    monkeypatch.setitem(sys.modules["lazyrich.cli.diagram"].__dict__, "LONG", 800)
+    assert run(*diagram).stderr == "lazyrich: solving 900 networks\n"
+
+
+def test_a_long_table_is_written_in_seconds():
+    """A hundred thousand rows; a table that is measured cell by cell took minutes."""
+    call = ("solve", "--gram", 1, 0.2, 1, "--moments", 1, 1, 1, "--until", 1, "--points", 10**5)
+    start = time.process_time()
+    lines = run(*call).stdout.splitlines()
+    assert time.process_time() - start < 20
+    assert len(lines) == 10**5 + 2
+    assert all(line == line.rstrip() for line in lines)
+    ends = [lines[0].index(name) for name in lines[0].split()]
+    assert all(line[end - 1] == " " != line[end] for line in lines[1:100] for end in ends[1:])

@@ -42,7 +42,7 @@ from tests.contracts.public import public_callables, public_paths
 KNOWN = vocabulary()
 ROUNDING = 1e-9
 NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
-AXES = {"point", "time", "step", "record", "seed", "draw", *PARAMETERS}
+AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b", *PARAMETERS}
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
@@ -175,6 +175,7 @@ def measured():
 
 MADE = {
     "lazyrich.Probe.history": lambda: probed()[2].history,
+    "lazyrich.cka": lambda: lr.cka(probed()[0], probed()[0], probed()[1][0]),
     "lazyrich.coordinate_check": checked,
     "lazyrich.exponent_diagram": lambda: [
         lr.exponent_diagram(

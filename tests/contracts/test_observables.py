@@ -41,7 +41,7 @@ def own_names(observable):
     return {
         name
         for quantity in observable.quantities
-        for name in (quantity.name, *(end.name for end in quantity.ends))
+        for name in (quantity.name, *(end.name for end in quantity.beside))
     }
 
 

@@ -32,7 +32,7 @@ NO_PARAMETER = {
     **dict.fromkeys(("times", "until", "points"), "where a solution is looked at"),
     **dict.fromkeys(("steps", "every", "epochs", "stop_loss"), "where a training ends or is seen"),
     **dict.fromkeys(("measurements", "measure_at", "probe_samples"), "of the measuring alone"),
-    **dict.fromkeys(("workers", "together"), "of the machine alone"),
+    **dict.fromkeys(("workers", "together", "timeout", "recycle"), "of the machine alone"),
     "test_samples": "of the measuring alone",
     "accuracy": "what a search for the learning rate has to reach",
     "outputs": "the shape of what is given",

@@ -12,7 +12,7 @@ DIMS = {"layer", "mechanism", "interval", "neuron", "k", "m", "m_", "row", "col"
 
 def test_no_name_is_declared_twice():
     """`null` of one thing and of another, a scalar and a tensor: one name has one declaration."""
-    names = Counter(name for quantity in EVERY for name in (quantity, *quantity.ends))
+    names = Counter(name for quantity in EVERY for name in (quantity, *quantity.beside))
     assert [one.name for one, count in names.items() if count > 1] == []
     assert len({one.name for one in names}) == len(names)
 

@@ -26,7 +26,7 @@ TYPES = {
     "correlation": {"Correlation"},
     "confidence": {"float"},
     "tolerance": {"float"},
-    "when": {"Schedule | None"},
+    "when": {"Schedule | int | None"},
     "recipe": {"Recipe"},
     "ax": {"Axes | None"},
     "path": {"str | Path"},

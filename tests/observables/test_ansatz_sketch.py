@@ -16,6 +16,7 @@ from lazyrich.observables import (
     ptk,
     sketch,
 )
+from lazyrich.observables.ansatz_sketch import share_with_error
 
 torch.set_num_threads(1)
 KINDS = ["cosine", "pearson"]
@@ -65,6 +66,39 @@ def test_error_is_the_derivative_with_respect_to_the_samples_weights(correlation
     expected = (influence.square().sum() / (n * (n - 1))).sqrt()
     found = ansatz_from_sketches(w, sketch(g1), sketch(g2), correlation=correlation)
     assert found.stderr == pytest.approx(float(expected), rel=1e-10)
+
+
+@pytest.mark.parametrize("correlation", KINDS)
+def test_so_are_the_errors_of_the_null_and_of_the_centred_share(correlation):
+    n, w, moved = 30, randn(5, 7) + 0.3, randn(5, 7, seed=4)
+    g1, g2 = randn(n, 2, 5, seed=1), randn(n, 2, 5, seed=2)
+    weights = torch.ones(n, dtype=torch.float64, requires_grad=True)
+    k1, k2 = (torch.einsum("a,ark,arl->kl", weights, g, g) / n for g in (g1, g2))
+
+    def error(value):
+        influence = n * torch.autograd.grad(value, weights, retain_graph=True)[0]
+        return float((influence.square().sum() / (n * (n - 1))).sqrt())
+
+    mean = (k1 + k2) / 2
+    share = (nfm(moved) * agop(moved, mean)).sum() / (nfm(w) * agop(w, mean)).sum()
+    # E over rotations of ‖G‖² by its values for unit and rank-one parts: linear in both numbers
+    k, f = 5, nfm(w)
+    f = f - f.mean() if correlation == "pearson" else f
+    traces, product = k1.trace() * k2.trace(), (k1 * k2).sum()
+    a = ((k + 1) * traces - 2 * product) / (k * (k - 1) * (k + 2))
+    b = (k * product - traces) / (k * (k - 1) * (k + 2))
+    gram, u = w @ w.T, w.sum(1) if correlation == "pearson" else torch.zeros(5).double()
+    size = (a + b) * gram.square().sum() + b * gram.trace() ** 2
+    size = size - (a + 2 * b) * (u @ u / 7) ** 2
+    null = f.norm() * (mean.trace() / k) / size.sqrt()
+    whole, part = (
+        ansatz_from_sketches(x, sketch(g1), sketch(g2), correlation=correlation) for x in (w, moved)
+    )
+    assert whole.null == pytest.approx(null.item(), rel=1e-10)
+    assert whole.null_stderr == pytest.approx(error(null), rel=0.1)  # tr K₁ ≈ tr K₂
+    found = share_with_error(part, whole)
+    assert found[0] == pytest.approx(share.item(), rel=1e-10)
+    assert found[1] == pytest.approx(error(share), rel=1e-8)
 
 
 def test_error_from_some_samples_is_the_spread_over_batches():

@@ -1,5 +1,6 @@
 """Weights, representations, speeds and linearisation against definitions and limits."""
 
+import itertools
 import math
 
 import pytest
@@ -7,9 +8,9 @@ import torch
 
 from lazyrich.observables import (
     backward_feature_cosine,
-    cka,
     condensation,
     feature_speed,
+    linear_cka,
     linearisation_error,
     speed_from_angle,
     stable_rank,
@@ -36,14 +37,55 @@ def test_stable_rank_between_one_and_the_rank():
     assert math.isnan(stable_rank(torch.zeros(2, 2)))
 
 
-@pytest.mark.parametrize("width", [3, 40])  # covariances, then Gram matrices
-def test_cka_is_the_centred_gram_correlation(width):
-    h, h0 = randn(12, width), randn(12, width).flip(0) ** 3
+@pytest.mark.parametrize("widths", [(3, 3), (40, 40), (40, 3)])  # covariances, Gram matrices
+def test_cka_is_the_centred_gram_correlation(widths):
+    h, h0 = randn(12, widths[0]), randn(12, widths[1]).flip(0) ** 3
     centre = torch.eye(12).double() - 1 / 12
     k, k0 = centre @ h @ h.T @ centre, centre @ h0 @ h0.T @ centre
-    assert cka(h, h0) == pytest.approx(float((k * k0).sum() / (k.norm() * k0.norm())))
-    q, _ = torch.linalg.qr(randn(width, width))
-    assert cka(2 * h @ q + 1, h) == pytest.approx(1)
+    biased = float((k * k0).sum() / (k.norm() * k0.norm()))
+    assert linear_cka(h, h0, unbiased=False) == pytest.approx(biased)
+    expected = hsic_1(h, h0) / (hsic_1(h, h) * hsic_1(h0, h0)) ** 0.5
+    assert linear_cka(h, h0) == pytest.approx(expected, rel=1e-10)
+    q, _ = torch.linalg.qr(randn(widths[0], widths[0]))
+    for unbiased in (True, False):
+        assert linear_cka(2 * h @ q + 1, h, unbiased=unbiased) == pytest.approx(1)
+
+
+def hsic_1(x, y):
+    """Equation 5 of Song et al. (2012), word by word, from features that are not centred."""
+    n, one = len(x), torch.ones(len(x)).double()
+    p, q = ((h @ h.T).fill_diagonal_(0) for h in (x, y))
+    terms = (p @ q).trace() + (one @ p @ one) * (one @ q @ one) / ((n - 1) * (n - 2))
+    return float((terms - 2 / (n - 2) * (one @ p @ q @ one)) / (n * (n - 3)))
+
+
+def test_hsic_1_is_the_mean_over_fours_of_different_samples():
+    """Its definition by permutations, which makes it unbiased: Song et al. (2012), theorem 3."""
+    x, y, n = randn(6, 2), randn(6, 3) ** 2, 6
+    p, q = x @ x.T, y @ y.T
+    total, count = 0.0, 0
+    for i, j, a, b in itertools.permutations(range(n), 4):
+        total += float(p[i, j] * (q[i, j] + q[a, b] - 2 * q[i, a]))
+        count += 1
+    assert hsic_1(x, y) == pytest.approx(total / count, rel=1e-10)
+
+
+def test_unrelated_features_have_no_cka():
+    """The null of the docs: 0 with a scatter of √(2/(n(n−3))), where the biased one has 0.94."""
+    n, d, draws = 32, 512, 200
+    torch.manual_seed(0)
+    pairs = [(torch.randn(n, d), torch.randn(n, d)) for _ in range(draws)]
+    found = torch.tensor([linear_cka(*pair) for pair in pairs])
+    scatter = (2 / (n * (n - 3))) ** 0.5
+    assert abs(float(found.mean())) < 3 * scatter / draws**0.5
+    assert float(found.std()) == pytest.approx(scatter, rel=0.15)
+    biased = [linear_cka(*pair, unbiased=False) for pair in pairs]
+    assert sum(biased) / draws == pytest.approx(d / (d + n), abs=0.01)
+
+
+def test_cka_of_too_few_or_of_constant_features_is_unknown():
+    assert math.isnan(linear_cka(randn(3, 5), randn(3, 5)))
+    assert math.isnan(linear_cka(torch.ones(6, 5), randn(6, 5)))
 
 
 def test_condensation_of_random_and_of_equal_neurons():

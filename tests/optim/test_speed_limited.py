@@ -222,6 +222,26 @@ def test_half_precision_norms_do_not_overflow():
     assert layer.weight.grad.dtype == torch.float16
 
 
+def test_complex_gradients_count_by_real_and_imaginary_parts():
+    layer = nn.Linear(3, 4, dtype=torch.complex64)
+    optimizer = SpeedLimited(SGD(layer.parameters(), lr=1.0), model=layer, speeds={"": 1.0}, eps=0)
+    gradients = {p: torch.randn_like(p) for p in layer.parameters()}
+    parts = torch.cat([torch.view_as_real(g).flatten() for g in gradients.values()])
+    for factor in optimizer.factors(gradients).values():
+        assert float(factor) * float(parts.norm()) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1e25])
+def test_squares_of_gradients_need_not_fit_into_float32(size):
+    layer = nn.Linear(3, 4)
+    optimizer = SpeedLimited(SGD(layer.parameters(), lr=1.0), model=layer, speeds={"": 1.0}, eps=0)
+    gradients = {p: torch.randn_like(p) for p in layer.parameters()}
+    factors = optimizer.factors({p: g * size for p, g in gradients.items()})
+    exact = torch.cat([g.double().flatten() for g in gradients.values()]).norm()
+    for factor in factors.values():
+        assert float(factor) * size * float(exact) == pytest.approx(1.0, rel=1e-5)
+
+
 # --- an ordinary optimiser ------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from papers.findings import INTERVAL
 
 import lazyrich as lr
 from lazyrich import InputError, LazyRichError
-from tests.cli.run import answer, refusal
+from tests.cli.run import answer, refusal, run
 
 CLAIM = re.compile(r"\*\*(\d+[a-z]?)\*\*")
 ALL = [(paper, figure) for paper in harness.papers() for figure in harness.figures(paper)]
@@ -229,6 +229,9 @@ def test_refusals(tmp_path):
     missing = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
     assert "there is no record of xu2025three/fig1 at scale 'laptop'" in missing
     assert "must be a folder with harness.py" in refusal("reproduce", "--papers", tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "harness.py").touch()  # would be shadowed by the module `papers`
+    assert "called 'papers', got" in refusal("reproduce", "--papers", tmp_path / "other")
     absent = ("--data-dir", tmp_path / "typo", "--out", tmp_path / "out")
     assert "does not exist" in refusal("reproduce", "xu2025three/fig4", *absent)
     assert not (tmp_path / "out").exists()
@@ -236,6 +239,83 @@ def test_refusals(tmp_path):
         harness.figures("nobody1999nothing")
 
 
+def _seen(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_by_default_a_folder_of_its_own_is_written_and_nothing_else(tmp_path, monkeypatch):
+    """The records of the repository stay, and so does what its README shows."""
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(harness, "_refresh_readme", lambda paper: pytest.fail("README renewed"))
+        found = answer("reproduce", "xu2025three/fig2", "--scale", "smoke")
+    assert found["findings"]
+    assert [path.name for path in tmp_path.iterdir()] == ["reproduced"]
+    made = tmp_path / "reproduced" / "xu2025three"
+    assert {"records/smoke/fig2.json", "figures/smoke/fig2.png"} <= set(_seen(made))
+    said = run("reproduce", "xu2025three/fig2", "--scale", "smoke").stdout
+    assert "Records and figures: reproduced/xu2025three" in said
+
+
+def test_plot_draws_from_what_was_run_here_else_from_what_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = answer("reproduce", "xu2025three/fig2", "--plot")
+    kept = harness.read("xu2025three", "fig2", "laptop")
+    assert [row["value"] for row in found["findings"]] == [
+        row["found"]["value"] for row in harness.judge(kept)
+    ]
+    assert [*_seen(tmp_path)] == ["reproduced/xu2025three/figures/laptop/fig2.png"]
+    record = tmp_path / "reproduced/xu2025three/records/laptop/fig2.json"
+    record.parent.mkdir(parents=True)
+    name = next(iter(kept["findings"]))
+    findings = {**kept["findings"], name: {**kept["findings"][name], "n": 12345}}
+    record.write_text(json.dumps({**kept, "findings": findings}))
+    found = answer("reproduce", "xu2025three/fig2", "--plot")
+    assert 12345 in [row["n"] for row in found["findings"]]
+
+
+def test_the_repository_itself_is_renewed_if_it_is_named(tmp_path, monkeypatch):
+    renewed = []
+    monkeypatch.chdir(harness.HOME.parent)
+    monkeypatch.setattr(harness, "_refresh_readme", renewed.append)
+    monkeypatch.setattr(harness, "_draw", lambda record, place: None)
+    harness.reproduce("xu2025three/fig2", scale="laptop", out=harness.HOME.name, only_plot=True)
+    harness.reproduce("xu2025three/fig2", scale="laptop", out=None, only_plot=True)
+    assert renewed == ["xu2025three"] * 2
+
+
+def test_progress_is_said_where_there_is_no_terminal(tmp_path):
+    """Each study with its size, and how long the figure took; with --json nothing."""
+    call = ("reproduce", "xu2025three/fig1", "--scale", "smoke", "--out", tmp_path)
+    lines = run(*call).stderr.splitlines()
+    script = import_module("papers.xu2025three.fig1")
+    assert lines[0] == f"xu2025three/fig1: {harness.claim(script.__doc__)}"
+    record = harness.read("xu2025three", "fig1", "smoke", tmp_path / "xu2025three")
+    for name, study in record["studies"].items():
+        assert f"xu2025three/fig1: study {name}, {study['points']} points" in lines
+    assert re.fullmatch(r"xu2025three/fig1: done in \d+ s", lines[-1])
+    assert run(*call, "--json").stderr == ""
+
+
+def test_a_missing_record_names_the_command_that_makes_it(tmp_path):
+    said = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
+    made = f"`lazyrich reproduce xu2025three/fig1 --scale laptop --out {tmp_path}`"
+    assert f"in {tmp_path}. Run {made} first." in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"paper": "xu2025three"}', "\xff"])
+def test_a_damaged_record_is_refused(tmp_path, text):
+    path = tmp_path / "xu2025three" / "records" / "laptop" / "fig1.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode("latin-1"))
+    said = refusal("reproduce", "xu2025three/fig1", "--out", tmp_path, "--plot")
+    assert f"{path} must be a record, and it is none or is damaged. Delete it and run" in said
+
+
+OTHER_CODE = "ignore:the experiment:lazyrich.StoreWarning"  # the tests put other methods in
+
+
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_an_interrupted_study_goes_on(tmp_path, monkeypatch):
     """What is stored is not run again."""
     from papers.xu2025three.line import OnALine
@@ -251,6 +331,7 @@ def _broken(self):
     raise OSError(f"no data for seed {self.seed}")
 
 
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
     from papers.xu2025three.line import OnALine
 
@@ -265,6 +346,7 @@ def test_a_failed_point_is_tried_again(tmp_path, monkeypatch):
     assert bench.sweep(few).status.values.tolist() == [["finished"]]
 
 
+@pytest.mark.filterwarnings(OTHER_CODE)
 def test_a_failed_point_of_an_earlier_plan_is_none_of_this_one(tmp_path, monkeypatch):
     from papers.xu2025three.line import OnALine
 

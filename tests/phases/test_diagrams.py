@@ -12,7 +12,6 @@ from lazyrich import (
     order_parameters,
     parameter_diagram,
 )
-from lazyrich._errors import ConvergenceError
 from lazyrich.numerics.boundary import boundaries
 from lazyrich.phases.setting import Setting
 from lazyrich.theory.two_layer_linear import flow, time_to_residual
@@ -324,19 +323,44 @@ def test_bad_axes(values):
             make((f"lr_u{end}", values), (f"output_scale{end}", [1.0, 2.0]))
 
 
-def test_a_field_that_jumps_is_reported():
+def test_a_field_that_jumps_has_its_boundary_there():
     grid = np.linspace(-1, 1, 5)
 
     def step(x, y):
         return np.where(x + 0 * y > 0.1, 1.0, -1.0)
 
-    def jump(x, y):
+    def hole(x, y):
         return np.where(x + 0.3 * y > 0.1, np.nan, -1.0)
 
-    with pytest.raises(ConvergenceError, match="field jumps at 5"):
-        boundaries("step", step, grid, grid, step(grid, grid[:, None]))
-    with pytest.raises(ConvergenceError, match="field jumps at"):
-        boundaries("jump", jump, grid, grid, np.where(grid + 0 * grid[:, None] > 0.1, 1.0, -1.0))
+    (curve,) = boundaries("step", step, grid, grid, step(grid, grid[:, None]))
+    np.testing.assert_allclose(curve.x, 0.1, rtol=1e-14)
+    np.testing.assert_array_equal(np.sort(curve.y), grid)
+    values = np.where(grid + 0 * grid[:, None] > 0.1, 1.0, -1.0)
+    assert boundaries("hole", hole, grid, grid, values) == ()
+
+
+@pytest.mark.parametrize("layer", ["u", "w"])
+def test_linear_axes_from_zero_with_a_saddle_between_give_a_map(layer):
+    """Balanced opposed layers are on one curve of this map; its neighbours leave the saddle."""
+    made = parameter_diagram(
+        (f"lr_{layer}", np.linspace(0, 1, 6)),
+        (f"init_std_{layer}", np.linspace(0, 1, 7)),
+        width=1,
+        init_alignment=-1,
+    )
+    assert dict(made.values.region.sizes) == {f"init_std_{layer}": 7, f"lr_{layer}": 6}
+    assert made.boundaries
+    for curve in made.boundaries:
+        assert np.isfinite(curve.x).all()
+        assert np.isfinite(curve.y).all()
+
+
+@pytest.mark.parametrize("x", ["lr", "lr_u", "init_std", "init_std_w", "output_scale"])
+@pytest.mark.parametrize("y", ["width", "init_alignment", "mean_ay"])
+def test_linear_axes_from_zero_give_a_map(x, y):
+    values = {"width": [1.0, 2.0, 3.0], "init_alignment": np.linspace(-1, 1, 5)}
+    made = parameter_diagram((x, np.linspace(0, 1, 6)), (y, values.get(y, np.linspace(0, 1, 4))))
+    assert made.values.region.notnull().all()
 
 
 def test_every_closed_curve_is_found():

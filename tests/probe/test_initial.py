@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 import lazyrich
 from lazyrich import InputError
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
-from tests.models import Residual, Twice, randn
+from tests.models import Residual, Twice, randn, with_batch_statistics
 
 
 def correlate(a, b):
@@ -49,7 +49,8 @@ def test_is_the_alignment_of_labelled_inputs_with_the_tangent_gram_matrix(loss):
     ("build", "shape"), [(mlp, (20, 5)), (lambda: Residual().double(), (12, 2, 5, 5))]
 )
 def test_one_tiny_step_shows_it(build, shape):
-    model, x, y = build().eval(), randn(*shape), randn(shape[0], 3)
+    x, y = randn(*shape), randn(shape[0], 3)
+    model = with_batch_statistics(build(), x)
     predicted = lazyrich.initial_cnfa(model, (x, y), directions="all")
     start = copy.deepcopy(model)
     mse(model(x), y).backward()

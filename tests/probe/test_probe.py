@@ -325,7 +325,7 @@ def test_history_has_names_and_attributes_of_the_vocabulary():
         assert variable.attrs == (under("mse", known) if name == "loss" else known).attrs
     setting = json.loads(history.setting)
     assert setting["samples"] == 5
-    assert setting["directions"] == "2 random"
+    assert setting["directions"] == "all outputs"
     assert 0 < history.overhead <= 1
 
 

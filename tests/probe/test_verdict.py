@@ -1,11 +1,14 @@
 """From a history to words."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import lazyrich
@@ -46,8 +49,11 @@ def change(value, low, high):
         (change(0.03, 0.02, 0.04) | {"output_change": 0.01}, "frozen", "0.01 of the distance"),
         (change(0.5, 0.4, 0.6) | {"output_change": 0.01}, "rich", "features"),
         (change(0.5, 0.4, 0.6) | {"loss": 2.5}, "unstable", "grew to 2.5 times"),
-        (change(0.5, 0.4, 0.6) | {"loss": np.nan}, "unstable", "diverged"),
-        (change(np.nan, np.nan, np.nan), "lazy", "changed by 0 of"),  # the last number known
+        (change(0.5, 0.4, 0.6) | {"loss": 72.4}, "unstable", "grew to 72.4 times its first"),
+        (change(0.5, 0.4, 0.6) | {"loss": 4.93e13}, "unstable", "grew to 49.3 trillion times"),
+        (change(0.5, 0.4, 0.6) | {"loss": np.nan}, "unstable", "From step 10 on the loss"),
+        (change(0.5, 0.4, 0.6) | {"loss": np.inf}, "unstable", "diverged"),
+        (change(np.nan, np.nan, np.nan), "cannot tell", "could not be measured at the last step"),
     ],
 )
 def test_regime_of_the_network(last, regime, words):
@@ -104,19 +110,152 @@ def test_thresholds_decide():
     seen = history(change(0.5, 0.4, 0.6))
     assert judge(seen, Thresholds(rich_from=0.7)).regime == "lazy"
     assert judge(seen, Thresholds(rich_from=0.45)).regime == "cannot tell"
-    assert judge(seen, Thresholds(turned_from=0.3)).sentence.endswith("not direction.")
+    assert "below the threshold 0.3" in judge(seen, Thresholds(turned_from=0.3)).sentence
     with pytest.raises(InputError, match=r"`rich_from` must be a positive number, got -1\.0"):
         Thresholds(rich_from=-1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Thresholds().rich_from = 2
 
 
-def test_one_measurement_or_no_kernel_cannot_tell():
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("moved", [0.0, 0.1])
+def test_one_measurement_cannot_tell_of_the_network_nor_of_a_layer(step, moved):
+    once = history(change(0.5, 0.4, 0.6) | {"weight_movement": moved}).isel(step=[step])
+    for seen in (once, once.fillna({"weight_movement": moved})):
+        verdict = judge(seen)
+        assert "Only one measurement" in verdict.sentence
+        assert [verdict.regime, *(layer.regime for layer in verdict.layers)] == ["cannot tell"] * 2
+        assert "frozen" not in str(verdict)
+        assert "no mechanism" not in str(verdict)
+    none = judge(once.isel(step=[]))
+    assert (none.regime, none.layers[0].regime) == ("cannot tell", "cannot tell")
+    assert "Nothing was measured" in none.sentence
+
+
+def test_a_probe_that_measured_once_claims_nothing():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    probe = Probe(model, (randn(9, 3), randn(9, 1)))
+    probe.measure(0)
+    verdict = probe.verdict()
+    assert [verdict.regime, *(layer.regime for layer in verdict.layers)] == ["cannot tell"] * 3
+
+
+def test_no_kernel_cannot_tell():
     seen = history(change(0.5, 0.4, 0.6))
-    assert "Only one measurement" in judge(seen.isel(step=[1])).sentence
     bare = seen.drop_vars([name for name in seen if str(name).startswith("ntk_change")])
     assert judge(bare).regime == "cannot tell"
     assert "was not measured" in judge(bare).sentence
+
+
+SMALLEST = {"loss": 1.0, "output_change": 0.0, "weight_movement": 0.0, **change(0.0, 0.0, 0.0)}
+
+
+@pytest.mark.parametrize("measured", [{*SMALLEST}, {"loss"}, {"ntk_change"}, {"weight_movement"}])
+@pytest.mark.parametrize("by", [0.0, 1e-9])
+def test_what_did_not_move_is_frozen_whatever_was_measured(measured, by):
+    last = {name: value + by for name, value in SMALLEST.items()}
+    seen = history(dict(last))
+    seen = seen.drop_vars([name for name in seen if not str(name).startswith(tuple(measured))])
+    verdict = judge(seen)
+    assert verdict.regime == "frozen"
+    assert "Nothing that was measured moved" in verdict.sentence
+    for name in set(measured) - {"ntk_change_low"}:  # and what moved is not said to stand still
+        moved = judge(history(last | {name: SMALLEST[name] + 1e-3}))
+        assert "Nothing that was measured" not in moved.sentence
+
+
+def test_a_loss_that_was_not_measured_did_not_diverge():
+    """Only the row of a network that is not finite has the loss alone, and no number."""
+    rows = [change(0.0, 0.0, 0.0), change(0.5, 0.4, 0.6) | {"kernel_distance": 0.2}]
+    unmeasured = as_dataset([0, 10], rows, ["0"], "mse", {"samples": 32})
+    assert judge(unmeasured).regime == "rich"
+    lost = as_dataset([0, 10, 20], [*rows, {"loss": np.nan}], ["0"], "mse", {"samples": 32})
+    verdict = judge(lost)
+    assert verdict.regime == "unstable"
+    assert "From step 20 on" in verdict.sentence
+    torch.manual_seed(0)
+    x, model = randn(9, 3), nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    probe = Probe(model, (x, x[:, :1]), observables=["ntk_change"])
+    probe.measure(0)
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    probe.measure(1)
+    assert probe.verdict().regime == "rich"
+
+
+def test_a_loss_that_was_lost_and_came_back_is_not_lost_for_good():
+    rows = [{"loss": value, **change(0.5, 0.4, 0.6)} for value in (1.0, np.inf, 0.5)]
+    seen = as_dataset([0, 10, 20], rows, ["0"], "mse", {"samples": 32})
+    assert judge(seen).sentence == "At step 10 the loss or a gradient was not a finite number."
+    once = judge(seen.isel(step=[1]))
+    assert once.regime == "unstable"
+    assert "diverged" not in once.sentence
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1.0, -3.0), (-1.0, 5.0), (0.0, 5.0)])
+def test_a_loss_without_a_positive_start_has_no_multiples(first, last):
+    seen = history(change(0.5, 0.4, 0.6))
+    seen["loss"] = "step", [first, last]
+    verdict = judge(seen)
+    assert np.isnan(verdict.evidence["loss_ratio"])
+    assert verdict.regime == "rich"
+    assert "times its first value" not in verdict.sentence
+
+
+def test_a_change_without_an_interval_is_on_no_side():
+    verdict = judge(history(change(0.5, np.nan, np.nan)))
+    assert verdict.regime == "cannot tell"
+    assert "changed by 0.5 of its size, with an uncertainty that was not measured" in str(verdict)
+    assert "nan" not in str(verdict)
+    assert "holds the threshold" not in str(verdict)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_how_a_kernel_turned_against_the_kernels_themselves(seed):
+    """Where the words name the larger part of its change, or leave it open, they are right."""
+    rng = np.random.default_rng(seed)
+    factors = rng.standard_normal((2, 5, 5))
+    start = factors[0] @ factors[0].T
+    later = rng.uniform(0.5, 2.5) * start + rng.uniform(0, 0.6) * factors[1] @ factors[1].T
+    cosine = (start * later).sum() / np.linalg.norm(start) / np.linalg.norm(later)
+    moved = (later - start) / np.linalg.norm(start)
+    along = (moved * start).sum() / np.linalg.norm(start)
+    across = np.sqrt(max(0, (moved**2).sum() - along**2))
+    last = change(np.linalg.norm(moved), 0.2, 9.0) | {"kernel_distance": 1 - cosine}
+    sentence = judge(history(last)).sentence
+    assert ("and turned: features were learned" in sentence) == (1 - cosine >= 0.05)
+    if "mostly in size, not direction" in sentence:
+        assert abs(along) >= across * (1 - 1e-9)
+    elif 1 - cosine < 0.05:
+        assert "below the threshold 0.05" in sentence
+
+
+def test_what_was_not_measured_is_not_said():
+    seen = history(change(0.5, 0.4, 0.6) | {"kernel_distance": np.nan})
+    assert "whether it turned was not measured" in judge(seen).sentence
+    assert "mechanism" not in str(judge(seen))
+    worse = judge(history(change(0.5, 0.4, 0.6) | {"loss": 1.3})).sentence
+    assert "features changed, but the loss did not fall" in worse
+    assert "learned" not in worse
+    off = judge(history(change(0.03, 0.02, 0.04) | {"linearisation_error": 0.95}))
+    assert off.regime == "lazy"
+    assert "its linearisation misses 0.95 of the change of the output" in off.sentence
+    assert "acts like" not in off.sentence
+    near = judge(history(change(0.03, 0.02, 0.04) | {"linearisation_error": 0.05}))
+    assert "acts like its linearisation" in near.sentence
+
+
+@given(st.floats(0.11, 1e30), st.floats(1e-300, 1e-2), st.floats(2.1, 1e300))
+def test_sentences_hold_no_number_of_a_computer(large, small, ratio):
+    rows = [
+        change(large, 0.1, large),
+        change(small, 0.0, small) | {"output_change": small},
+        change(small, 0.0, large),
+        {"loss": ratio},
+    ]
+    for last in rows:
+        seen = history(dict(change(0.5, 0.4, 0.6) | last), samples=32)
+        assert not re.search(r"\de[+-]?\d|nan|inf\b", str(judge(seen)))
 
 
 def test_few_samples_and_the_probes_notes_are_said():
@@ -124,6 +263,8 @@ def test_few_samples_and_the_probes_notes_are_said():
     assert verdict.notes == ("Measured in eval mode: dropout is off.",)
     few = judge(history(change(0.5, 0.4, 0.6)).assign_attrs(samples=3))
     assert "Measured on 3 samples" in str(few)
+    one = judge(history(change(0.5, 0.4, 0.6)).assign_attrs(samples=1))
+    assert "Measured on 1 sample:" in str(one)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +346,20 @@ def test_real_runs(options, regime):
     table = verdict.table()
     assert list(table.layer) == ["network.0", "network.2"]
     assert list(table.regime) == [layer.regime for layer in verdict.layers]
+
+
+def test_one_sample_has_no_interval_and_no_verdict():
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    probe = lazyrich.Probe(model, (randn(1, 3), randn(1, 1)))
+    probe.measure(0)
+    probe.measure(1)
+    assert probe.verdict().regime == "frozen"  # nothing moved, whatever the sample
+    with torch.no_grad():
+        model[0].weight += 0.02
+    probe.measure(2)
+    verdict = probe.verdict()
+    assert verdict.regime == "cannot tell"
+    assert "with an uncertainty that was not measured. Measure on more" in verdict.sentence
 
 
 def test_a_loaded_history_gives_the_same_verdict(tmp_path):

@@ -83,6 +83,7 @@ def test_training_is_bitwise_the_same_with_and_without(make, data):
         (at(2, 99), [0, 2, 7]),
         (log_spaced(1, 4, 3), [0, 1, 2, 4, 7]),
         (lambda step: step == 5, [0, 5, 7]),
+        (3, [0, 3, 6, 7]),
         (None, [0, 7]),
     ],
 )
@@ -116,6 +117,62 @@ def test_an_exception_leaves_a_history_and_no_hooks(data):
     assert list(probe.history.step) == [0, 2, 4]
     assert hooks(optimizer, model) == []
     assert probe.verdict().regime in ("lazy", "rich", "cannot tell")
+
+
+def test_steps_before_an_exception_count(data):
+    """49 steps, an error, 10 more: the second watch begins at 49."""
+    model = net()
+    optimizer = sgd(model)
+    probe = Probe(model, data, observables=["loss"])
+    with pytest.raises(ZeroDivisionError), probe.watch(optimizer, when=every(50)):
+        train(model, optimizer, *data, 49, end=ZeroDivisionError)
+    with probe.watch(optimizer, when=every(50)):
+        train(model, optimizer, *data, 10)
+    assert list(probe.history.step) == [0, 49, 50, 59]
+
+
+class SharpnessAware(torch.optim.Optimizer):
+    """The pattern of SAM: two half steps, and its own `step` is never called."""
+
+    def __init__(self, parameters, inner):
+        super().__init__(parameters, {})
+        self.inner = inner
+        self.param_groups = inner.param_groups
+
+    def step(self, closure=None):
+        raise AssertionError("nobody calls it")
+
+    @torch.no_grad()
+    def first_step(self, size=0.01):
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["up"] = up = size * p.grad
+            p += up
+
+    @torch.no_grad()
+    def second_step(self):
+        for p in self.param_groups[0]["params"]:
+            p -= self.state[p]["up"]
+        self.inner.step()
+
+
+def test_an_optimiser_whose_step_never_runs(data):
+    x, y = data
+    model = net()
+    optimizer = SharpnessAware(model.parameters(), sgd(model))
+    probe = Probe(model, data)
+    with probe.watch(optimizer, when=every(2)):
+        for half in (optimizer.first_step, optimizer.second_step) * 5:
+            model.zero_grad()
+            (model(x) - y).square().mean().backward()
+            half()
+    assert list(probe.history.step) == [0, 1]
+    assert probe.history.ntk_change[-1] > 0
+    assert "No step of SharpnessAware was seen inside `watch`, though weights" in str(
+        probe.verdict()
+    )
+    with probe.watch(optimizer):
+        pass  # nothing changed, so nothing is missing
+    assert list(probe.history.step) == [0, 1]
 
 
 def test_an_interrupt_is_measured_and_passed_on(data):
@@ -230,6 +287,8 @@ def test_a_budget_measures_only_where_the_schedule_allows(data):
         ({"budget": 0.0}, "`budget` must be a share between 0 and 1, got 0.0"),
         ({"budget": 1.5}, "`budget` must be a share between 0 and 1, got 1.5"),
         ({"log": 3}, "`log` must be a callable"),
+        ({"when": 0}, "`interval` must be a whole number ≥ 1, got 0"),
+        ({"when": True}, "`when` must be a schedule .* or a function of the step, got True"),
     ],
 )
 def test_refusals(options, message, data):

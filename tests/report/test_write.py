@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 import re
 from html import unescape
@@ -12,6 +13,7 @@ from torch import nn
 from lazyrich import InputError
 from lazyrich.probe.probe import Probe
 from lazyrich.report.write import write_report
+from lazyrich.vocabulary.numerals import in_words
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -161,6 +163,10 @@ def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):
         write_report(probe.history, tmp_path / "missing" / "report.html")
     with pytest.raises(InputError, match="is a folder"):
         write_report(probe.history, tmp_path)
+    for name in ("report.png", "report", "run.nc"):
+        with pytest.raises(InputError, match=rf"must end in \.html, \.htm, got '{name}'"):
+            write_report(probe.history, tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_probe_that_has_not_measured_is_refused(tmp_path):
@@ -168,3 +174,30 @@ def test_a_probe_that_has_not_measured_is_refused(tmp_path):
     with pytest.raises(InputError, match="at least one measurement"):
         write_report(probe.history, tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("factor", [1e-9, 0.3, 1.0, 72.0, 3e7])
+def test_the_caption_of_the_forecast_says_how_far_training_went(probe, tmp_path, factor):
+    """A forecast may be far below the outcome or far above it; nothing is said to add to it."""
+    came = probe.verdict().evidence["ntk_change"]
+    before = dataclasses.replace(probe.forecasted, predicted_ntk_change=came / factor)
+    target = tmp_path / "report.html"
+    text = unescape(write_report(probe.history, target, forecast=before).read_text("utf-8"))
+    assert "add to it" not in text
+    said = f"Training changed the kernel {in_words(factor)} times as much."
+    assert said in text
+    once = probe.history.isel(step=[0])
+    text = unescape(write_report(once, target, forecast=before).read_text("utf-8"))
+    assert "The virtual step follows" in text
+    assert "Training changed" not in text
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 72.0, 1e12])
+def test_the_page_holds_no_number_of_a_computer(probe, tmp_path, scale):
+    history = probe.history.copy()
+    for name in ("loss", "ntk_change", "ntk_change_low", "ntk_change_high"):
+        history[name] = history[name] * scale
+    before = dataclasses.replace(probe.forecasted, richness=72 * scale, richness_stderr=72 * scale)
+    text = write_report(history, tmp_path / "report.html", forecast=before).read_text("utf-8")
+    text = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.DOTALL)
+    assert re.findall(r"\d\.?\d*e[+-]?\d+", text) == []

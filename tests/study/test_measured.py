@@ -12,7 +12,7 @@ from lazyrich import InputError, StoreError
 from lazyrich.study.measured import measured_diagram
 from lazyrich.study.refinement import Plane, level_curve, refine, sweep_refined
 from lazyrich.sweeps.describe.description import Study
-from lazyrich.sweeps.store.results import grid
+from lazyrich.sweeps.store.grid import grid
 
 WIDTHS = np.array([64, 256, 1024, 4096])
 
@@ -246,6 +246,17 @@ def test_a_plane_lies_at_a_value_that_is_no_number(tmp_path, value):
     with ThreadPoolExecutor(1) as executor:
         got = sweep_refined(some, tmp_path, plane, executor=executor, progress=False)
     assert {entry["other"] for entry in got.study.extra} == {value}
+
+
+def test_a_refined_sweep_runs_the_users_own_points_too(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        options = {"executor": executor, "progress": False}
+        before = sweep_refined(study(), tmp_path, PLANE, **options)
+        more = replace(study(), extra=[{"x": 0.5, "y": 7.0}])
+        got = sweep_refined(more, tmp_path, PLANE, extend=True, **options)
+    assert len(got.study) == len(before.study) + 1
+    found = got.data.ntk_change.isel(step=-1, point=(got.data.x == 0.5) & (got.data.y == 7.0))
+    assert found.values.tolist() == [3.5]
 
 
 def test_a_refined_sweep_recovers_from_a_store_that_was_being_made(tmp_path):

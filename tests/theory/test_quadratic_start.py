@@ -92,6 +92,29 @@ def test_width_is_an_axis_and_scales_do_not_count():
     assert named.dims == ("run",)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
+def test_sizes_do_not_count_at_any_scale(size):
+    """S, S_y and a may be of any size: the prediction is a cosine."""
+    s, s_y = np.linspace(0.1, 1, 9), np.linspace(-1, 1, 9)
+    plain = float(quadratic_network_prediction(s, s_y, width=8, readout_moments=GAUSSIAN))
+    a = size ** (1 / 8)
+    moments = [moment * a ** (2 * j + 2) for j, moment in enumerate(GAUSSIAN)]
+    for found in (
+        quadratic_network_prediction(size * s, s_y, width=8, readout_moments=GAUSSIAN),
+        quadratic_network_prediction(s, size * s_y, width=8, readout_moments=GAUSSIAN),
+        quadratic_network_prediction(size * s, s_y / size, width=8, readout_moments=GAUSSIAN),
+        quadratic_network_prediction(s, s_y, width=8, readout_moments=moments),
+    ):
+        assert float(found) == pytest.approx(plain, rel=1e-12)
+
+
+def test_any_width_has_a_limit():
+    s, s_y = np.linspace(0.1, 1, 9), np.linspace(-1, 1, 9)
+    found = quadratic_network_prediction(s, s_y, width=[1e9, 1e100, 1e300])
+    np.testing.assert_allclose(found, cosine(s_y**2, s_y * s * s_y), rtol=1e-8)
+    assert np.isnan(float(quadratic_network_prediction(0 * s, s_y, width=2)))
+
+
 def test_labels_without_a_quadratic_part_are_nan():
     assert np.isnan(float(quadratic_network_prediction(np.eye(3), np.zeros((3, 3)), width=2)))
 
@@ -103,6 +126,24 @@ def test_labels_without_a_quadratic_part_are_nan():
         (np.ones(3), np.eye(3), {}, r"must have the shape of `input_covariance`, got \(3, 3\)"),
         (np.ones(2), np.array([1, np.nan]), {}, "`label_covariance` must be finite, got NaN"),
         (np.eye(2), np.triu(np.ones((2, 2))), {}, "`label_covariance` must be symmetric"),
+        (
+            np.array([1.0, -0.5]),
+            np.ones(2),
+            {},
+            "`input_covariance` must be positive semidefinite, its lowest eigenvalue is -0.5",
+        ),
+        (
+            np.array([[1.0, 2.0], [2.0, 1.0]]),
+            np.eye(2),
+            {},
+            "`input_covariance` must be positive semidefinite, its lowest eigenvalue is -0.5",
+        ),
+        (
+            np.ones(2),
+            np.ones(2),
+            {"readout_moments": (1.0, 0.5, 1.0, 1.0)},
+            r"`readout_moments` must be .* of some a, got \[1.0, 0.5, 1.0, 1.0\]",
+        ),
         (np.ones(2), np.ones(2), {"width": 0}, "`width` must be finite and ≥ 1, got 0"),
         (
             np.ones(2),

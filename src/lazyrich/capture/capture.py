@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
+from lazyrich.capture.conditions import Conditions, Settled
+from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
     batch_size,
-    call_on_copies,
     dense_gradient,
+    rows,
     undisturbed,
     unwrap,
 )
@@ -91,6 +93,8 @@ class Capture:
         model: the plain module that ran.
         batch: its input.
         leaves: the copies of parameters and buffers that it ran on.
+        conditions: what was held, see there; of later looks too.
+        settled: running statistics and the like, taken on this batch.
         outputs: f, (samples, outputs), with its graph.
         shape: of the outputs as the model gave them.
         layers: linear layers and convolutions in forward order.
@@ -103,6 +107,8 @@ class Capture:
     model: nn.Module
     batch: Batch
     leaves: dict[str, Tensor]
+    conditions: Conditions
+    settled: Settled
     outputs: Float[Tensor, "n k"]
     shape: tuple[int, ...]
     layers: tuple[Layer, ...]
@@ -148,24 +154,26 @@ class Capture:
             yield direction
 
 
-def capture(model: nn.Module, x: Batch) -> Capture:
-    """Run the model once and keep what its layers saw.
+def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) -> Capture:
+    """Run the model and keep what its layers saw.
 
-    Measured in evaluation mode: dropout is off and BatchNorm uses its running statistics, whatever
-    mode the model is in. The model, its gradients, buffers, hooks and all random generators stay
-    as they are, also after an error. Half precision is widened to float32, in copies.
+    Measured in evaluation mode, so that dropout is off, but normalised as in training: by the
+    statistics of this batch, constants of every derivative. The model, its weights, gradients,
+    buffers, attributes, hooks and all random generators stay as they are, also after an error; the
+    user's own hooks fire. Half precision is widened to float32, in copies.
 
     Args:
         model: any module; compiled and data-parallel wrappers are looked through.
         x: a batch as the model takes it: a tensor, a sequence of arguments or a mapping of keyword
             arguments; the first dimension counts samples.
+        conditions: of an earlier look at the same model; None to find out.
 
     Returns:
         The capture. Nothing is dropped silently: see `Capture.skipped`.
 
     Raises:
         InputError: no parameters, an empty batch, NaN in data or weights, an output without a row
-            a sample or without a gradient, BatchNorm without running statistics.
+            a sample or without a gradient, one value a channel where a batch norm needs two.
 
     Example:
         >>> seen = capture(nn.Sequential(nn.Linear(3, 4), nn.Tanh()), torch.ones(2, 3))
@@ -174,14 +182,18 @@ def capture(model: nn.Module, x: Batch) -> Capture:
     """
     model = unwrap(model)
     samples = batch_size(x)
-    _refuse_coupling(model)
     calls: dict[str, list[Call]] = {}
     weights: dict[str, Tensor | None] = {}
+    leaves = read_weights(model).leaves()
+    if conditions is None:
+        conditions = conditions_of(model, leaves, x)
     with undisturbed(model):
-        leaves = read_weights(model).leaves()
+        settled = conditions.settle(model, leaves, x)
         with _hooks(model, calls, weights):
-            outputs, _, shape = call_on_copies(model, leaves, x, samples=samples)
-        captured, skipped = _sort(model, calls, weights, samples)
+            as_given = rows(conditions.call(model, leaves, x, settled), samples)
+        outputs = as_given.reshape(samples, -1)
+    captured, skipped = _sort(model, calls, weights, samples)
+    captured = [_with_x_hat(layer, settled, leaves) for layer in captured]
     if not outputs.requires_grad:
         raise InputError(
             "the model's output must have a gradient, got one that is cut off from all layers. "
@@ -192,8 +204,10 @@ def capture(model: nn.Module, x: Batch) -> Capture:
         model=model,
         batch=x,
         leaves=leaves,
+        conditions=conditions,
+        settled=settled,
         outputs=outputs,
-        shape=shape,
+        shape=tuple(as_given.shape),
         layers=linear,
         small=tuple(layer for layer in captured if not layers.is_linear(layer.module)),
         skipped=skipped,
@@ -245,8 +259,6 @@ def _sort(
         if reason:
             skipped[name] = reason
             continue
-        if layers.is_norm(module):
-            seen = [replace(c, inputs=layers.normalised(module, c.inputs)) for c in seen]
         captured.append(Layer(name=name, module=module, weight=weights[name], calls=tuple(seen)))
     for name, module in modules.items():
         if name not in calls and next(module.parameters(recurse=False), None) is not None:
@@ -255,6 +267,20 @@ def _sort(
         if not layers.is_linear(layer.module):
             skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
     return captured, skipped
+
+
+def _with_x_hat(layer: Layer, settled: Settled, leaves: dict[str, Tensor]) -> Layer:
+    """A norm with its inputs normalised; any other layer as it is."""
+    if not layers.is_norm(layer.module):
+        return layer
+    names = ("running_mean", "running_var")
+    own = {name: leaves.get(f"{layer.name}.{name}".removeprefix(".")) for name in names}
+    calls = []
+    for i, call in enumerate(layer.calls):
+        by = settled[layer.name][i] if layer.name in settled else own
+        x_hat = layers.normalised(layer.module, call.inputs, *(by[name] for name in names))
+        calls.append(replace(call, inputs=x_hat))
+    return replace(layer, calls=tuple(calls))
 
 
 def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | None:
@@ -287,12 +313,3 @@ def _reason(module: nn.Module) -> str:
     if layers.is_captured(module):
         return "its forward was not called; its parameters, if used, are used by another module"
     return f"{kind} is not a plain Linear or Conv1d/2d/3d"
-
-
-def _refuse_coupling(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-            raise InputError(
-                f"`{name}` must keep running statistics, got track_running_stats=False: its output "
-                "for one sample depends on the others, so that no per-sample gradient exists."
-            )

@@ -1,26 +1,26 @@
 """Running somebody else's model without leaving a trace in it.
 
-The forward pass works on copies of parameters and buffers, so that gradients, running statistics
-and in-place tricks never reach the model; mode flags and random generators are put back.
+A forward pass works on copies of parameters and buffers, so that gradients, running statistics and
+in-place tricks never reach the model; mode flags, attributes and random generators are put back.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lazyrich._errors import InputError, NotFiniteError
+from lazyrich.capture.belongings import Belongings, every_module
+from lazyrich.capture.generators import Generator, global_generators, set_state, state_of
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
+ROUNDINGS = 64
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -110,7 +110,8 @@ def batch_size(x: Batch) -> int:
     """Number of samples, the first dimension of the first tensor of the batch.
 
     Raises:
-        InputError: no tensor, no sample, or a NaN or infinite entry.
+        InputError: no tensor, no sample, a NaN, or an infinity among the samples; other inputs, a
+            mask for instance, may hold infinities.
     """
     tensors = list(tensors_in(x))
     if not tensors or tensors[0].ndim == 0:
@@ -120,8 +121,10 @@ def batch_size(x: Batch) -> int:
         )
     if len(tensors[0]) == 0:
         raise InputError("`x` must hold at least one sample, got a batch of size 0.")
-    for tensor in tensors:
-        if tensor.is_floating_point() and not is_finite(tensor):
+    for number, tensor in enumerate(tensors):
+        if not tensor.is_floating_point() or is_finite(tensor):
+            continue
+        if number == 0 or tensor.isnan().any():
             raise InputError(
                 "`x` must be finite, got NaN or infinity. Clean the probe batch before measuring."
             )
@@ -139,41 +142,45 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
 
 
 @contextmanager
-def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[None]:
+def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Generator]]:
     """Evaluation mode, gradients on, eager execution; everything is put back on any exit.
 
-    Flags are set one by one, without `model.eval()`, whose overrides may do more than that.
+    Flags are set one by one, without `model.eval()`, whose overrides may do more than that. What
+    modules hold besides parameters and buffers is lent, see `Belongings`; parameters and buffers
+    are those of the model, which a pass on copies leaves alone.
 
     Args:
         model: the plain module.
         twice: whether second derivatives are wanted, which fused kernels do not have: attention
             then takes its plain formula and recurrent layers their plain kernels.
+
+    Yields:
+        The generators of random numbers that a pass may draw from.
     """
-    flags = [(module, module.training) for module in model.modules()]
-    compiled = [(m, m._compiled_call_impl) for m, _ in flags if m._compiled_call_impl is not None]
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - only put back
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     eager = getattr(torch.compiler, "set_stance", None)
+    belongings, generators = Belongings(), list(global_generators(*sorted(devices)))
+    states = [state_of(generator) for generator in generators]
     try:
-        for module, _ in flags:
+        with torch.inference_mode(False):
+            belongings.lend(model)
+        states += [state_of(generator) for generator in belongings.generators]
+        generators += belongings.generators
+        for module in every_module(model).values():
             module.training = False
-        for module, _ in compiled:
-            module._compiled_call_impl = None
+            if module._compiled_call_impl is not None:
+                module._compiled_call_impl = None
         with (
-            torch.random.fork_rng(devices=sorted(devices)),
             torch.inference_mode(False),
             torch.enable_grad(),
             eager("force_eager") if eager else nullcontext(),
             _plain_kernels(model) if twice else nullcontext(),
         ):
-            yield
+            yield generators
     finally:
-        for module, call in compiled:
-            module._compiled_call_impl = call
-        for module, training in flags:
-            module.training = training
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
+        belongings.put_back()
+        for generator, state in zip(generators, states, strict=False):
+            set_state(generator, state)
 
 
 @contextmanager
@@ -221,28 +228,17 @@ def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN4
     return tensors[0]
 
 
-def call_on_copies(
-    model: nn.Module, leaves: Leaves, x: Batch, *, samples: int
-) -> tuple[Float[Tensor, "n k"], object, tuple[int, ...]]:
-    """Call the model on copies of its parameters.
+def rows(result: Any, samples: int) -> Tensor:  # noqa: ANN401 - whatever a model returns
+    """The outputs in what a model returned, one row a sample; in their own shape.
 
     Args:
-        model: the plain module.
-        leaves: copies of its parameters and buffers, see `Weights`.
-        x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
+        result: of the forward pass.
         samples: n.
-
-    Returns:
-        The outputs, all dimensions but the first flattened, the raw result, and the outputs' own
-        shape.
 
     Raises:
         InputError: the output has no row a sample.
         NotFiniteError: the output is NaN or infinite.
     """
-    x = map_tensors(lambda tensor: widen(tensor.detach().clone()), x)
-    args, kwargs = arguments(x)
-    result = torch.func.functional_call(model, leaves, args, kwargs)
     f = single_output(result, first=True)
     if f.ndim == 0 or len(f) != samples:
         raise InputError(
@@ -252,7 +248,26 @@ def call_on_copies(
         )
     if not is_finite(f):
         raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
-    return f.reshape(samples, -1), result, tuple(f.shape)
+    return f
+
+
+def is_close(apart: Tensor, together: Tensor, terms: float = 1.0) -> bool:
+    """Whether outputs are the same in another batch, up to the rounding of another order of sums.
+
+    Args:
+        apart: of a pass of some samples.
+        together: of the same samples in a pass with others.
+        terms: size of what the outputs are sums of, which may cancel, as in a centred output.
+    """
+    if apart.shape != together.shape:
+        return False
+    scale = together.detach().double().abs().max()
+    tolerance = 1e-6 if apart.dtype == torch.float64 else 1e-3
+    if apart.dtype.itemsize < 4:
+        tolerance = 0.2
+    rounding = ROUNDINGS * torch.finfo(apart.dtype).eps * terms
+    difference = (apart - together).detach().double().abs().max()
+    return bool(difference <= tolerance * scale + rounding)
 
 
 def dense_gradient(gradient: Tensor | None, like: Tensor, name: str) -> Tensor:

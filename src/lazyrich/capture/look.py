@@ -31,18 +31,17 @@ from lazyrich.capture.losses import OutputLoss, descent_along
 from lazyrich.capture.network import (
     Network,
     Parameters,
-    as_network,
     derivative,
     layer_of,
     layer_outputs,
+    network_of,
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
 from lazyrich.capture.sampled_kernel import (
     block_squares,
-    resampled_sum,
-    resamples,
-    sampled_trace,
+    pair_sums,
+    sampled_traces,
 )
 from lazyrich.capture.sketch import Sketch, sketch
 
@@ -57,7 +56,7 @@ class Plan:
         model: the module that trains.
         inputs: the probe samples.
         directions: random output directions of every sample; all outputs if these are not more.
-        seed: of the directions and of the bootstrap.
+        seed: of the directions.
         lrs: learning rates η inside the kernel, by parameter or module name; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
     """
@@ -157,7 +156,7 @@ class Look:
 
     def next_step(self) -> tuple[Network, Parameters]:
         """The network at its present parameters, and how they are going to move."""
-        network = as_network(self.plan.model, self.plan.inputs)
+        network = network_of(self.capture)
         with undisturbed(network.module, twice=True):
             gradient = grad(lambda theta: self.fixed_loss(network(theta)))(network.theta)
             if self.optimizer is None:
@@ -245,16 +244,14 @@ class KernelStart:
     Attributes:
         whole: Θ_0.
         layers: every layer's part of it.
-        squares: `‖Θ_0‖²` of the whole, then of the layers, in all samples and every resample.
-        trace: tr Θ_0.
-        resamples: how often the bootstrap draws each sample.
+        squares: `‖Θ_0‖²` of the whole, then of the layers, as `pair_sums`.
+        traces: of every sample's block with itself.
     """
 
     whole: Kernel
     layers: dict[str, Kernel]
-    squares: Float[Tensor, "parts draws"]
-    trace: float
-    resamples: Float[Tensor, "draws n"]
+    squares: Float[Tensor, "parts 2 n1"]
+    traces: Float[Tensor, " n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,9 +292,8 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
     """
     seen = look.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
-    network = as_network(look.plan.model, look.plan.inputs)  # reads copies
     return Reference(
-        network=network,
+        network=network_of(seen),
         outputs=look.f,
         distance_to_fit=_distance_to_fit(look),
         kernel=_kernel_start(look) if kernel else None,
@@ -313,14 +309,12 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
 def _kernel_start(look: Look) -> KernelStart:
     names = [layer.name for layer in look.layers if layer.name in look.kernels]
     layers = {name: look.kernels[name] for name in names}
-    counts = resamples(len(look.f), seed=look.plan.seed)
     squares = [block_squares(k, random=look.random) for k in (look.kernel, *layers.values())]
     return KernelStart(
         whole=look.kernel,
         layers=layers,
-        squares=resampled_sum(torch.stack(squares), counts),
-        trace=sampled_trace(look.kernel, random=look.random),
-        resamples=counts,
+        squares=pair_sums(torch.stack(squares)),
+        traces=sampled_traces(look.kernel, random=look.random),
     )
 
 

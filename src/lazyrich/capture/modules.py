@@ -142,14 +142,29 @@ def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> Rows:
     return rows[:, :, None]
 
 
-def normalised(module: nn.Module, inputs: Tensor) -> Tensor:
-    """`x̂` of a norm `z = a x̂ + b`: the module run with a = 1, b = 0; wants evaluation mode."""
-    neutral = {"weight": 1.0, "bias": 0.0}
-    own = module.named_parameters(recurse=False)
-    values = {name: torch.full_like(widen(p), neutral[name]) for name, p in own}
-    statistics = {name: widen(buffer) for name, buffer in module.named_buffers(recurse=False)}
+def normalised(
+    module: nn.Module, inputs: Tensor, mean: Tensor | None, var: Tensor | None
+) -> Tensor:
+    """`x̂` of a norm `z = a x̂ + b`.
+
+    Args:
+        module: the norm.
+        inputs: of one call.
+        mean: by which it normalised each channel; None if by means of its own inputs.
+        var: the same of the variance.
+    """
+    eps = cast(Any, module).eps
     with torch.no_grad():
-        return cast(Tensor, torch.func.functional_call(module, values | statistics, (inputs,)))
+        match module:
+            case nn.LayerNorm():
+                return functional.layer_norm(inputs, module.normalized_shape, eps=eps)
+            case nn.RMSNorm():
+                return functional.rms_norm(inputs, list(module.normalized_shape), eps=eps)
+            case nn.GroupNorm():
+                return functional.group_norm(inputs, module.num_groups, eps=eps)
+        if mean is None:
+            return functional.instance_norm(inputs, eps=eps)
+        return functional.batch_norm(inputs, mean, var, eps=eps)
 
 
 def norm_jacobian(

@@ -7,30 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch.func import jvp, vjp
 from torch.utils._pytree import tree_leaves, tree_map
 
+from lazyrich.capture.capture import Capture
+from lazyrich.capture.conditions import Conditions, Settled
+from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
-    arguments,
+    HALF,
+    Batch,
+    Leaves,
     batch_size,
-    map_tensors,
     single_output,
+    undisturbed,
     unwrap,
-    widen,
 )
-from lazyrich.capture.weights import Weights, read_weights
+from lazyrich.capture.weights import read_weights
 
 Parameters = dict[str, Tensor]
 """Tensors by the names of `named_parameters()`."""
 
 DROPOUT = nn.modules.dropout._DropoutNd
-BATCH_NORM = nn.modules.batchnorm._NormBase  # BatchNorm, SyncBatchNorm, InstanceNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +44,43 @@ class Network:
         module: the model without the wrappers of `torch.compile` and `DataParallel`.
         theta: copies of the trainable parameters θ, detached, in float32 or better.
         constants: copies of frozen parameters and of buffers.
-        args: positional arguments of the forward pass.
-        kwargs: keyword arguments of the forward pass.
+        inputs: the batch.
+        conditions: what every look holds.
+        settled: running statistics and the like, taken on this batch at `theta`.
         notes: what a reader of the result has to know, in sentences.
     """
 
     module: nn.Module
     theta: Parameters
     constants: Parameters
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    inputs: Batch
+    conditions: Conditions
+    settled: Settled
     notes: tuple[str, ...]
 
     def __call__(self, theta: Parameters) -> Float[Tensor, "n *k"]:
-        """The outputs f(θ)."""
+        """The outputs f(θ), with settled state as a constant; call this inside `undisturbed`."""
         tensors = {**self.constants, **theta}
-        args, kwargs = map_tensors(torch.clone, (self.args, self.kwargs))  # the model may write
-        return single_output(functional_call(self.module, tensors, args, kwargs))
+        return single_output(self.conditions.call(self.module, tensors, self.inputs, self.settled))
+
+    def trained(self, theta: Parameters) -> Float[Tensor, "n *k"]:
+        """The outputs f(θ) as training computes them: derivatives see the batch's statistics, too.
+
+        Args:
+            theta: θ; call this inside `undisturbed`.
+        """
+        tensors = {**self.constants, **theta}
+        return single_output(self.conditions.train(self.module, tensors, self.inputs))
+
+    def at(self, theta: Parameters) -> Network:
+        """The network at other parameters, with its state settled there.
+
+        Args:
+            theta: θ; call this inside `undisturbed`.
+        """
+        tensors = {**self.constants, **theta}
+        settled = self.conditions.settle(self.module, tensors, self.inputs)
+        return replace(self, theta=theta, settled=settled)
 
 
 def layer_of(parameter: str) -> str:
@@ -87,14 +110,36 @@ def as_network(model: nn.Module, inputs: Any) -> Network:  # noqa: ANN401 - tens
     module = unwrap(model)
     weights = read_weights(module, to_train=True)
     batch_size(inputs)  # refuses bad batches
-    args, kwargs = arguments(map_tensors(widen, inputs))
+    tensors = {**weights.trainable, **weights.fixed}
+    conditions = conditions_of(module, tensors, inputs)
+    with undisturbed(module):
+        settled = conditions.settle(module, tensors, inputs)
+    return _network(module, tensors, set(weights.trainable), inputs, (conditions, settled))
+
+
+def network_of(seen: Capture) -> Network:
+    """The network that a capture looked at, as a function of its parameters."""
+    tensors = {name: leaf.detach() for name, leaf in seen.leaves.items()}
+    trainable = {name for name, leaf in seen.leaves.items() if leaf.requires_grad}
+    return _network(seen.model, tensors, trainable, seen.batch, (seen.conditions, seen.settled))
+
+
+def _network(
+    module: nn.Module,
+    tensors: Leaves,
+    trainable: set[str],
+    inputs: Batch,
+    known: tuple[Conditions, Settled],
+) -> Network:
+    conditions, settled = known
     return Network(
         module=module,
-        theta=weights.trainable,
-        constants=weights.fixed,
-        args=args,
-        kwargs=kwargs,
-        notes=_notes(module, weights),
+        theta={name: t for name, t in tensors.items() if name in trainable},
+        constants={name: t for name, t in tensors.items() if name not in trainable},
+        inputs=inputs,
+        conditions=conditions,
+        settled=settled,
+        notes=(*_notes(module), *conditions.notes),
     )
 
 
@@ -105,9 +150,11 @@ def layer_outputs(network: Network, theta: Parameters) -> dict[str, tuple[Tensor
     """
     seen: dict[str, tuple[Tensor, ...]] = {}
 
-    def keep(layer: str, output: Any) -> None:  # noqa: ANN401 - whatever a layer returns
+    def keep(layer: str, output: Any) -> Any:  # noqa: ANN401 - whatever a layer returns
         tensors = tuple(x for x in tree_leaves(output) if isinstance(x, Tensor))
         seen[layer] = seen.get(layer, ()) + tuple(x for x in tensors if x.is_floating_point())
+        # what comes next may work in place, and must not change what is kept
+        return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, output)
 
     with ExitStack() as hooks:
         for layer in dict.fromkeys(layer_of(name) for name in theta):
@@ -135,13 +182,10 @@ def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, 
     return value, slope
 
 
-def _notes(module: nn.Module, weights: Weights) -> tuple[str, ...]:
+def _notes(module: nn.Module) -> tuple[str, ...]:
     notes = []
-    active = [m for m in module.modules() if m.training]
-    if any(isinstance(m, DROPOUT) and m.p > 0 for m in active):
+    if any(isinstance(m, DROPOUT) and m.p > 0 and m.training for m in module.modules()):
         notes.append("Measured in eval mode: dropout is off.")
-    if any(isinstance(m, BATCH_NORM) and m.track_running_stats for m in active):
-        notes.append("Measured in eval mode: normalisation uses its running statistics.")
-    if weights.widened:
+    if any(p.dtype in HALF for p in module.parameters()):
         notes.append("Half-precision weights were widened to float32 for the measurement.")
     return tuple(notes)

@@ -75,8 +75,7 @@ def next_step(
         The step.
 
     Raises:
-        InputError: an optimiser of another kind, one that owns none of the parameters, or one
-            whose learning rates are all 0.
+        InputError: an optimiser of another kind, or one that owns none of the parameters.
     """
     if isinstance(optimizer, ScalesGradients):
         return _scaled_step(optimizer, module, theta, gradient)
@@ -104,8 +103,6 @@ def next_step(
         g = -gradient[name] if group["maximize"] else gradient[name]
         state = optimizer.state.get(p, {})
         velocity[name], rates[name] = rule(g, theta[name], group, state)
-    if not any(eta.any() for eta in rates.values()):
-        raise InputError("at least one learning rate must be > 0, got 0 for every parameter.")
     left_out = sorted(set(parameters) - set(owned))
     note = f"The optimiser does not own {', '.join(left_out)}: counted as frozen."
     return Step(velocity=velocity, rates=rates, notes=(note,) if left_out else ())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture.kernel import BLOCK
+from lazyrich.capture.norms import norm
 
 Weight = Float[Tensor, "k d"]
 Covariance = Float[Tensor, "k k"]
@@ -41,7 +42,16 @@ class Sketch:
         """The trace of K."""
         if self.covariance is not None:
             return self.covariance.diagonal().sum(dtype=torch.float64)
-        return dots(self.rows, self.rows).mean()
+        return torch.tensor(norm(self.rows) ** 2 / len(self.rows), dtype=torch.float64)
+
+    def in_units_of(self, size: float) -> Sketch:
+        """The same of `g/size`: squares of very small or large gradients do not fit into float32.
+
+        Args:
+            size: > 0, a typical norm of g.
+        """
+        k = None if self.covariance is None else self.covariance / size**2
+        return replace(self, covariance=k, rows=self.rows / size)
 
 
 @torch.no_grad()

@@ -45,7 +45,8 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
         The copies, tensors on which autograd works also where inference mode is on.
 
     Raises:
-        InputError: the model has no parameters, or none that is trainable where one must be.
+        InputError: the model has no parameters, a complex one, or none that is trainable where
+            one must be.
         NotFiniteError: a parameter is NaN or infinite.
 
     Example:
@@ -65,6 +66,12 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
             "that requires a gradient. Set requires_grad on what will be trained."
         )
     for name, p in parameters.items():
+        if p.is_complex():
+            raise InputError(
+                f"the model's parameters must be real, got {str(p.dtype).removeprefix('torch.')} "
+                f"for `{name}`. Keep its real and its imaginary part as two parameters, which "
+                "forward joins by `torch.complex`: training is the same, and so is the kernel."
+            )
         if not is_finite(p):
             raise NotFiniteError(
                 f"the model's parameter `{name}` must be finite, got NaN or infinity. "
@@ -76,6 +83,26 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
         buffers = {name: _copy(buffer) for name, buffer in model.named_buffers()}
     widened = any(p.dtype in HALF for p in parameters.values())
     return Weights(trainable=trainable, fixed={**frozen, **buffers}, widened=widened)
+
+
+@torch.no_grad()
+def fingerprint(model: nn.Module) -> tuple[float, ...]:
+    """Numbers that differ if a trainable parameter does, but for a rare coincidence.
+
+    Args:
+        model: it is only read.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> before = fingerprint(net)
+        >>> net.weight.data *= 1.01
+        >>> fingerprint(net) == before
+        False
+    """
+    trainable = [p.detach() for p in model.parameters() if p.requires_grad]
+    sums = (p.sum(dtype=torch.float64) for p in trainable)
+    norms = (torch.linalg.vector_norm(p, dtype=torch.float64) for p in trainable)
+    return tuple(float(x) for x in (*sums, *norms))
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +13,10 @@ from typer import Abort
 from typer.core import TyperGroup
 
 from lazyrich._errors import LazyRichError
+from lazyrich._public import extras_named
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
+from lazyrich.cli.flags import Command
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.report import report
 from lazyrich.cli.reproduce import reproduce
@@ -19,17 +24,33 @@ from lazyrich.cli.solve import solve
 from lazyrich.cli.store import store
 from lazyrich.cli.sweep import sweep
 
-BAD_INPUT, INTERRUPTED = 2, 130
+NOBODY_READS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class _Group(TyperGroup):
-    """Answers every mistake with one sentence on stderr and exit code 2."""
+    """Answers every mistake with one sentence on stderr and exit code 2, and nothing with help."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = False,
+        windows_expand_args: bool = True,
+        **extra: Any,  # noqa: ANN401 - as typer has it
+    ) -> Any:  # noqa: ANN401
+        given = list(sys.argv[1:] if args is None else args) or ["--help"]
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with extras_named():
+                code = super().main(
+                    given, prog_name, complete_var, False, windows_expand_args, **extra
+                )
+            sys.stdout.flush()
         except Abort:  # Ctrl-C
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # `| head` has enough; Python would flush what is left, and fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(NOBODY_READS)
         except Exception as error:
             message = _sentence(error)
             if message is None:
@@ -51,9 +72,11 @@ def _sentence(error: Exception) -> str | None:
     return str(format_message()) if format_message else None
 
 
-app = typer.Typer(cls=_Group, add_completion=False, no_args_is_help=False, rich_markup_mode="rich")
+app = typer.Typer(
+    cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+)
 for command in (solve, phase, presets, diagram, diagnose, report, sweep, reproduce):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(store, name="store")
 
 
@@ -76,4 +99,7 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no ρ is shown a ?
+            stream.reconfigure(errors="replace")
+    app(prog_name="lazyrich")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import inf
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +12,9 @@ import typer
 from typer import Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.gate import FAILED, KNOWN, VERDICTS, Gate
 from lazyrich.vocabulary.losses import LossName
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.regimes import Regime
 
 if TYPE_CHECKING:
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.verdict import Verdict
     from lazyrich.study.data.samples import DataSet
+    from lazyrich.study.training.recipe import Outcome
 
-GATE = 3  # exit code of --fail-if
+LARGEST_RATE = 1e30  # single precision ends at 3e38
 PER_CLASS = 10  # probe samples
 MEASUREMENTS = 30
 REHEARSAL = 1000  # steps of the forecast, at most
@@ -38,7 +43,7 @@ def diagnose(
         str | None,
         Argument(help="Your own network: a function without arguments.", metavar="MODULE:FUNCTION"),
     ] = None,
-    data: Annotated[Data, Option(help="What to learn.")] = "digits",
+    data: Annotated[Data, Option(help="What to learn.", case_sensitive=False)] = "digits",
     data_dir: Annotated[
         Path | None, Option(help="Folder with the files of MNIST, Fashion-MNIST or CIFAR-10.")
     ] = None,
@@ -46,7 +51,9 @@ def diagnose(
         bool, Option("--download", help="Fetch the data if they are not on this machine.")
     ] = False,
     samples: Annotated[int | None, Option(help="Train on so many images, not on all.")] = None,
-    model: Annotated[Kind | None, Option(help="A network without a factory; fcn.")] = None,
+    model: Annotated[
+        Kind | None, Option(help="A network without a factory; fcn.", case_sensitive=False)
+    ] = None,
     width: Annotated[int | None, Option(help="Its width: 128 fcn, 16 cnn, 32 transformer.")] = None,
     init_scale: Annotated[
         float | None, Option(help="Initial scale κ, a factor on its initial weights; 1.")
@@ -54,7 +61,9 @@ def diagnose(
     output_scale: Annotated[
         float | None, Option(help="Output scale γ; the output starts at zero; 1.")
     ] = None,
-    loss: Annotated[LossName, Option(help="What to minimise.")] = "cross_entropy",
+    loss: Annotated[
+        LossName, Option(help="What to minimise.", case_sensitive=False)
+    ] = "cross_entropy",
     lr: Annotated[float | None, Option(help="Learning rate; from the forecast.")] = None,
     epochs: Annotated[int, Option(help="How often each image is seen.", min=1)] = 10,
     batch_size: Annotated[int, Option(help="Images a step.", min=1)] = 64,
@@ -62,7 +71,20 @@ def diagnose(
     html: Annotated[Path | None, Option(help="Report to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     fail_if: Annotated[
-        Regime | None, Option(help="End with exit code 3 if the network is so.")
+        list[str] | None,
+        Option(
+            help="End with exit code 3 if the verdict is so, or is unstable; repeat.",
+            metavar="VERDICT",
+            autocompletion=lambda: list(VERDICTS),
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        Option(
+            help="End with exit code 3 unless the verdict is so, or one of several; repeat.",
+            metavar="REGIME",
+            autocompletion=lambda: list(KNOWN),
+        ),
     ] = None,
 ) -> None:
     """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
@@ -79,31 +101,34 @@ def diagnose(
         **{"model": model, "width": width},
         **{"init_scale": init_scale, "output_scale": output_scale},
     }
+    gate = Gate.of(fail_if or (), require or ())
     if lr is not None and not 0 < lr < inf:
         raise InputError(f"--lr must be a positive number, got {lr}")
-    if fail_if is Regime.INTERMEDIATE:
-        raise InputError("--fail-if must be a verdict, and only forecasts are intermediate")
+    if lr is not None and lr > LARGEST_RATE:
+        raise InputError(f"--lr must be at most {LARGEST_RATE:g}, got {lr}: no network bears that")
     if html is not None:
-        from lazyrich._files import check_target
+        from lazyrich.report.write import check_page, write_report
 
-        check_target(html)
+        check_page(html)
     learned = load(data, folder=data_dir, download=download)
     learned = learned if samples is None else learned.take(samples, seed=seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
-    learned = as_taken_by(network, learned)
-    probe = _watched(network, learned, loss, lr, epochs, batch_size, seed)
-    verdict = probe.verdict()
+    with nullcontext() if factory is None else _answerable(factory):
+        learned = as_taken_by(network, learned)
+        probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
+    verdict = _verdict(probe, outcome)
     if html is not None:
-        from lazyrich.report.write import write_report
-
         write_report(probe.history, html, verdict=verdict)
+    ruling = None if gate is None else gate.ruling(verdict.regime)
     summary = _summary(probe, verdict)
     if json:
-        print_json(summary)
+        print_json(summary | {"gate": None if ruling is None else vars(ruling)})
     else:
-        _show(summary, loss_words=probe.history.loss.attrs["long_name"])
-    if verdict.regime == fail_if:
-        raise typer.Exit(GATE)
+        _show(summary, verdict, loss_words=probe.history.loss.attrs["long_name"])
+        if ruling is not None:
+            typer.echo(ruling.sentence)
+    if ruling is not None and not ruling.passed:
+        raise typer.Exit(FAILED)
 
 
 def _built_in(
@@ -142,6 +167,12 @@ def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
     return build(factory, seed)
 
 
+def _answerable(factory: str) -> AbstractContextManager[None]:
+    from lazyrich.cli.factory import answerable
+
+    return answerable(factory)
+
+
 def _watched(
     network: nn.Module,
     data: DataSet,
@@ -150,11 +181,9 @@ def _watched(
     epochs: int,
     batch_size: int,
     seed: int,
-) -> Probe:
+) -> tuple[Probe, Outcome]:
     """Train the network under a probe's eyes."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from lazyrich.cli.progress import shown
     from lazyrich.probe.forecast.first_step import first_step
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.schedule import every
@@ -167,18 +196,27 @@ def _watched(
     recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
     probe.forecast(optimizer=optimizer_of(network, recipe), max_steps=REHEARSAL)
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=steps)
+    with shown("training", steps) as done:
 
         def observe(step: int) -> None:
-            progress.update(task, completed=step)
+            done(step)
             probe.measure(step)
 
         when = every(max(1, steps // MEASUREMENTS))
         outcome = train(network, data, recipe, seed=seed, observe=observe, when=when)
     if outcome.status == "diverged":  # the observer sees finite networks only
         probe.measure(outcome.steps)
-    return probe
+    return probe, outcome
+
+
+def _verdict(probe: Probe, outcome: Outcome) -> Verdict:
+    """The probe's; unstable where training diverged, also if the probe's own samples fared well."""
+    seen = probe.verdict()
+    if outcome.status != "diverged" or seen.regime == Regime.UNSTABLE:
+        return seen
+    layers = tuple(replace(layer, regime=Regime.UNSTABLE) for layer in seen.layers)
+    sentence = f"Training diverged: {outcome.sentence}"
+    return replace(seen, regime=Regime.UNSTABLE, sentence=sentence, layers=layers)
 
 
 def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
@@ -206,21 +244,26 @@ def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
         ],
         "loss": probe.history.loss.values[[0, -1]],
         "overhead": probe.overhead,
+        "notes": list(verdict.notes),
     }
 
 
-def _show(summary: Mapping[str, Any], *, loss_words: str) -> None:
+def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> None:
     from lazyrich.cli.show import print_table
 
-    typer.echo(f"{summary['regime'].upper()}. {summary['sentence']}")
+    typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
+    when = ", as long as it was finite" if verdict.evidence["diverged"] else ""
+    first, last = (in_words(x, 3) if isfinite(x) else "not finite" for x in summary["loss"])
     typer.echo(
-        f"Forecast: the NTK changes by {summary['predicted_ntk_change']:.3g} (certificate: "
-        f"{summary['certificate']}); richness ρ = {summary['richness']:.3g}. Outcome: it changed "
-        f"by {summary['ntk_change']:.3g} and turned by {summary['kernel_distance']:.3g}; "
-        f"{loss_words} {summary['loss'][0]:.3g} → "
-        f"{summary['loss'][1]:.3g}; watching took {summary['overhead']:.0%} "
-        "of the time."
+        f"Forecast: the NTK changes by {in_words(summary['predicted_ntk_change'], 3)} of its size "
+        f"(certificate: {summary['certificate']}); richness ρ = "
+        f"{in_words(summary['richness'], 3)}. Outcome{when}: the NTK changed by "
+        f"{in_words(summary['ntk_change'], 3)} and turned by "
+        f"{in_words(summary['kernel_distance'], 3)}; {loss_words} {first} → {last}; watching took "
+        f"{summary['overhead']:.0%} of the time."
     )
+    for note in verdict.notes:
+        typer.echo(note)
     rows = summary["layers"]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]

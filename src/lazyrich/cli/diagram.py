@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lazyrich.phases.diagram import PhaseDiagram
 
 SUFFIX = "_exponent"
+MOST = 4_000_000  # networks, of which a million take some gigabytes
+LONG = 250_000  # that take so long that one wants to know
 
 
 def diagram(
@@ -57,6 +59,7 @@ def diagram(
 
 def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
     from lazyrich.cli import parse
+    from lazyrich.cli.show import say
     from lazyrich.phases.diagram import exponent_diagram, parameter_diagram
 
     axes = parse.axis(x, "--x"), parse.axis(y, "--y")
@@ -68,6 +71,14 @@ def _diagram(x: str, y: str, fix: list[str], fixed_rates: bool) -> PhaseDiagram:
             f"a diagram is of parameters or of exponents (NAME{SUFFIX}), "
             f"not of both: got {', '.join(names)}"
         )
+    networks = axes[0][1].size * axes[1][1].size
+    if networks > MOST:
+        raise InputError(
+            f"--x and --y must span at most {MOST:,} points together, got {networks:,}. "
+            "Lower a COUNT."
+        )
+    if networks > LONG:
+        say(f"solving {networks:,} networks")
     if not any(of_exponents):
         if fixed_rates:
             raise InputError("--fixed-rates is for diagrams of exponents")
@@ -102,8 +113,9 @@ def _summary(made: PhaseDiagram, show: str) -> str:
 
 def _draw(made: PhaseDiagram, show: str, target: Path) -> None:
     from lazyrich import plot
+    from lazyrich.cli.show import say
 
     with plot.style():
         figure = plot.figure(width=5.5, height=4.4)
         plot.phase_diagram(made, show=show, ax=figure.axes[0])
-        typer.echo(f"lazyrich: wrote {plot.save(figure, target)}", err=True)
+        say(f"wrote {plot.save(figure, target)}")

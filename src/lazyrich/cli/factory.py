@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import torch
 
-from lazyrich._errors import InputError
+from lazyrich._errors import InputError, LazyRichError
 
 
 def build(name: str, seed: int) -> torch.nn.Module:
@@ -26,11 +27,31 @@ def build(name: str, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     try:
         network = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{name}() failed with {_told(error)}") from error
     if not isinstance(network, torch.nn.Module):
         raise InputError(f"{name}() must return a torch.nn.Module, got {type(network).__name__}")
     return network
+
+
+@contextmanager
+def answerable(name: str) -> Iterator[None]:
+    """Say in one sentence what the user's own network did not bear.
+
+    Args:
+        name: of the function that built it.
+
+    Raises:
+        InputError: whatever else is raised inside.
+    """
+    try:
+        yield
+    except (LazyRichError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the network of {name}() could not be trained and measured: {_told(error)}"
+        ) from error
 
 
 def _function(name: str) -> Callable[[], Any]:
@@ -40,7 +61,7 @@ def _function(name: str) -> Callable[[], Any]:
     sys.path.insert(0, "")  # modules of the folder in which the command runs
     try:
         function = getattr(import_module(path), attribute, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"cannot import {path!r}: {_told(error)}") from error
     finally:
         sys.path.remove("")
@@ -49,5 +70,5 @@ def _function(name: str) -> Callable[[], Any]:
     return function
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

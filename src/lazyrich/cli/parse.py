@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 LARGEST_COUNT = 10_000
+MOST_NUMBERS = 10**8  # that a command keeps of one quantity
 
 
 def numbers(text: str, option: str) -> list[float]:
@@ -57,6 +58,14 @@ def setting(pairs: list[str]) -> dict[str, str]:
             raise InputError(f"--set must be NAME=VALUE, each name once, got {pair!r}")
         parsed[name] = value
     return parsed
+
+
+def check_size(count: float, what: str) -> None:
+    """Refuse more numbers of one quantity than a machine holds, before it tries."""
+    if count > MOST_NUMBERS:
+        raise InputError(
+            f"{what} is too large for the memory: at most {MOST_NUMBERS:,} numbers, got {count:,}"
+        )
 
 
 def csv_data(path: Path, x: str, y: str) -> LineData:

@@ -32,7 +32,13 @@ def phase(
         Five | None,
         Option(help="Powers of d of γ, η_u, η_w, σ_u², σ_w².", metavar="A EU EW SU SW"),
     ] = None,
-    preset: Annotated[str | None, Option(help="A named parametrisation, see `presets`.")] = None,
+    preset: Annotated[
+        str | None,
+        Option(
+            help="A named parametrisation, see `presets`; in capital or small letters.",
+            autocompletion=lambda: _names(),
+        ),
+    ] = None,
     widths: Widths = None,
     moments: Moments = (1.0, 1.0, 1.0),
     draws: Draws = 1000,
@@ -111,20 +117,28 @@ def _law(exponents: Five | None, preset: str | None) -> ScalingLaw:
         raise InputError("give either --exponents A EU EW SU SW or --preset NAME")
     if exponents is not None:
         return ScalingLaw.from_exponents(*exponents)
-    if preset is None or preset not in PRESETS:
+    name = (preset or "").strip().lower().replace("-", "_").replace(" ", "_")
+    if name not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}")
-    return PRESETS[preset]
+    return PRESETS[name]
+
+
+def _names() -> list[str]:
+    from lazyrich.phases.presets import PRESETS
+
+    return list(PRESETS)
 
 
 def _ladder(
     law: ScalingLaw, widths: str, moments: Three, draws: int, seed: int
 ) -> dict[str, list[float]]:
     """Medians over draws of |ζ_∞| and the kernel's change at each width."""
-    from lazyrich.cli.parse import numbers
+    from lazyrich.cli.parse import check_size, numbers
     from lazyrich.phases.order import order_parameters
     from lazyrich.theory.two_layer_linear.data import LineData
 
     d = numbers(widths, "--widths")
+    check_size(draws * len(d), "--draws times the number of --widths")
     data = LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=moments[2])
     order = order_parameters(law.sample(d, draws=draws, seed=seed), law.network(d), data)
     return {

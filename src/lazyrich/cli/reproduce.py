@@ -12,7 +12,8 @@ from typer import Argument, Option
 
 from lazyrich._errors import InputError
 
-HARNESS = "harness.py"
+NAME, HARNESS = "papers", "harness.py"
+OWN = Path("reproduced")
 
 Scale = Literal["smoke", "laptop", "paper"]
 
@@ -23,7 +24,10 @@ def reproduce(
     ] = None,
     scale: Annotated[
         Scale,
-        Option(help="Seconds; minutes on two cores; or the paper's own setting, for a GPU."),
+        Option(
+            help="Seconds; minutes on two cores; or the paper's own setting, for a GPU.",
+            case_sensitive=False,
+        ),
     ] = "laptop",
     data_dir: Annotated[
         Path | None,
@@ -34,18 +38,22 @@ def reproduce(
         ),
     ] = None,
     out: Annotated[
-        Path | None, Option(help="Folder for the papers' runs, records and figures; else theirs.")
+        Path | None,
+        Option(help=f"Folder for the papers' runs, records and figures; else ./{OWN}."),
     ] = None,
     workers: Annotated[int | None, Option(help="Processes.", min=1)] = None,
-    plot: Annotated[bool, Option("--plot", help="Only redraw from the record.")] = False,
+    plot: Annotated[
+        bool, Option("--plot", help="Only redraw: from your record, else from the paper's.")
+    ] = False,
     papers: Annotated[
         Path | None, Option(help="The folder `papers`; else here or beside the sources.")
     ] = None,
-    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+    json: Annotated[bool, Option("--json", help="Print JSON, and no progress.")] = False,
 ) -> None:
     """Run the figures of a paper again and judge its claims; without a target, list the papers.
 
-    What was interrupted goes on where it stopped; runs that failed are tried again.
+    What was interrupted goes on where it stopped; runs that failed are tried again. Nothing of the
+    papers' own folder changes, unless --out names it.
     """
     from lazyrich.cli.show import print_json, print_table
 
@@ -60,7 +68,14 @@ def reproduce(
             )
         return
     records = harness.reproduce(
-        target, scale=scale, out=out, data_dir=data_dir, workers=workers, only_plot=plot
+        target,
+        scale=scale,
+        out=out or OWN,
+        data_dir=data_dir,
+        workers=workers,
+        only_plot=plot,
+        or_kept=out is None,
+        progress=not json,
     )
     rows = [row for record in records for row in _rows(harness, record)]
     if json:
@@ -69,8 +84,7 @@ def reproduce(
         print_table({name: [row[name] for row in rows] for name in rows[0]})
         if scale == "smoke":
             typer.echo("Smoke runs are too small to judge a claim by.")
-        place = (harness.HOME if out is None else out) / records[0]["paper"]
-        typer.echo(f"Records and figures: {place}")
+        typer.echo(f"Records and figures: {(out or OWN) / records[0]['paper']}")
 
 
 def _rows(harness: Any, record: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -92,14 +106,14 @@ def _rows(harness: Any, record: dict[str, Any]) -> list[dict[str, Any]]:  # noqa
 
 def _harness(papers: Path | None) -> Any:  # noqa: ANN401 - the module papers.harness
     """The harness, from the folder `papers` that is not part of the package."""
-    places = [papers] if papers else [Path("papers"), Path(__file__).parents[3] / "papers"]
+    places = [papers] if papers else [Path(NAME), Path(__file__).parents[3] / NAME]
     for place in places:
-        if (place / HARNESS).is_file():
+        if (place / HARNESS).is_file() and place.resolve().name == NAME:
             root = str(place.resolve().parent)
             if root not in sys.path:
                 sys.path.insert(0, root)
-            return import_module("papers.harness")
+            return import_module(f"{NAME}.harness")
     raise InputError(
-        f"`--papers` must be a folder with {HARNESS}, got {places[0]}. "
+        f"`--papers` must be a folder with {HARNESS}, called {NAME!r}, got {places[0]}. "
         "The papers are in the source repository, not in the installed package."
     )

@@ -1,19 +1,17 @@
-"""What commands print: JSON for programs, tables for people."""
+"""What commands print: JSON for programs, tables for people, warnings of a store."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-LARGEST_WIDTH = 1000  # of a table in characters
+from lazyrich._errors import StoreWarning
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -22,22 +20,40 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 
 def print_table(columns: Mapping[str, Sequence[Any]]) -> None:
-    """Print equal-length columns as a table."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print equal-length columns as a table; its lines are as long as they need to be."""
+    from rich.cells import cell_len
 
-    console = Console()
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
-    console.width = max(console.width, _natural_width(console, table))
-    console.print(table)
+    texts = [[name, *map(_cell, column)] for name, column in columns.items()]
+    widths = [max(map(cell_len, text)) for text in texts]
+    for number, row in enumerate(zip(*texts, strict=True)):
+        padded = (
+            text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)
+        )
+        typer.secho("  ".join(padded).rstrip(), bold=number == 0)
 
 
-def _natural_width(console: Console, table: Table) -> int:
-    """What the table needs without breaking a word; a terminal may wrap the lines, a pipe not."""
-    wide = console.options.update(width=LARGEST_WIDTH)
-    return int(console.measure(table, options=wide).maximum)
+@contextmanager
+def said_warnings() -> Iterator[None]:
+    """Say what is to be known of a store on stderr, in the words of the command."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", StoreWarning)
+        yield
+    for warning in heard:
+        if issubclass(warning.category, StoreWarning):
+            typer.echo(f"lazyrich: {warning.message}", err=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def say(words: str) -> None:
+    """Tell on stderr what is going on, where it takes long or what is printed cannot show it."""
+    typer.echo(f"lazyrich: {words}", err=True)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
+from lazyrich.vocabulary.numerals import in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +22,8 @@ SHOWN = ("end_to_end_map", "loss", "alignment", "ntk_trace", "uu", "uw", "ww")
 QUANTILES = (0.05, 0.95)
 POINTS = 101
 MOST = 10**12  # of anything that is counted
+ROWS = 10**6  # of the table
+LONG = 10**8  # steps that take so long that one wants to know
 
 Three = tuple[float, float, float]
 Two = tuple[float, float]
@@ -51,7 +54,7 @@ def solve(
     y: Annotated[str | None, Option(help="Column of the target.")] = None,
     times: Annotated[str | None, Option(help="Times of the flow, such as 0,1,5,inf.")] = None,
     until: Annotated[float | None, Option(help="Last time of the flow, with --points.")] = None,
-    points: Annotated[int, Option(help="Number of times up to --until.", min=2, max=MOST)] = POINTS,
+    points: Annotated[int, Option(help="Number of times up to --until.", min=2, max=ROWS)] = POINTS,
     steps: Annotated[
         int | None, Option(help="Steps of gradient descent, not the flow.", min=0, max=MOST)
     ] = None,
@@ -64,9 +67,14 @@ def solve(
     The state is --gram, or a Gaussian start of --width; the data are --moments or two columns of
     a --csv file; the motion is --times or --until for gradient flow, --steps for descent.
     """
+    from lazyrich.cli.parse import check_size
     from lazyrich.cli.show import print_json, print_table
     from lazyrich.theory.two_layer_linear.network import LinearNetwork
 
+    if draws is not None:
+        rows = points if times is None else times.count(",") + 1
+        rows = rows if steps is None else min(ROWS, steps // every + 1)
+        check_size(draws * rows, "--draws times the rows of the table")
     if plot is not None:
         from lazyrich.plot.style import check_picture
 
@@ -148,10 +156,18 @@ def _descent(
     times: str | None,
     until: float | None,
 ) -> xr.Dataset:
+    from lazyrich.cli.show import say
     from lazyrich.theory.two_layer_linear.descent import descent
 
     if times is not None or until is not None:
         raise InputError("--steps is gradient descent: leave out --times and --until")
+    if steps // every + 1 > ROWS:
+        raise InputError(
+            f"--steps and --every must give at most {ROWS:,} rows, got {steps // every + 1:,}. "
+            "Raise --every."
+        )
+    if steps * state.uu.size > LONG:
+        say(f"working through {in_words(steps * state.uu.size)} steps of gradient descent")
     return descent(state, network, data, steps=steps, every=every)
 
 
@@ -187,9 +203,10 @@ def _draw(solution: xr.Dataset, target: Path) -> None:
     import numpy as np
 
     from lazyrich import plot
+    from lazyrich.cli.show import say
 
     if "time" in solution.dims and not np.isfinite(solution.time).all():
-        typer.echo("lazyrich: the picture leaves out the infinite times", err=True)
+        say("the picture leaves out the infinite times")
         solution = solution.isel(time=np.isfinite(solution.time.values))
     with plot.style():
         made = plot.figure(2, 2, width=4.0, height=2.8)
@@ -197,4 +214,4 @@ def _draw(solution: xr.Dataset, target: Path) -> None:
             ("end_to_end_map", "loss", "alignment", "ntk_trace"), made.axes, strict=True
         ):
             plot.trajectory({"": solution}, quantity, ax=ax)
-        typer.echo(f"lazyrich: wrote {plot.save(made, target)}", err=True)
+        say(f"wrote {plot.save(made, target)}")

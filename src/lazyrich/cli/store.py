@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from lazyrich._errors import StoreWarning
-from lazyrich.cli.show import print_json
+from lazyrich.cli.flags import Command
+from lazyrich.cli.show import print_json, said_warnings
 
 DAMAGED = 1  # exit code if something is damaged
 
 Folder = Annotated[Path, Argument(help="Folder of the store, the --out of a sweep.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 
-store = typer.Typer(
-    help="Look after a store of results. All but `repair` work while a sweep writes to it.",
-    no_args_is_help=True,
-)
+store = typer.Typer(invoke_without_command=True)
 
 
-@store.command()
+@store.callback()
+def group(context: typer.Context) -> None:
+    """Look after a store of results. All but `repair` work while a sweep writes to it."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@store.command(cls=Command)
 def status(folder: Folder, json: AsJson = False) -> None:
     """Say what is stored: the study, its points by status, and the code that computed them."""
     from lazyrich.sweeps.store.store import Store
@@ -36,7 +37,7 @@ def status(folder: Folder, json: AsJson = False) -> None:
     if json:
         print_json({"name": name, "statuses": counts, "last_writer": writer, "codes": codes})
         return
-    stored = ", ".join(f"{count} {word}" for word, count in counts.items()) or "nothing"
+    stored = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "nothing"
     versions = ", ".join(dict.fromkeys(code["lazyrich"] for code in codes))
     typer.echo(f"{name}: {stored}.")
     typer.echo(f"Opened for writing by lazyrich {versions}, last by {writer}.")
@@ -44,7 +45,7 @@ def status(folder: Folder, json: AsJson = False) -> None:
         typer.echo(f"The code of the experiment or of lazyrich has changed {len(codes) - 1} times.")
 
 
-@store.command()
+@store.command(cls=Command)
 def verify(folder: Folder, json: AsJson = False) -> None:
     """Read everything and name what is damaged; the exit code is 1 if something is."""
     from lazyrich.sweeps.store.store import Store
@@ -60,7 +61,7 @@ def verify(folder: Folder, json: AsJson = False) -> None:
         raise typer.Exit(DAMAGED)
 
 
-@store.command()
+@store.command(cls=Command)
 def repair(folder: Folder, json: AsJson = False) -> None:
     """Forget damaged points, so that the next sweep does them again; keep all others.
 
@@ -76,10 +77,11 @@ def repair(folder: Folder, json: AsJson = False) -> None:
     if json:
         print_json({"damages": [damage.sentence for damage in damages], "points": points})
     else:
-        typer.echo(f"Found {len(damages)} damages; {points} points are whole.")
+        found = f"{len(damages)} damage{'' if len(damages) == 1 else 's'}"
+        typer.echo(f"Found {found}; {points} points are whole.")
 
 
-@store.command()
+@store.command(cls=Command)
 def backup(
     folder: Folder, to: Annotated[Path, Argument(help="A new folder for the copy.")]
 ) -> None:
@@ -92,7 +94,7 @@ def backup(
         typer.echo(f"{to}: {len(copied.keys())} points.")
 
 
-@store.command()
+@store.command(cls=Command)
 def export(
     folder: Folder,
     to: Annotated[Path, Argument(help="A .nc, .zarr, .parquet or .csv.")],
@@ -108,18 +110,3 @@ def export(
     to.parent.mkdir(parents=True, exist_ok=True)
     exported(data, to)
     typer.echo(f"lazyrich: wrote {to}", err=True)
-
-
-@contextmanager
-def said_warnings() -> Iterator[None]:
-    """Say what is to be known of a store on stderr, in the words of the command."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", StoreWarning)
-        yield
-    for warning in heard:
-        if issubclass(warning.category, StoreWarning):
-            typer.echo(f"lazyrich: {warning.message}", err=True)
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )

@@ -12,7 +12,7 @@ import typer
 from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
-from lazyrich.cli.store import said_warnings
+from lazyrich.cli.show import said_warnings
 
 if TYPE_CHECKING:
     from lazyrich.sweeps.describe.description import Study
@@ -31,6 +31,12 @@ def sweep(
         str | None, Option(help="Run on a Dask cluster instead: tcp://HOST:PORT.")
     ] = None,
     together: Annotated[int, Option(help="Train so many points in one step.")] = 1,
+    timeout: Annotated[
+        float | None, Option(help="Seconds that a point may take on this machine.")
+    ] = None,
+    recycle: Annotated[
+        int | None, Option(help="Points after which a process of this machine is replaced.")
+    ] = None,
     retry_failed: Annotated[
         bool, Option("--retry-failed", help="Run failed points again.")
     ] = False,
@@ -69,12 +75,18 @@ def sweep(
     described = _described(study)
     if download:
         _download(described)
-    options = {"together": together, "retry_failed": retry_failed, "extend": extend}
+    options = {
+        "together": together,
+        "timeout": timeout,
+        "recycle": recycle,
+        "retry_failed": retry_failed,
+        "extend": extend,
+    }
     try:
         with said_warnings():
             summary = _run(described, out, workers, scheduler, progress=not json, **options)
     except KeyboardInterrupt as stop:
-        typer.echo(f"lazyrich: {stop or 'stopped'}", err=True)
+        typer.echo(f"lazyrich: {str(stop) or 'stopped'}", err=True)
         raise Abort from None
     if json:
         print_json(_plain(summary))

@@ -9,7 +9,6 @@ import numpy as np
 from contourpy import contour_generator
 from scipy.optimize import elementwise
 
-from lazyrich._errors import ConvergenceError
 from lazyrich.numerics.exact import Array
 
 Field = Callable[[Array, Array], Array]
@@ -40,7 +39,9 @@ def boundaries(name: str, field: Field, x: Array, y: Array, values: Array) -> tu
     """The curves where `field(x, y) = 0`.
 
     The grid gives the topology (marching squares); every vertex lies on a grid edge, along which
-    the root of `field` is then found to machine precision (Chandrupatla's method).
+    the root of `field` is then found to machine precision (Chandrupatla's method). Where the field
+    jumps from one sign to the other, the curve is where it jumps; where it is not defined between
+    two grid points, the curve has a gap.
 
     Args:
         name: given to each curve.
@@ -48,9 +49,6 @@ def boundaries(name: str, field: Field, x: Array, y: Array, values: Array) -> tu
         x: grid coordinates, increasing, shape (nx,).
         y: grid coordinates, increasing, shape (ny,).
         values: `field` on the grid, shape (ny, nx); not finite where it is undefined.
-
-    Raises:
-        ConvergenceError: if a bracketed root is not found, which means a discontinuous field.
 
     Example:
         >>> grid = np.linspace(-2, 2, 6)
@@ -63,7 +61,8 @@ def boundaries(name: str, field: Field, x: Array, y: Array, values: Array) -> tu
     columns, rows = np.arange(x.size), np.arange(y.size)
     lines = contour_generator(columns, rows, masked, corner_mask=False).lines(0.0)
     small = NO_ROOT * float(np.abs(masked).max()) if lines else 0.0
-    return tuple(Boundary(name, *_refined(field, x, y, np.asarray(line), small)) for line in lines)
+    curves = (Boundary(name, *_refined(field, x, y, np.asarray(line), small)) for line in lines)
+    return tuple(curve for curve in curves if curve.x.size)
 
 
 def piecewise_boundaries(
@@ -139,8 +138,7 @@ def _refined(
     # up to rounding the root may be a grid point, so that the field has one sign on the whole edge
     ends = np.abs([along_edge(np.full(len(vertices), end), *edges) for end in (0.0, 1.0)])
     at_end = ~inside & (ends.min(0) <= ROUNDING * ends.max())
-    is_root = on_node | inside | at_end
-    if not is_root.all():
-        raise ConvergenceError(f"the boundary field jumps at {int((~is_root).sum())} points")
+    known = on_node | at_end | root.success  # without a root, success is where the sign changes
     share = np.where(on_node, 0.0, np.where(at_end, ends.argmin(0), root.x))
-    return x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+    xs, ys = x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+    return xs[known], ys[known]

@@ -57,6 +57,22 @@ class Scaled(NamedTuple):
     def __truediv__(self, other: Scaled) -> Scaled:
         return Scaled(self.mantissa / other.mantissa, self.exponent - other.exponent)
 
+    def plus(self, other: Scaled) -> Scaled:
+        """The sum; terms that do not reach the last digit of the other are lost, as in floats."""
+        top = np.maximum(self.exponent, other.exponent)
+        return Scaled.of(self.over_power(top) + other.over_power(top)).shifted(top)
+
+    def shifted(self, power: NDArray[np.int64]) -> Scaled:
+        """`self · 2^power`."""
+        nothing = self.mantissa == 0
+        return Scaled(self.mantissa, np.where(nothing, _NO_EXPONENT, self.exponent + power))
+
+    def log(self) -> Array:
+        """The natural logarithm, −∞ of zero."""
+        with np.errstate(divide="ignore"):
+            logs: Array = np.log(self.mantissa) + self.exponent * np.log(2.0)
+        return np.where(self.mantissa > 0, logs, -np.inf)
+
     def sqrt(self) -> Scaled:
         """The square root, exact in the exponent."""
         odd = self.exponent % 2
@@ -97,3 +113,13 @@ def cauchy_schwarz_gap(a: Array, c: Array, b: Array) -> Array:
     moderate = np.clip(cosine, -4, 4)  # beyond it the gap is negative whatever its size
     gap = difference_of_products(x, y, moderate, moderate) / np.where(defined, x * y, 1.0)
     return np.where(defined, gap, np.where(np.asarray(c) == 0, 1.0, -np.inf))
+
+
+def cosines(gram: Array) -> Array:
+    """`G_ij/√(G_ii G_jj)`, so that no row is too small to matter; ±2, which none is, for x/0."""
+    norms = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
+    sizes = norms[..., :, None] * norms[..., None, :]
+    impossible = np.where(gram == 0, 0.0, np.copysign(2.0, gram))
+    with np.errstate(over="ignore"):
+        found: Array = np.clip(gram / np.where(sizes > 0, sizes, 1.0), -2.0, 2.0)
+    return np.where(sizes > 0, found, impossible)

@@ -59,10 +59,22 @@ def fit_exponent(
         >>> fit_exponent(width**power).exponent.values.round(6)
         array([-1. ,  0. ,  0.5])
     """
+    if not isinstance(values, xr.DataArray):
+        raise InputError(
+            f"`values` must be a DataArray with the coordinate `{dim}`, got "
+            f"{type(values).__name__}. Label it: xarray.DataArray(values, {{{dim!r}: ...}})"
+        )
     if dim not in values.coords or values.sizes.get(dim, 0) < 3:
         raise InputError(
             f"`values` must have the dimension `{dim}` with at least three values for an exponent "
             f"with an interval, got {dict(values.sizes)}. Add values of `{dim}`."
+        )
+    places = values[dim].values
+    if not np.issubdtype(places.dtype, np.number) or not (np.isfinite(places) & (places > 0)).all():
+        raise InputError(f"`{dim}` must hold numbers > 0, which have a logarithm, got {places}")
+    if np.unique(places).size < 3:
+        raise InputError(
+            f"`{dim}` must have at least three different values, got {np.unique(places)}"
         )
     if not 0 < confidence < 1:
         raise InputError(f"`confidence` must lie between 0 and 1, got {confidence:g}.")

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from lazyrich.numerics.exact import Array
 from lazyrich.vocabulary.regimes import Mechanism
 
+UNBOUNDED = 1e300
+"""A change from or to zero; some of them still have a sum."""
+
 WINDOW_SHARE = 0.1  # a window holds the change between its first and last tenth
 
 
@@ -60,7 +63,7 @@ def movements(alignment: Array, log_norm: Array) -> Array:
     parts = (
         np.where(turns, np.abs(after), rise.clip(min=0)),
         np.where(turns, np.abs(before), (-rise).clip(min=0)),
-        np.nan_to_num(_steps(log_norm)),  # a layer that starts at zero
+        np.nan_to_num(_steps(log_norm), posinf=UNBOUNDED),  # a layer that starts at zero
     )
     return np.stack(np.broadcast_arrays(*parts), axis=-2)
 

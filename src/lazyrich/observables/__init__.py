@@ -22,12 +22,13 @@ from lazyrich.capture.kernel import (
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.sampled_kernel import (
+    Estimate,
     block_squares,
     change_interval,
-    resampled_sum,
-    resamples,
+    jackknife_error,
+    pair_sums,
     rotation_interval,
-    sampled_trace,
+    sampled_traces,
 )
 from lazyrich.capture.sketch import Sketch, sketch
 from lazyrich.observables.ansatz import (
@@ -42,7 +43,7 @@ from lazyrich.observables.ansatz import (
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
 from lazyrich.observables.balance import alignment, imbalance
-from lazyrich.observables.cka import cka
+from lazyrich.observables.cka import linear_cka
 from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
 from lazyrich.observables.kernel_change import (
@@ -67,6 +68,7 @@ from lazyrich.observables.weight_movement import weight_movement
 __all__ = [
     "Ansatz",
     "DenseFactor",
+    "Estimate",
     "LayerNorms",
     "LogChanges",
     "Observable",
@@ -80,7 +82,6 @@ __all__ = [
     "block_squares",
     "centred_share",
     "change_interval",
-    "cka",
     "condensation",
     "correlation_with_error",
     "debiased_correlation",
@@ -90,20 +91,21 @@ __all__ = [
     "full_kernel",
     "haar_null",
     "imbalance",
+    "jackknife_error",
     "kernel",
     "kernel_distance",
     "kernel_matvec",
     "layer_norms",
+    "linear_cka",
     "linearisation_error",
     "nfm",
+    "pair_sums",
     "parameter_data_alignment",
     "predicted_centred",
     "ptk",
     "relative_change",
-    "resampled_sum",
-    "resamples",
     "rotation_interval",
-    "sampled_trace",
+    "sampled_traces",
     "sketch",
     "speed_from_angle",
     "stable_rank",

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.norms import norm
 from lazyrich.capture.sketch import Covariance, Weight
 
 Correlation = Literal["cosine", "pearson"]
@@ -159,10 +160,13 @@ def correlation_with_error(
     """
     w = (weight.double() / weight.double().norm()).to(first.dtype)  # no underflow for small W − W_0
     b, u = w @ w.T, w.double().sum(1)
+    exact = second is first
+    if size := max(norm(first), norm(second)):  # nor of products of K
+        first, second = first / size, second / size
     k1, k2 = first.mean(0), second.mean(0)
     left = b @ b  # ⟨F,G⟩ = tr(B²K)
     right1 = b @ k1 @ b  # ‖G‖² = tr(K₁ BK₂B)
-    right2 = right1 if second is first else b @ k2 @ b
+    right2 = right1 if exact else b @ k2 @ b
     f = _inner(b, b)
     if correlation == "pearson":
         ones = torch.outer(u, u).to(b) / w.shape[1]  # uᵀKu/d, the entry sum of G, is tr(K ones)
@@ -246,7 +250,7 @@ def haar_null(
     if correlation == "cosine":
         u = torch.zeros_like(u)  # no mean is taken off
     t1, t2 = float(k1.trace()), float(k2.trace())
-    return null_from_traces(
+    null, _ = null_from_traces(
         neurons=k,
         mean_trace=(t1 + t2) / 2,
         traces=t1 * t2,
@@ -255,6 +259,7 @@ def haar_null(
         b_trace=float(b.trace()),
         mean_square=float(u @ u) ** 2 / w.shape[1] ** 2,
     )
+    return null
 
 
 def null_from_traces(
@@ -266,7 +271,7 @@ def null_from_traces(
     b_square: float,
     b_trace: float,
     mean_square: float = 0.0,
-) -> float:
+) -> tuple[float, float]:
     """The Haar null from the few numbers that it depends on.
 
     Args:
@@ -279,19 +284,22 @@ def null_from_traces(
         mean_square: `‖u‖⁴/d²` for Pearson, 0 for the cosine.
 
     Returns:
-        Between 0 and 1; NaN if a matrix vanishes.
+        Between 0 and 1, NaN if a matrix vanishes; and which part of `E‖G‖²` the product brings.
     """
     k = neurons
     if k == 1:
-        return nan
+        return nan, nan
     # E[(QKQᵀ)_ij (QKQᵀ)_kl] = a δ_ij δ_kl + b (δ_ik δ_jl + δ_il δ_jk)
-    a_ = ((k + 1) * traces - 2 * product) / (k * (k - 1) * (k + 2))
-    b_ = (k * product - traces) / (k * (k - 1) * (k + 2))
-    n = (b_square - mean_square) * mean_trace / k
-    f = b_square - mean_square
-    g = (a_ + b_) * b_square + b_ * b_trace**2
-    scale = f * (g - mean_square * (a_ + 2 * b_))  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
-    return n / sqrt(scale) if scale > 0 else nan
+
+    def square(traces: float, product: float) -> float:
+        a = ((k + 1) * traces - 2 * product) / (k * (k - 1) * (k + 2))
+        b = (k * product - traces) / (k * (k - 1) * (k + 2))
+        g = (a + b) * b_square + b * b_trace**2
+        return g - mean_square * (a + 2 * b)  # E(uᵀQKQᵀu)² = (a + 2b)‖u‖⁴
+
+    f, g = b_square - mean_square, square(traces, product)
+    n = f * mean_trace / k
+    return (n / sqrt(f * g), square(0.0, product) / g) if f * g > 0 else (nan, nan)
 
 
 def _ratio(inner: Tensor, left: Tensor, right: Tensor) -> float:

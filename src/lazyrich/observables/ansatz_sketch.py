@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan, sqrt
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,6 @@ from torch import Tensor
 from lazyrich.capture.norms import norm
 from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots, gram
 from lazyrich.observables.ansatz import Correlation, null_from_traces
-
-_TINY = 1e-12  # norms whose square float32 does not hold well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +29,33 @@ class Ansatz:
         value: between −1 and 1 up to noise; NaN if a matrix vanishes.
         stderr: its standard error over samples and directions; NaN with one sample.
         null: what it would be if K had no preferred directions.
+        null_stderr: its standard error, likewise.
         inner: `tr(WᵀW WᵀKW)`, no mean taken off.
+        by_sample: `N_α/N`, what samples bring to the inner product in units of the mean.
+        samples: how many there are; `by_sample` may be of some only.
     """
 
     value: float
     stderr: float
     null: float
+    null_stderr: float
     inner: float
+    by_sample: Float[Tensor, " s"]
+    samples: int
+
+
+def share_with_error(part: Ansatz, whole: Ansatz) -> tuple[float, float]:
+    """Ratio of the inner products of two ansatzes on the same sketches, and its standard error.
+
+    Args:
+        part: of `W − W_0`.
+        whole: of W.
+
+    Returns:
+        NaN if that of the whole is zero.
+    """
+    share = part.inner / whole.inner if whole.inner else nan
+    return share, share * _error(part.by_sample - whole.by_sample, whole.samples)
 
 
 @torch.no_grad()
@@ -59,50 +78,75 @@ def ansatz_from_sketches(
     Returns:
         Value, error (NaN with one sample), null and inner product.
     """
-    size = torch.linalg.vector_norm(weight)
-    unit = float(size) if size < _TINY else 1.0
-    w = (weight / unit if size < _TINY else weight).to(first.rows.dtype)
+    exact = second is first
+    # the scales of W and K are of no interest, and their fourth powers must fit into float32
+    size, of_k = norm(weight), sqrt(float(first.trace() + second.trace()) / 2)
+    w = (weight / size).to(first.rows.dtype) if size else weight.to(first.rows.dtype)
+    if of_k:
+        first, second = first.in_units_of(of_k), second.in_units_of(of_k)
     b = gram(w.T)
-    trace = b.diagonal().sum()
-    b /= trace  # the scale of W is of no interest, and B² must not underflow
+    b /= (trace := b.diagonal().sum())
     u = w.sum(1) / (trace * w.shape[1]).sqrt() if correlation == "pearson" else None
     sides = [_by_sample(b, u, first, second)]
-    sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
-    n_, d_ = ((one + other) / 2 for one, other in zip(*sides, strict=True))
-    n, d = _means(b, u, first, second) or (n_.mean(), d_.mean())
+    sides.append(sides[0] if exact else _by_sample(b, u, second, first))
+    of = _BySample(*((one + other) / 2 for one, other in zip(*sides, strict=True)))
+    n, d = _means(b, u, first, second) or (of.inner.mean(), of.square.mean())
     plain = n if u is None else (_product_with(b, first) + _product_with(b, second)) / 2
     b_square, mean_square = norm(b) ** 2, norm(u) ** 4 if u is not None else 0.0
     scale = (b_square - mean_square) * float(d)
     value = float(n) / sqrt(scale) if scale > 0 else nan
-    spread = float((n_ / n - d_ / d).var()) if len(n_) > 1 else nan
-    traces = float(first.trace()), float(second.trace())
-    null = null_from_traces(
+    value = min(value, 1.0) if exact else value  # beyond by rounding alone
+    stderr = abs(value) * _error(of.inner / n - of.square / d, first.samples)
+    traces, product = (float(first.trace()), float(second.trace())), float(_product(first, second))
+    null, of_product = null_from_traces(
         neurons=len(w),
         mean_trace=(traces[0] + traces[1]) / 2,
         traces=traces[0] * traces[1],
-        product=float(_product(first, second)),
+        product=product,
         b_square=b_square,
         b_trace=1.0,
         mean_square=mean_square,
     )
+    moved = of.trace / (sum(traces) / 2) - of.product / product if product else of.product * nan
     return Ansatz(
         value=value,
-        stderr=abs(value) * sqrt(spread / first.samples),
+        stderr=stderr,
         null=value if len(w) == 1 else null,
-        inner=float(plain) * (float(trace) * unit**2) ** 2 if unit else 0.0,
+        null_stderr=stderr
+        if len(w) == 1
+        else null * abs(of_product) * _error(moved, first.samples),
+        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if size and of_k else 0.0,
+        by_sample=of.plain / plain,
+        samples=first.samples,
     )
+
+
+def _error(moved: Float[Tensor, " s"], samples: int) -> float:
+    """Standard error of a logarithm from what some of all samples move it by."""
+    return sqrt(float(moved.var()) / samples) if len(moved) > 1 else nan
+
+
+class _BySample(NamedTuple):
+    """What each sample brings, in the mean over both directions."""
+
+    inner: Float[Tensor, " s"]  # N_α
+    square: Float[Tensor, " s"]  # D_α
+    plain: Float[Tensor, " s"]  # N_α, no mean taken off
+    trace: Float[Tensor, " s"]  # gᵀg
+    product: Float[Tensor, " s"]  # gᵀKg
 
 
 def _by_sample(
     b: Covariance, u: Float[Tensor, " k"] | None, here: Sketch, other: Sketch
-) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
-    """`N_α` and `D_α` of the samples in the rows of one sketch; `u = W·1/√d`, None for cosine."""
+) -> _BySample:
+    """Of the samples in the rows of one sketch; `u = W·1/√d`, None for cosine."""
     y = here.rows @ b
-    n, d = dots(y, y), other.form(y)
-    if u is None:
-        return n, d
-    entries = (here.rows @ u).double().square().sum(1)  # uᵀKu is the entry sum of G
-    return n - _sum(u, u) * entries, d - other.form(u[None, None])[0] * entries
+    plain, d = dots(y, y), other.form(y)
+    n, trace, product = plain, dots(here.rows, here.rows), other.form(here.rows)
+    if u is not None:
+        entries = (here.rows @ u).double().square().sum(1)  # uᵀKu is the entry sum of G
+        n, d = n - _sum(u, u) * entries, d - other.form(u[None, None])[0] * entries
+    return _BySample(n, d, plain, trace, product)
 
 
 def _means(

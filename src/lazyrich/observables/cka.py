@@ -1,6 +1,8 @@
-"""How like their start the features of every layer still are."""
+"""How like other ones the features of a layer are: those at its start, or of another layer."""
 
 from __future__ import annotations
+
+from math import nan, sqrt
 
 import torch
 from jaxtyping import Float
@@ -10,35 +12,105 @@ from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
 
+FEWEST = 4  # samples of which an unbiased estimate can be made
+
 
 @torch.no_grad()
-def cka(features: Float[Tensor, "n d"], reference: Float[Tensor, "n e"]) -> float:
+def linear_cka(
+    features: Float[Tensor, "n d"], reference: Float[Tensor, "n e"], *, unbiased: bool = True
+) -> float:
     """Linear centred kernel alignment of two representations of the same samples.
 
-    `‖HᵀH_0‖_F² / (‖HᵀH‖_F ‖H_0ᵀH_0‖_F)`, columns of H centred.
+    `HSIC(K, L)/√(HSIC(K, K) HSIC(L, L))`, `K = HHᵀ`, `L = H_0H_0ᵀ`. The biased estimate
+    `‖HᵀH_0‖_F²`, columns of H centred, is of order d/(d + n) for unrelated features of d
+    dimensions. The unbiased one, HSIC_1, scatters about 0 for them.
 
     Args:
         features: H, (samples, features).
         reference: H_0, the same samples, any number of features.
+        unbiased: whether HSIC is estimated without bias, for which 4 samples are needed.
 
     Returns:
-        Between 0 and 1; NaN if a representation is constant (Kornblith et al., arXiv:1905.00414).
+        Between −1 and 1, and 0 and 1 if biased; NaN if a representation is constant, or of fewer
+        samples than needed.
 
     Example:
-        >>> h = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
-        >>> round(cka(h, -5 * h), 12)
+        >>> h = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
+        >>> round(linear_cka(h, -5 * h), 12)
         1.0
+
+    References:
+        Kornblith et al., arXiv:1905.00414; HSIC_1: Song et al., Feature selection via dependence
+        maximization, JMLR 13 (2012), equation 5.
     """
     a, b = (h.double() - h.double().mean(0) for h in (features, reference))
-    if len(a) < min(a.shape[1], b.shape[1]):  # Gram matrices are smaller than covariances
+    if len(a) < max(a.shape[1], b.shape[1]):  # Gram matrices are smaller than covariances
         p, q = a @ a.T, b @ b.T
-        return float((p * q).sum() / (p.norm() * q.norm()))
-    return float((a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm()))
+        inner, sizes = (p * q).sum(), (p.square().sum(), q.square().sum())
+    else:
+        inner = (a.T @ b).square().sum()
+        sizes = (a.T @ a).square().sum(), (b.T @ b).square().sum()
+    if not unbiased:
+        return _cosine(inner, *sizes)
+    of_a, of_b = a.square().sum(1), b.square().sum(1)  # diagonals
+    return _cosine(hsic(inner, of_a, of_b), hsic(sizes[0], of_a, of_a), hsic(sizes[1], of_b, of_b))
+
+
+def hsic(inner: Tensor, of_k: Float[Tensor, " n"], of_l: Float[Tensor, " n"]) -> Tensor:
+    """HSIC_1 of two centred Gram matrices, times n(n − 3).
+
+    With K̃ the matrix K without its diagonal, `tr K̃L̃ + 1ᵀK̃1 1ᵀL̃1/((n−1)(n−2)) −
+    2·1ᵀK̃L̃1/(n−2)`. Rows of a centred K add up to zero, so that `K̃1` is minus the diagonal.
+
+    Args:
+        inner: `tr KL`.
+        of_k: diagonal of K.
+        of_l: diagonal of L.
+
+    Returns:
+        A number; NaN with fewer than 4 samples.
+    """
+    n = len(of_k)
+    if n < FEWEST:
+        return torch.full_like(inner, torch.nan)
+    return inner + of_k.sum() * of_l.sum() / ((n - 1) * (n - 2)) - (of_k @ of_l) * n / (n - 2)
+
+
+def _cosine(inner: Tensor, first: Tensor, second: Tensor) -> float:
+    if not (first > 0 and second > 0):
+        return nan
+    return max(-1.0, min(float(inner) / sqrt(first) / sqrt(second), 1.0))
+
+
+@torch.no_grad()
+def cka_table(
+    rows: dict[str, Float[Tensor, "n d"]], columns: dict[str, Float[Tensor, "n e"]]
+) -> list[list[float]]:
+    """Unbiased linear CKA of every representation of one kind with every one of another.
+
+    Args:
+        rows: representations, by name.
+        columns: others, of the same samples.
+    """
+
+    def grams(of: dict[str, Tensor]) -> list[Tensor]:
+        centred = (h.double() - h.double().mean(0) for h in of.values())
+        return [h @ h.T for h in centred]
+
+    def size(p: Tensor, q: Tensor) -> Tensor:
+        return hsic((p * q).sum(), p.diagonal(), q.diagonal())
+
+    ps, qs = grams(rows), grams(columns)
+    of_p, of_q = ([size(gram, gram) for gram in grams_of] for grams_of in (ps, qs))
+    return [
+        [_cosine(size(p, q), own, other) for q, other in zip(qs, of_q, strict=True)]
+        for p, own in zip(ps, of_p, strict=True)
+    ]
 
 
 def _measure(look: Look, reference: Reference) -> Row:
     pairs = {name: (h, reference.features[name]) for name, h in look.features.items()}
-    return {"cka": {name: cka(h, h_0) for name, (h, h_0) in pairs.items()}}
+    return {"cka": {name: linear_cka(h, h_0) for name, (h, h_0) in pairs.items()}}
 
 
 CKA = Observable(
@@ -47,10 +119,10 @@ CKA = Observable(
             name="cka",
             dims=("layer",),
             symbol="CKA(h₀, h)",
-            meaning="similarity of a layer's features with those at the start",
-            low=0.0,
+            meaning="similarity of a layer's features with those at its start, or of another layer",
+            low=-1.0,
             high=1.0,
-            source="Kornblith et al., arXiv:1905.00414",
+            source="Kornblith et al., arXiv:1905.00414, with HSIC_1 of Song et al., JMLR 13 (2012)",
         ),
     ),
     measure=_measure,

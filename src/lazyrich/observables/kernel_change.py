@@ -11,11 +11,13 @@ from torch import Tensor
 from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import norm
 from lazyrich.capture.sampled_kernel import (
+    Estimate,
     block_squares,
     change_interval,
-    resampled_sum,
+    jackknife_error,
+    pair_sums,
     rotation_interval,
-    sampled_trace,
+    sampled_traces,
 )
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import BARATIN2021, DERIVED, FORT2020, Quantity
@@ -140,52 +142,75 @@ def _kernel(look: Look, reference: Reference) -> Row:
     parts += [(look.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
     squares = [block_squares(theta - theta_0, random=random) for theta, theta_0 in parts]
     squares.append(block_squares(look.kernel, random=random))
-    *changes, now = resampled_sum(torch.stack(squares), start.resamples)
-    change, ends = change_interval(torch.stack(changes), start.squares)
-    rotation, rotation_ends = rotation_interval(changes[0], start.squares[0], now)
-    trace = sampled_trace(look.kernel, random=random)
+    *changes, now = pair_sums(torch.stack(squares))
+    change = change_interval(torch.stack(changes), start.squares, random=random)
+    rotation = rotation_interval(changes[0], start.squares[0], now, random=random)
+    traces = _with_left_out(sampled_traces(look.kernel, random=random))
+    growth = traces / _with_left_out(start.traces)
     sizes = start.squares[:, 0].clamp(min=0).sqrt()
     shares = (sizes[1:] / sizes[0]).clamp(max=1)
-    by_layer = [
-        dict(zip(start.layers, x.tolist(), strict=True)) for x in (change[1:], *ends[1:].T, shares)
-    ]
-    return {
-        "ntk_change": float(change[0]),
-        "ntk_change_low": float(ends[0, 0]),
-        "ntk_change_high": float(ends[0, 1]),
-        "kernel_distance": float(rotation),
-        "kernel_distance_low": float(rotation_ends[0]),
-        "kernel_distance_high": float(rotation_ends[1]),
-        "ntk_trace_ratio": trace / start.trace if start.trace else nan,
-        "target_alignment": _target_alignment(look, reference, float(now[0].clamp(min=0)) ** 0.5),
+
+    def by_layer(values: Tensor) -> dict[str, float]:
+        return dict(zip(start.layers, values.tolist(), strict=True))
+
+    row: Row = {f"ntk_change{end}": float(x[0]) for end, x in _columns(change).items()}
+    row |= {f"kernel_distance{end}": float(x) for end, x in _columns(rotation).items()}
+    row |= {f"layer_ntk_change{end}": by_layer(x[1:]) for end, x in _columns(change).items()}
+    return row | {
+        "ntk_trace_ratio": float(growth[0]) if start.traces.any() else nan,
+        "ntk_trace_ratio_stderr": float(jackknife_error(growth[1:])),
+        **_target_alignment(look, reference, now[0].clamp(min=0).sqrt()),
         **({} if random else {"effective_rank": effective_rank(look.kernel)}),
-        "layer_ntk_change": by_layer[0],
-        "layer_ntk_change_low": by_layer[1],
-        "layer_ntk_change_high": by_layer[2],
-        "layer_ntk_share": by_layer[3],
+        "layer_ntk_share": by_layer(shares[:, 0]),
+        "layer_ntk_share_stderr": by_layer(jackknife_error(shares[:, 1:])),
     }
 
 
-def _target_alignment(look: Look, reference: Reference, size: float) -> float:
-    """`yᵀΘy / (‖Θ‖‖y‖²)`, with `yᵀΘy = ‖J̃ᵀy‖²` by one more backward pass."""
+def _columns(of: Estimate) -> dict[str, Tensor]:
+    return {"": of.value, "_stderr": of.stderr, "_low": of.low, "_high": of.high}
+
+
+def _with_left_out(x: Float[Tensor, " n"]) -> Float[Tensor, " n1"]:
+    """A sum, then the same without each of its terms."""
+    total = x.cpu().sum()[None]
+    return torch.cat([total, total - x.cpu()])
+
+
+def _target_alignment(look: Look, reference: Reference, sizes: Float[Tensor, " n1"]) -> Row:
+    """`yᵀΘy / (‖Θ‖‖y‖²)`, with `yᵀΘy = ‖J̃ᵀy‖²` by one more backward pass.
+
+    Args:
+        look: the network now.
+        reference: for the targets.
+        sizes: ‖Θ‖, the only part that may be estimated, then without each sample.
+    """
     y = reference.residual_at_zero
     trainable = [name for name, leaf in look.capture.leaves.items() if leaf.requires_grad]
     gradients = look.capture.backward(y, trainable)[1]
     rates = look.rates
     along = sum(rates[name] * norm(g) ** 2 for name, g in gradients.items())
-    scale = size * norm(y) ** 2
-    return along / scale if scale and scale < inf else nan
+    scale = float(sizes[0]) * norm(y) ** 2
+    value = along / scale if scale and scale < inf else nan
+    return {
+        "target_alignment": value,
+        "target_alignment_stderr": value * float(jackknife_error(sizes[1:]) / sizes[0]),
+    }
 
 
 def _velocity(look: Look, _: Reference) -> Row:
     earlier, random = look.previous, look.random
     if earlier is None:
-        return {"ntk_velocity": nan}
-    moved, size = (
-        float(block_squares(theta, random=random).sum().clamp(min=0).sqrt())
+        return {"ntk_velocity": nan, "ntk_velocity_stderr": nan}
+    sums = (
+        pair_sums(block_squares(theta, random=random))
         for theta in (look.kernel - earlier.kernel, earlier.kernel)
     )
-    return {"ntk_velocity": moved / (size * (look.step - earlier.step)) if size else nan}
+    change = change_interval(*sums, random=random)
+    elapsed = look.step - earlier.step
+    return {
+        "ntk_velocity": float(change.value) / elapsed,
+        "ntk_velocity_stderr": float(change.stderr) / elapsed,
+    }
 
 
 KERNEL_CHANGE = Observable(
@@ -194,6 +219,7 @@ KERNEL_CHANGE = Observable(
         Quantity(
             name="kernel_distance",
             interval=True,
+            stderr=True,
             symbol="1 − cos(Θ₀, Θ)",
             meaning="rotation of the neural tangent kernel since the start",
             low=0.0,
@@ -202,6 +228,7 @@ KERNEL_CHANGE = Observable(
         ),
         Quantity(
             name="ntk_trace_ratio",
+            stderr=True,
             symbol="tr Θ/tr Θ₀",
             meaning="trace of the neural tangent kernel in terms of that at the start",
             low=0.0,
@@ -209,6 +236,7 @@ KERNEL_CHANGE = Observable(
         ),
         Quantity(
             name="target_alignment",
+            stderr=True,
             symbol="yᵀΘy/(‖Θ‖‖y‖²)",
             meaning="alignment of the neural tangent kernel with the targets",
             low=0.0,
@@ -226,6 +254,7 @@ KERNEL_CHANGE = Observable(
             name="layer_ntk_change",
             dims=("layer",),
             interval=True,
+            stderr=True,
             symbol="‖ΔΘ_l‖/‖Θ_l,0‖",
             meaning="relative change of one layer's part of the kernel since the start",
             low=0.0,
@@ -233,6 +262,7 @@ KERNEL_CHANGE = Observable(
         ),
         Quantity(
             name="layer_ntk_share",
+            stderr=True,
             dims=("layer",),
             symbol="‖Θ_l,0‖/‖Θ₀‖",
             meaning="size of one layer's part of the kernel at the start, in units of the whole",
@@ -248,6 +278,7 @@ NTK_VELOCITY = Observable(
     quantities=(
         Quantity(
             name="ntk_velocity",
+            stderr=True,
             symbol="‖Θ_t − Θ_s‖/((t − s)‖Θ_s‖)",
             meaning="relative change of the kernel per step since the measurement before",
             units="1/step",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lazyrich.capture.look import Look, Reference
-from lazyrich.vocabulary.quantity import Quantity
+from lazyrich.vocabulary.quantity import Quantity, by_name
 
 Row = dict[str, float | dict[str, float]]
 """One measurement: a number a quantity, or one for each layer."""
@@ -21,7 +21,7 @@ class Observable:
     """Quantities that are measured together.
 
     Attributes:
-        quantities: what is measured; those with an interval bring `…_low` and `…_high`.
+        quantities: what is measured; an interval brings `…_low` and `…_high`, an error `…_stderr`.
         measure: reads them off a look and what it is compared with.
         default: whether they are measured unless others are chosen.
         kernel: whether the reference has to keep its kernel.
@@ -34,5 +34,5 @@ class Observable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the quantities."""
-        return tuple(quantity.name for quantity in self.quantities)
+        """The names of the quantities, and of what comes with them."""
+        return tuple(by_name(self.quantities))

@@ -22,6 +22,7 @@ from lazyrich.probe.oneshot import nfa
 from lazyrich.probe.schedule import Schedule, every
 
 _KEY = "speed_limits"  # of the state dict
+_SQUARES_FIT = 1e-12, 1e12  # norms whose squares float32 holds well
 _OWN = ("optimizer", "model", "x", "refresh", "strength", "eps", "speeds", "target", "steps")
 
 
@@ -341,14 +342,22 @@ def _coalesced(gradient: Tensor) -> Tensor:
 
 def _norm(gradients: list[Tensor]) -> Tensor:
     """`‖∇‖_F` over all parameters of a layer, in float32 at least."""
-    sizes = []
-    for g in gradients:
-        values = g.values() if g.is_sparse else g
-        wide = torch.promote_types(values.dtype, torch.float32)
-        sizes.append(torch.linalg.vector_norm(values, dtype=wide))
+    sizes = [_norm_of_any_size(g.values() if g.is_sparse else g) for g in gradients]
     if len(sizes) == 1:
         return sizes[0]
-    return torch.linalg.vector_norm(torch.stack([s.to(sizes[0].device) for s in sizes]))
+    return _norm_of_any_size(torch.stack([s.to(sizes[0].device) for s in sizes]))
+
+
+def _norm_of_any_size(values: Tensor) -> Tensor:
+    """`‖x‖`, also where float32 does not hold the squares; no value is read, which would wait."""
+    values = torch.view_as_real(values) if values.is_complex() else values
+    wide = torch.promote_types(values.dtype, torch.float32)
+    size = torch.linalg.vector_norm(values, dtype=wide)
+    if values.numel() == 0:
+        return size
+    unit = values.abs().amax().to(wide).clamp_min(torch.finfo(wide).tiny)
+    fits = (size > _SQUARES_FIT[0]) & (size < _SQUARES_FIT[1])
+    return torch.where(fits, size, unit * torch.linalg.vector_norm(values / unit, dtype=wide))
 
 
 def _refuse_unnamed(layers: Mapping[Tensor, str], parameters: Iterable[Tensor]) -> None:

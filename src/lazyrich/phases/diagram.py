@@ -25,7 +25,7 @@ from lazyrich.phases.scaling import (
     rate_exponents,
 )
 from lazyrich.phases.setting import Setting
-from lazyrich.theory.labels import ParameterLike, with_axis_attrs
+from lazyrich.theory.labels import ParameterLike, real, with_axis_attrs
 from lazyrich.theory.two_layer_linear.flow import flow, time_to_residual
 from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
 from lazyrich.vocabulary.regimes import Mechanism, Phase
@@ -303,7 +303,7 @@ def _flags(codes: xr.DataArray, name: str, meanings: Sequence[str]) -> xr.DataAr
 def _checked_axes(
     x: tuple[str, ArrayLike], y: tuple[str, ArrayLike], fixed: Mapping[str, object]
 ) -> dict[str, Array]:
-    axes = {name: np.asarray(values, dtype=float) for name, values in (x, y)}
+    axes = {name: real(name, values) for name, values in (x, y)}
     used = [x[0], y[0], *fixed]
     if len(set(used)) < len(used):
         raise InputError(f"each name may be used once, got {', '.join(used)}")

@@ -108,7 +108,6 @@ QUANTITIES = (
 )
 
 _KNOWN = by_name([LOG_OUTPUT], QUANTITIES)
-_UNBOUNDED = 1e300  # more change than this is that of a layer that starts at zero
 
 
 def mechanisms(
@@ -166,7 +165,7 @@ def mechanisms(
             "log_output": log_output,
             "log_alignment": log_alignment,
             "log_rescaling": log_rescaling,
-            "mechanism_change": change.where(change < _UNBOUNDED, np.inf),
+            "mechanism_change": change.where(change < windows.UNBOUNDED, np.inf),
             "mechanism_acts": acts,
             "window_start": start.where(acts),
             "window_stop": stop.where(acts),

@@ -12,7 +12,7 @@ import xarray as xr
 from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.numerics.ladder import TOLERANCE
 from lazyrich.phases.scaling import FeatureKind
-from lazyrich.theory.labels import apply, dataset
+from lazyrich.theory.labels import apply, dataset, require_free
 from lazyrich.theory.two_layer_linear.data import LineData
 from lazyrich.theory.two_layer_linear.flow import flow, line_arguments, time_to_residual
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
@@ -83,12 +83,14 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     References:
         Xu & Ziyin, arXiv:2401.07085; F is derived in the documentation.
     """
+    require_free(by_name(QUANTITIES), *line_arguments(state, network, data))
 
     def evaluate(*arrays: Array) -> tuple[Array, Array]:
         units = natural_units(LineProblem(*arrays))
-        kernel = units.p + units.q
+        kernel = units.scaled(units.p + units.q)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            distance = np.where(units.drive == 0, 0.0, 2 * np.abs(units.drive) / kernel)
+            way = (Scaled.of(2 * np.abs(units.drive)) / kernel).value()
+            distance = np.where(units.drive == 0, 0.0, way)
             constant = (Scaled.of(1 / units.growth) / units.rate).value()
         moves = (units.rate.mantissa > 0) & (units.growth > 0)
         return distance, np.where(moves, constant, np.inf)

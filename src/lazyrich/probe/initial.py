@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.losses import Loss, output_loss
 from lazyrich.observables import ansatz
@@ -36,7 +37,7 @@ def initial_cnfa(
     It is what `nfa` finds after one tiny step.
 
     Args:
-        model: the network before training, measured in evaluation mode and left as it is.
+        model: the network before training, see `capture` for its mode; it is left as it is.
         batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
@@ -96,7 +97,7 @@ def initial_cnfa(
         coords={"layer": [part.name for part in parts]},
         attrs={
             "correlation": correlation,
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "skipped": [f"{name or '(root)'}: {reason}" for name, reason in skipped.items()],
         },
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import Batch, unwrap
 from lazyrich.capture.jacobian import jacobian_factors
@@ -18,7 +19,7 @@ from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz import Correlation
-from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
+from lazyrich.observables.ansatz_sketch import ansatz_from_sketches, share_with_error
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
@@ -38,7 +39,7 @@ QUANTITIES = (
 )
 
 
-_COLUMNS = ("nfa", "cnfa", "nfa_null", "cnfa_null", "nfa_stderr", "centred_share")
+_COLUMNS = ("nfa", "nfa_stderr", "nfa_null", "cnfa", "cnfa_stderr", "cnfa_null", "centred_share")
 
 
 def ntk(
@@ -53,7 +54,7 @@ def ntk(
     `Θ_ic,jc' = Σ_p η_p ∂f_c(x_i)/∂θ_p ∂f_c'(x_j)/∂θ_p` over all trainable parameters.
 
     Args:
-        model: the network, measured in evaluation mode and left as it is.
+        model: the network, see `capture` for its mode; it is left as it is.
         x: n samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         lrs: learning rates η by parameter or module name, "" for all others; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
@@ -103,7 +104,7 @@ def nfa(
     with respect to the layer's input where only that head listens to it.
 
     Args:
-        model: the network, measured in evaluation mode and left as it is.
+        model: the network, see `capture` for its mode; it is left as it is.
         x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
         reference: the model, or its state dict, with the initial weights `W_0`; for the centred
             columns.
@@ -122,9 +123,9 @@ def nfa(
 
     Returns:
         A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `nfa_null` and
-        `cnfa_null`, their values if K had no preferred directions (power 1); `nfa_stderr`, the
-        error of `nfa` over samples and directions; `centred_share`, the weight of the centred part
-        (power 1). The attribute `skipped` lists the modules left out, with reasons.
+        `cnfa_null`, their values if K had no preferred directions (power 1); `nfa_stderr` and
+        `cnfa_stderr`, their errors over samples and directions; `centred_share`, the weight of the
+        centred part (power 1). The attribute `skipped` lists the modules left out, with reasons.
 
     Raises:
         InputError: see `capture`; a reference that does not fit; a power out of range or with
@@ -202,7 +203,7 @@ def _sketched_row(
         moved = part.weight.double() - initial
         centred = ansatz_from_sketches(moved, first, second, correlation=correlation)
         row |= {"cnfa": centred.value, "cnfa_null": centred.null}
-        row["centred_share"] = centred.inner / plain.inner if plain.inner else torch.nan
+        row |= {"cnfa_stderr": centred.stderr, "centred_share": share_with_error(centred, plain)[0]}
     return row
 
 
@@ -215,17 +216,19 @@ def _exact_row(
     correlation: Correlation,
 ) -> dict[str, float]:
     weight, k = part.weight.double(), covariances.mean(0)
+
+    def with_error(w: Tensor) -> tuple[float, float]:
+        if power != 1:
+            return _jackknife(w, covariances, power, correlation)
+        return ansatz.correlation_with_error(w, covariances, covariances, correlation=correlation)
+
     row = {}
+    row["nfa"], row["nfa_stderr"] = with_error(weight)
     if power == 1:
-        row["nfa"], row["nfa_stderr"] = ansatz.correlation_with_error(
-            weight, covariances, covariances, correlation=correlation
-        )
         row["nfa_null"] = ansatz.haar_null(weight, k, correlation=correlation)
-    else:
-        row["nfa"], row["nfa_stderr"] = _jackknife(weight, covariances, power, correlation)
     if initial is not None:
         moved = weight - initial
-        row["cnfa"] = ansatz.ansatz_correlation(moved, k, power=power, correlation=correlation)
+        row["cnfa"], row["cnfa_stderr"] = with_error(moved)
     if initial is not None and power == 1:
         row["cnfa_null"] = ansatz.haar_null(moved, k, correlation=correlation)
         row["centred_share"] = ansatz.centred_share(weight, moved, k)
@@ -296,7 +299,7 @@ def _table(
         coords={"layer": names},
         attrs={
             "correlation": correlation,
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "skipped": [f"{name or '(root)'}: {reason}" for name, reason in skipped.items()],
         },
     )

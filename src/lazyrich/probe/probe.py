@@ -19,11 +19,14 @@ from torch.optim import Optimizer
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich._files import write_arrays
 from lazyrich.capture.capture import capture
+from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.samples import some_samples
+from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Row
 from lazyrich.probe.forecast.forecast import forecast
@@ -31,19 +34,25 @@ from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
-from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.verdict import Thresholds, Verdict, judge
 from lazyrich.probe.versions import versions
 
 _DEFAULT_INTERVAL = 50
+_NO_STEP = (
+    "No step of {} was seen inside `watch`, though weights changed: the measurement at its end "
+    "stands one step after the one before. Where another optimiser makes the steps, watch that "
+    "one; or call `probe.measure(step)`."
+)
 
 
 class Probe:
     """Three lines around a training loop: forecast, watch, verdict.
 
-    Nothing of the model is changed: measuring works on copies, in evaluation mode, and hooks live
-    only inside `watch`. The first measurement is the reference of all later ones.
+    Nothing of the model is changed: measuring works on copies, and hooks live only inside `watch`.
+    Dropout is off, batch norms use the statistics of the probe samples, noise is the same at every
+    look. The first measurement is the reference of all later ones.
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
@@ -55,14 +64,16 @@ class Probe:
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
+            All are measured, too, where samples depend on each other, as the nodes of a graph.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
             measurement. Models with no more outputs than that, or with `"all"`, are measured
-            exactly, and only they have an `effective_rank`.
+            exactly, and only they have an `effective_rank`. Of the others, what is estimated has
+            its standard error beside it, `…_stderr`.
         lrs: learning rates η inside the kernel, by parameter or module name, "" for all others.
             None takes the relative rates of the optimiser's groups at the first measurement, those
             of parameters that it does not own being 0; without an optimiser all are equal.
         memory: bytes that a layer's kernel, and temporary arrays, may each take.
-        seed: of directions and bootstrap; no global random state is used.
+        seed: of the directions; no global random state is used.
 
     Raises:
         InputError: a batch, loss or model that do not fit together, or an argument out of range.
@@ -73,7 +84,7 @@ class Probe:
         >>> model = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, 1))
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.003)
         >>> probe = Probe(model, (x, x[:, :1]))
-        >>> with probe.watch(optimizer, when=every(20)):
+        >>> with probe.watch(optimizer, when=20):
         ...     for _ in range(40):
         ...         optimizer.zero_grad()
         ...         (model(x) - x[:, :1]).square().mean().backward()
@@ -93,7 +104,7 @@ class Probe:
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
         samples: int | None = 32,
-        directions: Directions = 2,
+        directions: Directions = 4,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
         seed: int = 0,
@@ -113,10 +124,9 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(batch[0])
-        kept = given if samples is None else min(samples, given)
-        index = (torch.arange(kept) * given) // kept
-        x, self._targets = (take(part, given, index) for part in batch)
-        self._samples = kept
+        x, index = some_samples(model, batch[0], given if samples is None else samples)
+        self._targets = take(batch[1], given, index)
+        self._samples = len(index)
         self._plan = Plan(
             model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
         )
@@ -124,6 +134,8 @@ class Probe:
         self._reference: Reference | None = None
         self._kernels: list[PreviousKernel] = []  # the last two
         self._steps: list[int] = []
+        self._made = 0  # steps, also those after the last measurement
+        self._notes: list[str] = []
         self._rows: list[Row] = []
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
@@ -192,6 +204,7 @@ class Probe:
             self._steps.pop(), self._rows.pop()
         self._steps.append(step)
         self._rows.append(row)
+        self._made = step
         now = time.perf_counter()
         self._cost = now - start
         self._measuring += self._cost
@@ -202,11 +215,12 @@ class Probe:
         kernel = any(observable.kernel for observable in self._observables)
         before = [one for one in self._kernels if one.step < step]
         try:
-            seen = capture(self._plan.model, self._plan.inputs)
+            known = self._reference
+            conditions = known.network.conditions if known else None
+            seen = capture(self._plan.model, self._plan.inputs, conditions)
             if self._fixed_loss is None:
                 outputs = seen.outputs.detach().view(seen.shape)
                 self._fixed_loss = output_loss(self.loss, outputs, self._targets)
-            known = self._reference
             look = Look(
                 plan=self._plan,
                 capture=seen,
@@ -233,16 +247,20 @@ class Probe:
     def watch(
         self,
         optimizer: Optimizer,
-        when: Schedule | None = None,
+        when: Schedule | int | None = None,
         budget: float | None = None,
         log: Any = None,  # noqa: ANN401 - a callable or a writer
     ) -> Iterator[Probe]:
         """Measure at entry, while the optimiser steps, and at exit.
 
+        After an exception inside, all but an interrupt, nothing is measured at exit; the steps that
+        were made count nevertheless. If weights changed although no step was seen, the exit counts
+        as one step, and a note says so.
+
         Args:
             optimizer: whose steps are counted, across several `watch` too.
-            when: a schedule such as `every(50)` (the default), `log_spaced(1, 1000, 20)`, `at(7)`,
-                or any function of the step.
+            when: a schedule such as `every(50)` (the default; 50 for short), `at(7)`,
+                `log_spaced(1, 1000, 20)`, or any function of the step.
             budget: share of wall time that measuring may take; steps that are due are then
                 measured only when it allows. Without `when` every step is due.
             log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
@@ -256,24 +274,23 @@ class Probe:
                 share; a log that is neither of both.
         """
         self._check(optimizer, budget)
-        if when is None:
-            when = every(1 if budget is not None else _DEFAULT_INTERVAL)
+        default = 1 if budget is not None else _DEFAULT_INTERVAL
+        due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
-        step = self._steps[-1] if self._steps else 0
         self._since = time.perf_counter()
 
         def measure() -> None:
-            self.measure(step, optimizer=optimizer)
+            self.measure(self._made, optimizer=optimizer)
             if sink:
-                sink(scalars(self._rows[-1]), step)
+                sink(scalars(self._rows[-1]), self._made)
 
         def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
-            nonlocal step
-            step += 1
-            if when(step) and self._affordable(budget):
+            self._made += 1
+            if due(self._made) and self._affordable(budget):
                 measure()
 
         measure()
+        entered, weights = self._made, fingerprint(self.model)
         handle = optimizer.register_step_post_hook(hook)
         usable = False
         try:
@@ -284,7 +301,10 @@ class Probe:
             raise
         finally:
             handle.remove()
-            if usable and step != self._steps[-1]:
+            if usable and self._made == entered and fingerprint(self.model) != weights:
+                self._made += 1
+                self._notes.append(_NO_STEP.format(type(optimizer).__name__))
+            if usable and self._made != self._steps[-1]:
                 measure()
 
     def _check(self, optimizer: Optimizer, budget: float | None) -> None:
@@ -337,7 +357,7 @@ class Probe:
                 "overhead": self.overhead,
                 "samples": self._samples,
                 "skipped": "\n".join(skipped),
-                "notes": "\n".join(reference.network.notes),
+                "notes": "\n".join(dict.fromkeys([*reference.network.notes, *self._notes])),
             },
         )
 
@@ -354,7 +374,7 @@ class Probe:
             "samples": self._samples,
             "outputs": outputs,
             "directions": "all outputs" if count is None else f"{count} random",
-            "mode": "evaluation: dropout off, running statistics",
+            "mode": MODE,
             "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
             "seed": self._plan.seed,
             "thresholds": asdict(self.thresholds),

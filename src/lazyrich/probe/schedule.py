@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 from lazyrich._errors import InputError
 
@@ -39,6 +40,29 @@ class At:
     def __call__(self, step: int) -> bool:
         """Whether `step` is due."""
         return step in self.steps
+
+
+def checked_schedule(when: object) -> Schedule:
+    """The schedule that was meant: a number n is `every(n)`.
+
+    Args:
+        when: what the user gave.
+
+    Raises:
+        InputError: neither a function nor a whole number ≥ 1.
+
+    Example:
+        >>> checked_schedule(20) == every(20)
+        True
+    """
+    if isinstance(when, Integral) and not isinstance(when, bool):
+        return every(int(when))
+    if callable(when):
+        return when
+    raise InputError(
+        f"`when` must be a schedule such as `every(50)`, a number of steps or a function of the "
+        f"step, got {when!r}. Choose one."
+    )
 
 
 def every(interval: int) -> Every:

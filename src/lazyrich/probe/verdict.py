@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
+from lazyrich.probe import wording
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime
 
@@ -103,7 +105,7 @@ class Verdict:
         regime: of the network.
         sentence: the same in words.
         evidence: the numbers behind the regime.
-        interval: 95 % bootstrap interval over the probe samples of the NTK's relative change.
+        interval: 95 % interval of the NTK's relative change, for many samples.
         layers: one verdict a layer, in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
@@ -152,9 +154,10 @@ class Verdict:
 def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     """Judge a history, fresh or loaded from a file.
 
-    Unstable: the loss is NaN or grew by more than `unstable_above`. Frozen: the output hardly
-    moved and the kernel stayed. Rich or lazy: the bootstrap interval of ‖ΔΘ‖/‖Θ₀‖ lies on one
-    side of `rich_from`; if it holds the threshold, nobody can tell from these samples.
+    Unstable: the loss is not finite or grew by more than `unstable_above`. Frozen: the output
+    hardly moved and the kernel stayed, or nothing that was measured moved at all. Rich or lazy: the
+    interval of ‖ΔΘ‖/‖Θ₀‖ lies on one side of `rich_from`; if it holds the threshold,
+    nobody can tell from these samples, nor from a single measurement.
 
     Args:
         history: of a probe, with at least the variables `loss` and `ntk_change`.
@@ -162,17 +165,25 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
     Returns:
         The verdict at the last step measured.
+
+    Raises:
+        InputError: it is no history.
     """
+    if not {"step", "layer"} <= history.coords.keys():
+        raise InputError(
+            "`history` must be that of a probe, with the coordinates step and layer, got "
+            f"{', '.join(map(str, history.coords)) or 'none'}. Pass `probe.history`, or what "
+            "`probe.save` has written."
+        )
     limits = thresholds or _recorded(history)
     evidence = _evidence(history)
-    low, high = evidence["ntk_change_low"], evidence["ntk_change_high"]
-    regime, sentence = _network(evidence, limits, measured=history.sizes["step"])
+    regime, sentence = _network(history, evidence, limits)
     layers = tuple(_layer(history, i, regime, limits) for i in range(history.sizes["layer"]))
     return Verdict(
         regime=regime,
         sentence=sentence,
         evidence=evidence,
-        interval=(low, high),
+        interval=(evidence["ntk_change_low"], evidence["ntk_change_high"]),
         layers=layers,
         thresholds=limits,
         notes=_notes(history),
@@ -180,17 +191,14 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
 
 
 def _recorded(history: xr.Dataset) -> Thresholds:
-    setting = json.loads(history.attrs.get("setting", "{}"))
-    return Thresholds(**setting.get("thresholds", {}))
-
-
-def last_finite(history: xr.Dataset, name: str) -> float:
-    """The last value of a variable that is a number; NaN where there is none."""
-    if name not in history:
-        return nan
-    values = history[name].values
-    known = values[np.isfinite(values)]
-    return float(known[-1]) if len(known) else nan
+    setting = history.attrs.get("setting", "{}")
+    try:
+        return Thresholds(**json.loads(setting).get("thresholds", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the attribute `setting` of a history must be as the probe wrote it, got "
+            f"{str(setting)[:80]!r}. Pass `thresholds` to judge it all the same."
+        ) from error
 
 
 def _evidence(history: xr.Dataset) -> dict[str, float]:
@@ -203,68 +211,102 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "linearisation_error",
         "output_change",
     )
-    evidence = {name: last_finite(history, name) for name in names}
-    loss = history["loss"].values if "loss" in history else np.array([nan])
-    finite = loss[0] != 0
-    evidence["loss_ratio"] = float(loss[-1] / loss[0]) if finite else nan
-    evidence["diverged"] = float(not np.isfinite(loss).all())
+    last = _last(history)
+    evidence = {name: _value(last, name) for name in names}
+    loss = history["loss"].values if "loss" in history else np.array([])
+    ends = loss[[0, -1]] if loss.size else [nan, nan]
+    positive = 0 < ends[0] < inf  # what is not has no multiples to grow by
+    evidence["loss_ratio"] = float(ends[1] / ends[0]) if positive else nan
+    evidence["diverged"] = float(_not_finite(history).any())
     return evidence
 
 
+def _not_finite(history: xr.Dataset) -> NDArray[np.bool_]:
+    """At which measurements the network was not finite.
+
+    Its loss is not, then. Where the loss is not among the observables, nothing else is there.
+    """
+    if "loss" not in history:
+        return np.zeros(history.sizes["step"], dtype=bool)
+    loss: NDArray[np.float64] = history["loss"].values
+    if np.isfinite(loss).any():
+        return ~np.isfinite(loss)
+    others = history.drop_vars("loss").data_vars.values()
+    seen = [part.notnull().any(set(part.dims) - {"step"}).values for part in others]
+    return np.isinf(loss) | ~np.any(seen, axis=0) if seen else np.ones(len(loss), dtype=bool)
+
+
+def _last(history: xr.Dataset) -> xr.Dataset:
+    """The last measurement of a finite network, or of any; without one, as it is."""
+    if not history.sizes["step"]:
+        return history
+    (finite,) = np.nonzero(~_not_finite(history))
+    return history.isel(step=finite[-1] if finite.size else -1)
+
+
+def _value(row: xr.Dataset, name: str) -> float:
+    """A number of a measurement; NaN where it was not measured, or is not finite."""
+    value = float(row[name]) if name in row and row[name].size else nan
+    return value if isfinite(value) else nan
+
+
 def _network(
-    evidence: Mapping[str, float], limits: Thresholds, *, measured: int
+    history: xr.Dataset, evidence: Mapping[str, float], limits: Thresholds
 ) -> tuple[JudgedRegime, str]:
+    if evidence["diverged"]:
+        return Regime.UNSTABLE, wording.diverged(history.step.values, _not_finite(history))
+    if evidence["loss_ratio"] > limits.unstable_above:
+        return Regime.UNSTABLE, wording.grown(evidence["loss_ratio"])
+    if history.sizes["step"] < 2:
+        return CANNOT_TELL, wording.measured(history.sizes["step"])
+    if _stood_still(history, evidence):
+        return Regime.FROZEN, wording.STILL
     change, low, high = (evidence[f"ntk_change{end}"] for end in ("", "_low", "_high"))
-    ratio = evidence["loss_ratio"]
-    if measured and evidence["diverged"]:
-        return Regime.UNSTABLE, "The loss is no longer a finite number: training diverged."
-    if ratio > limits.unstable_above:
-        return Regime.UNSTABLE, (
-            f"The loss grew to {ratio:.3g} times its first value. Lower the learning rate; or, if "
-            "these samples are not trained on, the network is overfitting."
-        )
-    if measured < 2:
-        return CANNOT_TELL, "Only one measurement was made: measure again after training."
     if not isfinite(change):
-        return CANNOT_TELL, "The kernel was not measured, or was zero at the start."
-    spread = (
-        f"the tangent kernel changed by {_plain(change)} of its size "
-        f"({_plain(low)} to {_plain(high)})"
-    )
+        return CANNOT_TELL, wording.no_kernel(history)
+    if not (isfinite(low) and isfinite(high)):
+        return CANNOT_TELL, wording.no_interval(change)
+    spread = wording.spread(change, low, high)
     if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
-        return Regime.FROZEN, (
-            f"The output moved {evidence['output_change']:.2g} of the distance to the fit: "
-            "it trained too little, or too slowly, to say more."
-        )
+        return Regime.FROZEN, wording.frozen(evidence["output_change"], high)
     if low >= limits.rich_from:
-        turned = evidence["kernel_distance"] >= limits.turned_from
-        kind = "and turned: features were learned" if turned else "mostly in size, not direction"
-        return Regime.RICH, f"In training {spread}, {kind}."
+        return Regime.RICH, f"In training {spread}, {wording.turned(evidence, limits.turned_from)}."
     if high < limits.rich_from:
-        return Regime.LAZY, (
-            f"In training {spread}: the network acts like its linearisation, features stayed."
-        )
+        return Regime.LAZY, f"In training {spread}: {wording.linear(evidence)}."
     return CANNOT_TELL, (
         f"In training {spread}, which holds the threshold {limits.rich_from:g}. Measure on more "
         "samples."
     )
 
 
+def _stood_still(history: xr.Dataset, evidence: Mapping[str, float]) -> bool:
+    """Whether all that was measured of how far training went is nothing."""
+    moved = [evidence[name] for name in ("ntk_change_high", "ntk_change", "output_change")]
+    moved.append(abs(evidence["loss_ratio"] - 1))
+    if "weight_movement" in history:
+        moved += history.weight_movement.values[-1].tolist()
+    known = [value for value in moved if isfinite(value)]
+    return bool(known) and max(known) < wording.NOTHING
+
+
 def _layer(
     history: xr.Dataset, index: int, network: JudgedRegime, limits: Thresholds
 ) -> LayerVerdict:
     one = history.isel(layer=index)
+    last = _last(history).isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
-    change, low, high = (last_finite(one, name) for name in names)
-    moved = last_finite(one, "weight_movement")
+    change, low, high = (_value(last, name) for name in names)
+    moved = _value(last, "weight_movement")
     acted = _acted(one, limits)
-    share = last_finite(one, "layer_ntk_share")
+    share = _value(last, "layer_ntk_share")
     weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
     # what a layer has to bring to the whole; some layer of a rich network does
     needed = limits.rich_from / (1 if network == Regime.LAZY else history.sizes["layer"])
     regime: JudgedRegime = CANNOT_TELL
     if network in (Regime.UNSTABLE, Regime.FROZEN):
         regime = network
+    elif history.sizes["step"] < 2:
+        pass  # nothing can have moved yet
     elif moved == 0:
         regime = Regime.FROZEN
     elif high < limits.rich_from or weight * high < needed:
@@ -274,12 +316,12 @@ def _layer(
     return LayerVerdict(
         name=str(one.layer.item()),
         regime=regime,
-        sentence=_layer_sentence(regime, share, (change, low, high), acted),
-        layer_log_alignment=last_finite(one, "layer_log_alignment"),
-        layer_log_rescaling=last_finite(one, "layer_log_rescaling"),
-        nfa=last_finite(one, "nfa"),
-        cnfa=last_finite(one, "cnfa"),
-        mechanisms=acted,
+        sentence=wording.layer(regime, share, (change, low, high), acted),
+        layer_log_alignment=_value(last, "layer_log_alignment"),
+        layer_log_rescaling=_value(last, "layer_log_rescaling"),
+        nfa=_value(last, "nfa"),
+        cnfa=_value(last, "cnfa"),
+        mechanisms=acted or (),
         evidence={
             "layer_ntk_change": change,
             "layer_ntk_change_low": low,
@@ -290,9 +332,11 @@ def _layer(
     )
 
 
-def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...]:
-    if "parameter_data_alignment" not in layer:
-        return ()
+def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...] | None:
+    """The mechanisms that acted; None where that was not measured."""
+    alignment = "parameter_data_alignment"
+    if alignment not in layer or layer.sizes["step"] < 2 or not layer[alignment].notnull().any():
+        return None
     return windows(
         layer.step.values.astype(float),
         layer.parameter_data_alignment.values,
@@ -302,32 +346,11 @@ def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...]:
     )
 
 
-def _layer_sentence(
-    regime: JudgedRegime,
-    share: float,
-    changes: tuple[float, float, float],
-    acting: tuple[Window, ...],
-) -> str:
-    change, low, high = changes
-    acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in acting)
-    ending = f"; {acted}" if acted else "; no mechanism acted"
-    if not isfinite(change):
-        return f"{regime}{ending}."
-    part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
-    return (
-        f"{regime}: its tangent features{part} changed by {_plain(change)} "
-        f"({_plain(low)} to {_plain(high)}){ending}."
-    )
-
-
-def _plain(number: float) -> str:
-    """Two digits, or all of them before the point of a number that people read without powers."""
-    return f"{number:.0f}" if 100 <= number < 1e5 else f"{number:.2g}"
-
-
 def _notes(history: xr.Dataset) -> tuple[str, ...]:
     samples = int(history.attrs.get("samples", _FEW_SAMPLES))
     notes = [note for note in str(history.attrs.get("notes", "")).splitlines() if note]
     if samples < _FEW_SAMPLES:
-        notes.append(f"Measured on {samples} samples: the interval is rough.")
+        counted = "1 sample" if samples == 1 else f"{samples} samples"
+        rough = "the interval is rough" if samples > 1 else "there is no interval"
+        notes.append(f"Measured on {counted}: {rough}.")
     return tuple(notes)

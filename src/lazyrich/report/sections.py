@@ -17,10 +17,11 @@ from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
 from lazyrich.probe.forecast.result import LAZY_BELOW, RICH_FROM, Forecast, with_error
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
-from lazyrich.probe.verdict import LayerVerdict, Verdict, last_finite
+from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import by_name
 
 MOST_PICTURES = 24  # of layers; the table has them all
@@ -35,8 +36,8 @@ def opening(
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
         ("forecast change of the NTK", _foretold_change(before), FORECAST_BOUNDS),
-        ("change of the NTK", number(last_finite(history, "ntk_change")), _interval(verdict)),
-        ("rotation of the NTK", number(last_finite(history, "kernel_distance")), "0: none, 1: all"),
+        ("change of the NTK", number(verdict.evidence["ntk_change"]), _interval(verdict)),
+        ("rotation of the NTK", number(verdict.evidence["kernel_distance"]), "0: none, 1: all"),
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
@@ -66,7 +67,7 @@ def evidence_section(verdict: Verdict) -> str:
         for name, value in verdict.evidence.items()
         if name in known and not name.endswith(("_low", "_high")) and isfinite(value)
     ]
-    numbers = html_table(("quantity", "symbol", "at the end", "threshold"), rows)
+    numbers = html_table(("quantity", "symbol", "last finite value", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{numbers}"
 
 
@@ -143,7 +144,7 @@ def kernel_section(history: xr.Dataset) -> str:
             )
         )
     if "loss" in history:
-        pictures.append(("What was learned meanwhile.", lambda ax: plot.loss_curve(history, ax=ax)))
+        pictures.append(("The loss meanwhile.", lambda ax: plot.loss_curve(history, ax=ax)))
     if not pictures:
         return ""
     drawn = "".join(_figure(draw, LARGE, caption, caption) for caption, draw in pictures)
@@ -161,7 +162,7 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
         [
             "change of the NTK",
             _foretold_change(before),
-            number(last_finite(history, "ntk_change")),
+            number(verdict.evidence["ntk_change"]),
         ],
         [
             "loss, first → last",
@@ -178,13 +179,23 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
                 history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
             ),
             LARGE,
-            f"Dashed: where a rehearsal of {before.network.steps} steps on the probe batch ended.",
+            _beside(verdict, history, before),
             "Forecast and measured change of the NTK over the steps",
         )
     table = html_table(("", "forecast", "outcome"), rows)
     return f"""<h2>Forecast against outcome</h2>
 <div class="grid"><div>{table}{_shares(verdict, before)}</div>
 {picture}</div>{items(before.notes)}"""
+
+
+def _beside(verdict: Verdict, history: xr.Dataset, before: Forecast) -> str:
+    """What was rehearsed, and how far training went beside it."""
+    step = f"Dashed: where a rehearsal of {before.network.steps} steps on the probe batch ended."
+    came, foretold = verdict.evidence["ntk_change"], before.predicted_ntk_change
+    if history.sizes["step"] < 2 or not (isfinite(came) and foretold > 0):
+        return step
+    until = ", as long as it was finite" if verdict.evidence["diverged"] else ""
+    return f"{step} Training{until} changed the kernel {in_words(came / foretold)} times as much."
 
 
 def _shares(verdict: Verdict, before: Forecast) -> str:
@@ -231,13 +242,13 @@ def _interval(verdict: Verdict) -> str:
     low, high = verdict.interval
     if not (isfinite(low) and isfinite(high)):
         return "of its size, since the start"
-    return f"95 % interval {low:.3g} to {high:.3g}"
+    return f"95 % interval {number(low)} to {number(high)}"
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
     if not (isfinite(low) and isfinite(high)):
         return number(value)
-    return f'{number(value)} <span class="when quiet">({low:.3g} to {high:.3g})</span>'
+    return f'{number(value)} <span class="when quiet">({number(low)} to {number(high)})</span>'
 
 
 def _rho(before: Forecast) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lazyrich.probe.verdict import Verdict
 from lazyrich.report.page import html_table
-from lazyrich.report.words import items
+from lazyrich.report.words import items, number
 from lazyrich.vocabulary.losses import meaning_of
 
 WORDS = """<details><summary>What the words mean</summary><dl class="words">
@@ -21,7 +21,8 @@ stands still and the features stay those of the random start.</dd>
 <dt>rich</dt><dd>The kernel changes by a share of its own size: features are learned.</dd>
 <dt>frozen</dt><dd>The outputs hardly moved towards the targets.</dd>
 <dt>unstable</dt><dd>The loss grew or is no longer a number.</dd>
-<dt>cannot tell</dt><dd>The uncertainty of the measurement holds the threshold.</dd>
+<dt>cannot tell</dt><dd>The uncertainty of the measurement holds the threshold, or too little was
+measured.</dd>
 <dt>NTK, neural tangent kernel</dt><dd>How much a step that fits one sample moves the output of
 another one. Its change is ‖Θ − Θ₀‖/‖Θ₀‖, its rotation 1 − cos(Θ₀, Θ).</dd>
 <dt>richness ρ</dt><dd>The relative displacement of the tangent features that fitting the data will
@@ -92,15 +93,15 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
         "loss": of.loss,
         "learning rates in the kernel": rates
         if isinstance(rates, str)
-        else ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()),
+        else ", ".join(f"{name} {number(rate)}" for name, rate in rates.items()),
         "seed": str(of.how["seed"]),
         "measured": f"{count} times, steps {first} to {last}",
-        "cost of watching": f"{100 * of.overhead:.3g} % of the time of training",
+        "cost of watching": f"{number(100 * of.overhead)} % of the time of training",
         "thresholds": ", ".join(
             f"{name.replace('_', ' ')} {value:g}"
             for name, value in vars(verdict.thresholds).items()
         ),
-        "versions": ", ".join(f"{name} {number}" for name, number in of.versions.items())
+        "versions": ", ".join(f"{name} {version}" for name, version in of.versions.items())
         or "not recorded",
     }
     lines = [[escape(title), escape(value)] for title, value in rows.items()]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
+from lazyrich.vocabulary.numerals import in_words
+
 NOTHING = '<span class="quiet">–</span>'
 
 STYLE = """
@@ -47,7 +49,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number in few digits; a dash for what was not measured."""
     if value is None or not isfinite(value):
         return NOTHING
-    return f"{value:.{digits}g}"
+    return in_words(value, digits)
 
 
 def chip(regime: str) -> str:

@@ -17,6 +17,27 @@ from lazyrich.report.page import page
 from lazyrich.report.setting import WORDS, MeasurementSetup, setup_section
 from lazyrich.report.words import STYLE
 
+SUFFIXES = (".html", ".htm")
+
+
+def check_page(path: str | Path) -> Path:
+    """Refuse a path that no page can be written to, before the work is done.
+
+    Args:
+        path: of the page.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: another suffix than .html or .htm, a folder that does not exist, or a folder.
+
+    Example:
+        >>> check_page("report.html").name
+        'report.html'
+    """
+    return check_target(check_target(path), SUFFIXES)  # a folder is one, whatever its name
+
 
 def write_report(
     history: xr.Dataset,
@@ -37,10 +58,11 @@ def write_report(
         The path.
 
     Raises:
-        InputError: the folder does not exist, or it is no history of a probe.
+        InputError: the path is not that of a page, see `check_page`; or it is no history of a
+            probe.
         MissingExtraError: matplotlib is not installed.
     """
-    target = check_target(path)
+    target = check_page(path)
     if not {"setting", "skipped", "overhead"} <= set(history.attrs):
         raise InputError(
             "`history` must be that of a probe, with its attributes, got a Dataset without them. "

@@ -9,7 +9,8 @@ import xarray as xr
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent, fitted_phase
-from lazyrich.sweeps.store.results import AXES, POINT, final, grid
+from lazyrich.sweeps.store.grid import AXES, POINT, grid
+from lazyrich.sweeps.store.results import final
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 QUANTITIES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,7 +24,8 @@ from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.experiment import experiment_name
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.folder import UnmadeError
-from lazyrich.sweeps.store.results import POINT, final, results_by_point
+from lazyrich.sweeps.store.grid import POINT
+from lazyrich.sweeps.store.results import final, results_by_point
 from lazyrich.sweeps.store.store import Store
 
 Array = NDArray[np.float64]
@@ -355,5 +357,7 @@ def _stored(folder: Path, study: Study) -> Study:
     if recorded.parts["experiment"] != experiment_name(study.experiment):
         return study
     extra = recorded.parts["extra"]
-    known = replace(study, extra=extra) if len(extra) > len(study.extra) else study
-    return known if known.to_json() == recorded.study() else study
+    if replace(study, extra=extra).to_json() != recorded.study():
+        return study
+    own = [point for point in json.loads(study.to_json())["extra"] if point not in extra]
+    return replace(study, extra=[*extra, *own])

@@ -7,10 +7,10 @@ from .run.executors import dask_cluster as dask_cluster
 from .run.sweep import Summary as Summary
 from .store.export import export as export
 from .store.export import table as table
+from .store.grid import grid as grid
 from .store.mend import repair as repair
 from .store.results import assemble as assemble
 from .store.results import final as final
-from .store.results import grid as grid
 from .store.results import initial as initial
 from .store.store import Damage as Damage
 from .store.store import Store as Store

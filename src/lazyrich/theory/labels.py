@@ -8,14 +8,14 @@ nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from math import inf
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
@@ -31,14 +31,11 @@ def labelled(name: str, value: ParameterLike) -> xr.DataArray:
     Raises:
         InputError: if `value` is not numeric, or has two or more dimensions without names.
     """
-    try:
-        array = value if isinstance(value, xr.DataArray) else np.asarray(value, dtype=float)
-        if isinstance(array, xr.DataArray):
-            return array.astype(float).rename(name)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"`{name}` must be a number or an array of numbers, got {value!r}"
-        ) from None
+    if isinstance(value, xr.DataArray):
+        numbers = real(name, value.values) + 0.0  # no −0; what is computed lazily is computed here
+        found = value.copy(data=numbers).rename(name)
+        return found
+    array = real(name, value) + 0.0
     if array.ndim == 0:
         return xr.DataArray(array, name=name)
     if array.ndim == 1:
@@ -47,6 +44,35 @@ def labelled(name: str, value: ParameterLike) -> xr.DataArray:
         f"`{name}` has {array.ndim} unnamed dimensions; name them: "
         f"xarray.DataArray(values, dims=[...])"
     )
+
+
+def real(name: str, value: ArrayLike) -> Array:
+    """A float64 array of real numbers, at least one.
+
+    Raises:
+        InputError: if `value` is not numeric, complex, larger than any float, or empty.
+    """
+    try:
+        if np.iscomplexobj(value):
+            raise TypeError
+        array: Array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        raise InputError(f"`{name}` must be a number or an array of numbers, got {shown}") from None
+    if not array.size:
+        raise InputError(f"`{name}` must hold at least one number, got shape {array.shape}")
+    return array
+
+
+def require_free(names: Collection[str], *arrays: xr.DataArray) -> None:
+    """Refuse axes that have the name of something in the result."""
+    taken = sorted({str(dim) for array in arrays for dim in array.dims} & set(names))
+    if taken:
+        raise InputError(
+            f"an axis must not have the name of what the result holds, got {', '.join(taken)}. "
+            f"Rename it: array.rename({taken[0]}=...)"
+        )
 
 
 def require_range(name: str, array: xr.DataArray, low: float, high: float) -> None:

@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.theory.labels import ParameterLike, dataset, labelled, require_range
+from lazyrich.theory.labels import ParameterLike, dataset, labelled, real, require_range
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED
 from lazyrich.vocabulary.shared import CNFA
@@ -24,6 +24,8 @@ from lazyrich.vocabulary.shared import CNFA
 __all__ = ["quadratic_network_prediction"]
 
 Matrix = NDArray[np.float64]
+
+ROUNDING = 1e-9  # of covariances and moments that were computed in float32 or typed
 
 
 def quadratic_network_prediction(
@@ -48,11 +50,11 @@ def quadratic_network_prediction(
             `a ~ N(0, 1)`.
 
     Returns:
-        `cnfa` between 0 and 1, with the dims of `width`; NaN where `S_y` is zero.
+        `cnfa` between 0 and 1, with the dims of `width`; NaN where `S` or `S_y` is zero.
 
     Raises:
-        InputError: matrices that are not square, symmetric, finite and of one size; a width below
-            1; moments that are not four positive numbers.
+        InputError: matrices that are not square, symmetric, finite and of one size; an `S` that is
+            negative somewhere; a width below 1; moments that no readout has.
 
     Example:
         >>> identity = np.ones(64)
@@ -73,14 +75,19 @@ def quadratic_network_prediction(
         )
     k = labelled("width", width)
     require_range("width", k, 1, inf)
-    moments = np.asarray(readout_moments, dtype=float)
+    moments = real("readout_moments", readout_moments)
     if moments.shape != (4,) or not (np.isfinite(moments) & (moments > 0)).all():
         raise InputError(
             f"`readout_moments` must be four positive numbers E[a²], E[a⁴], E[a⁶], E[a⁸], got "
             f"{readout_moments!r}."
         )
-    size = np.abs(S_y).max()
-    cosine = _cosine(S, S_y / size, (k / len(S) * m for m in moments)) if size else k * nan
+    _require_moments(moments)
+    S, S_y = _scaled(S), _scaled(S_y)
+    _require_positive(S)
+    # only M matters up to a factor: κ_j/κ₁^j = (d/k)^{j-1} E[a^{2j}]/E[a²]^j
+    spread = [moment / moments[0] / moments[0] ** j for j, moment in enumerate(moments)]
+    cumulants = [(len(S) / k) ** j * share for j, share in enumerate(spread)]
+    cosine = _cosine(S, S_y, cumulants) if S.any() and S_y.any() else k * nan
     return dataset({CNFA.name: xr.DataArray(cosine)}, {CNFA.name: CNFA})[CNFA.name]
 
 
@@ -103,8 +110,33 @@ def _cosine(S: Matrix, S_y: Matrix, cumulants: Any) -> xr.DataArray:  # noqa: AN
         + 4 * k3 * k1 * t_S * t_P * t_PS
         + k4 * t_S**2 * t_P**2
     )
-    cosine: xr.DataArray = N / (D1 * D2) ** 0.5
+    cosine: xr.DataArray = N / D1**0.5 / D2**0.5
     return cosine
+
+
+def _scaled(matrix: Matrix) -> Matrix:
+    """The same in units of its largest entry: the cosine does not see the size."""
+    size = float(np.abs(matrix).max())
+    return matrix / size if size else matrix
+
+
+def _require_positive(S: Matrix) -> None:
+    lowest = float(S.min() if S.ndim == 1 else np.linalg.eigvalsh(S).min())
+    if lowest < -ROUNDING * len(S):
+        raise InputError(
+            f"`input_covariance` must be positive semidefinite, its lowest eigenvalue is "
+            f"{lowest:.2g} of its largest entry. Is it XᵀX/n?"
+        )
+
+
+def _require_moments(moments: Matrix) -> None:
+    """`E[a^{2i}] E[a^{2i+4}] ≥ E[a^{2i+2}]²`, which every readout obeys."""
+    logs = np.log([1.0, *moments])
+    if (logs[:-2] + logs[2:] < 2 * logs[1:-1] - ROUNDING * (1 + np.abs(logs[1:-1]))).any():
+        raise InputError(
+            f"`readout_moments` must be E[a²], E[a⁴], E[a⁶], E[a⁸] of some a, got "
+            f"{[float(m) for m in moments]}: no a has E[a²]² > E[a⁴], nor the like of higher ones"
+        )
 
 
 def _tau(matrix: Matrix) -> float:
@@ -113,7 +145,7 @@ def _tau(matrix: Matrix) -> float:
 
 
 def _symmetric(name: str, value: ArrayLike) -> Matrix:
-    matrix = np.asarray(value, dtype=float)
+    matrix = real(name, value) if np.size(value) else np.zeros((0, 1))
     square = matrix.ndim == 1 or (matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1])
     if not square or not matrix.size:
         raise InputError(

@@ -45,6 +45,7 @@ class Quantity:
         dims: those of one value in a network that has several layers, outputs or inputs; where
             there is only one, as on a line, they are left out.
         interval: whether it comes with the ends of its 95 % interval, `…_low` and `…_high`.
+        stderr: whether it comes with its standard error, `…_stderr`, because it is estimated.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Quantity:
     source: str = XU2025
     dims: tuple[str, ...] = ()
     interval: bool = False
+    stderr: bool = False
 
     @property
     def attrs(self) -> dict[str, str]:
@@ -78,19 +80,34 @@ class Quantity:
         return label_of(self.attrs, self.name)
 
     @property
-    def ends(self) -> tuple[Quantity, ...]:
-        """The lower and the upper end of its interval, if it has one."""
-        return tuple(
+    def beside(self) -> tuple[Quantity, ...]:
+        """What comes with it: the lower and the upper end of its interval, its standard error.
+
+        Example:
+            >>> [x.name for x in Quantity(name="x", symbol="x", meaning="", stderr=True).beside]
+            ['x_stderr']
+        """
+        plain = replace(self, source=DERIVED, interval=False, stderr=False)
+        ends = tuple(
             replace(
-                self,
+                plain,
                 name=f"{self.name}_{end}",
-                meaning=f"{which} end of the 95 % bootstrap interval of {self.name} over samples",
-                source=DERIVED,
-                interval=False,
+                meaning=f"{which} end of the 95 % interval of {self.name} for many samples",
             )
             for end, which in (("low", "lower"), ("high", "upper"))
             if self.interval
         )
+        if not self.stderr:
+            return ends
+        error = replace(
+            plain,
+            name=f"{self.name}_stderr",
+            symbol=f"σ({self.symbol})",
+            meaning=f"standard error of {self.name} over samples and output directions",
+            low=0.0,
+            high=inf,
+        )
+        return (*ends, error)
 
 
 def label_of(attrs: Mapping[str, Any], name: str) -> str:
@@ -114,11 +131,11 @@ def label_of(attrs: Mapping[str, Any], name: str) -> str:
 
 
 def by_name(*quantities: Iterable[Quantity]) -> dict[str, Quantity]:
-    """Quantities, and the ends of their intervals, by their names.
+    """Quantities, and what comes with them, by their names.
 
     Example:
         >>> list(by_name([Quantity(name="x", symbol="x", meaning="a size", interval=True)]))
         ['x', 'x_low', 'x_high']
     """
     every = [quantity for group in quantities for quantity in group]
-    return {one.name: one for quantity in every for one in (quantity, *quantity.ends)}
+    return {one.name: one for quantity in every for one in (quantity, *quantity.beside)}

@@ -15,6 +15,7 @@ ALIGNMENT = Quantity(
 )
 NTK_CHANGE = Quantity(
     interval=True,
+    stderr=True,
     name="ntk_change",
     symbol="‖ΔΘ‖/‖Θ₀‖",
     meaning="relative change of the tangent kernel since the start, learning rates inside",
@@ -22,6 +23,7 @@ NTK_CHANGE = Quantity(
 )
 NFA = Quantity(
     name="nfa",
+    stderr=True,
     dims=("layer",),
     symbol="ρ(WᵀW, AGOP)",
     meaning="cosine between neural feature matrix and average gradient outer product",
@@ -31,6 +33,7 @@ NFA = Quantity(
 )
 CNFA = Quantity(
     name="cnfa",
+    stderr=True,
     dims=("layer",),
     symbol="ρ(W̄ᵀW̄, W̄ᵀKW̄)",
     meaning="nfa of the weights' change since the start, W̄ = W − W₀, in place of the weights",

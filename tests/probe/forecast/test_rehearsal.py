@@ -293,6 +293,49 @@ def test_batch_norms_normalise_by_the_batch_as_training_does(mode):
     assert told.initial_loss == pytest.approx(losses[0], rel=1e-12)
 
 
+class RunningMean(nn.Module):
+    """A normalisation of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(8, dtype=F64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x - self.running_mean
+        mean = x.mean(0)
+        self.running_mean = 0.9 * self.running_mean + 0.1 * mean.detach()
+        return x - mean
+
+
+class Channels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), 2, 4)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.BatchNorm1d(8, momentum=None).to(F64),
+        nn.BatchNorm1d(8, track_running_stats=False).to(F64),
+        RunningMean(),
+        nn.Sequential(
+            Channels(), nn.InstanceNorm1d(2, track_running_stats=True).to(F64), nn.Flatten()
+        ),
+    ],
+    ids=["mean of batches", "no statistics", "of one's own", "instance"],
+)
+def test_gradients_flow_through_statistics_of_every_kind_as_in_training(norm):
+    model = nn.Sequential(nn.Linear(4, 8), norm, nn.Tanh(), nn.Linear(8, 3)).to(F64)
+    batch = regression(16)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    told = forecast(model, batch, optimizer=SGD(model.parameters(), lr=0.3), steps=20)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    model.train()
+    losses = trained(model, SGD(model.parameters(), lr=0.3), batch, mse_loss, steps=20)
+    assert told.network.losses == pytest.approx(losses, rel=1e-9)
+
+
 def test_a_frozen_batch_norm_keeps_its_running_statistics():
     model, batch = batch_normalised(), regression(16)
     model[1].running_mean += 0.3
@@ -621,8 +664,8 @@ def test_the_note_on_batch_norms_holds_where_it_stands():
         forecast(m, regression(16), optimizer=SGD(m.parameters(), lr=0.1), steps=2)
         for m in (batch_normalised(), mlp())
     )
-    assert any("normalise by this batch" in note for note in normalised.notes)
-    assert not any("uses its running" in note for note in normalised.notes)
+    assert any("statistics of these samples" in note for note in normalised.notes)
+    assert any("through the statistics of the batch" in note for note in normalised.notes)
     assert not any("batch" in note for note in plain.notes)
 
 

@@ -219,3 +219,32 @@ def test_bad_input_is_refused_with_a_sentence():
         check(
             lambda width: nn.Sequential(*[nn.Linear(2, 2) for _ in range(width)], nn.Linear(2, 1))
         )
+
+
+class Dropping(nn.Module):
+    """Dropout that is on also in evaluation mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x)
+
+
+@pytest.mark.parametrize(
+    "middle", [nn.Identity, nn.BatchNorm1d, lambda width: nn.Dropout(0.5), lambda width: Dropping()]
+)
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_networks_that_do_not_train_are_frozen_at_every_width(middle, make):
+    def network(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(2, width), middle(width), nn.ReLU(inplace=True), nn.Linear(width, 1)
+        )
+
+    def tiny(model: nn.Module, width: int) -> torch.optim.Optimizer:
+        return make(model.parameters(), lr=1e-12)
+
+    check = coordinate_check(
+        network, (X, Y), widths=(8, 32, 128), optimizer=tiny, steps=20, seeds=2
+    )
+    assert check.phase == "frozen"
+    assert "Frozen at every width: the output moved at most" in check.sentence
+    assert check.data.feature_update.max() < 1e-6
+    assert check.data.ntk_change.max() < 1e-5

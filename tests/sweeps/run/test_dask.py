@@ -11,9 +11,11 @@ import time
 
 import pytest
 
-from lazyrich._errors import InputError, StoreError
+from lazyrich._errors import InputError, StoreError, WorkerError
 from lazyrich.sweeps.describe.description import Study
+from lazyrich.sweeps.run import driver
 from lazyrich.sweeps.run.executors import dask_cluster
+from lazyrich.sweeps.run.progress import Meter
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.store import Store
 from tests.cli.run import answer, refusal
@@ -58,12 +60,16 @@ def pids(cluster):
 
 def kill_when(folder, count, victim):
     """Kill a process as soon as so many results are stored."""
+    until_stored(folder, count)
+    os.kill(victim, signal.SIGKILL)
+
+
+def until_stored(folder, count):
     found = 0
     while found < count:
         time.sleep(0.05)
         with contextlib.suppress(InputError, StoreError), Store.read_only(folder) as store:
             found = len(store.keys())
-    os.kill(victim, signal.SIGKILL)
 
 
 def test_a_worker_killed_in_mid_study_costs_nothing(tmp_path, cluster, executor):
@@ -107,6 +113,92 @@ def test_the_command_line_on_a_cluster_equals_this_machine(tmp_path, cluster):
     assert told["ran"] == len(study)
     sweep(study, tmp_path / "local", workers=1, together=3)
     assert stored(tmp_path / "dask") == stored(tmp_path / "local")
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """A driver that soon looks for workers; the event is set when it says that there are none."""
+    said = threading.Event()
+    say = Meter.say
+    monkeypatch.setattr(driver, "SILENCE", 0.2)
+    monkeypatch.setattr(driver, "DESERTED", 0.5)
+    monkeypatch.setattr(Meter, "say", lambda meter, text: (say(meter, text), said.set()))
+    return said
+
+
+@pytest.fixture
+def small():
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "200s"}),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as small,
+        dask_cluster(small.scheduler_address) as executor,
+    ):
+        yield small, executor
+
+
+SLOW = Study(name="walk", experiment=Walk, base={"seconds": 0.02}, seeds=150)
+
+
+def test_a_cluster_without_workers_is_said_and_after_long_ends_the_sweep(
+    tmp_path, small, brief, monkeypatch, capsys
+):
+    cluster, executor = small
+    monkeypatch.setattr(driver, "PATIENCE", 2.0)
+
+    def desert():
+        until_stored(tmp_path, 5)
+        cluster.scale(0)
+
+    closer = threading.Thread(target=desert, daemon=True)
+    closer.start()
+    with pytest.raises(
+        WorkerError, match=r"no worker for \d+ s. What was finished is stored: start"
+    ):
+        sweep(SLOW, tmp_path, executor=executor, progress=False)
+    closer.join()
+    said = capsys.readouterr().err
+    assert said.count("walk: the cluster has no worker. ") == 1
+    assert 5 <= len(stored(tmp_path)) < len(SLOW)
+
+
+def test_a_cluster_may_wait_for_workers_that_come_back(tmp_path, small, brief):
+    cluster, executor = small
+
+    def desert():
+        until_stored(tmp_path, 5)
+        cluster.scale(0)
+        brief.wait()
+        cluster.scale(1)
+
+    closer = threading.Thread(target=desert, daemon=True)
+    closer.start()
+    assert sweep(SLOW, tmp_path, executor=executor, progress=False).ran == len(SLOW)
+    closer.join()
+    assert brief.is_set()
+    assert stored(tmp_path) == by_hand(SLOW)
+
+
+def test_a_cluster_waits_for_its_first_worker_as_long_as_it_takes(
+    tmp_path, small, brief, monkeypatch
+):
+    cluster, executor = small
+    monkeypatch.setattr(driver, "PATIENCE", 0.0)
+    cluster.scale(0)
+    while executor._client.nthreads():
+        time.sleep(0.05)
+
+    def populate():
+        brief.wait()
+        time.sleep(1.0)
+        cluster.scale(1)
+
+    starter = threading.Thread(target=populate, daemon=True)
+    starter.start()
+    few = Study(name="walk", experiment=Walk, seeds=3)
+    assert sweep(few, tmp_path, executor=executor, progress=False).ran == 3
+    starter.join()
 
 
 def test_an_address_without_a_scheduler_is_named(tmp_path, monkeypatch):

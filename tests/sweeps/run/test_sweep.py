@@ -15,17 +15,16 @@ import pytest
 
 from lazyrich._errors import InputError, WorkerError
 from lazyrich.sweeps.describe.description import Study
-from lazyrich.sweeps.run import progress
-from lazyrich.sweeps.run.executors import Processes, WorkerDiedError
+from lazyrich.sweeps.run import driver, progress
+from lazyrich.sweeps.run.executors import Processes
+from lazyrich.sweeps.run.process import WorkerDiedError
 from lazyrich.sweeps.run.progress import Meter
 from lazyrich.sweeps.run.sweep import sweep
 from lazyrich.sweeps.store.store import Store
 from tests.sweeps import experiments
 from tests.sweeps.experiments import Deadly, Descent, Half, Surroundings, Trouble, Walk
 
-driver = sys.modules[
-    "lazyrich.sweeps.run.sweep"
-]  # also where the package has a function of that name
+sweeps = sys.modules["lazyrich.sweeps.run.sweep"]  # the package has a function of that name
 
 
 class Synchronous(Executor):
@@ -229,7 +228,7 @@ class Counting(ThreadPoolExecutor):
 
 
 def test_the_number_of_calls_at_a_time_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "IN_FLIGHT", 7)
+    monkeypatch.setattr(sweeps, "IN_FLIGHT", 7)
     study = Study(name="walk", experiment=Walk, base={"steps": 1}, seeds=200)
     with Counting(1) as executor:
         assert sweep(study, tmp_path, executor=executor).ran == 200

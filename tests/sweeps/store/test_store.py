@@ -1,6 +1,7 @@
 import os
 import shutil
 import sqlite3
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -253,6 +254,7 @@ def test_the_file_of_another_program_or_version_is_refused(tmp_path):
     for opened in (
         lambda: Store.open(tmp_path / "new", STUDY),
         lambda: Store.read_only(tmp_path / "new"),
+        lambda: repair(tmp_path / "new"),  # nothing in it is lost
     ):
         with pytest.raises(StoreError, match="must have schema 2, got 3: another version"):
             opened()
@@ -341,6 +343,61 @@ def test_an_own_experiment_is_known_by_the_files_of_its_methods(tmp_path, monkey
     after = code_of(Own)
     assert before["lazyrich"] == after["lazyrich"]
     assert before["source"] != after["source"] != code_of(Own.__base__)["source"]
+
+
+def test_an_experiment_whose_run_is_decorated_elsewhere_is_known_too(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "from dataclasses import dataclass\n"
+        "import numpy as np\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Wrapped:\n"
+        "    seed: int = 0\n"
+        "    @np.errstate(all='ignore')\n"
+        "    def run(self): return None\n"
+    )
+    (tmp_path / "wrapped_experiment.py").write_text(text)
+    from wrapped_experiment import Wrapped
+
+    before = code_of(Wrapped)
+    (tmp_path / "wrapped_experiment.py").write_text(text + "# another comment\n")
+    assert code_of(Wrapped) != before
+
+
+def test_a_backup_to_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    try:
+        with Store.open(tmp_path / "out", STUDY) as store:
+            store.write(pairs(range(50)))
+            with pytest.raises(StoreError, match=r"copy/store.sqlite cannot be written: .*full"):
+                store.backup(disk / "copy")
+        assert list((disk / "copy").iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_backup_where_nothing_can_be_made_blames_that_place(tmp_path, monkeypatch):
+    with Store.open(tmp_path / "out", STUDY) as store:
+        monkeypatch.setattr(type(tmp_path), "mkdir", lambda *_args, **_options: None)
+        with pytest.raises(
+            StoreError, match=r"copy/store.sqlite cannot be written: unable to open"
+        ):
+            store.backup(tmp_path / "copy")
+
+
+def test_a_point_that_is_replaced_keeps_its_number(tmp_path):
+    """A reader that has listed the numbers finds it, in one form or the other."""
+    with Store.open(tmp_path / "out", STUDY) as store:
+        store.write([(point(0), ended(status="failed")), (point(1), ended())])
+        rows = store.rows()
+        first = next(rows)
+        store.write([(point(0), ended())], replace_failed=True)
+        assert [row.key for row in (first, *rows)] == [key(0), key(1)]
+        assert [row.key for row in store.rows()] == [key(0), key(1)]
 
 
 def test_closing_twice_is_closing_once(tmp_path):

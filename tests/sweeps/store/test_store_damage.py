@@ -2,12 +2,15 @@
 
 import shutil
 import sqlite3
+import warnings
+from contextlib import suppress
 
 import pytest
 
 from lazyrich import StoreError, StoreWarning, results
 from lazyrich.sweeps.store.folder import FRESH, NAME
 from lazyrich.sweeps.store.mend import repair
+from lazyrich.sweeps.store.rows import Row
 from lazyrich.sweeps.store.store import Store
 from tests.sweeps.stored import STUDY, key, pairs, result, same
 
@@ -111,6 +114,28 @@ def test_every_bit_of_a_payload_is_guarded(folder):
             assert [damage.key for damage in store.verify()] == [HURT]
 
 
+@pytest.mark.parametrize("mend", ["repair", "sweep"])
+def test_a_damaged_description_is_found_and_recorded_again(folder, mend):
+    base = sqlite3.connect(folder / NAME)
+    base.execute("UPDATE description SET text = replace(text, '\"seeds\": [0, ', '\"seeds\": [')")
+    base.commit()
+    base.close()
+    with pytest.raises(StoreError, match=r"description of the study in .* is damaged\. Run its sw"):
+        results(folder)
+    with Store.read_only(folder) as store:
+        (damage,) = store.verify()
+        assert "a description of the study is damaged" in damage.sentence
+        assert len(store.keys()) == COUNT
+    if mend == "repair":
+        assert repair(folder) == (damage,)
+    Store.open(folder, STUDY).close()
+    assert int((results(folder).status != "").sum()) == COUNT
+    repair(folder)
+    with Store.read_only(folder) as store:
+        assert store.verify() == ()
+        assert all(same(store.read(key(n)), result(n)) for n in range(COUNT))
+
+
 def test_an_unsound_file_is_made_anew_from_its_rows(folder):
     content = bytearray((folder / NAME).read_bytes())
     index = content.rfind(HURT.encode())
@@ -147,6 +172,39 @@ def test_a_file_that_is_cut_off_gives_back_what_can_be_read(tmp_path):
         assert len(kept) > 100
         store.write(pairs(range(200)))
         assert all(same(store.read(key(n)), result(n)) for n in range(200))
+
+
+@pytest.mark.parametrize("page", range(1, 12))
+def test_a_damaged_page_costs_its_own_points_alone(tmp_path, page):
+    """Whatever page is lost, others are read at once, and all is there in the end.
+
+    The first page (not tried here) and the root of the table of points cost all of them.
+    """
+    folder = tmp_path / "out"
+    with Store.open(folder, STUDY) as store:
+        store.write(pairs(range(30)))
+        root = "SELECT rootpage FROM sqlite_master WHERE name = 'point'"
+        (root,) = store._base._base.execute(root).fetchone()
+    least = 0 if page + 1 == root else 20
+    content = bytearray((folder / NAME).read_bytes())
+    content[4096 * page : 4096 * (page + 1)] = b"\xa5" * 4096
+    (folder / NAME).write_bytes(content)
+    with Store.read_only(folder) as store, suppress(StoreError):  # if the description is lost
+        assert len([row for row in store.rows() if isinstance(row, Row)]) >= least
+        store.description  # noqa: B018
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            seen = int((results(folder).status != "").sum())
+        assert (seen == 30) == (not told)
+    repair(folder)
+    with Store.open(folder, STUDY) as store:
+        assert len(store.keys()) >= least
+        store.write(pairs(range(30)))
+        assert store.verify() == ()
+        assert all(same(store.read(key(n)), result(n)) for n in range(30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert int((results(folder).status != "").sum()) == 30
 
 
 @pytest.mark.parametrize("content", [b"nonsense" * 1000, b"SQLite format 3\0" + b"x" * 8000])

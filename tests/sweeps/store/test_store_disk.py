@@ -9,7 +9,7 @@ import pytest
 
 from lazyrich import StoreError
 from lazyrich.sweeps.store import folder as folder_module
-from lazyrich.sweeps.store import store as store_module
+from lazyrich.sweeps.store import lock as lock_module
 from lazyrich.sweeps.store.store import Store
 from tests.sweeps.stored import STUDY, key, pairs, result, same
 
@@ -73,7 +73,7 @@ def test_a_folder_that_fails_is_named(tmp_path, monkeypatch):
 
 
 def test_a_lock_that_cannot_be_made_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module.FileLock, "acquire", failing(errno.ENOSPC))
+    monkeypatch.setattr(lock_module.FileLock, "acquire", failing(errno.ENOSPC))
     with pytest.raises(StoreError, match="out cannot be written: No space left on device"):
         Store.open(tmp_path / "out", STUDY)
     monkeypatch.undo()

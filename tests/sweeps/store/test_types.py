@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from lazyrich import Study, results
+from lazyrich import InputError, Study, results
 from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.export import export
-from lazyrich.sweeps.store.results import assemble, grid
+from lazyrich.sweeps.store.grid import grid
+from lazyrich.sweeps.store.results import assemble
 from lazyrich.sweeps.store.store import Store
 
 BIG = 2**53 + 1
@@ -173,3 +174,57 @@ def test_a_full_disk_is_called_a_full_disk(tmp_path, suffix):
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_times_that_no_unit_holds_together_are_refused():
+    """NumPy would let the year 3000 overflow to 1830 beside nanoseconds."""
+    far, near = np.datetime64("3000-01-01", "s"), np.datetime64("2020-01-01", "ns")
+    pairs = [
+        ({"x": i}, Result(status="finished", sentence="", data=xr.Dataset({"t": one})))
+        for i, one in enumerate((far, near))
+    ]
+    with pytest.raises(InputError, match="times in one array must have units that hold all of"):
+        assemble(pairs, {"x": [0, 1]})
+    whole = assemble(pairs[:1], {"x": [0]})
+    assert whole.t.values[0] == far
+
+
+@pytest.mark.parametrize("axis", ["layer", "time", "record", "there"])
+def test_an_axis_may_have_the_name_of_a_dimension(axis, tmp_path):
+    single = Result(status="finished", sentence="", data=xr.Dataset({"loss": 0.5}))
+    data = assemble([({axis: 3}, single)], {axis: [3, 4]})
+    assert data.loss.sel({axis: 3}).item() == 0.5
+    assert len(pd.read_csv(export(data, tmp_path / "out.csv"))) == 1
+
+
+def test_attributes_of_two_dimensions_and_mixed_numbers_go_to_files(tmp_path):
+    pairs = [
+        ({"x": i}, Result(status="finished", sentence="", data=xr.Dataset({"n": one})))
+        for i, one in enumerate((np.int64(2**53 + 1), np.float64(0.5), np.uint64(7)))
+    ]
+    data = assemble(pairs, {"x": [0, 1, 2]}).assign_attrs(matrix=np.zeros((2, 2)))
+    assert data.n.values.tolist() == [2**53 + 1, 0.5, 7]
+    for suffix in (".nc", ".zarr"):
+        path = export(data, tmp_path / f"out{suffix}")
+        with xr.open_dataset(path, engine="zarr" if suffix == ".zarr" else None) as back:
+            np.testing.assert_allclose(back.n, [2.0**53, 0.5, 7])
+            assert back.attrs["matrix"] == "[[0.0, 0.0], [0.0, 0.0]]"
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".parquet", ".csv"])
+def test_nothing_but_missing_values_goes_to_files(tmp_path, suffix):
+    """A selection of a grid may hold the gap alone."""
+    gap = everything()[["flag", "whole"]].isel(x=[2])
+    assert gap.flag.isnull().all()
+    assert gap.whole.isnull().all()
+    assert export(gap.assign(n=("x", [1.0])), tmp_path / f"out{suffix}").exists()
+
+
+def test_whole_numbers_that_no_type_holds_are_text_in_arrays(tmp_path):
+    pairs = [
+        ({"x": i}, Result(status="finished", sentence="", data=xr.Dataset({"n": one})))
+        for i, one in enumerate((np.uint64(2**63 + 1), np.int64(-1)))
+    ]
+    path = export(assemble(pairs, {"x": [0, 1]}), tmp_path / "out.nc")
+    with xr.open_dataset(path) as back:
+        assert back.n.values.tolist() == ["9223372036854775809", "-1"]

@@ -128,8 +128,8 @@ REFUSED = {
     ),
     r"`times` must be ≥ 0, got -1.0 at index 2": lambda: flow(STATE, NETWORK, DATA, [0, 1, -1.0]),
     r"`times` must be ≥ 0, got nan": lambda: flow(STATE, NETWORK, DATA, NAN),
-    r"on MomentData `times` must be finite and one-dimensional": lambda: flow(
-        gram(np.eye(3)), NETWORK, MOMENTS, INF
+    r"on MomentData `times` must be a number or one-dimensional, .* got {'a': 1, 'b': 2}": lambda: (
+        flow(gram(np.eye(3)), NETWORK, MOMENTS, xr.DataArray(np.ones((1, 2)), dims=("a", "b")))
     ),
     r"arguments share an axis but not its values": lambda: flow(
         state(uu=xr.DataArray([1.0, 2.0], dims="p", coords={"p": [0, 1]})),

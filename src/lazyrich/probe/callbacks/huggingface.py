@@ -14,7 +14,7 @@ from transformers import (
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.schedule import Schedule, checked_schedule, every
 
 
 class HuggingFaceCallback(TrainerCallback):
@@ -26,7 +26,7 @@ class HuggingFaceCallback(TrainerCallback):
     Args:
         probe: of the network that is trained or of a part of it. Inputs are a tensor, or a dict
             of what the model takes (without labels, so that it returns its logits alone).
-        when: a function of the optimiser step.
+        when: a schedule, or after how many optimiser steps to measure again; None is `every(50)`.
         log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
             `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
 
@@ -42,10 +42,10 @@ class HuggingFaceCallback(TrainerCallback):
         self,
         probe: Probe,
         *,
-        when: Schedule | None = None,
+        when: Schedule | int | None = None,
         log: Any = None,  # noqa: ANN401 - a callable or a writer
     ) -> None:
-        self._measure = Stepwise(probe, when or every(50))
+        self._measure = Stepwise(probe, every(50) if when is None else checked_schedule(when))
         self._sink = None if log is None else as_sink(log)
 
     def on_train_begin(

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import Schedule, every
+from lazyrich.probe.schedule import Schedule, checked_schedule, every
 
 
 class LightningCallback(Callback):
@@ -21,7 +21,7 @@ class LightningCallback(Callback):
     Args:
         probe: of the network that is trained or of a part of it; the LightningModule itself will
             do if its `forward` takes the probe's inputs.
-        when: a function of the optimiser step.
+        when: a schedule, or after how many optimiser steps to measure again; None is `every(50)`.
 
     Example:
         >>> import torch
@@ -35,9 +35,9 @@ class LightningCallback(Callback):
         ... )
     """
 
-    def __init__(self, probe: Probe, *, when: Schedule | None = None) -> None:
+    def __init__(self, probe: Probe, *, when: Schedule | int | None = None) -> None:
         super().__init__()
-        self._measure = Stepwise(probe, when or every(50))
+        self._measure = Stepwise(probe, every(50) if when is None else checked_schedule(when))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the reference."""

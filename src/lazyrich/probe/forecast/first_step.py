@@ -37,7 +37,7 @@ from lazyrich.probe.forecast.tangent import (
     root_of_ratio,
     velocity_of_outputs,
 )
-from lazyrich.probe.forecast.training import batch_norms, with_batch_statistics
+from lazyrich.vocabulary.numerals import in_words
 
 DIRECTION_COST = 4.0  # gradients
 STABLE_FROM = 0.5  # steps to the fit
@@ -114,7 +114,7 @@ def first_step(
     Reference:
         The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
-    network, value, outputs, _ = checked(model, batch, loss, directions)
+    network, value, outputs = checked(model, batch, loss, directions)
     return first_step_of(network, value, optimizer, random_count(directions, outputs.numel()), seed)
 
 
@@ -190,7 +190,7 @@ def start_of_training(
     Raises:
         InputError: see `forecast`.
     """
-    network, value, _, _ = checked(model, batch, loss, directions)
+    network, value, _ = checked(model, batch, loss, directions)
     with undisturbed(network.module, twice=True):
         return _start(network, value, optimizer)
 
@@ -200,12 +200,11 @@ def checked(
     batch: Any,  # noqa: ANN401 - checked here
     loss: Loss,
     directions: Directions,
-) -> tuple[Network, OutputLoss, Tensor, list[nn.Module]]:
+) -> tuple[Network, OutputLoss, Tensor]:
     """Check everything that the user gave.
 
     Returns:
-        The network with the statistics of the batch, the loss, the outputs, and the modules that
-        normalise by the batch.
+        The network, the loss and the outputs.
 
     Raises:
         InputError: see `forecast`.
@@ -217,16 +216,14 @@ def checked(
         )
     checked_directions(directions)
     network = as_network(model, batch[0])
-    norms = batch_norms(network.module)
     with undisturbed(network.module, twice=True):
-        network = with_batch_statistics(network, batch[0], network.theta, norms)
         outputs = network(network.theta)
         if not outputs.isfinite().all():
             raise InputError(
                 "the model's outputs must be finite, got NaN or infinity on finite inputs. "
                 "Look for a division by zero or weights that are too large."
             )
-        return network, output_loss(loss, outputs, batch[1]), outputs.detach(), norms
+        return network, output_loss(loss, outputs, batch[1]), outputs.detach()
 
 
 def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:
@@ -237,15 +234,20 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
         step = settled_step(network, loss, optimizer)
     else:
         step = next_step(optimizer, network.module, network.theta, gradient)
+    if not any(eta.any() for eta in step.rates.values()):
+        raise InputError(
+            "at least one learning rate must be > 0, got 0 for every parameter: nothing will be "
+            "learned. Give the rates that training will have."
+        )
     outputs, f_dot = velocity_of_outputs(network, step.velocity)
     fall = descent_along(loss, outputs, f_dot)
     tau = fall.time_to_fit
     if isnan(tau):
         raise NoDescentError(
-            f"the first step must lead towards a minimum of the loss, got slope {fall.slope:.3g} "
-            f"and curvature {fall.curvature:.3g} of the loss along it. The data may be fitted "
-            "already, the loss may be linear in the outputs, or weight decay may outweigh the "
-            "gradient."
+            f"the first step must lead towards a minimum of the loss, got slope "
+            f"{in_words(fall.slope, 3)} and curvature {in_words(fall.curvature, 3)} of the loss "
+            "along it. The data may be fitted already, the loss may be linear in the outputs, or "
+            "weight decay may outweigh the gradient."
         )
     return Start(
         network=network,
@@ -288,14 +290,14 @@ def _remarks(start: Start) -> tuple[str, ...]:
     remarks = []
     if size > NEGLIGIBLE_OUTPUT:
         remarks.append(
-            f"The initial output is not zero ({size:.2g} of the distance to the fit): "
+            f"The initial output is not zero ({in_words(size)} of the distance to the fit): "
             "ρ counts the distance from there."
         )
     fall = start.descent
     if fall.least < -NOTICEABLE * abs(fall.loss):
         remarks.append(
-            f"By its curvature at the start the loss would fall to {fall.least:.3g} along the "
-            "first step. "
+            f"By its curvature at the start the loss would fall to {in_words(fall.least, 3)} along "
+            "the first step. "
             + (
                 "It cannot be negative: τ is the time at which a quadratic model touches 0."
                 if fall.nonnegative
@@ -315,7 +317,7 @@ def overshoot(time_to_fit: float) -> tuple[str, ...]:
     if time_to_fit >= STABLE_FROM:
         return ()
     return (
-        f"One step of the optimiser goes {1 / time_to_fit:.3g} times as far as the fit, and "
-        f"training may diverge. Divide the learning rates by {10 / time_to_fit:.2g} to fit in ten "
-        "steps.",
+        f"One step of the optimiser goes {in_words(1 / time_to_fit, 3)} times as far as the fit, "
+        f"and training may diverge. Divide the learning rates by {in_words(10 / time_to_fit)} to "
+        "fit in ten steps.",
     )

@@ -102,7 +102,7 @@ def forecast(
         Lazy training as training of the linearisation: Chizat, Oyallon & Bach, arXiv:1812.07956.
         ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
-    network, value, outputs, norms = checked(model, batch, loss, directions)
+    network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
         loss, value, outputs, batch[1],
         to_loss=to_loss, steps=steps, max_steps=max_steps, max_seconds=max_seconds,
@@ -114,7 +114,7 @@ def forecast(
             optimizer = gradient_descent(network, value, first.richness)
     made = stages(
         RehearsalPlan(
-            network=network, inputs=batch[0], norms=norms, loss=value, optimizer=optimizer,
+            network=network, loss=value, optimizer=optimizer,
             schedule=schedule, goal=goal, progress=progress, count=count, seed=seed,
         )
     )  # fmt: skip

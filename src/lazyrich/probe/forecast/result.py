@@ -11,6 +11,7 @@ from typing import Any
 from lazyrich._errors import InputError
 from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
 from lazyrich.vocabulary.losses import meaning_of
+from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, Word
 
@@ -152,9 +153,9 @@ class Forecast:
         lines = [
             _came(self),
             _certified(self),
-            f"Initial loss: {self.initial_loss:.4g} ({meaning_of(self.loss)}).",
-            f"By the first step alone: richness ρ = {rho}, time to fit {self.time_to_fit:.3g} "
-            "steps.",
+            f"Initial loss: {in_words(self.initial_loss, 4)} ({meaning_of(self.loss)}).",
+            f"By the first step alone: richness ρ = {rho}, time to fit "
+            f"{in_words(self.time_to_fit, 3)} steps.",
             f"The forecast cost as much as {self.gradients:.0f} training steps on this batch.",
         ]
         return "\n".join([*lines, *_table(self), *self.notes])
@@ -250,23 +251,24 @@ def _came(of: Forecast) -> str:
     change = with_error(of.predicted_ntk_change, of.predicted_ntk_change_stderr)
     word = of.regime.capitalize()
     word += f": {so_far} so far" if of.regime == CANNOT_TELL != so_far else ""
-    aim = "" if of.goal is None else f", short of the {of.goal:.3g} that it was to come to"
+    aim = "" if of.goal is None else f", short of the {in_words(of.goal, 3)} that it was to come to"
     diverged = course.ended == Ended.DIVERGED
     cut = "" if of.is_whole else ": it diverges" if diverged else f": {course.ended}{aim}"
     kernel = (
         f"the kernel (NTK) has changed by {change} of its size, and turned by "
-        f"{of.predicted_kernel_distance:.2g}."
+        f"{in_words(of.predicted_kernel_distance)}."
         if isfinite(of.predicted_ntk_change)
         else "the kernel (NTK) is not finite."
     )
     return (
         f"{word}. In a rehearsal of {course.steps} step{'s' if course.steps != 1 else ''} the loss "
-        f"goes from {course.losses[0]:.3g} to {course.losses[-1]:.3g}{cut}. There {kernel}"
+        f"goes from {in_words(course.losses[0], 3)} to {in_words(course.losses[-1], 3)}{cut}. "
+        f"There {kernel}"
     )
 
 
 def _certified(of: Forecast) -> str:
-    gap = f"gap {of.linearisation_gap:.2g}"
+    gap = f"gap {in_words(of.linearisation_gap)}"
     return {
         Certificate.HOLDS: "Certificate: holds. The network goes as its linearisation does "
         f"({gap}).",
@@ -299,4 +301,4 @@ def _table(of: Forecast) -> list[str]:
 
 def with_error(value: float, error: float) -> str:
     """A number ± its standard error; the number alone where it is exact."""
-    return f"{value:.3g} ± {error:.1g}" if error else f"{value:.3g}"
+    return f"{in_words(value, 3)} ± {in_words(error, 1)}" if error else in_words(value, 3)

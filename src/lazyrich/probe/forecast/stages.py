@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vjp
 from torch.optim import SGD, Optimizer
 
@@ -17,6 +16,7 @@ from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
 from lazyrich.capture.network import Network, Parameters
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.statistics import is_derived
 from lazyrich.probe.forecast.linearised import Function, Linearisation
 from lazyrich.probe.forecast.outlook import Outlook, kernel_outlook
 from lazyrich.probe.forecast.rehearsal import (
@@ -30,13 +30,8 @@ from lazyrich.probe.forecast.rehearsal import (
     of_network,
     rehearse,
 )
-from lazyrich.probe.forecast.training import (
-    Apprentice,
-    Rates,
-    normalising_by_batch,
-    trained_function,
-    with_batch_statistics,
-)
+from lazyrich.probe.forecast.training import Apprentice, Rates
+from lazyrich.vocabulary.numerals import in_words
 
 LINEAR_COST = 2.0  # gradients of the network in one of its linearisation: Jv and Jᵀu
 SHARE_LEFT = 0.2  # of the loss above the least possible one, where training stops
@@ -51,8 +46,6 @@ class RehearsalPlan:
 
     Attributes:
         network: at the start.
-        inputs: the batch, as the model takes it.
-        norms: modules that normalise by the batch.
         loss: as a function of the outputs.
         optimizer: the user's own.
         schedule: of its learning rates.
@@ -63,8 +56,6 @@ class RehearsalPlan:
     """
 
     network: Network
-    inputs: Any
-    norms: list[nn.Module]
     loss: OutputLoss
     optimizer: Optimizer
     schedule: Rates | None
@@ -104,22 +95,21 @@ def stages(plan: RehearsalPlan) -> Stages:
     much as what it has.
     """
     with undisturbed(plan.network.module, twice=True):
-        with normalising_by_batch(plan.norms):
-            function = trained_function(plan.network, plan.inputs)
-            apprentice = _apprentice(plan)
-            course = rehearse(
-                "the network",
-                of_network(function, plan.loss),
-                apprentice,
-                plan.goal,
-                progress=plan.progress,
-            )
-            end = _detached(apprentice.leaves)
-            linear = Linearisation(function, plan.network.theta)
-            gap, beside = _gap(function, linear, end), None
-            if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
-                beside, gap_beside = _linear(plan, function, linear, course.steps)
-                gap = max(gap, gap_beside)
+        function = plan.network.trained
+        apprentice = _apprentice(plan)
+        course = rehearse(
+            "the network",
+            of_network(function, plan.loss),
+            apprentice,
+            plan.goal,
+            progress=plan.progress,
+        )
+        end = _detached(apprentice.leaves)
+        linear = Linearisation(function, plan.network.theta)
+        gap, beside = _gap(function, linear, end), None
+        if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
+            beside, gap_beside = _linear(plan, function, linear, course.steps)
+            gap = max(gap, gap_beside)
         outlook = _outlook(plan, end)
     cost = course.gradients + (beside.gradients if beside else 0) + outlook.gradients
     return Stages(
@@ -128,7 +118,7 @@ def stages(plan: RehearsalPlan) -> Stages:
         gap=gap,
         outlook=outlook,
         gradients=cost,
-        notes=(*apprentice.notes, *_remarks(beside)),
+        notes=(*apprentice.notes, *_remarks(plan.network, beside)),
     )
 
 
@@ -185,7 +175,7 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
             layer_ntk_change=dict.fromkeys(sorted(names), nan),
             gradients=0.0,
         )
-    later = with_batch_statistics(network, plan.inputs, end, plan.norms)
+    later = network.at(end)
     shares = relative_rates(plan.optimizer, network.module)
     rates = {n: p.new_tensor(1.0 if shares is None else shares[n]) for n, p in theta.items()}
     return kernel_outlook(
@@ -193,13 +183,18 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
     )
 
 
-def _remarks(linear: Rehearsal | None) -> tuple[str, ...]:
-    if linear is not None and linear.ended == Ended.DIVERGED:
-        return (
-            "With these learning rates the linearised network diverges: they are beyond what the "
-            "kernel at the start can bear.",
+def _remarks(network: Network, linear: Rehearsal | None) -> tuple[str, ...]:
+    remarks = []
+    if any(map(is_derived, network.conditions.settles.values())):
+        remarks.append(
+            "The rehearsals train through the statistics of the batch, as training does."
         )
-    return ()
+    if linear is not None and linear.ended == Ended.DIVERGED:
+        remarks.append(
+            "With these learning rates the linearised network diverges: they are beyond what the "
+            "kernel at the start can bear."
+        )
+    return tuple(remarks)
 
 
 def goal_of(
@@ -238,13 +233,13 @@ def goal_of(
         to_loss = least + SHARE_LEFT * (first - least)
         if not to_loss < first:
             raise NoDescentError(
-                f"the loss must be above its least value, got {first:.4g} and nothing to win. The "
-                "data may be fitted already."
+                f"the loss must be above its least value, got {in_words(first, 4)} and nothing to "
+                "win. The data may be fitted already."
             )
     elif to_loss is not None and not to_loss < first:
         raise InputError(
-            f"`to_loss` must be below the loss before training, {first:.4g}, got {to_loss}. Where "
-            "will training stop?"
+            f"`to_loss` must be below the loss before training, {in_words(first, 4)}, got "
+            f"{to_loss}. Where will training stop?"
         )
     return Goal(
         loss=to_loss,

@@ -68,11 +68,15 @@ def kernel_change(
     rates: Parameters,
     es: Iterator[Tensor],
 ) -> tuple[list[float], list[float]]:
-    """‖(Θ(end) − Θ(start))e‖² and ‖Θ(start)e‖² for each direction e; no kernel is ever formed."""
+    """‖(Θ(end) − Θ(start))e‖² and ‖Θ(start)e‖² for each direction e; no kernel is ever formed.
+
+    Statistics of batch norms are those of `network` at the start, and taken anew at the end.
+    """
     changes, sizes = [], []
+    later = network.at(end)
     for e in es:
         before = _kernel_times(network, start, rates, e).double()
-        after = _kernel_times(network, end, rates, e).double()
+        after = _kernel_times(later, end, rates, e).double()
         changes.append((after - before).square().sum().item())
         sizes.append(before.square().sum().item())
     return changes, sizes

@@ -1,111 +1,23 @@
-"""How the rehearsal trains: the function that training sees, and a copy of the user's optimiser."""
+"""How a rehearsal trains: with a copy of the user's optimiser, on leaves of its own."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lazyrich._errors import InputError
-from lazyrich.capture.isolation import HALF, arguments, map_tensors, single_output, widen
-from lazyrich.capture.network import Network, Parameters
-from lazyrich.probe.forecast.linearised import Function
-
-NORMALISES_BATCHES = nn.modules.batchnorm._BatchNorm  # also SyncBatchNorm
-
-RUNNING = "uses its running statistics"  # in a note that does not hold here
-BY_BATCH = "Batch norms normalise by this batch, not by their running statistics."
+from lazyrich.capture.isolation import HALF
+from lazyrich.capture.network import Parameters
 
 Rates = Callable[[int], float] | LRScheduler
 """What multiplies the learning rates after so many steps, or a scheduler of the optimiser."""
-
-
-def batch_norms(module: nn.Module) -> list[nn.Module]:
-    """Those that normalise by their batch where the model trains.
-
-    In eval mode inside a model in train mode they are frozen; a model in eval mode as a whole will
-    be set to train mode before it trains.
-    """
-    return [
-        m
-        for m in module.modules()
-        if isinstance(m, NORMALISES_BATCHES) and (m.training or not module.training)
-    ]
-
-
-@contextmanager
-def normalising_by_batch(norms: list[nn.Module]) -> Iterator[None]:
-    """As in training, without updates of running statistics; call this inside `undisturbed`."""
-    tracked = [(m, m.training, m.track_running_stats) for m in norms]
-    try:
-        for m in norms:
-            m.training, m.track_running_stats = True, False  # type: ignore[assignment]
-        yield
-    finally:
-        for m, training, tracks in tracked:
-            m.training, m.track_running_stats = training, tracks
-
-
-def trained_function(network: Network, inputs: Any) -> Function:  # noqa: ANN401 - tensor, tuple, dict
-    """The outputs as training sees them; each pass works on copies.
-
-    Args:
-        network: the model.
-        inputs: the batch, as the model takes it.
-    """
-
-    def outputs(theta: Parameters) -> Tensor:
-        tensors = {name: t.clone() for name, t in (network.constants | theta).items()}
-        args, kwargs = arguments(map_tensors(lambda t: widen(t.detach().clone()), inputs))
-        return single_output(functional_call(network.module, tensors, args, kwargs))
-
-    return outputs
-
-
-def with_batch_statistics(
-    network: Network,
-    inputs: Any,  # noqa: ANN401 - tensor, tuple, dict
-    theta: Parameters,
-    norms: list[nn.Module],
-) -> Network:
-    """The network at θ, normalising by the statistics of this batch there, as constants.
-
-    Args:
-        network: the model; call this inside `undisturbed`.
-        inputs: the batch, as the model takes it.
-        theta: θ.
-        norms: which modules do.
-    """
-    found: dict[str, Tensor] = {}
-    names = {id(m): name for name, m in network.module.named_modules()}
-
-    def keep(norm: nn.Module, args: tuple[Any, ...]) -> None:
-        x = args[0].detach()
-        var, mean = torch.var_mean(x, [d for d in range(x.ndim) if d != 1], correction=0)
-        prefix = f"{names[id(norm)]}.".removeprefix(".")
-        found.update({f"{prefix}running_mean": mean, f"{prefix}running_var": var})
-
-    hooks = [norm.register_forward_pre_hook(keep) for norm in norms]
-    try:
-        if norms:
-            with torch.no_grad(), normalising_by_batch(norms):
-                trained_function(network, inputs)(theta)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    known = {name: t for name, t in found.items() if name in network.constants}
-    notes = (*(n for n in network.notes if RUNNING not in n), BY_BATCH) if norms else network.notes
-    return replace(network, theta=theta, constants={**network.constants, **known}, notes=notes)
 
 
 class Apprentice:

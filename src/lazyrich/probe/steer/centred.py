@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.capture.isolation import single_output, unwrap
-from lazyrich.capture.network import BATCH_NORM
+from lazyrich.capture.isolation import single_output, undisturbed, unwrap
+from lazyrich.capture.statistics import follows_batches
 
 
 class CentredOutput(nn.Module):
@@ -19,8 +19,9 @@ class CentredOutput(nn.Module):
 
     The output is zero at the start; γ moves training between rich (small) and lazy (large). The
     copy is part of the module: `state_dict`, `torch.save` and `torch.compile` see an ordinary
-    module. Its dropout is always off; its batch normalisation follows train and eval mode, so that
-    it remains the network's own initial function. Each forward pass costs two of the network's.
+    module. Its dropout is always off; what normalises by batches follows the network's train and
+    eval mode, so that it remains the network's own initial function. Each forward pass costs two
+    of the network's.
 
     Args:
         network: the network h. It is kept, not copied: an optimiser still owns its parameters.
@@ -44,7 +45,8 @@ class CentredOutput(nn.Module):
     def __init__(self, network: nn.Module, output_scale: float = 1.0) -> None:
         super().__init__()
         self.network = unwrap(network)
-        self.reference = deepcopy(self.network).requires_grad_(False)
+        with undisturbed(self.network):  # without what the last forward pass left behind
+            self.reference = deepcopy(self.network).requires_grad_(False)
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
         like = torch.zeros(()) if weight is None else weight
         one = torch.ones((), dtype=like.dtype, device=like.device)
@@ -62,16 +64,16 @@ class CentredOutput(nn.Module):
         self.output_scale.fill_(output_scale)
 
     def train(self, mode: bool = True) -> CentredOutput:
-        """Set train or eval mode; the frozen copy follows with its batch normalisation only."""
+        """Set train or eval mode; the frozen copy follows where it normalises by batches only."""
         super().train(mode)
         self._let_reference_follow()
         return self
 
     def _let_reference_follow(self) -> None:
         self.reference.eval()
-        for module in self.reference.modules():
-            if isinstance(module, BATCH_NORM):
-                module.train(self.training)
+        for own, module in zip(self.network.modules(), self.reference.modules(), strict=True):
+            if follows_batches(module):
+                module.training = own.training
 
     @property
     def title(self) -> str:

@@ -18,8 +18,14 @@ from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich.capture.directions import Directions, random_count
-from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Loss, OutputLoss
+from lazyrich.capture.isolation import (
+    arguments,
+    map_tensors,
+    single_output,
+    undisturbed,
+    widen,
+)
+from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
 from lazyrich.numerics.ladder import (
     TOLERANCE,
@@ -29,7 +35,7 @@ from lazyrich.numerics.ladder import (
     fit_exponent,
     fitted_phase,
 )
-from lazyrich.probe.forecast.first_step import measured_richness, start_of_training
+from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
@@ -77,6 +83,8 @@ QUANTITIES = (
 
 
 _KNOWN = by_name(FORECAST, OF_VERDICT, QUANTITIES, SHARED)
+
+STILL = 1e-6  # of the distance to the fit: what rounding does to a network in float32
 
 _BY_LAYER = ("activation_size", "feature_update")
 _FITTED = ("output_size", "progress", "richness", "ntk_change")
@@ -133,7 +141,11 @@ def coordinate_check(
     unstable. If it does neither, the forecast ρ and the measured relative change of the NTK decide:
     both falling is the kernel (lazy) phase, neither falling is feature learning. If the two
     contradict each other (as they can at small widths, where the random part of the change also
-    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`.
+    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`. Where
+    the output hardly moved at any width there is nothing to fit: frozen.
+
+    Networks train in their own mode; they are looked at as by a probe, with batch norms by the
+    statistics of the batch and without dropout.
 
     Args:
         factory: makes the model of a given width, freshly initialised.
@@ -222,10 +234,11 @@ def _run(
         with undisturbed(network.module, twice=True):
             before = layer_outputs(network, theta)
             richness = measured_richness(start, count, seed)[0]
-        moved = _train(network, optimizer, start.loss, steps, outputs)
-    end = {n: p.detach() for n, p in network.module.named_parameters() if n in theta}
+        moved = _train(start, optimizer, steps)
+    end = _weights(network)
     with undisturbed(network.module, twice=True):
-        after, final = layer_outputs(network, end), network(end)
+        later = network.at(end)
+        after, final = layer_outputs(later, end), later(end)
         es = output_directions(outputs, count, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)
     layers = {
@@ -242,21 +255,25 @@ def _run(
     )
 
 
-def _train(
-    network: Network, optimizer: Optimizer, loss: OutputLoss, steps: int, initial: Tensor
-) -> float:
-    """Full-batch steps in the model's own mode; the largest change of the output at any of them."""
-    largest = 0.0
+def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
+    """Full-batch steps in the model's own mode; the largest change of the output before any."""
+    network, largest = start.network, 0.0
     for _ in range(steps):
+        with undisturbed(network.module), torch.no_grad():
+            here = _weights(network)
+            outputs = network.at(here)(here)
+        largest = max(largest, (outputs - start.outputs).double().norm().item())
         optimizer.zero_grad()
-        theta: Parameters = {
-            n: p for n, p in network.module.named_parameters() if n in network.theta
-        }
-        outputs = network(theta)
-        largest = max(largest, (outputs.detach() - initial).double().norm().item())
-        loss(outputs).backward()  # type: ignore[no-untyped-call]
+        args, kwargs = arguments(map_tensors(torch.clone, network.inputs))
+        start.loss(single_output(network.module(*args, **kwargs))).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return largest
+
+
+def _weights(network: Network) -> Parameters:
+    """The trainable parameters as they are now, copied."""
+    parameters = network.module.named_parameters()
+    return {n: widen(p.detach().clone()) for n, p in parameters if n in network.theta}
 
 
 def _rates(network: Network, optimizer: Optimizer) -> Parameters:
@@ -309,6 +326,12 @@ def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
 
 def _conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
     rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
+    most = data.progress.max().item()
+    if most < STILL and not data.progress.isnull().any():
+        return Phase.FROZEN, (
+            f"Frozen at every width: the output moved at most {most:.2g} of the distance to the "
+            "fit, nothing was learned. Raise the learning rate or train for more steps."
+        )
     progress, richness, change = (
         exponent_of(data, name) for name in ("progress", "richness", "ntk_change")
     )

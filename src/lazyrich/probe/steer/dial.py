@@ -25,6 +25,7 @@ from lazyrich.probe.forecast.first_step import (
 )
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.feature_speed import own_speeds
+from lazyrich.vocabulary.numerals import in_words
 
 TOLERANCE = 0.1
 AIM = 0.01
@@ -72,13 +73,15 @@ class Dialled:
         did = "Dialled" if self.applied else "Advice (nothing was changed): dial"
         margin = max(8, *(len(layer) for layer in self.learning_rates))
         lines = [
-            f"{did} the richness to ρ = {self.richness:.3g} (target: {self.target:.3g}); without "
-            f"its initial function the network had {self.richness_before:.3g}.",
-            f"Output: {self.output_scale:.4g} × (network − its initial function).",
+            f"{did} the richness to ρ = {in_words(self.richness, 3)} (target: "
+            f"{in_words(self.target, 3)}); without its initial function the network had "
+            f"{in_words(self.richness_before, 3)}.",
+            f"Output: {in_words(self.output_scale, 4)} × (network − its initial function).",
             f"{'layer':>{margin}}   learning rate",
         ]
         lines += [
-            f"{layer or '(model)':>{margin}}   {rate.before:.4g} → {rate.after:.4g}"
+            f"{layer or '(model)':>{margin}}   {in_words(rate.before, 4)} → "
+            f"{in_words(rate.after, 4)}"
             for layer, rate in self.learning_rates.items()
         ]
         return "\n".join([*lines, *self.notes])
@@ -219,7 +222,8 @@ def _search(measure: _Ruler, target: float) -> float:
     raise ConvergenceError(
         f"the richness could not be set to {target:.3g} within {TOLERANCE:.0%}: after {MAX_ROUNDS} "
         f"rounds it is {rho:.3g} at output scale {measure.centred.output_scale.item():.3g}. "
-        "Strong weight decay is the usual reason: lower it, or ask for a smaller change."
+        "Strong weight decay and noise in the forward pass are the usual reasons: lower them, or "
+        "ask for a smaller change."
     )
 
 

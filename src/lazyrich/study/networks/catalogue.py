@@ -70,8 +70,8 @@ def _flat(samples: Samples) -> Samples:
 
 def _outcome(network: nn.Module, x: Tensor) -> str:
     """What the network makes of two samples, in words."""
-    seen = as_network(network, x)
     try:
+        seen = as_network(network, x)
         with undisturbed(seen.module):
             return f"outputs of shape {tuple(seen(seen.theta).shape)}"
     except (RuntimeError, ValueError, TypeError, IndexError) as error:

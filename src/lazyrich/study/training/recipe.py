@@ -9,6 +9,7 @@ from typing import Literal
 from lazyrich._errors import InputError
 from lazyrich.study.networks.width_rule import OptimizerName
 from lazyrich.vocabulary.losses import LOSSES, LossName
+from lazyrich.vocabulary.numerals import in_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +129,13 @@ def ended(recipe: Recipe, steps: int, loss: float, limit: float) -> Outcome:
     elif loss > limit:
         status = "diverged"
         sentence = (
-            f"The loss was {loss:.3g} after {steps} steps, above {limit:.3g}: more than a million "
-            "times where it began."
+            f"The loss was {in_words(loss, 3)} after {steps} steps, above {in_words(limit, 3)}: "
+            "more than a million times where it began."
         )
     elif recipe.stop_loss is not None and loss <= recipe.stop_loss:
         status = "fitted"
-        sentence = f"The loss fell to {loss:.3g} (≤ {recipe.stop_loss:.3g}) after {steps} steps."
+        stop = in_words(recipe.stop_loss, 3)
+        sentence = f"The loss fell to {in_words(loss, 3)} (≤ {stop}) after {steps} steps."
     else:
-        status, sentence = "finished", f"The loss was {loss:.3g} after all {steps} steps."
+        status, sentence = "finished", f"The loss was {in_words(loss, 3)} after all {steps} steps."
     return Outcome(status=status, sentence=sentence, steps=steps, loss=loss, lr=recipe.lr)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.network import BATCH_NORM, DROPOUT, Parameters
+from lazyrich.capture.network import DROPOUT, Parameters
+from lazyrich.capture.statistics import RUNNING_NORM
 from lazyrich.probe.schedule import Schedule
 from lazyrich.study.data.samples import DataSet
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
@@ -47,7 +48,7 @@ class Member:
 
 
 def train_together(
-    members: Sequence[Member], data: DataSet, recipe: Recipe, *, when: Schedule | None = None
+    members: Sequence[Member], data: DataSet, recipe: Recipe, *, when: Schedule | int | None = None
 ) -> list[Outcome]:
     """Train networks of one shape in common steps; each as `train` would, up to rounding.
 
@@ -161,7 +162,7 @@ def _costs(model: nn.Module, x: Tensor) -> tuple[int, int]:
 def _refused(model: nn.Module) -> str:
     """Why a network cannot be stacked; empty if it can."""
     for module in model.modules():
-        if isinstance(module, (BATCH_NORM, DROPOUT)):
+        if isinstance(module, (RUNNING_NORM, DROPOUT)):
             return f"a {type(module).__name__} has random or running state."
     return ""
 
@@ -170,7 +171,7 @@ class _Block:
     """Members that share a stack; `active` are the numbers of those that still train."""
 
     def __init__(
-        self, members: Sequence[Member], data: DataSet, recipe: Recipe, when: Schedule | None
+        self, members: Sequence[Member], data: DataSet, recipe: Recipe, when: Schedule | int | None
     ) -> None:
         self.members, self.recipe = members, recipe
         self.recipes = [recipe if m.lr is None else replace(recipe, lr=m.lr) for m in members]

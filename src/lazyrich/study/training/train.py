@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import is_finite, undisturbed
 from lazyrich.probe.forecast.result import FirstStep, Forecast
-from lazyrich.probe.schedule import Schedule
+from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
 from lazyrich.study.training.task import (
@@ -56,7 +56,7 @@ def train(
     seed: int,
     lr_factors: Mapping[str, float] = EVERYWHERE_ONE,
     observe: Callable[[int], None] | None = None,
-    when: Schedule | None = None,
+    when: Schedule | int | None = None,
 ) -> Outcome:
     """Train a model, in place, on the training part of a data set.
 
@@ -73,7 +73,7 @@ def train(
         observe: called with the number of steps made, before the first step, after the last one
             and where `when` says so; the model is in evaluation mode meanwhile, and modes and
             random state are put back. A network that is not finite is not shown.
-        when: the schedule, such as `lazyrich.every(50)`; None is the start and the end only.
+        when: the schedule, such as `lazyrich.every(50)` or 50; None is the start and the end only.
 
     Returns:
         How it ended; a run that diverges is a status, no error.
@@ -184,10 +184,11 @@ class ScheduledObserver:
         model: nn.Module,
         task: Task,
         observe: Callable[[int], None] | None,
-        when: Schedule | None,
+        when: Schedule | int | None,
     ) -> None:
         self._model, self._some = model, task.x[:2]
-        self._observe, self._when = observe, when
+        self._observe = observe
+        self._when = None if when is None else checked_schedule(when)
         self._last = -1
 
     def due(self, step: int) -> bool:

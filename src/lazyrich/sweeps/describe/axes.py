@@ -218,18 +218,31 @@ def check_distinct(axis: str, on_axis: Sequence[AxisValue], base: Mapping[str, P
         >>> check_distinct("width", settings("width", [1, 2], {"width": int}), {"width": 4})
     """
     names = sorted(set().union(*(setting.fields for setting in on_axis)))
+    in_words = any(not _is_number(setting.label) for setting in on_axis)
+    in_floats = any(isinstance(setting.label, float) for setting in on_axis)
     seen: dict[str, Plain] = {}
     for setting in on_axis:
         filled = {**base, **setting.fields}
         effect = canonical({name: filled.get(name) for name in names})
-        label = "label " + canonical(setting.label)
-        twin = seen.get(effect, seen.get(label))
-        if twin is not None:
+        label = "label " + _as_in_results(setting.label, in_words, in_floats)
+        if effect in seen or label in seen:
+            twin = seen.get(effect, seen.get(label))
             raise InputError(
                 f"`axes.{axis}` must have values that differ, got {twin!r} and "
                 f"{setting.label!r}. Remove one."
             )
         seen[effect] = seen[label] = setting.label
+
+
+def _is_number(label: Plain) -> bool:
+    return isinstance(label, int | float) and not isinstance(label, bool)
+
+
+def _as_in_results(label: Plain, in_words: bool, in_floats: bool) -> str:
+    """What tells a label from others where all of an axis are texts, or floats."""
+    if in_words:
+        return str(label).rstrip("\0")  # NumPy drops them
+    return canonical(float(label) if in_floats and abs(label) < 2**1000 else label)
 
 
 def check_apart(axes: Mapping[str, Sequence[AxisValue]]) -> None:

@@ -282,9 +282,10 @@ def _seeds(given: object) -> tuple[int, ...]:
         seeds: tuple[int, ...] = conform(given, tuple[int, ...])
     except MismatchError:
         seeds = ()
-    if not seeds or len(set(seeds)) < len(seeds):
+    if not seeds or len(set(seeds)) < len(seeds) or max(map(abs, seeds)) >= 2**63:
         raise InputError(
-            f"`seeds` must be a count ≥ 1 or a list of different whole numbers, got {given!r}. "
+            f"`seeds` must be a count ≥ 1 or a list of different whole numbers below 2^63, got "
+            f"{given!r}. "
             "An example: seeds = 3."
         )
     return seeds

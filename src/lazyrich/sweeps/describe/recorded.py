@@ -184,8 +184,9 @@ def coordinate_of(value: Plain) -> Label:
         >>> [coordinate_of(value) for value in (0.5, {"label": "wide", "width": 512}, [1, 2])]
         [0.5, 'wide', '(1, 2)']
     """
+    value = plain(value)
     if isinstance(value, Mapping) and "label" in value:
         return coordinate_of(value["label"])
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         return value
-    return str(plain(value))
+    return str(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType
@@ -15,8 +17,8 @@ from lazyrich.sweeps.describe.experiment import Experiment
 def code_of(experiment: type[Experiment]) -> dict[str, str]:
     """The version of lazyrich, and the SHA-256 of the files in which an experiment is written.
 
-    The files are those that define its methods, inherited ones included; what they import is not
-    in the hash, except this package, which the version stands for.
+    The files are those that define it and its methods, inherited ones included; what they import
+    is not in the hash, except this package, which the version stands for.
 
     Args:
         experiment: the class.
@@ -37,14 +39,35 @@ def code_of(experiment: type[Experiment]) -> dict[str, str]:
     return {"lazyrich": __version__, "source": source}
 
 
+def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The beginning of a sentence: which code is another one.
+
+    Args:
+        was: of `code_of`.
+        now: of `code_of`.
+
+    Example:
+        >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})
+        "lazyrich (1, now 2) and the experiment's own files have changed"
+    """
+    parts = []
+    if was["lazyrich"] != now["lazyrich"]:
+        parts.append(f"lazyrich ({was['lazyrich']}, now {now['lazyrich']})")
+    if was["source"] != now["source"]:
+        parts.append("the experiment's own files")
+    verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
+    return f"{' and '.join(parts)} {verb} changed"
+
+
 def _files(kind: type[Any]) -> set[str]:
     """The files in which the methods of one class are written, unless they are Python's own."""
     if kind.__module__ in sys.stdlib_module_names:
         return set()
-    parts = [getattr(part, "__func__", part) for part in vars(kind).values()]
+    parts = [inspect.unwrap(getattr(part, "__func__", part)) for part in vars(kind).values()]
     codes = [getattr(part, "__code__", None) for part in parts]
     names = {code.co_filename for code in codes if isinstance(code, CodeType)}
-    return names - {dataclasses.__file__}
+    module = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return (names | {module or ""}) - {dataclasses.__file__, ""}
 
 
 def _read(name: str) -> bytes | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 LINE_EVERY = 60.0  # seconds between lines where there is no terminal
 
@@ -32,25 +32,20 @@ class Meter:
     def __init__(self, name: str, *, points: int, done: int, shown: bool = True) -> None:
         self.name, self.points, self.done = name, points, done
         self.failed = self._new = 0
-        self._shown = shown
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        terminal = sys.stderr.isatty()
+        self._lines = shown and not terminal
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, disable=not (shown and terminal))
+        self._task = self._bar.add_task(name, total=points, completed=done, text=self.text(0.0))
 
     def __enter__(self) -> Self:
         self._start = self._told = monotonic()
-        if self._shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[text]}"),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task(
-                self.name, total=self.points, completed=self.done, text=self.text(0.0)
-            )
+        if not self._bar.disable:
             self._bar.start()
         return self
 
@@ -60,7 +55,7 @@ class Meter:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
+        if not self._bar.disable:
             self._bar.stop()
 
     def advance(self, points: int, *, failed: int = 0) -> None:
@@ -69,11 +64,17 @@ class Meter:
         self.failed += failed
         self._new += points
         now = monotonic()
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self.done, text=self.text(now - self._start))
-        elif self._shown and now - self._told > LINE_EVERY:
+        text = self.text(now - self._start)
+        self._bar.update(self._task, completed=self.done, text=text)
+        if self._lines and now - self._told > LINE_EVERY:
             self._told = now
-            print(f"{self.name}: {self.text(now - self._start)}", file=sys.stderr, flush=True)
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._bar.console.print(
+            f"{self.name}: {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def text(self, seconds: float) -> str:
         """The state after so many seconds."""

@@ -1,14 +1,18 @@
 """What a worker does: run points and return their results.
 
-Whatever an experiment raises becomes a result of status "failed". Results travel in the bytes in
-which they are stored, so that what cannot be stored is found where it was made.
+Whatever an experiment raises becomes a result of status "failed", but for a lack of memory, which
+may be the fault of points before it. Results travel in the bytes in which they are stored, so that
+what cannot be stored is found where it was made.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from time import perf_counter
@@ -21,8 +25,13 @@ from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import Packed, encode
 
 LONGEST_SENTENCE = 300  # characters of an exception's message; all of it is in the traceback
+NO_MEMORY = ("allocate memory", "out of memory")  # what libraries say that have errors of their own
 
 _one_at_a_time = Lock()  # experiments own the process: PyTorch's generator, its number of threads
+
+
+class EndedAtOnceError(KeyboardInterrupt):
+    """The user's second Ctrl-C, which is not of the point that it interrupts."""
 
 
 def pack(experiments: Sequence[Experiment]) -> bytes:
@@ -30,31 +39,31 @@ def pack(experiments: Sequence[Experiment]) -> bytes:
     return pickle.dumps(tuple(experiments))
 
 
-def run_packed(experiments: bytes, attempt: int) -> list[Packed]:
-    """Run packed experiments; more than one are trained together.
+def run_packed(experiments: bytes, call: int) -> list[Packed]:
+    """Run packed experiments, so that a worker that cannot import them says so itself.
 
     Args:
         experiments: from `pack`.
-        attempt: how often this call was made before; for executors that remember what they called.
-
-    Returns:
-        One packed result per experiment, in their order.
+        call: number of the call, for executors that remember what they called.
     """
-    with _one_at_a_time:
-        results = run(pickle.loads(experiments))
-    return [_packed(result) for result in results]
+    return run_points(pickle.loads(experiments))
 
 
-def run(experiments: Sequence[Experiment]) -> list[Result]:
-    """Run experiments, several of them by their class's `run_together`.
+def run_points(experiments: Sequence[Experiment]) -> list[Packed]:
+    """Run experiments; several of one class by its `run_together`.
 
-    If that raises, each is run alone, so that only those that fail by themselves are failures.
+    If that raises, each is run alone, so that only those that fail by themselves are failures. A
+    child process that an experiment has forked ends here, because its parent answers.
 
     Args:
         experiments: of one class.
 
     Returns:
-        One result per experiment; `seconds` is the time that it took, of a group the equal share.
+        One packed result per experiment, in their order; `seconds` is the time that it took, of a
+        group the equal share.
+
+    Raises:
+        MemoryError: if memory was lacking.
 
     Example:
         >>> from dataclasses import dataclass
@@ -66,22 +75,20 @@ def run(experiments: Sequence[Experiment]) -> list[Result]:
         ...     def run(self):
         ...         data = xr.Dataset({"root": self.value**-0.5})
         ...         return Result(status="finished", sentence="one root", data=data)
-        >>> [result.sentence for result in run([Root(value=4.0)])]
-        ['one root']
-        >>> [result.sentence for result in run([Root(value=0.0)])]
-        ['ZeroDivisionError: 0.0 cannot be raised to a negative power']
+        >>> [packed.status for packed in run_points([Root(value=4.0)])]
+        ['finished']
+        >>> [packed.status for packed in run_points([Root(value=0.0)])]
+        ['failed']
     """
-    start = perf_counter()
-    if len(experiments) > 1:
-        together: Any = type(experiments[0])
-        try:
-            results = _checked(list(together.run_together(experiments)), experiments)
-        except Exception:
-            results = [_alone(experiment) for experiment in experiments]
-    else:
-        results = [_alone(experiment) for experiment in experiments]
+    mine, start = os.getpid(), perf_counter()
+    try:
+        with _one_at_a_time, _surroundings_kept():
+            results = _run(experiments)
+    finally:
+        if os.getpid() != mine:
+            os._exit(0)
     seconds = (perf_counter() - start) / max(1, len(experiments))
-    return [replace(result, seconds=result.seconds or seconds) for result in results]
+    return [_packed(result, seconds) for result in results]
 
 
 def failed(sentence: str, trace: str = "") -> Result:
@@ -94,12 +101,55 @@ def failed(sentence: str, trace: str = "") -> Result:
     return Result(status="failed", sentence=sentence, data=xr.Dataset(), traceback=trace)
 
 
+@contextmanager
+def _surroundings_kept() -> Iterator[None]:
+    """The next point finds the working folder and the environment as this one did."""
+    folder, environment = "", os.environ.copy()
+    with suppress(OSError):  # it was removed
+        folder = os.getcwd()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(folder)
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+def _run(experiments: Sequence[Experiment]) -> list[Result]:
+    if len(experiments) > 1:
+        together: Any = type(experiments[0])
+        try:
+            return _checked(list(together.run_together(experiments)), experiments)
+        except BaseException as error:
+            _failure(error)
+    return [_alone(experiment) for experiment in experiments]
+
+
 def _alone(experiment: Experiment) -> Result:
     try:
         return _checked([experiment.run()], [experiment])[0]
-    except (Exception, SystemExit) as error:
-        sentence = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        return failed(sentence[:LONGEST_SENTENCE], traceback.format_exc())
+    except BaseException as error:
+        return _failure(error)
+
+
+def _failure(error: BaseException, told: str = "") -> Result:
+    """What a point raised, as its result; what is not of this point is raised again."""
+    if isinstance(error, EndedAtOnceError):
+        raise error
+    trace = "".join(traceback.format_exception(error))
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(its message cannot be shown)"
+    sentence = f"{told or type(error).__name__}: {message}".strip().splitlines()[0]
+    sentence = sentence[:LONGEST_SENTENCE]
+    if isinstance(error, MemoryError) or any(words in message.lower() for words in NO_MEMORY):
+        lack = MemoryError(sentence)
+        lack.add_note(trace)
+        raise lack from None
+    return failed(sentence, trace)
 
 
 def _checked(results: list[Result], experiments: Sequence[Experiment]) -> list[Result]:
@@ -112,9 +162,12 @@ def _checked(results: list[Result], experiments: Sequence[Experiment]) -> list[R
     return results
 
 
-def _packed(result: Result) -> Packed:
+def _packed(result: Result, seconds: float) -> Packed:
     try:
-        return encode(result)
-    except Exception as error:
-        trace = "".join(traceback.format_exception(error))
-        return encode(failed(f"its result cannot be stored: {error}", trace))
+        return encode(replace(result, seconds=result.seconds or seconds))
+    except BaseException as error:
+        return encode(_failure(error, "its result cannot be stored"))
+
+
+if multiprocessing.parent_process() is not None:  # a worker: points have a limit of time, and
+    xr.Dataset({"x": 0.0})  # shall not pay for what xarray imports at its first Dataset

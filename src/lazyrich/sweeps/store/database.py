@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
-from hashlib import sha256
+from contextlib import closing, contextmanager
+from dataclasses import astuple, fields
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 from lazyrich._errors import InputError, StoreError
 from lazyrich.sweeps.store.folder import UnmadeError, removed, unread, unwritten
+from lazyrich.sweeps.store.rows import COLUMNS, REPLACED, Described, Row, Unwhole, read
 
 MARK = 0x6C7A7374  # "lzst": SQLite's application_id of a store
 SCHEMA = 2  # 1 was a record beside files of arrays
 TABLES = """
-CREATE TABLE description (number INTEGER PRIMARY KEY, text TEXT NOT NULL, code TEXT NOT NULL);
+CREATE TABLE description (
+    number INTEGER PRIMARY KEY, text TEXT NOT NULL, code TEXT NOT NULL, digest BLOB NOT NULL
+);
 CREATE TABLE writer (text TEXT NOT NULL);
 CREATE TABLE point (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
@@ -27,57 +29,12 @@ CREATE TABLE point (
 """
 CLOSED = ("unable to open", "readonly")  # also what a reader is told where nothing can be made
 FULL = ("disk is full", "disk I/O error", *CLOSED)
-UNWHOLE = "its checksum does not fit"
+LOCKED = ("locked",)
+GAP = 10_000  # numbers without a whole row after which there are no more
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A point as it is stored.
-
-    Attributes:
-        key: of the point.
-        status: how it ended.
-        description: number of the one that was valid when it was written.
-        fields: the content of the point, of which the key is the hash.
-        place: its labels when it was written, JSON.
-        header: of its result.
-        payload: of its result.
-    """
-
-    key: str
-    status: str
-    description: int
-    fields: str
-    place: str
-    header: bytes
-    payload: bytes
-
-    def digest(self) -> bytes:
-        """SHA-256 of all of it, each part with its length."""
-        whole = sha256()
-        for part in astuple(self):
-            data = part if isinstance(part, bytes) else str(part).encode()
-            whole.update(len(data).to_bytes(8, "little"))
-            whole.update(data)
-        return whole.digest()
-
-
-COLUMNS = ", ".join(part.name for part in fields(Row))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unwhole:
-    """A row that is damaged.
-
-    Attributes:
-        key: as it stands there.
-        place: as it stands there.
-        said: what is wrong.
-    """
-
-    key: str
-    place: str = ""
-    said: str = UNWHOLE
+class BrokenError(StoreError):
+    """SQLite cannot make sense of the file."""
 
 
 class Database:
@@ -97,7 +54,7 @@ class Database:
         ...     base = Database(Path(folder) / "store.sqlite", write=True)
         ...     print(base.descriptions(), base.numbers())
         ...     base.close()
-        [] []
+        {} []
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:
@@ -118,7 +75,7 @@ class Database:
             try:
                 return self._opened(f"{uri}?mode=ro")
             except sqlite3.OperationalError as error:
-                if not any(sign in str(error) for sign in CLOSED):
+                if not _says(error, CLOSED):
                     raise
                 return self._opened(f"{uri}?mode=ro&immutable=1")
         return self._opened(uri + ("?mode=rwc" if write else "?mode=ro"))
@@ -187,14 +144,13 @@ class Database:
                 "experiment keep less."
             ) from error
         except sqlite3.Error as error:
-            text = str(error)
-            if any(sign in text for sign in FULL):
+            if _says(error, FULL):
                 raise (unwritten if self._writes else unread)(self.path, error) from error
-            if "locked" in text:
+            if _says(error, LOCKED):
                 raise StoreError(
                     f"{self.path} is locked by another program. Close the program that has it open."
                 ) from error
-            raise StoreError(broken(self.path, text)) from error
+            raise BrokenError(broken(self.path, str(error))) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -214,17 +170,22 @@ class Database:
         if now != self._files:
             raise removed(self.path)
 
-    def descriptions(self) -> list[tuple[str, str]]:
-        """Every description that the store has had, with its code; the last one is valid."""
+    def descriptions(self) -> dict[int, Described | None]:
+        """Every description by its number, the last one being valid; None where it is damaged."""
         with self._named():
-            return self._base.execute(
-                "SELECT text, code FROM description ORDER BY number"
+            lines = self._base.execute(
+                "SELECT number, text, code, digest FROM description ORDER BY number"
             ).fetchall()
+        made = {number: (Described(text, code), digest) for number, text, code, digest in lines}
+        return {n: one if one.digest() == digest else None for n, (one, digest) in made.items()}
 
-    def describe(self, text: str, code: str) -> None:
-        """Add a description and its code; durable on return."""
+    def describe(self, one: Described, number: int | None = None) -> None:
+        """Add a description, after the last one or under a number; durable on return."""
         with self._transaction():
-            self._base.execute("INSERT INTO description (text, code) VALUES (?, ?)", (text, code))
+            self._base.execute(
+                "INSERT INTO description (number, text, code, digest) VALUES (?, ?, ?, ?)",
+                (number, one.text, one.code, one.digest()),
+            )
 
     def writer(self) -> str:
         """Who writes, or wrote last."""
@@ -244,13 +205,18 @@ class Database:
         lines = ((*astuple(row), row.digest()) for row in rows)
         with self._transaction():
             self._base.executemany(
-                f"INSERT OR REPLACE INTO point ({COLUMNS}, digest) VALUES ({marks})", lines
+                f"INSERT INTO point ({COLUMNS}, digest) VALUES ({marks}) "
+                f"ON CONFLICT (key) DO UPDATE SET {REPLACED}",  # which keeps its number for readers
+                lines,
             )
 
-    def forget(self, numbers: Iterable[int]) -> None:
+    def forget(self, points: Iterable[int], descriptions: Iterable[int]) -> None:
         """Remove rows by their numbers; durable on return."""
         with self._transaction():
-            self._base.executemany("DELETE FROM point WHERE number = ?", ((n,) for n in numbers))
+            for table, numbers in (("point", points), ("description", descriptions)):
+                self._base.executemany(
+                    f"DELETE FROM {table} WHERE number = ?", ((number,) for number in numbers)
+                )
 
     def get(self, key: str) -> Row | Unwhole | None:
         """The row of a key; None if there is none."""
@@ -258,17 +224,39 @@ class Database:
             line = self._base.execute(
                 f"SELECT {COLUMNS}, digest FROM point WHERE key = ?", (key,)
             ).fetchone()
-        return None if line is None else _row(line)
+        return None if line is None else read(line)
 
     def numbers(self) -> list[int]:
-        """The number of every row, as they arrived.
+        """The number of every row, as they arrived; found one by one where SQLite cannot list them.
 
         Raises:
-            StoreError: if the file is so damaged that SQLite cannot go through it.
+            StoreError: if the file cannot be read here.
         """
-        with self._named():
+        try:
             lines = self._base.execute("SELECT number FROM point ORDER BY number").fetchall()
+        except sqlite3.DatabaseError as error:
+            self._raise_if_closed(error)
+            return self._found()
         return [number for (number,) in lines]
+
+    def _found(self) -> list[int]:
+        numbers, good = [], 0
+        for number in count(1):
+            row = self.row(number)
+            if row is not None:
+                numbers.append(number)
+            if isinstance(row, Row):
+                good = number
+            if number - good > GAP:
+                break
+        # behind the last whole row nobody knows how many there were: one stands for them
+        return [n for n in numbers if n <= good] + [n for n in numbers if n > good][:1]
+
+    def _raise_if_closed(self, error: sqlite3.DatabaseError) -> None:
+        """Raise what does not come from damage."""
+        if _says(error, (*FULL, *LOCKED)):
+            with self._named():
+                raise error
 
     def row(self, number: int) -> Row | Unwhole | None:
         """The row of a number; None if there is none.
@@ -280,11 +268,9 @@ class Database:
                 f"SELECT {COLUMNS}, digest FROM point WHERE number = ?", (number,)
             ).fetchone()
         except sqlite3.DatabaseError as error:
-            if any(sign in str(error) for sign in (*FULL, "locked")):
-                with self._named():
-                    raise
+            self._raise_if_closed(error)
             return Unwhole(key="", said=str(error))
-        return None if line is None else _row(line)
+        return None if line is None else read(line)
 
     def statuses(self, keys: Sequence[str] | None = None) -> dict[str, str]:
         """The status of every key; of some keys where they are given."""
@@ -306,17 +292,25 @@ class Database:
 
     def backup(self, path: Path) -> None:
         """Copy all of it to a new file, also while it is written to."""
-        with self._named():
-            copy = sqlite3.connect(path)
-            try:
+        try:
+            with closing(sqlite3.connect(path)) as copy:
                 self._base.backup(copy)
-            finally:
-                copy.close()
+        except sqlite3.Error as error:
+            path.unlink(missing_ok=True)
+            if _says(error, FULL):
+                raise unwritten(path, error) from error
+            with self._named():
+                raise
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         with self._named():
             self._base.close()
+
+
+def _says(error: sqlite3.Error, signs: Sequence[str]) -> bool:
+    """Whether SQLite's words hold one of some signs."""
+    return any(sign in str(error) for sign in signs)
 
 
 def broken(path: Path, said: str) -> str:
@@ -334,14 +328,3 @@ def broken(path: Path, said: str) -> str:
         f"{path} is damaged ({said}). lazyrich store repair {path.parent} saves every point that "
         "can still be read; the next sweep does the others again."
     )
-
-
-def _row(line: tuple[Any, ...]) -> Row | Unwhole:
-    row = Row(**dict(zip((part.name for part in fields(Row)), line, strict=False)))
-    whole = all(isinstance(getattr(row, part.name), _TYPES[str(part.type)]) for part in fields(Row))
-    if whole and row.digest() == line[-1]:
-        return row
-    return Unwhole(key=str(row.key), place=str(row.place))
-
-
-_TYPES = {"str": str, "int": int, "bytes": bytes}  # a damaged cell has another type

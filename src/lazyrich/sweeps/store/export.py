@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 
 from lazyrich._errors import InputError, MissingExtraError
 from lazyrich._files import ARRAYS, check_target, is_zarr, write_arrays, write_whole
-from lazyrich._portable import escaped
+from lazyrich._portable import escaped, whole_type
 from lazyrich.sweeps.store.folder import NAME
 from lazyrich.sweeps.store.results import is_known
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TABLES = {".parquet": "pyarrow", ".csv": "pandas"}  # formats of rows: what writes them
 KINDS = (*ARRAYS, *TABLES)
+ROW = " there is such a row "  # a name that no variable has
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
@@ -38,11 +40,11 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     """
     whole = data.assign_coords({d: range(data.sizes[d]) for d in data.dims if d not in data.coords})
     whole = whole.drop_vars([name for name in whole.coords if not whole[name].dims])
-    there = _there(whole).rename("there")
+    there = _there(whole).rename(ROW)
     longest = max((values.dims for values in whole.data_vars.values()), key=len, default=())
     order = list(dict.fromkeys([*longest, *whole.dims]))
     rows = xr.merge([whole, there]).to_dataframe(dim_order=order).reset_index()
-    return rows[rows.pop("there")].reset_index(drop=True)
+    return rows[rows.pop(ROW)].reset_index(drop=True)
 
 
 def export(data: xr.Dataset, path: str | Path) -> Path:
@@ -96,6 +98,7 @@ def check_export(path: str | Path) -> Path:
     Raises:
         InputError: another suffix, a path that lies in a store or below a file, or one that is a
             folder but no zarr.
+        MissingExtraError: the library for that format is not installed.
 
     Example:
         >>> check_export("out.csv").name
@@ -110,6 +113,9 @@ def check_export(path: str | Path) -> Path:
                 f"`path` must lie outside of stores and other exports, got {path}, and {folder} is "
                 "one. Choose another name."
             )
+    package = {**ARRAYS, **TABLES}[path.suffix.lower()]
+    if find_spec(package) is None:
+        raise MissingExtraError(package, "store")
     return path
 
 
@@ -132,13 +138,10 @@ def _rows(rows: pd.DataFrame) -> pd.DataFrame:
 def _nullable(values: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    known = values.dropna().tolist()
-    if all(isinstance(value, bool) for value in known):
-        kind = "boolean"
-    elif all(isinstance(value, int) for value in known):
-        kind = "UInt64" if max(known) > np.iinfo(np.int64).max else "Int64"
-    else:
+    dtype = whole_type(values.dropna().tolist())
+    if dtype is None:
         return values
+    kind = {"bool": "boolean", "int64": "Int64", "uint64": "UInt64"}[dtype.name]
     return pd.Series(pd.array(values.where(values.notna(), pd.NA).tolist(), dtype=kind))
 
 

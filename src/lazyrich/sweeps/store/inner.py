@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich._errors import InputError
+from lazyrich.sweeps.store.layout import check_times
 
 Variables: TypeAlias = Mapping[Any, xr.Variable]
 
@@ -178,7 +179,10 @@ class Inner:
         if dim not in self.coords:
             self.coords[dim] = labels
         elif any(new):
-            self.coords[dim] = np.concatenate([self.coords[dim], labels[new]])
+            both = [self.coords[dim], labels[new]]
+            for part in both:
+                check_times(part, np.result_type(*both))
+            self.coords[dim] = np.concatenate(both)
         for label in labels[new].tolist():
             known[label] = len(known)
         self.sizes[dim] = len(known)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lazyrich._errors import InputError
+
 Part = tuple[tuple[Any, ...], NDArray[Any]]
 """Where a part lies, an index, and its values."""
 
@@ -36,6 +38,7 @@ def gathered(shape: tuple[int, ...], parts: Sequence[Part]) -> NDArray[Any]:
         dtype, fill = np.dtype(object), np.nan
     table = np.full(shape, fill, dtype)
     for index, values in parts:
+        check_times(values, dtype)
         single = values.item() if dtype.kind == "O" and not values.ndim else values[()]
         table[index] = single
     return table.astype(str) if fill == "" else table
@@ -58,6 +61,32 @@ def _holder(dtypes: Iterable[np.dtype[Any]], whole: bool) -> tuple[np.dtype[Any]
     if whole or dtype.kind == "S":
         return dtype, np.zeros((), dtype)[()]
     return (np.dtype(object) if dtype.kind == "b" else np.dtype(np.float64)), np.nan
+
+
+def check_times(values: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Refuse times that a finer unit, which others have, cannot hold.
+
+    Args:
+        values: any; what are no times pass.
+        dtype: of the array that will hold them.
+
+    Raises:
+        InputError: naming both units.
+
+    Example:
+        >>> check_times(np.array("3000-01-01", "M8[s]"), np.dtype("M8[ns]"))
+        Traceback (most recent call last):
+        ...
+        lazyrich.InputError: times in one array must have units that hold all of them, got ...
+    """
+    if values.dtype.kind not in "mM" or values.dtype == dtype:
+        return
+    known = values[~np.isnat(values)]
+    if not np.array_equal(known.astype(dtype).astype(values.dtype), known):
+        raise InputError(
+            f"times in one array must have units that hold all of them, got {values.dtype} beside "
+            f"{dtype}. Let the experiment give all of them in one unit."
+        )
 
 
 def _is_lost(values: NDArray[Any], dtype: np.dtype[Any]) -> bool:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 from lazyrich._errors import StoreError
-from lazyrich.sweeps.store.database import Database, Row, Unwhole
+from lazyrich.sweeps.store.database import BrokenError, Database
 from lazyrich.sweeps.store.folder import (
     FRESH,
     NAME,
-    UnmadeError,
     check_store,
     next_aside,
     sync_folder,
 )
-from lazyrich.sweeps.store.store import Damage, Store, locked
+from lazyrich.sweeps.store.lock import locked
+from lazyrich.sweeps.store.rows import Described, Row, Unwhole
+from lazyrich.sweeps.store.store import Damage, Store
 
 PAGES = [2**n for n in range(9, 16)]  # sizes that a page of SQLite may have
 MOST = 100  # times its own size that a file may have had before it was cut off
-GAP = 10_000  # numbers without a row after which there are no more
 
 
 def repair(folder: str | Path) -> tuple[Damage, ...]:
     """Forget the damaged points of a store, so that the next sweep does them again.
+
+    A damaged description is forgotten too, and the next sweep records it again.
 
     If SQLite finds its file unsound, every row that can still be read is copied to a new one; the
     damaged file is kept beside it, in a folder `damaged-1`, `damaged-2`, …
@@ -81,10 +81,7 @@ def _verified(folder: Path) -> tuple[Damage, ...]:
     try:
         with Store.read_only(folder) as store:
             damages = store.verify()
-            store.codes()
-    except UnmadeError:
-        raise
-    except StoreError as error:
+    except BrokenError as error:
         raise StoreError(
             f"nothing can be read from {folder / NAME} any more. Put back a backup (lazyrich store "
             "backup), or choose another folder and run the study again."
@@ -96,7 +93,8 @@ def _forget(folder: Path) -> None:
     base = Database(folder / NAME, write=True)
     try:
         rows = ((number, base.row(number)) for number in base.numbers())
-        base.forget([number for number, row in rows if isinstance(row, Unwhole)])
+        points = [number for number, row in rows if isinstance(row, Unwhole)]
+        base.forget(points, [n for n, one in base.descriptions().items() if one is None])
     finally:
         base.close()
 
@@ -108,13 +106,23 @@ def _copy(folder: Path) -> None:
         path.unlink()
     old, new = Database(folder / NAME, write=False), Database(fresh, write=True)
     try:
-        for text, code in old.descriptions():
-            new.describe(text, code)
-        new.put(_whole(old))
+        for number, one in _descriptions(old).items():
+            if one is not None:
+                new.describe(one, number)
+        rows = (old.row(number) for number in old.numbers())
+        new.put(row for row in rows if isinstance(row, Row))
     finally:
         old.close()
         new.close()
     _put(folder)
+
+
+def _descriptions(base: Database) -> dict[int, Described | None]:
+    """What can still be read of them; the next sweep records one again."""
+    try:
+        return base.descriptions()
+    except BrokenError:
+        return {}
 
 
 def _put(folder: Path) -> None:
@@ -126,15 +134,3 @@ def _put(folder: Path) -> None:
             path.rename(aside / path.name)
     (folder / FRESH).rename(folder / NAME)
     sync_folder(folder)
-
-
-def _whole(base: Database) -> Iterator[Row]:
-    """Every row that can be read, whether or not SQLite can list them."""
-    missing = 0
-    for number in count(1):
-        row = base.row(number)
-        if isinstance(row, Row):
-            yield row
-        missing = missing + 1 if row is None or isinstance(row, Unwhole) else 0
-        if missing > GAP:
-            return

@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich._errors import InputError, StoreWarning
+from lazyrich._errors import StoreWarning
 from lazyrich.sweeps.describe.recorded import Label, Position, Recorded, coordinate_of
+from lazyrich.sweeps.describe.source import changed_code
 from lazyrich.sweeps.result import OUTCOME, Result
 from lazyrich.sweeps.store.codec import Packed, parts_and_variables
+from lazyrich.sweeps.store.grid import AXES, COURSE, POINT, laid_out, ordered
 from lazyrich.sweeps.store.inner import RECORD, STEP, Inner, Variables, check_alike, recorded
 from lazyrich.sweeps.store.layout import Part, gathered
-from lazyrich.sweeps.store.store import Damage, Store, changed_code, packed_of
+from lazyrich.sweeps.store.store import UNKNOWN, Damage, Store, packed_of
 from lazyrich.vocabulary.parameters import axis_attrs
-
-POINT = "point"  # the dimension of points that are no grid
-AXES = "axes"  # the attribute that names the axes of a study whose points are no grid
-COURSE = (RECORD, STEP, "time")  # dims along which a run goes
-LAST_DIMS = ("layer", *COURSE)  # come last, in this order
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
     numbers: set[int] = set()
     others = 0
     with Store.read_only(folder) as store:
-        study, codes = store.description, store.codes()
+        study = store.description
         for row in store.rows():
             if isinstance(row, Damage):
                 damages.append(row)
@@ -112,7 +109,8 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
                 continue
             numbers.add(row.description)
             found.append((place, _Stored.of_bytes(packed_of(row))))
-    _warn(damages, [codes[number] for number in sorted(numbers)])
+        codes = store.codes()  # after the points: somebody may be extending the study
+    _warn(damages, [codes[n] for n in sorted(numbers) if codes.get(n, UNKNOWN) != UNKNOWN])
     found.sort(key=lambda pair: (not pair[0].on_grid, pair[0].order))
     attributes = {"study": study.study(), "name": study.parts["name"]}
     if others:
@@ -182,49 +180,6 @@ def assemble(
     return _on_grid(outcomes, labels)
 
 
-def grid(data: xr.Dataset, *names: str) -> xr.Dataset:
-    """Lay points out over their axes.
-
-    Args:
-        data: over `point`, of `results`; a Dataset without that dimension is returned.
-        names: the axes; by default all of them. Points that agree in the others share a `point`.
-
-    Returns:
-        Over the axes in this order, and `point` if some are left. Places without a point are
-        missing, as in `results`.
-
-    Raises:
-        InputError: an axis that the points do not have, or two points at one place.
-
-    Example:
-        >>> data = xr.Dataset(
-        ...     {"loss": ("point", [0.3, 0.2, 0.1])},
-        ...     {"width": ("point", [8, 16, 16]), "seed": ("point", [0, 0, 1])},
-        ...     {"axes": ["width", "seed"]},
-        ... )
-        >>> grid(data).loss.values
-        array([[0.3, nan],
-               [0.2, 0.1]])
-        >>> grid(data, "seed").loss.dims
-        ('point', 'seed')
-    """
-    if POINT not in data.dims:
-        return data
-    axes = [str(name) for name in np.atleast_1d(data.attrs.get(AXES, list(names)))]
-    chosen = list(names) or axes
-    if missing := [name for name in chosen if name not in axes]:
-        raise InputError(
-            f"`names` must be among the axes {', '.join(axes)}, got {', '.join(missing)}. "
-            "Leave them out for all of them."
-        )
-    labels: dict[str, list[Label]] = {}
-    for name in chosen:
-        labels[name] = list(dict.fromkeys(data[name].values.tolist()))
-        if data[name].dtype.kind != "U":
-            labels[name].sort()
-    return _laid_out(data, labels, [name for name in axes if name not in chosen])
-
-
 def is_known(values: xr.DataArray) -> xr.DataArray:
     """Where there is a value: no NaN, NaT or empty text.
 
@@ -249,52 +204,7 @@ def _on_grid(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.
         labels[name] = list(dict.fromkeys([*own, *seen]))
         if len(labels[name]) > len(set(own)) and not isinstance(seen[0], str):
             labels[name].sort()
-    return _laid_out(data, labels, [])
-
-
-def _laid_out(
-    data: xr.Dataset, labels: Mapping[str, Sequence[Label]], rest: Sequence[str]
-) -> xr.Dataset:
-    """Points over axes with these labels; the other axes keep a `point` in common."""
-    data = data.transpose(POINT, ...)
-    places = list(zip(*(data[name].values.tolist() for name in rest), strict=True))
-    first: dict[Any, int] = {}  # the first point of every place
-    for number, place in enumerate(places):
-        first.setdefault(place, number)
-    shared = {place: number for number, place in enumerate(first)}
-    outer = {POINT: len(shared)} if rest else {}
-    outer |= {name: len(axis) for name, axis in labels.items()}
-    index = [[shared[place] for place in places]] if rest else []
-    for dim, axis in labels.items():
-        spots = {label: i for i, label in enumerate(axis)}
-        index.append([spots[label] for label in data[dim].values.tolist()])
-    where = tuple(np.array(one, dtype=np.intp) for one in index)
-    taken = set(zip(*index, strict=True))
-    if len(taken) < data.sizes[POINT]:
-        raise InputError(
-            f"`data` must have one point at every place, got {data.sizes[POINT]} points at "
-            f"{len(taken)} places. Name more axes."
-        )
-    variables: dict[str, Any] = {}
-    for name, values in data.variables.items():
-        if POINT in values.dims and name not in {*labels, *rest}:
-            inner = values.dims[1:]
-            shape = (*outer.values(), *values.shape[1:])
-            table = gathered(shape, [(where, values.values)])
-            variables[str(name)] = ((*outer, *inner), table, values.attrs)
-    kept = data.drop_dims(POINT).assign(variables)
-    at = list(first.values())
-    coordinates = {name: (POINT, data[name].values[at], data[name].attrs) for name in rest}
-    coordinates |= {n: (n, np.array(axis), data[n].attrs) for n, axis in labels.items()}
-    kept = kept.assign_coords(coordinates).set_coords([n for n in data.coords if n in variables])
-    kept.attrs = {**data.attrs, AXES: list(rest)} if rest else dict(data.attrs)
-    if not rest:
-        kept.attrs.pop(AXES, None)
-    return _ordered(kept, outer)
-
-
-def _ordered(data: xr.Dataset, outer: Mapping[str, int]) -> xr.Dataset:
-    return data.transpose(*outer, ..., *(name for name in LAST_DIMS if name in data.dims))
+    return laid_out(data, labels, [])
 
 
 def _points(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.Dataset:
@@ -337,7 +247,7 @@ def _points(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.D
         data = data.set_coords(STEP)
     # texts are coordinates, so that a difference of two Datasets is one of their numbers
     data = data.set_coords([name for name, one in data.items() if one.dtype.kind in "U"])
-    return _ordered(data, {POINT: len(pairs)})
+    return ordered(data, {POINT: len(pairs)})
 
 
 def _outcomes(outcomes: Sequence[_Stored]) -> dict[str, Any]:

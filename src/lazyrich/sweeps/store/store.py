@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from lazyrich._errors import InputError, StoreError, StoreWarning
 from lazyrich.sweeps.describe.changes import differences
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.expansion import Point
 from lazyrich.sweeps.describe.recorded import Recorded
-from lazyrich.sweeps.describe.source import code_of
+from lazyrich.sweeps.describe.source import changed_code, code_of
 from lazyrich.sweeps.result import Result, Status
 from lazyrich.sweeps.store.codec import Packed, decode, encode
-from lazyrich.sweeps.store.database import Database, Row, Unwhole, broken
-from lazyrich.sweeps.store.folder import (
-    LOCK,
-    NAME,
-    UnmadeError,
-    check_folder,
-    check_store,
-    sync_folder,
-    unwritten,
-)
+from lazyrich.sweeps.store.database import Database, broken
+from lazyrich.sweeps.store.folder import NAME, UnmadeError, check_store, sync_folder, unwritten
+from lazyrich.sweeps.store.lock import locked, sign
+from lazyrich.sweeps.store.rows import UNWHOLE, Described, Row, Unwhole
+
+UNKNOWN = {"lazyrich": "unknown", "source": "unknown"}  # the code of a damaged description
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +36,8 @@ class Damage:
     """A point, or the file, that is damaged.
 
     Attributes:
-        key: of the point, as far as it can be read; empty for the file itself.
+        key: of the point, as far as it can be read; "description" for that of the study, and empty
+            for the file itself.
         sentence: what is wrong, and what to do.
     """
 
@@ -77,7 +71,7 @@ class Store:
         self._lock = lock
         self._process = os.getpid()
         self._turn = RLock()
-        self._number = len(base.descriptions())
+        self._number = 0 if lock is None else max(base.descriptions())  # of the one that is valid
 
     @classmethod
     def open(cls, folder: str | Path, study: Study, *, extend: bool = False) -> Self:
@@ -114,7 +108,7 @@ class Store:
         with locked(folder) as lock:
             base = Database(folder / NAME, write=True)
             try:
-                base.sign(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+                sign(base)
                 new = not base.descriptions()
                 _describe(base, folder, study, extend)
                 if new:
@@ -155,8 +149,19 @@ class Store:
 
         Raises:
             UnmadeError: if the store is just being made.
+            StoreError: if the description is damaged.
         """
-        return Recorded.of(self._descriptions()[-1][0])
+        with self._turn:
+            descriptions = list(self._base.descriptions().values())
+            last = descriptions[-1] if descriptions else None
+            if not descriptions and not self._base.numbers():
+                raise UnmadeError(self.folder)
+        if last is None:
+            raise StoreError(
+                f"the description of the study in {self._base.path} is damaged. Run its sweep "
+                "again: it is recorded anew, and every point stays."
+            )
+        return Recorded.of(last.text)
 
     @property
     def writer(self) -> str:
@@ -269,15 +274,11 @@ class Store:
 
     def codes(self) -> dict[int, dict[str, str]]:
         """The code that computed the points of each description, by its number."""
-        pairs = enumerate(self._descriptions(), start=1)
-        return {number: json.loads(code) for number, (_, code) in pairs}
-
-    def _descriptions(self) -> list[tuple[str, str]]:
         with self._turn:
             descriptions = self._base.descriptions()
-        if not descriptions:
-            raise UnmadeError(self.folder)
-        return descriptions
+        return {
+            n: UNKNOWN if one is None else json.loads(one.code) for n, one in descriptions.items()
+        }
 
     def _damage(self, row: Unwhole) -> Damage:
         try:
@@ -304,6 +305,9 @@ class Store:
             unsound = self._base.unsound()
         damages = [Damage(key="", sentence=broken(self._base.path, unsound))] if unsound else []
         try:
+            if None in self._base.descriptions().values():
+                sentence = f"a description of the study is damaged in {self._base.path}: {UNWHOLE}."
+                damages.append(Damage(key="description", sentence=sentence))
             return (*damages, *(row for row in self.rows() if isinstance(row, Damage)))
         except StoreError:
             if not unsound:
@@ -324,11 +328,7 @@ class Store:
             StoreError: if nothing can be written there, or this store is damaged.
         """
         target = Path(folder)
-        if (
-            (target / NAME).exists()
-            or target.is_file()
-            or (target.is_dir() and any(target.iterdir()))
-        ):
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
             raise InputError(f"`folder` must be new or empty, got {target}. Choose another name.")
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -359,41 +359,6 @@ class Store:
         self.close()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[FileLock]:
-    """The lock of the one writer, made with its folder; given back only if something is raised.
-
-    The system releases it when its process dies; a forked child does not keep it.
-
-    Args:
-        folder: of the store.
-
-    Raises:
-        InputError: if the folder holds anything but a store.
-        StoreError: if another process has it, or nothing can be written.
-    """
-    try:
-        check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        lock.acquire()
-    except Timeout as error:
-        raise StoreError(
-            f"the store {folder} must have one writer, and {_holder(folder)} writes to it. "
-            "Wait for it, end it, or open the store with Store.read_only."
-        ) from error
-    except OSError as error:
-        raise unwritten(folder, error) from error
-    try:
-        yield lock
-    except OSError as error:
-        lock.release()
-        raise unwritten(folder, error) from error
-    except BaseException:
-        lock.release()
-        raise
-
-
 def packed_of(row: Row) -> Packed:
     """The result of a row, in bytes."""
     return Packed(status=row.status, header=row.header, payload=row.payload)  # type: ignore[arg-type]
@@ -403,62 +368,26 @@ def _describe(base: Database, folder: Path, study: Study, extend: bool) -> None:
     """Compare description and code with the recorded ones, and record what is new."""
     defaults = json.loads(json.dumps(study.defaults))
     now = {**json.loads(study.to_json()), "default": defaults}
-    code = code_of(study.experiment)
-    recorded = base.descriptions()
-    changes = differences(json.loads(recorded[-1][0]), now) if recorded else []
+    text, code = json.dumps(now, ensure_ascii=False), code_of(study.experiment)
+    recorded = list(base.descriptions().values())
+    last = recorded[-1] if recorded else None
+    was = UNKNOWN if last is None else json.loads(last.code)
+    changes = [] if last is None else differences(json.loads(last.text), now)
     if changes and not extend:
         raise StoreError(
             f"the store {folder} is of another description: {' '.join(changes)} "
             "Use the old description, choose another folder, or open with extend=True "
             "(lazyrich sweep --extend), which keeps every point that is there."
         )
-    if recorded and json.loads(recorded[-1][1]) != code and base.statuses():
+    if last is not None and was != code and base.statuses():
         warnings.warn(
-            f"{changed_code(json.loads(recorded[-1][1]), code)} since points in {folder} were "
-            "computed: they stay, and new ones stand beside them. Choose another folder to compute "
-            "all of them anew.",
+            f"{changed_code(was, code)} since points in {folder} were computed: they stay, and new "
+            "ones stand beside them. Choose another folder to compute all of them anew.",
             StoreWarning,
             stacklevel=3,
         )
-    if not recorded or changes or json.loads(recorded[-1][1]) != code:
-        base.describe(json.dumps(now, ensure_ascii=False), json.dumps(code))
-
-
-def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """The beginning of a sentence: which code is another one.
-
-    Args:
-        was: of `code_of`.
-        now: of `code_of`.
-
-    Example:
-        >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})
-        "lazyrich (1, now 2) and the experiment's own files have changed"
-    """
-    parts = []
-    if was["lazyrich"] != now["lazyrich"]:
-        parts.append(f"lazyrich ({was['lazyrich']}, now {now['lazyrich']})")
-    if was["source"] != now["source"]:
-        parts.append("the experiment's own files")
-    verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
-    return f"{' and '.join(parts)} {verb} changed"
-
-
-def _holder(folder: Path) -> str:
-    try:
-        base = Database(folder / NAME, write=False)
-    except (OSError, StoreError):
-        return "a process that is just starting"
-    try:
-        return base.writer() or "a process that is just starting"
-    except StoreError:
-        return "a process"
-    finally:
-        base.close()
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
+    if changes or was != code:
+        base.describe(Described(text, json.dumps(code)))
 
 
 def _at(place: Mapping[str, object]) -> str:

@@ -12,7 +12,15 @@ from lazyrich.numerics.exact import Array
 
 Indices = NDArray[np.int64]
 
-TOO_LARGE = 1e150  # its square, the loss, is about to overflow
+FAR_POWER = 300
+FAR = 2.0**FAR_POWER
+LARGEST = 1e307  # of a squared norm and of the loss: from there they overflow
+
+
+@njit(cache=True)
+def _finite(uu: float, ww: float, norm_u: float, norm_w: float, product: float) -> bool:
+    """Whether both squared norms and the loss that they allow are below their limits."""
+    return uu < norm_u and ww < norm_w and math.sqrt(uu) * math.sqrt(ww) < product
 
 
 @njit(cache=True)
@@ -28,8 +36,8 @@ def _squared_norm(total: float, r: float, inner: float, area: float) -> float:
 
 
 @guvectorize(
-    ["f8,f8,f8,f8,f8,f8,f8,f8[:],f8[:],i8[:],f8[:],f8[:],f8[:],i8[:]"],
-    "(),(),(),(),(),(),(),(b),(b),(s)->(s),(s),(s),()",
+    ["f8,f8,f8,f8,f8,i8,f8,f8,f8[:],f8[:],f8[:],i8[:],f8[:],f8[:],f8[:],f8[:],i8[:],i8[:]"],
+    "(),(),(),(),(),(),(),(),(b),(b),(l),(s)->(s),(s),(s),(s),(s),()",
     nopython=True,
     cache=True,
 )  # type: ignore[untyped-decorator]
@@ -39,34 +47,40 @@ def line_steps(
     r: float,
     inner: float,
     area: float,
+    lag: int,
     keep_u: float,
     keep_w: float,
     slopes: Array,
     pushes: Array,
+    limits: Array,
     recorded: Indices,
     uu: Array,
     uw: Array,
     ww: Array,
+    balance: Array,
+    powers: Indices,
     diverged_at: Indices,
 ) -> None:
-    """Step P, Q, R (natural units) and record `‖u‖², u·w, ‖w‖²` in the same units.
+    """Step P, Q, R in units of the start; record `‖u‖², u·w, ‖w‖², 4R` in units of `2^powers`.
 
     `h = slope · X u·w − push`; the modes scale by `m₁ = a − h` and `m₂ = a + h` and mix by
     `δ = ½(a_u − a_w)`, where `a` is what weight decay keeps. `X u·w` is carried beside P − Q,
-    which replaces it wherever that difference does not cancel.
+    which replaces it wherever that difference does not cancel. Slopes and limits are in units
+    that are larger by `2^-lag`.
     """
     mean, delta = 0.5 * (keep_u + keep_w), 0.5 * (keep_u - keep_w)
     diverged_at[0] = -1
-    row, step = 0, 0
+    row, step, power, unit = 0, 0, 0, math.ldexp(1.0, lag)
     while row < len(recorded):
         if step == recorded[row]:
             total = p + q
             uu[row] = _squared_norm(total, r, inner, area)
             ww[row] = _squared_norm(total, -r, inner, area)
             uw[row] = inner
+            balance[row], powers[row] = 4.0 * r, power
             row += 1
         batch = step % len(slopes)
-        h = slopes[batch] * inner - pushes[batch]
+        h = slopes[batch] * unit * inner - pushes[batch]
         m1, m2 = mean - h, mean + h
         total, twice = p + q, 2.0 * r
         inner = (keep_u * keep_w + h * h) * inner - h * (
@@ -81,27 +95,32 @@ def line_steps(
         if abs(p - q) > 0.5 * (p + q):
             inner = p - q
         step += 1
-        if not p + q < TOO_LARGE:
+        own_u, own_w = max(p + q + 2.0 * r, 0.0), max(p + q - 2.0 * r, 0.0)
+        if not _finite(own_u * unit, own_w * unit, limits[0], limits[1], limits[2]):
             diverged_at[0] = step
-            uu[row:], ww[row:] = np.inf, np.inf
-            uw[row:] = np.inf if inner > 0 else -np.inf
+            uu[row:], uw[row:], ww[row:] = np.inf, np.inf, np.inf
+            balance[row:], powers[row:] = np.inf, 0
             return
+        if p + q > FAR:  # a start that is tiny beside what the data ask for: a larger unit
+            power += FAR_POWER
+            unit = math.ldexp(1.0, lag + power)
+            p, q, r, inner, area = p / FAR, q / FAR, r / FAR, inner / FAR, area / FAR
 
 
 @njit(cache=True)
 def _step_matrix(
-    gram: Array, k: int, gamma: float, rates: Array, decays: Array, mu: float, xx: Array, yx: Array
+    theta: Array, k: int, gamma: float, rates: Array, decays: Array, mu: float, xx: Array, yx: Array
 ) -> Array:
     """`M` of one step, on Θ alone or, with momentum, on Θ and its velocities."""
     n = len(rates)
-    residual = gamma * np.ascontiguousarray(gram[:k, k:n]) @ xx - yx
+    residual = gamma * theta[:k] @ theta[k:n].T @ xx - yx
     gradient = np.diag(decays)
     gradient[:k, k:] = 2.0 * gamma * residual
     gradient[k:, :k] = 2.0 * gamma * residual.T
-    matrix = np.eye(len(gram))
+    matrix = np.eye(len(theta))
     for i in range(n):
         matrix[i, :n] -= rates[i] * gradient[i]
-    if len(gram) > n:
+    if len(theta) > n:
         matrix[n:, :n] = gradient
         for i in range(n):
             matrix[i, n + i] = -rates[i] * mu
@@ -110,8 +129,8 @@ def _step_matrix(
 
 
 @njit(cache=True)
-def gram_steps(
-    gram: Array,
+def factor_steps(
+    start: Array,
     k: int,
     gamma: float,
     rates: Array,
@@ -119,24 +138,31 @@ def gram_steps(
     mu: float,
     xx: Array,
     yx: Array,
+    limits: Array,
     recorded: Indices,
 ) -> tuple[Array, Array, int]:
-    """Step `G ← M G Mᵀ` and `Φ ← M Φ`; returns both where recorded, and where it diverged."""
-    n = len(gram)
+    """Step `Θ ← M Θ` and `Φ ← M Φ`; returns both where recorded, and where it diverged.
+
+    After divergence they keep their last finite values.
+    """
+    n, neurons = start.shape
     size = 2 * n if mu > 0.0 else n
-    state, phi = np.zeros((size, size)), np.zeros((size, n))
-    state[:n, :n], phi[:n] = gram, np.eye(n)
-    grams, phis = np.full((len(recorded), n, n), np.inf), np.full((len(recorded), n, n), np.inf)
+    both = np.zeros((size, neurons + n))  # Θ and Φ side by side, velocities below
+    both[:n, :neurons], both[:n, neurons:] = start, np.eye(n)
+    thetas, phis = np.empty((len(recorded), n, neurons)), np.empty((len(recorded), n, n))
     row, step = 0, 0
     while True:
         if step == recorded[row]:
-            grams[row], phis[row] = state[:n, :n], phi[:n]
+            thetas[row], phis[row] = both[:n, :neurons], both[:n, neurons:]
             row += 1
             if row == len(recorded):
-                return grams, phis, -1
+                return thetas, phis, -1
+        theta = np.ascontiguousarray(both[:, :neurons])
         batch = step % len(xx)
-        matrix = _step_matrix(state, k, gamma, rates, decays, mu, xx[batch], yx[batch])
-        state, phi = matrix @ state @ matrix.T, matrix @ phi
+        moved = _step_matrix(theta, k, gamma, rates, decays, mu, xx[batch], yx[batch]) @ both
         step += 1
-        if not np.trace(state[:n, :n]) < TOO_LARGE:
-            return grams, phis, step
+        uu, ww = np.sum(moved[:k, :neurons] ** 2), np.sum(moved[k:n, :neurons] ** 2)
+        if not _finite(uu, ww, limits[0], limits[1], limits[2]):
+            thetas[row:], phis[row:] = both[:n, :neurons], both[:n, neurons:]
+            return thetas, phis, step
+        both = moved

@@ -7,17 +7,29 @@ line, `x = a n` with a unit vector `n`, these are the three numbers `E[a²]`, `E
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
-from lazyrich.theory.labels import Labelled, Parameter, apply, first_where, require_range
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap, cosines
+from lazyrich.theory.labels import (
+    Labelled,
+    Parameter,
+    apply,
+    first_where,
+    labelled,
+    real,
+    require_range,
+)
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line
 MOMENT_TOLERANCE = 1e-12
+UNRESOLVED = 1e-13  # of the power that the features of a direction have: it is rounding
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -45,10 +57,10 @@ class LineData(Labelled):
     noise: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.noise is None:
-            noise = apply(_noise_floor, self.mean_aa, self.mean_ay, self.mean_yy)
-            object.__setattr__(self, "noise", noise)
-        require_range("noise", self.noise, 0, np.inf)
+        known = apply(_noise_floor, self.mean_aa, self.mean_ay, self.mean_yy)
+        noise = known if self.noise is None else labelled("noise", self.noise)
+        require_range("noise", noise, 0, np.inf)
+        object.__setattr__(self, "noise", noise)
 
     @classmethod
     def from_samples(cls, x: ArrayLike, y: ArrayLike) -> LineData:
@@ -62,13 +74,15 @@ class LineData(Labelled):
         if y.shape[1] != 1:
             raise InputError(f"`y` must have one output, got shape {y.shape}; use MomentData")
         target = y[:, 0]
-        mean_aa, mean_ay = np.mean(a * a), np.mean(a * target)
-        slope = mean_ay / mean_aa if mean_aa > 0 else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            mean_aa, mean_ay = np.mean(a * a), np.mean(a * target)
+            slope = mean_ay / mean_aa if mean_aa > 0 else 0.0
+            mean_yy, noise = np.mean(target**2), np.mean((target - slope * a) ** 2)
         return cls(
             mean_aa=float(mean_aa),
             mean_ay=float(mean_ay),
-            mean_yy=float(np.mean(target**2)),
-            noise=xr.DataArray(np.mean((target - slope * a) ** 2)),
+            mean_yy=float(mean_yy),
+            noise=xr.DataArray(noise),
         )
 
 
@@ -95,23 +109,26 @@ class MomentData(Labelled):
     mean_yy: float
 
     def __post_init__(self) -> None:
-        xx, yx = np.asarray(self.sigma_xx, dtype=float), np.asarray(self.sigma_yx, dtype=float)
+        xx, yx = real("sigma_xx", self.sigma_xx), real("sigma_yx", self.sigma_yx)
+        if np.ndim(real("mean_yy", self.mean_yy)) > 0:
+            raise InputError(f"`mean_yy` must be one number, got shape {np.shape(self.mean_yy)}")
         if xx.ndim != 2 or yx.ndim != 2 or xx.shape != (yx.shape[1], yx.shape[1]):
             raise InputError(
                 f"`sigma_xx` must be (m, m) and `sigma_yx` (k, m), got {xx.shape} and {yx.shape}"
             )
         if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(self.mean_yy)):
             raise InputError("`sigma_xx`, `sigma_yx` and `mean_yy` must be finite")
-        scale = float(np.abs(xx).max()) or 1.0
-        if np.abs(xx - xx.T).max() > MOMENT_TOLERANCE * scale:
+        scaled = cosines(xx)
+        if np.abs(scaled - scaled.T).max() > MOMENT_TOLERANCE:
             raise InputError("`sigma_xx` must be symmetric")
-        if np.linalg.eigvalsh(xx).min() < -MOMENT_TOLERANCE * scale * len(xx):
+        if np.linalg.eigvalsh(scaled).min() < -MOMENT_TOLERANCE * len(xx):
             raise InputError("`sigma_xx` must be positive semidefinite")
         object.__setattr__(self, "sigma_xx", (xx + xx.T) / 2)
         object.__setattr__(self, "sigma_yx", yx)
         explained = float(np.sum(self.best_map * yx))
-        unseen = float(np.abs(self.best_map @ xx - yx).max())
-        if unseen > 1e-6 * (float(np.abs(yx).max()) or 1.0):
+        units = _feature_units(xx)
+        unseen = float(np.abs((self.best_map @ xx - yx) / units).max())
+        if unseen > 1e-6 * float(np.abs(yx / units).max()):
             raise InputError("`sigma_yx` has a part in a direction where the inputs do not vary")
         if self.mean_yy < explained * (1 - 1e-9):
             raise InputError(
@@ -123,17 +140,31 @@ class MomentData(Labelled):
     def from_samples(cls, x: ArrayLike, y: ArrayLike) -> MomentData:
         """Reduce samples: `x` of shape (n, m), `y` of shape (n,) or (n, k)."""
         x, y = _checked_samples(x, y)
-        return cls(
-            sigma_xx=x.T @ x / len(x),
-            sigma_yx=y.T @ x / len(x),
-            mean_yy=float(np.sum(y**2)) / len(x),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            xx, yx, yy = x.T @ x / len(x), y.T @ x / len(x), float(np.sum(y**2)) / len(x)
+        return cls(sigma_xx=xx, sigma_yx=yx, mean_yy=yy)
 
-    @property
+    @cached_property
     def best_map(self) -> Array:
-        """The least-squares map `Σ_yx Σ_xx⁺`, shape (k, m)."""
-        best: Array = self.sigma_yx @ np.linalg.pinv(self.sigma_xx, rcond=1e-13, hermitian=True)
+        """The least-squares map `Σ_yx Σ_xx⁺`, shape (k, m), whatever the units of the features."""
+        units = _feature_units(self.sigma_xx)
+        values, vectors = np.linalg.eigh(cosines(self.sigma_xx))
+        seen = values > UNRESOLVED * values.max()
+        shares = (self.sigma_yx / units) @ vectors / np.where(seen, values, np.inf)
+        best: Array = shares @ vectors.T / units  # any error of a share stays in its direction
         return best
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The principal directions of the inputs, each with the digits that its own size has."""
+        units = _feature_units(self.sigma_xx)
+        values, vectors = np.linalg.eigh(cosines(self.sigma_xx))
+        root = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * (units / units.max())
+        sizes, _, directions, scaling, *_ = lapack.dgejsv(root, joba=2, jobu=3, jobv=0)
+        powers = (sizes * (scaling[0] / scaling[1])) ** 2
+        expected = (directions**2 * (units / units.max())[:, None] ** 2).sum(0)
+        powers = np.where(powers > UNRESOLVED * expected, powers, 0.0)
+        return Spectrum(powers * units.max() ** 2, directions)
 
     @property
     def noise(self) -> float:
@@ -141,8 +172,25 @@ class MomentData(Labelled):
         return max(0.0, self.mean_yy - float(np.sum(self.best_map * self.sigma_yx)))
 
 
+class Spectrum(NamedTuple):
+    """`Σ_xx = Q diag(λ) Qᵀ`."""
+
+    powers: Array  # λ, shape (m,); zero where the inputs do not vary
+    directions: Array  # Q, a direction in each column
+
+
+def _feature_units(xx: Array) -> Array:
+    """Root mean square of each feature; 1 where it is zero."""
+    sizes = np.sqrt(np.diag(xx))
+    return np.where(sizes > 0, sizes, 1.0)
+
+
 def _checked_samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if not np.size(x) or not np.size(y):
+        raise InputError(
+            f"`x` and `y` must hold samples with one n ≥ 1, got {np.shape(x)} and {np.shape(y)}"
+        )
+    xs, ys = real("x", x), real("y", y)
     xs = xs[:, None] if xs.ndim == 1 else xs
     ys = ys[:, None] if ys.ndim == 1 else ys
     if xs.ndim != 2 or ys.ndim != 2 or len(xs) != len(ys) or len(xs) == 0:

@@ -1,10 +1,11 @@
 """Gradient descent: the exact discrete-time recursion of the Gram matrix, at any width.
 
-One step on weights, `Θ ← M Θ`, is one step on the state, `G ← M G Mᵀ`, with
+One step on weights is `Θ ← M Θ`, on the state `G ← M G Mᵀ`, with
 `M = I − 2γ [[0, η_u R], [η_w Rᵀ, 0]] − diag(η_u λ_u, η_w λ_w)`. No step size is too large for it:
 the catapult and divergence are in it. Momentum stacks the velocities below Θ; a minibatch puts its
 own moments into R. The step follows PyTorch's SGD: the decay λ θ is added to the gradient, the
-velocity is `v ← μ v + g`, the weights move by `−η v`.
+velocity is `v ← μ v + g`, the weights move by `−η v`. What is stepped is the smallest network
+with this G, of at most k + m neurons, so that G stays positive semidefinite.
 
 On a line three numbers move instead of a matrix, at a few nanoseconds a step (`_kernels`).
 
@@ -15,7 +16,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,18 +32,25 @@ from lazyrich.theory.labels import (
     ParameterLike,
     apply,
     dataset,
+    require_free,
     require_whole,
     with_attrs,
     with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear import _recursion as _kernels
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
-from lazyrich.theory.two_layer_linear.flow import line_arguments, require_pair
+from lazyrich.theory.two_layer_linear.flow import (
+    NAMES,
+    axes_of,
+    line_arguments,
+    require_pair,
+)
 from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import (
     KNOWN,
     LineReadout,
+    Movement,
     gram_quantities,
     line_readout,
 )
@@ -50,6 +58,9 @@ from lazyrich.theory.two_layer_linear.state import GramState, LineState
 from lazyrich.vocabulary.quantity import XU2025
 
 Steps = NDArray[np.int64]
+
+LOWEST = 10_000  # powers of two that a start may lie below what the data ask for
+RELATIVE = ("alignment", "nfa", "balancedness")  # keep their last finite value after divergence
 
 
 def descent(
@@ -62,7 +73,7 @@ def descent(
     momentum: ParameterLike = 0.0,
     weight_decay_u: ParameterLike = 0.0,
     weight_decay_w: ParameterLike = 0.0,
-    batches: Sequence[LineData] | Sequence[MomentData] | None = None,
+    batches: Iterable[LineData] | Iterable[MomentData] | None = None,
     propagator: bool = False,
 ) -> xr.Dataset:
     """Follow gradient descent on `L = E‖γ U W x − y‖²`, step by step and exactly.
@@ -99,34 +110,38 @@ def descent(
         Xu & Ziyin, arXiv:2401.07085.
     """
     require_pair(state, data)
-    for batch in batches or ():
+    used: list[LineData | MomentData] = [data] if batches is None else list(batches)
+    for batch in used:
         require_pair(state, batch)
-    if batches is not None and len(batches) == 0:
+    if not used:
         raise InputError("`batches` must hold at least one batch; None is full batch")
     steps, every = require_whole("steps", steps, 0), require_whole("every", every, 1)
     rule = _Rule(momentum=momentum, weight_decay_u=weight_decay_u, weight_decay_w=weight_decay_w)
+    axes = axes_of(state, network, data)
+    require_free({*NAMES, "step"}, *axes, rule.momentum, rule.weight_decay_u, rule.weight_decay_w)
     recorded = np.unique(np.append(np.arange(0, steps + 1, every), steps))
     if isinstance(state, LineState):
         result = _descend_on_line(
             state,
             network,
             cast("LineData", data),
-            cast("Sequence[LineData]", batches or [data]),
+            cast("Sequence[LineData]", used),
             rule,
             recorded,
             propagator,
         )
     else:
         moments = cast("MomentData", data)
-        used = cast("Sequence[MomentData]", batches or [data])
-        xx = xr.DataArray([batch.sigma_xx for batch in used], dims=("batch", "m", "m_"))
-        yx = xr.DataArray([batch.sigma_yx for batch in used], dims=("batch", "k", "m"))
-        gram, phi, diverged = _step_gram(state, network, xx, yx, rule, recorded)
-        result = gram_quantities(state, network, moments, gram).assign(
+        parts = cast("Sequence[MomentData]", used)
+        xx = xr.DataArray([batch.sigma_xx for batch in parts], dims=("batch", "m", "m_"))
+        yx = xr.DataArray([batch.sigma_yx for batch in parts], dims=("batch", "k", "m"))
+        power = xr.DataArray(np.trace(moments.sigma_xx))
+        theta, phi, diverged = _step_factor(state, network, xx, yx, power, rule, recorded)
+        result = gram_quantities(state, network, moments, Movement.of(state, theta)).assign(
             propagator=phi, diverged_at=diverged
         )
     result = with_axis_attrs(with_attrs(result, KNOWN)).assign_coords(step=recorded)
-    result = _frozen_after_divergence(result)
+    result = _after_divergence(result)
     result.attrs = {"references": XU2025, "dynamics": "gradient descent"}
     return result if propagator else result.drop_vars("propagator", errors="ignore")
 
@@ -158,13 +173,18 @@ def _descend_on_line(
     aa = xr.concat([batch.mean_aa for batch in batches], "batch", join="exact")
     ay = xr.concat([batch.mean_ay for batch in batches], "batch", join="exact")
     both_learn = bool((network.lr_u > 0).all() and (network.lr_w > 0).all())
+    known: dict[str, xr.DataArray] = {}
     if both_learn and not propagator and bool((rule.momentum == 0).all()):
-        *norms, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        *norms, balance, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        known["balancedness"] = balance
         extra = {"diverged_at": diverged}
     else:
         xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
-        gram, phi, diverged = _step_gram(state.gram(), network, xx, yx, rule, recorded)
-        norms = [gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
+        gram = state.gram()
+        theta, phi, diverged = _step_factor(gram, network, xx, yx, data.mean_aa, rule, recorded)
+        moved = Movement.of(gram, theta)
+        norms = [moved.gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
+        known["ntk_change"] = moved.line_kernel_change(gram, network)
         extra = {"diverged_at": diverged, "propagator": phi}
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
@@ -175,7 +195,7 @@ def _descend_on_line(
     names = LineReadout._fields
     arguments = (*line_arguments(state, network, data), data.noise, *norms)
     values = apply(evaluate, *arguments, output_core_dims=[()] * len(names))
-    return dataset(dict(zip(names, values, strict=True)), KNOWN).assign(extra)
+    return dataset(dict(zip(names, values, strict=True)) | known, KNOWN).assign(extra)
 
 
 def _step_line(
@@ -187,7 +207,7 @@ def _step_line(
     rule: _Rule,
     recorded: Steps,
 ) -> tuple[xr.DataArray, ...]:
-    """`‖u‖², u·w, ‖w‖²` by the recursion in natural units, and where it diverged."""
+    """`‖u‖², u·w, ‖w‖²` and the balance, by the recursion in units of the start; divergence."""
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
@@ -195,16 +215,26 @@ def _step_line(
         column = LineProblem(*(np.asarray(field)[..., None] for field in problem))
         eta_u, eta_w = Scaled.of(column.lr_u), Scaled.of(column.lr_w)
         x, gamma = (eta_u * eta_w).sqrt(), Scaled.of(column.output_scale)
-        one = Scaled(np.ones(()), np.asarray(units.one.exponent)[..., None])
+        own, one = (
+            Scaled(np.ones(()), np.asarray(unit.exponent)[..., None])
+            for unit in (units.own, units.one)
+        )
         slopes = (Scaled.of(2.0) * gamma * gamma * one * Scaled.of(aa)).value()
         pushes = (Scaled.of(2.0) * gamma * x * Scaled.of(ay)).value()
-        modes = units.p, units.q, units.r, units.inner, units.area
+        lag = np.maximum(units.own.exponent - units.one.exponent, -LOWEST)
+        modes = units.p, units.q, units.r, units.inner, units.area, lag
+        slope = gamma * (Scaled.of(column.mean_aa).sqrt() * one / x)
+        most = Scaled.of(_kernels.LARGEST)
+        limits = most * eta_w / one, most * eta_u / one, most.sqrt() / slope
+        ends = np.concatenate([np.abs(limit.value()) for limit in limits], -1)
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
-            own_u, inner, own_w, diverged = _kernels.line_steps(
-                *modes, keep_u, keep_w, slopes, pushes, recorded
+            own_u, inner, own_w, balance, powers, diverged = _kernels.line_steps(
+                *modes, keep_u, keep_w, slopes, pushes, ends, recorded
             )
-        uu, ww = Scaled.of(own_u) * one / eta_w, Scaled.of(own_w) * one / eta_u
-        return uu.value(), (Scaled.of(inner) * one / x).value(), ww.value(), diverged
+        own = own.shifted(powers)
+        uu, ww = Scaled.of(own_u) * own / eta_w, Scaled.of(own_w) * own / eta_u
+        uw, balance = Scaled.of(inner) * own / x, Scaled.of(balance) * own
+        return uu.value(), uw.value(), ww.value(), balance.value(), diverged
 
     return tuple(
         apply(
@@ -215,73 +245,72 @@ def _step_line(
             mean_aa,
             mean_ay,
             input_core_dims=[()] * 11 + [("batch",)] * 2,
-            output_core_dims=[("step",)] * 3 + [()],
+            output_core_dims=[("step",)] * 4 + [()],
         )
     )
 
 
-def _step_gram(
+def _step_factor(
     state: GramState,
     network: LinearNetwork,
     sigma_xx: xr.DataArray,
     sigma_yx: xr.DataArray,
+    power: xr.DataArray,
     rule: _Rule,
     recorded: Steps,
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """The Gram matrix and the propagator by the matrix recursion, and where it diverged."""
+    """Weights of the smallest network and the propagator, step by step, and where they diverged."""
     k, m = state.outputs, state.inputs
 
     def evaluate(
-        gram: Array,
+        theta: Array,
         gamma: float,
         eta_u: float,
         eta_w: float,
         lam_u: float,
         lam_w: float,
         mu: float,
+        power: float,
         xx: Array,
         yx: Array,
     ) -> tuple[Array, Array, int]:
         rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
         moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
-        stepped: tuple[Array, Array, int] = _kernels.gram_steps(
-            np.ascontiguousarray(gram),
-            k,
-            float(gamma),
-            rates,
-            decays,
-            float(mu),
-            *moments,
-            recorded,
+        with np.errstate(divide="ignore"):  # an output of zero has no limit
+            loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
+        limits = np.array([_kernels.LARGEST, _kernels.LARGEST, abs(float(loss.value()))])
+        stepped: tuple[Array, Array, int] = _kernels.factor_steps(
+            *(np.ascontiguousarray(theta), k, float(gamma), rates, decays, float(mu)),
+            *(*moments, limits, recorded),
         )
         return stepped
 
-    matrix = ("step", "row", "col")
     stepped: tuple[xr.DataArray, xr.DataArray, xr.DataArray] = apply(
         evaluate,
-        state.matrix,
+        state.factor,
         *(network.output_scale, network.lr_u, network.lr_w),
-        *(rule.weight_decay_u, rule.weight_decay_w, rule.momentum),
+        *(rule.weight_decay_u, rule.weight_decay_w, rule.momentum, power),
         *(sigma_xx, sigma_yx),
-        input_core_dims=[("row", "col"), *[()] * 6, ("batch", "m", "m_"), ("batch", "k", "m")],
-        output_core_dims=[matrix, matrix, ()],
+        input_core_dims=[("row", "neuron"), *[()] * 7, ("batch", "m", "m_"), ("batch", "k", "m")],
+        output_core_dims=[("step", "row", "neuron"), ("step", "row", "col"), ()],
         vectorize=True,
     )
     return stepped
 
 
-def _frozen_after_divergence(result: xr.Dataset) -> xr.Dataset:
-    """Give each run its status; what is not a magnitude keeps its last finite value."""
+def _after_divergence(result: xr.Dataset) -> xr.Dataset:
+    """Give each run its status; magnitudes become infinite, what is none keeps its last value."""
     diverged = result.diverged_at
     alive = (diverged < 0) | (result.step < diverged)
     last = np.minimum(
         xr.DataArray(np.arange(result.sizes["step"]), dims="step"), alive.sum("step") - 1
     )
-    for name in ("alignment", "nfa", "balancedness", "ntk_change"):
-        attrs = result[name].attrs
+    for name in [name for name in result.data_vars if "step" in result[name].dims]:
+        attrs, dims = result[name].attrs, result[name].dims
         held = result[name].isel(step=last).drop_vars("step").assign_coords(step=result.step)
-        result[name] = held.where(alive, np.inf) if name == "ntk_change" else held
-        result[name].attrs = attrs
+        if name not in RELATIVE:
+            held = held.where(alive, np.copysign(np.inf, held))
+        result[name] = held.transpose(*dims).assign_attrs(attrs)
     messages = [f"diverged at step {step}" if step >= 0 else "ok" for step in diverged.values.flat]
     texts = np.reshape(np.array(messages), diverged.shape)
     return result.assign_coords(status=diverged.copy(data=texts).drop_attrs(deep=False))

@@ -11,22 +11,23 @@ from typing import cast
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
-from scipy.optimize import OptimizeResult
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array
+from lazyrich.numerics.exact import Array, Scaled
 from lazyrich.theory.labels import (
     ParameterLike,
     apply,
     dataset,
     labelled,
+    require_free,
     with_attrs,
     with_axis_attrs,
 )
+from lazyrich.theory.two_layer_linear._integrator import Equation, integrate
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.line import (
     LineProblem,
+    natural_units,
     propagate,
     solve,
     stays_at_saddle,
@@ -36,6 +37,7 @@ from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import (
     KNOWN,
     LineReadout,
+    Movement,
     gram_quantities,
     line_readout,
 )
@@ -54,10 +56,11 @@ QUANTITIES = (
 )
 
 SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed to the data"
-RTOL, ATOL = 1e-12, 1e-14  # of the propagator Φ, which starts at the identity
-AT_REST = 1e-13  # stop when Φ can change by no more than this
-SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
-NOISE = 1e-12  # or when no more of the residual is left, relative to what it is a difference of
+CORE = ("row", "col", "neuron", "k", "k_", "m", "m_", "batch", "mechanism", "interval")
+NAMES = {*KNOWN, "status", *CORE}
+"""Names of what a solution holds, which no axis may have."""
+
+UNOCCUPIED = 1e-14  # singular values of unit rows of Θ: no neuron points there
 
 
 def flow(
@@ -74,7 +77,7 @@ def flow(
         state: a `LineState` for `LineData`, a `GramState` for `MomentData`.
         network: output scale γ and learning rates η_u, η_w.
         data: second moments of the data.
-        times: times ≥ 0; a sequence becomes the dim `time`. Infinity is allowed on a line.
+        times: times ≥ 0, infinity included; a sequence becomes the dim `time`.
         propagator: also return `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
 
     Returns:
@@ -97,6 +100,7 @@ def flow(
     """
     time = _checked_times(times)
     require_pair(state, data)
+    require_free(NAMES, *axes_of(state, network, data), time)
     if isinstance(state, LineState):
         result = _flow_on_line(state, network, cast("LineData", data), time, propagator)
     else:
@@ -132,6 +136,8 @@ def time_to_residual(
     if not bool(((share > 0) & (share <= 1)).all()):
         raise InputError(f"`remaining` must be between 0 (excluded) and 1, got {share.values}")
 
+    require_free(NAMES, *line_arguments(state, network, data), share)
+
     def evaluate(*arrays: Array) -> Array:
         return time_to_reach(LineProblem(*arrays[:-1]), arrays[-1])
 
@@ -154,6 +160,18 @@ def require_pair(state: LineState | GramState, data: LineData | MomentData) -> N
             raise InputError(
                 f"the state has (outputs, inputs) = {have}, the data have {need}: they must agree"
             )
+
+
+def axes_of(
+    state: LineState | GramState, network: LinearNetwork, data: LineData | MomentData
+) -> tuple[xr.DataArray, ...]:
+    """Everything that may have axes, without those of a matrix."""
+    numbers = (network.output_scale, network.lr_u, network.lr_w)
+    if isinstance(state, GramState):
+        return *numbers, state.matrix.isel(row=0, col=0)
+    parts = (state.uu, state.uw, state.ww, state.sine_squared)
+    moments = (data.mean_aa, data.mean_ay, data.mean_yy) if isinstance(data, LineData) else ()
+    return *numbers, *parts, *moments
 
 
 def line_arguments(
@@ -179,10 +197,15 @@ def _flow_on_line(
         *fields, noise, when = arrays
         problem = LineProblem(*fields)
         uu, uw, ww, remaining, ntk_change = solve(problem, when)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the range of floats
             readout = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
         gone = saddle & (readout.alignment == 0)  # both layers, with their directions opposed
-        return readout._replace(alignment=np.where(gone, np.sign(problem.uw), readout.alignment))
+        alignment = np.where(gone, np.sign(problem.uw), readout.alignment)
+        units = natural_units(problem)
+        balance = (Scaled.of(4 * units.r) * units.own).value()  # conserved
+        return LineReadout(
+            *np.broadcast_arrays(*readout._replace(alignment=alignment, balancedness=balance))
+        )
 
     arguments = line_arguments(state, network, data)
     names = LineReadout._fields
@@ -205,114 +228,89 @@ def _flow_on_line(
 def _flow_on_moments(
     state: GramState, network: LinearNetwork, data: MomentData, time: xr.DataArray, propagator: bool
 ) -> xr.Dataset:
-    if time.ndim > 1 or bool(np.isinf(time).any()):
+    if time.ndim > 1:
         raise InputError(
-            "on MomentData `times` must be finite and one-dimensional: "
-            "the flow is integrated, it has no closed form"
+            f"on MomentData `times` must be a number or one-dimensional, for the flow is "
+            f"integrated; got {dict(time.sizes)}"
         )
     dims = time.dims or ("time",)
-    phi, status = apply(
-        partial(_integrate, times=np.atleast_1d(time.values), outputs=state.outputs, data=data),
-        *(state.matrix, network.output_scale, network.lr_u, network.lr_w),
-        input_core_dims=[("row", "col"), (), (), ()],
-        output_core_dims=[(*dims, "row", "col"), ()],
+    theta, phi, status = apply(
+        partial(_integrate, times=np.atleast_1d(time.values), data=data, propagator=propagator),
+        *(state.factor, network.output_scale, network.lr_u, network.lr_w),
+        input_core_dims=[("row", "neuron"), (), (), ()],
+        output_core_dims=[(*dims, "row", "neuron"), (*dims, "row", "col"), ()],
         vectorize=True,
-        output_dtypes=[float, object],
+        output_dtypes=[float, float, object],
     )
-    phi = phi.assign_coords(time.coords) if time.ndim else phi.isel(time=0)
-    gram = transported(phi, state.matrix)
-    result = gram_quantities(state, network, data, gram)
+    theta, phi = (
+        path.assign_coords(time.coords) if time.ndim else path.isel({dims[0]: 0})
+        for path in (theta, phi)
+    )
+    result = gram_quantities(state, network, data, Movement.of(state, theta))
+    start = gram_quantities(state, network, data, Movement.of(state, state.factor))
+    reached = result.balancedness.notnull()
+    conserved = start.balancedness.where(reached).transpose(*result.balancedness.dims)
+    result["balancedness"] = conserved.assign_attrs(result.balancedness.attrs)
     result = result.assign_coords(status=status.astype(str))
     if propagator:
         result["propagator"] = phi
     return result
 
 
-def transported(phi: xr.DataArray, gram: xr.DataArray) -> xr.DataArray:
-    """`Φ G Φᵀ` over all leading dims."""
-    left = xr.dot(phi, gram.rename(row="col", col="other"), dim="col")
-    right = phi.rename(row="col", col="other")
-    return xr.dot(left, right, dim="other").transpose(..., "row", "col")
-
-
 def _integrate(
-    gram: Array,
+    theta: Array,
     gamma: float,
     eta_u: float,
     eta_w: float,
     *,
     times: Array,
-    outputs: int,
     data: MomentData,
-) -> tuple[Array, str]:
-    """Integrate `Ż = N Z`, `Z(0) = V`, `G = Z Λ Zᵀ`; `Φ = Z V⁺` is the propagator.
+    propagator: bool,
+) -> tuple[Array, Array, str]:
+    """Weights of the smallest network, the propagator and a status.
 
-    `G` stays positive semidefinite. `V` spans the directions that neurons take up: `Φ` itself may
-    grow without bound along those that none does.
+    The propagator is that of the directions that neurons take up: along those that none does it
+    may grow without bound.
     """
-    k, n = outputs, len(gram)
-    start, inside, inverse = _occupied(gram)
-    rates = -2 * gamma * np.repeat([eta_u, eta_w], [k, n - k])[:, None]
-
-    def generator(flat: Array) -> Array:
-        z = flat.reshape(start.shape)
-        output = gamma * z[:k] @ inside @ z[k:].T
-        residual = output @ data.sigma_xx - data.sigma_yx
-        off = np.zeros((n, n))
-        off[:k, k:], off[k:, :k] = residual, residual.T
-        return rates * off
-
-    def velocity(_: float, flat: Array) -> Array:
-        return np.ravel(generator(flat) @ flat.reshape(start.shape))
-
-    parts = np.abs(data.sigma_yx).sum() + np.abs(gamma * gram[:k, k:] @ data.sigma_xx).sum()
-    noise = NOISE * float(np.abs(rates).max() * parts)
-
-    def at_rest(t: float, flat: Array) -> float:
-        size = float(np.abs(generator(flat)).sum())
-        return min(size * max(times.max() - t, 0.0) - AT_REST, size - noise)
-
-    at_rest.terminal = True  # type: ignore[attr-defined]  # scipy's protocol
-    order = np.unique(np.append(times, 0.0))  # scipy returns nothing if it stops before the first
-    end = float(order[-1])
-    if end == 0 or inside.size == 0:
-        return np.broadcast_to(np.eye(n), (len(times), n, n)), "ok"
-    solution = solve_ivp(
-        velocity,
-        (0.0, end),
-        start.ravel(),
-        "DOP853",
-        rtol=RTOL,
-        atol=ATOL,
-        t_eval=order,
-        events=at_rest,
-    )
-    reached = _completed(solution, len(order)).reshape(-1, *start.shape) @ inverse
-    status = (
-        "ok" if solution.status >= 0 else f"stopped at t = {solution.t[-1]:g}: {solution.message}"
-    )
-    return reached[np.searchsorted(order, times)], status
+    n, neurons = theta.shape
+    unit = float(np.ldexp(1.0, int(np.frexp(np.abs(theta).max())[1])))
+    inverse = _inverse(theta) if propagator else None
+    carried = np.eye(n) if propagator and inverse is None else np.zeros((n, 0))
+    start = np.concatenate([theta / unit, carried], axis=1)
+    fastest = 2 * abs(gamma) * max(eta_u, eta_w)
+    speed = int(np.frexp(fastest)[1])  # of what is then a time of one
+    with np.errstate(over="ignore"):
+        order, place = np.unique(np.ldexp(times, speed), return_inverse=True)
+    path, status = np.broadcast_to(start, (len(order), *start.shape)).copy(), "ok"
+    if gamma and (eta_u or eta_w) and theta.any() and order[-1] > 0:
+        k, (powers, directions) = len(data.sigma_yx), data.spectrum
+        equation = Equation(
+            outputs=k,
+            columns=neurons,
+            scale=gamma * unit * unit,
+            rate_u=float(np.ldexp(-2 * gamma * eta_u, -speed)),
+            rate_w=float(np.ldexp(-2 * gamma * eta_w, -speed)),
+            best=data.best_map @ directions,
+            powers=powers,
+        )
+        turned = np.concatenate([start[:k], directions.T @ start[k:]])
+        moved, stopped = integrate(equation, turned, order[order > 0])
+        if stopped is not None:
+            status = f"stopped at t = {np.ldexp(stopped, -speed):g}: the steps became too small"
+        path[order > 0, :k] = moved[:, :k]
+        path[order > 0, k:] = directions @ moved[:, k:]
+    weights = unit * path[place][..., :neurons]
+    phi = path[place][..., neurons:] if inverse is None else weights @ inverse
+    return weights, phi if propagator else np.zeros((len(place), n, n)), status
 
 
-def _completed(solution: OptimizeResult, count: int) -> Array:
-    """The solution at all `count` times: at rest it stays, after a failure it is NaN."""
-    reached: Array = solution.y.T
-    missing = count - len(reached)
-    last = solution.y_events[0][-1] if solution.status == 1 else np.full(reached.shape[1], np.nan)
-    return np.concatenate([reached, np.repeat(last[None], missing, 0)])
-
-
-def _occupied(gram: Array) -> tuple[Array, Array, Array]:
-    """`V, Λ, V⁺` with `G = V Λ Vᵀ`: the identity and G itself unless G is singular."""
-    norms = np.sqrt(np.diag(gram))
+def _inverse(theta: Array) -> Array | None:
+    """`Θ⁺` if Θ is singular, None if not."""
+    norms = np.linalg.norm(theta, axis=1)
     scale = np.where(norms > 0, norms, 1.0)[:, None]
-    values, vectors = np.linalg.eigh(gram / scale / scale.T)
-    kept = values > SINGULAR
-    if kept.all():
-        return np.eye(len(gram)), gram, np.eye(len(gram))
-    unit = float(scale.max())
-    basis = vectors[:, kept]
-    return scale / unit * basis, np.diag(values[kept]) * unit**2, basis.T / scale.T * unit
+    if np.linalg.svd(theta / scale, compute_uv=False).min() > UNOCCUPIED:
+        return None
+    return np.linalg.pinv(theta / scale, rcond=UNOCCUPIED) / scale.T
 
 
 def _checked_times(times: ParameterLike) -> xr.DataArray:

@@ -37,10 +37,12 @@ class LineProblem(NamedTuple):
 
 
 class NaturalUnits(NamedTuple):
-    """The same problem without dimensions: P, Q, R, B/A in units of `2^unit`.
+    """The same problem without dimensions, in two units: powers of two make the change exact.
 
-    `unit` is chosen so that the largest of `η_w‖u‖²`, `η_u‖w‖²` and `X|u·w|` at the optimum is of
-    order one; powers of two make the change exact. Times are in units of `1/(A 2^unit)`.
+    The state, P, Q, R, is in units of `own`, in which the largest of `η_w‖u‖²` and `η_u‖w‖²` is of
+    order one. What the data ask for is in units of `one`, in which the largest of these and of
+    `X|u·w|` at the optimum is. Times are in units of `1/(A one)`. The state may be smaller than
+    the float range of `one`, and is Scaled there.
     """
 
     p: Array
@@ -49,10 +51,19 @@ class NaturalUnits(NamedTuple):
     root: Array  # √(PQ)
     area: Array  # √(PQ − R²) = ½X‖u‖‖w‖ sin
     inner: Array  # P − Q = X u·w
-    drive: Array  # B/A
+    drive: Array  # B/A, from here on in units of `one`
     growth: Array  # D/A = √((B/A)² + 4PQ)
-    rate: Scaled  # A · 2^unit
-    one: Scaled  # 2^unit
+    rate: Scaled  # A · one
+    one: Scaled
+    own: Scaled
+
+    def scaled(self, value: Array) -> Scaled:
+        """A number of the state, in units of `one`."""
+        return Scaled.of(value).shifted(self.own.exponent - self.one.exponent)
+
+    def in_one(self, value: Array) -> Array:
+        """The same as a float, 0 where it is too small for one."""
+        return self.scaled(value).value()
 
 
 def natural_units(problem: LineProblem) -> NaturalUnits:
@@ -67,11 +78,11 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
         drive = x * signal / (gamma * power)  # X times the optimal u·w
     moves = (gamma.mantissa != 0) & (power.mantissa != 0)
     drive = Scaled(np.where(moves, drive.mantissa, 0.0), drive.exponent)
-    reach = np.where(drive.mantissa != 0, drive.exponent, alpha.exponent)
-    unit = np.maximum(np.maximum(alpha.exponent, beta.exponent), reach)
+    own = np.maximum(alpha.exponent, beta.exponent)
+    reach = np.where(drive.mantissa != 0, drive.exponent, own)
+    unit = np.maximum(own, reach)
 
     one = Scaled(np.ones(()), unit)
-    own = np.maximum(alpha.exponent, beta.exponent)  # the state's unit: its squares stay in range
     a, b, inner = (part.over_power(own) for part in (alpha, beta, x * Scaled.of(problem.uw)))
     half_u, half_w = Scaled(u2.mantissa, alpha.exponent), Scaled(w2.mantissa, beta.exponent)
     r = 0.25 * difference_of_products(
@@ -83,21 +94,18 @@ def natural_units(problem: LineProblem) -> NaturalUnits:
     smaller = root * (root / np.where(larger > 0, larger, 1.0))
     towards = inner >= 0
     b_over_a = drive.over_power(unit)
-
-    def in_units(value: Array) -> Array:
-        return Scaled(value, own).over_power(unit)
-
     return NaturalUnits(
-        p=in_units(np.where(towards, larger, smaller)),
-        q=in_units(np.where(towards, smaller, larger)),
-        r=in_units(r),
-        root=in_units(root),
-        area=in_units(area),
-        inner=in_units(inner),
+        p=np.where(towards, larger, smaller),
+        q=np.where(towards, smaller, larger),
+        r=r,
+        root=root,
+        area=area,
+        inner=inner,
         drive=b_over_a,
-        growth=np.hypot(b_over_a, 2 * in_units(root)),
+        growth=np.hypot(b_over_a, Scaled(2 * root, own).over_power(unit)),
         rate=Scaled.of(4.0) * gamma * gamma * power * one,
         one=one,
+        own=Scaled(np.ones(()), own),
     )
 
 
@@ -112,60 +120,120 @@ def stays_at_saddle(problem: LineProblem) -> NDArray[np.bool_]:
     return stuck
 
 
-def riccati_coefficients(units: NaturalUnits) -> tuple[Array, Array]:
-    """`Y = D + B + 2AQ` and `Z = D − B + 2AP`, with `D ∓ |B| = 4A²PQ/(D + |B|)`."""
-    wide = units.growth + np.abs(units.drive)
-    turn = 2 * units.root
-    narrow = np.where(wide > 0, turn * (turn / wide), 0.0)
-    forward = units.drive >= 0
-    y = np.where(forward, wide, narrow) + 2 * units.q
-    z = np.where(forward, narrow, wide) + 2 * units.p
-    return y, z
+class Modes(NamedTuple):
+    """The mode that the data make grow, and the other one: P and Q if `B ≥ 0`, else Q and P."""
+
+    forward: NDArray[np.bool_]
+    growing: Scaled  # in units of `one`, as all that follows
+    fading: Scaled
+    wide: Array  # Y = D + B + 2Q of the growing mode
+    narrow: Array  # Z = D − B + 2P of the other, over the growing mode itself: 2 + 4Q/(D + B)
+
+    @classmethod
+    def of(cls, units: NaturalUnits) -> Modes:
+        """With `D − |B| = 4PQ/(D + |B|)` both are sums, and Z is a multiple of P."""
+        forward = units.drive >= 0
+        growing, fading = (
+            units.scaled(np.where(forward, first, second))
+            for first, second in ((units.p, units.q), (units.q, units.p))
+        )
+        wide, other = units.growth + np.abs(units.drive), fading.value()
+        narrow = 2 + np.where(wide > 0, 4 * other / np.where(wide > 0, wide, 1.0), 0.0)
+        return cls(forward, growing, fading, wide + 2 * other, narrow)
 
 
 class Motion(NamedTuple):
-    """Where the solution is at one time, in natural units."""
+    """Where the solution is at one time, in units of `one`."""
 
-    along: Array  # Pχ
-    across: Array  # Q/χ
+    along: Scaled  # Pχ
+    across: Scaled  # Q/χ
     remaining: Array  # E = (f − f*)/(f₀ − f*)
-    progress: Array  # 1 − E
-    growth_of_norms: Array  # Δ = (P + Q)(t) − (P + Q)(0), accurate when small
-    y: Array  # χ = y/z
-    z: Array
-    difference: Array  # y − z, accurate when small
+    progress: Scaled  # 1 − E
+    kernel_change: Array  # ((P + Q)(t) − (P + Q)(0))/(P + Q)(0), accurate when small
+    log_chi: Array  # ln χ, accurate when small
 
 
 def move(units: NaturalUnits, time: Array) -> Motion:
     """Solve the Riccati equation: `χ = ỹ/z̃`, `E = e/(ỹ z̃)` with `e = exp(−D t)`.
 
-    `ỹ = e + g Y`, `z̃ = e + g Z` and `g = (1 − e)/(2D)`: sums of non-negative terms.
+    `ỹ = e + g Y`, `z̃ = e + g Z` and `g = (1 − e)/(2D)`: sums of non-negative terms. Z is a multiple
+    of the growing mode, which may be smaller than any float: what is needed is `z̃` over it.
     """
-    p, q, drive, d = units.p, units.q, units.drive, units.growth
+    modes, d = Modes.of(units), units.growth
     with np.errstate(all="ignore"):
-        still = (p + q == 0) | (units.rate.mantissa == 0)
+        still = (units.p + units.q == 0) | (units.rate.mantissa == 0)
         t = np.where(still, 0.0, units.rate.times(time))
         exponent = np.where(d > 0, d * t, 0.0)
-        half = np.exp(-0.5 * exponent)  # its square may underflow
-        e = half * half
+        quarter = np.exp(-0.25 * exponent)  # its fourth power may underflow
+        e = quarter**4
         g = np.where(exponent > 1e-300, -np.expm1(-exponent) / (2 * d), 0.5 * t)
-        big_y, big_z = riccati_coefficients(units)
-        y = e + np.where(big_y == 0, 0.0, g * big_y)
-        z = e + np.where(big_z == 0, 0.0, g * big_z)
-        chi = np.where(y == z, 1.0, y / z)
-        along = np.where(p == 0, 0.0, p * chi)
-        across = np.where(q == 0, 0.0, q / chi)
-        # E = e/(ỹ z̃);  1 − E = 2g(P + Q) E + (gY/ỹ)(gZ/z̃)
-        fading = np.where(big_y == 0, 1 / z, (half / y) * (half / z))
-        remaining = np.where(big_z == 0, 1 / y, fading)
-        swept = np.where(big_y * big_z == 0, 0.0, (g * big_y / y) * (g * big_z / z))
-        gained = 2 * g * (p + q) * remaining + swept
-        progress = np.where(remaining > 0.5, gained, 1 - remaining)
-        # Δ = 2s (B − A(P − Q)) ((P − Q)c + B(P + Q)s) / (y z);  y − z = 2s (B − A(P − Q))
-        force = 2 * g * (drive - units.inner)
-        change = (force / y) * ((units.inner * (0.5 * (1 + e)) + drive * (p + q) * g) / z)
-        change = np.where(np.isfinite(change), change, along + across - p - q)
-    return Motion(along, across, remaining, progress, change, y, z, force)
+        rise = modes.growing.sqrt().sqrt() / Scaled.of(quarter)  # of the growing mode, e^{Dt}
+        rise = rise * rise * rise * rise
+        rise = Scaled(np.where(quarter == 0, np.inf, rise.mantissa), rise.exponent)
+        gone = modes.growing.mantissa == 0
+        rise = Scaled(np.where(gone, 0.0, rise.mantissa), rise.exponent)
+
+        passed = np.where(modes.wide == 0, 0.0, g * modes.wide)
+        first = e + passed  # ỹ
+        lag = np.where(gone, np.inf, (Scaled.of(1.0) / rise).value())  # e over the growing mode
+        swing = g * modes.narrow
+        second = lag + swing  # z̃ over the growing mode
+        ahead = np.where(lag > 1, 1 / (1 + swing / lag), lag / second)
+        ahead = np.where(gone, 1.0, ahead)  # e/z̃
+        share = np.where(gone, 0.0, np.where(np.isinf(swing), 1.0, swing / second))
+        remaining = ahead / first
+        late = np.where(lag > 1, e / ahead, modes.growing.value() * second)  # z̃
+        slow = ~gone & (lag > 1e200)  # the growing mode is still far below all others
+        grown = Scaled.of(np.where(gone, 0.0, first / second))
+        grown = _choose(slow, rise * Scaled.of(first), grown)
+        faded = modes.fading * Scaled.of(np.where(modes.fading.mantissa == 0, 0.0, late / first))
+
+        gained = _gained(units, modes, g, remaining, passed / first, share, rise, slow, swing)
+        change = _kernel_change(units, g, e, first, late)
+        ratio = np.where(modes.forward, 1.0, -1.0)
+        logs = np.log(first) - np.where(slow, np.log(late), modes.growing.log() + np.log(second))
+        step = 2 * g * (np.abs(units.drive) - ratio * units.in_one(units.inner))  # ỹ − z̃
+        near = np.abs(step) < 0.5 * late
+        log_chi = ratio * np.where(near, np.log1p(step / late), logs)
+    along, across = _choose(modes.forward, grown, faded), _choose(modes.forward, faded, grown)
+    with np.errstate(all="ignore"):
+        kernel = units.p + units.q
+        total = (along.plus(across) / units.own * units.one).value()
+        change = np.where(np.isfinite(change), change, (total - kernel) / kernel)
+    return Motion(along, across, remaining, gained, change, log_chi)
+
+
+def _choose(condition: NDArray[np.bool_], one: Scaled, other: Scaled) -> Scaled:
+    return Scaled(
+        np.where(condition, one.mantissa, other.mantissa),
+        np.where(condition, one.exponent, other.exponent),
+    )
+
+
+def _gained(
+    units: NaturalUnits,
+    modes: Modes,
+    g: Array,
+    remaining: Array,
+    passed: Array,
+    share: Array,
+    rise: Scaled,
+    slow: NDArray[np.bool_],
+    swing: Array,
+) -> Scaled:
+    """`1 − E = 2g(P + Q) E + (gY/ỹ)(gZ/z̃)`."""
+    linear = units.scaled(units.p + units.q) * Scaled.of(2 * g * remaining)
+    swept = _choose(slow, rise * Scaled.of(passed * swing), Scaled.of(passed * share))
+    return _choose(remaining > 0.5, linear.plus(swept), Scaled.of(1 - remaining))
+
+
+def _kernel_change(units: NaturalUnits, g: Array, e: Array, first: Array, late: Array) -> Array:
+    """`Δ = 2s (B − A(P − Q)) ((P − Q)c + B(P + Q)s) / (y z)` over `P + Q`."""
+    kernel = units.p + units.q
+    force = 2 * g * (units.drive - units.in_one(units.inner))
+    turned = units.inner * (0.5 * (1 + e)) + units.drive * g * kernel
+    change: Array = (force / first) * ((turned / kernel) / late)
+    return np.where(kernel > 0, change, 0.0)
 
 
 class LineSolution(NamedTuple):
@@ -187,12 +255,12 @@ def solve(problem: LineProblem, time: Array) -> LineSolution:
         uw = _inner_product(problem, units, motion)
         uu = _squared_norm(u, w, uw, units.r, problem.sine_squared, units, motion)
         ww = _squared_norm(w, u, uw, -units.r, problem.sine_squared, units, motion)
-        kernel = units.p + units.q
-        change = np.abs(np.where(kernel > 0, motion.growth_of_norms / kernel, 0.0))
-    return LineSolution(uu, uw, ww, motion.remaining, change)
+    still = motion.progress.mantissa == 0
+    change = np.where(still, 0.0, np.abs(motion.kernel_change))
+    return LineSolution(uu, uw.value(), ww, motion.remaining, change)
 
 
-def _inner_product(problem: LineProblem, units: NaturalUnits, motion: Motion) -> Array:
+def _inner_product(problem: LineProblem, units: NaturalUnits, motion: Motion) -> Scaled:
     """`u·w`, as the difference `Pχ − Q/χ` or as a mean of start and optimum, whichever is sharper.
 
     The mean `(1 − E) u·w* + E u·w₀` cancels only where the output crosses zero; the difference
@@ -202,19 +270,27 @@ def _inner_product(problem: LineProblem, units: NaturalUnits, motion: Motion) ->
     optimum = Scaled.of(problem.mean_ay) / (
         Scaled.of(problem.output_scale) * Scaled.of(problem.mean_aa)
     )
-    gain = np.where(motion.progress == 0, 0.0, optimum.times(motion.progress))
-    rest = np.where(motion.remaining == 0, 0.0, motion.remaining * problem.uw)
+    start, still = Scaled.of(problem.uw), motion.progress.mantissa == 0
+    nothing = Scaled.of(np.zeros(()))
+    gain = _choose(still, nothing, optimum * motion.progress)
+    rest = _choose(motion.remaining == 0, nothing, start * Scaled.of(motion.remaining))
 
     unit = units.one / x
-    sharper = unit.times(motion.along + motion.across) < np.abs(gain) + np.abs(rest)
-    moved = np.where(sharper, unit.times(motion.along - motion.across), gain + rest)
-    return np.where(motion.progress == 0, problem.uw, moved)
+    size = _magnitude(gain).plus(_magnitude(rest))
+    sharper = ((motion.along.plus(motion.across) * unit) / size).value() < 1
+    backwards = Scaled(-motion.across.mantissa, motion.across.exponent)
+    difference = motion.along.plus(backwards) * unit
+    return _choose(still, start, _choose(sharper, difference, gain.plus(rest)))
+
+
+def _magnitude(value: Scaled) -> Scaled:
+    return Scaled(np.abs(value.mantissa), value.exponent)
 
 
 def _squared_norm(
     own: tuple[Array, Array],
     other: tuple[Array, Array],
-    uw: Array,
+    uw: Scaled,
     r: Array,
     sine_squared: Array,
     units: NaturalUnits,
@@ -227,12 +303,14 @@ def _squared_norm(
     what lies along the other layer, and what is left of the part of the start across it.
     """
     (start, own_lr), (_, other_lr) = own, other
-    total = motion.along + motion.across
-    plain = (units.one / Scaled.of(other_lr)).times(total + 2 * r)
-    parallel = (Scaled.of(own_lr) / units.one).sqrt().times(uw)
+    total = motion.along.plus(motion.across)
+    plain = (total.plus(units.scaled(2 * r)) * units.one / Scaled.of(other_lr)).value()
+    parallel = Scaled.of(own_lr) / units.one * uw * uw
     share = 0.5 * (units.p + units.q + 2 * np.abs(r)) / (units.root + np.abs(r))
-    cancelling = parallel * (parallel / (total + 2 * units.root)) + start * sine_squared * share
-    return np.where(motion.progress == 0, start, np.where(r >= 0, plain, cancelling))
+    along = (parallel / total.plus(units.scaled(2 * units.root))).value()
+    cancelling = along + start * sine_squared * share
+    still = motion.progress.mantissa == 0
+    return np.where(still, start, np.where(r >= 0, plain, cancelling))
 
 
 def propagate(problem: LineProblem, time: Array) -> Array:
@@ -241,11 +319,8 @@ def propagate(problem: LineProblem, time: Array) -> Array:
     The modes `√η_w u ± √η_u w` scale as `χ^{±½}`, so that `Φ = [[c, η_u h], [η_w h, c]]` with
     `c = cosh(½ ln χ)` and `h = sinh(½ ln χ)/X`; if a layer is frozen, `h = Δ(u·w)/(4P)`.
     """
-    motion = move(natural_units(problem), time)
-    y, z, difference = motion.y, motion.z, motion.difference
+    half_log = 0.5 * move(natural_units(problem), time).log_chi
     with np.errstate(all="ignore"):
-        near = np.abs(difference) < 0.5 * z
-        half_log = 0.5 * np.where(near, np.log1p(difference / z), np.log(y) - np.log(z))
         x = (Scaled.of(problem.lr_u) * Scaled.of(problem.lr_w)).sqrt().value()
         reach = problem.lr_w * problem.uu + problem.lr_u * problem.ww
         frozen = (solve(problem, time).uw - problem.uw) / np.where(reach > 0, reach, 1.0)
@@ -259,18 +334,22 @@ def time_to_reach(problem: LineProblem, remaining: Array) -> Array:
     """The time at which the residual has shrunk to `remaining` of its start; infinite if never.
 
     With `s = (1 − e)/(2De)` the equation `ỹ z̃ = e/E` is quadratic:
-    `YZ s² + 2(P + Q − D n)s − n = 0` where `n = 1/E − 1`, and `e^{Dt} = 1 + 2Ds`.
+    `YZ ε s² + 2((P + Q)ε − D)s − 1 = 0` where `ε = E/(1 − E)`, and `e^{Dt} = 1 + 2Ds`.
     """
     units = natural_units(problem)
-    p, q, d = units.p, units.q, units.growth
+    modes, d = Modes.of(units), units.growth
     with np.errstate(all="ignore"):
-        n = 1 / remaining - 1
-        big_y, big_z = riccati_coefficients(units)
-        half = p + q - d * n
-        root = np.sqrt(half * half + big_y * big_z * n)
-        s = np.where(half > 0, n / (half + root), (root - half) / (big_y * big_z))
+        odds = remaining / (1 - remaining)
+        half = units.in_one(units.p + units.q) * odds - d
+        product = modes.growing * Scaled.of(modes.wide) * Scaled.of(modes.narrow)
+        product = product * Scaled.of(odds)  # YZ ε
+        root = np.hypot(half, product.sqrt().value())
+        direct = half > 0
+        log_s = np.where(direct, -np.log(half + root), np.log(root - half) - product.log())
+        s = np.where(direct, 1 / (half + root), (Scaled.of(root - half) / product).value())
         x = 2 * d * s
         t = np.where(x > 1e-300, np.log1p(x) / d, 2 * s)
-        reached = (p + q > 0) & (units.rate.mantissa > 0) & np.isfinite(s)
+        t = np.where((d > 0) & (x > 1e100), (np.log(2 * d) + log_s) / d, t)
+        reached = (units.p + units.q > 0) & (units.rate.mantissa > 0) & np.isfinite(log_s)
         time = (Scaled.of(t) / units.rate).value()
-    return np.where(n == 0, 0.0, np.where(reached, time, np.inf))
+    return np.where(remaining == 1, 0.0, np.where(reached, time, np.inf))

@@ -8,7 +8,6 @@ import xarray as xr
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.descent import descent
-from lazyrich.theory.two_layer_linear.flow import flow
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import KNOWN
 from lazyrich.theory.two_layer_linear.state import GramState, LineState
@@ -43,15 +42,6 @@ MODEL = Model(
         Assumption(
             sentence="The second moments are those of some data: E[ay]² ≤ E[a²]E[y²].",
             broken=lambda: LineData(mean_aa=1.0, mean_ay=2.0, mean_yy=1.0),
-        ),
-        Assumption(
-            sentence="Infinite times need the closed form.",
-            broken=lambda: flow(
-                LineState(uu=1.0, uw=0.0, ww=1.0).gram(),
-                LinearNetwork(output_scale=1.0, lr_u=1.0, lr_w=1.0),
-                MomentData(sigma_xx=np.eye(1), sigma_yx=np.eye(1), mean_yy=1.0),
-                float("inf"),
-            ),
         ),
     ),
     quantities=KNOWN,

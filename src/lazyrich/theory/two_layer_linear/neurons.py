@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.theory.labels import dataset
+from lazyrich.theory.labels import dataset, real
 from lazyrich.vocabulary.quantity import Quantity, by_name
 
 QUANTITIES = (
@@ -57,7 +57,7 @@ def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
             "`propagator=True`."
         )
     phi = trajectory.propagator
-    us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+    us, ws = real("u", u), real("w", w)
     on_line = us.ndim == 1
     theta = np.stack([us, ws]) if on_line and us.shape == ws.shape else _stacked(us, ws)
     if len(theta) != phi.sizes["row"]:

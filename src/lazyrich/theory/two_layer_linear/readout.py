@@ -17,7 +17,7 @@ from lazyrich.theory.labels import apply, dataset
 from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.line import LineProblem
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
-from lazyrich.theory.two_layer_linear.state import Blocks, GramState
+from lazyrich.theory.two_layer_linear.state import Blocks, GramState, gram_of
 from lazyrich.vocabulary.losses import under
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity, by_name
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
@@ -131,29 +131,31 @@ def line_readout(
     """
     uu, uw, ww = norms
     gamma, lr_u, lr_w = start.output_scale, start.lr_u, start.lr_w
-    end_to_end_map = gamma * uw
+    end_to_end_map = _product(gamma, uw)
     best = _ratio(start.mean_ay, start.mean_aa)
     if remaining is None:
         residual = end_to_end_map - best
     else:
         residual = np.where(remaining > 0, (gamma * start.uw - best) * remaining, 0.0)
-    excess = (np.sqrt(start.mean_aa) * residual) ** 2  # no 0·∞ where the inputs vanish
+    excess = _product(np.sqrt(start.mean_aa), residual) ** 2
     size_u, size_w = np.sqrt(uu), np.sqrt(ww)
     ntk_trace = _line_ntk(start, size_u, size_w)
     if ntk_change is None:
         before = _line_ntk(start, np.sqrt(start.uu), np.sqrt(start.ww))
         ntk_change = np.abs(_ratio(ntk_trace - before, before))
+    alignment = np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0)
+    gone = (size_u * size_w == 0) & (start.sine_squared == 0) & (start.uu > 0) & (start.ww > 0)
     found = LineReadout(
         end_to_end_map=end_to_end_map,
         loss=noise + excess,
         excess_loss=excess,
-        alignment=np.clip(_ratio(uw, size_u * size_w), -1.0, 1.0),
+        alignment=np.where(gone, np.sign(start.uw), alignment),  # parallel until they vanish
         uu=uu,
         uw=uw,
         ww=ww,
         balancedness=lr_w * uu - lr_u * ww,
         ntk_trace=ntk_trace,
-        ntk_trace_plain=(gamma * size_u) ** 2 + (gamma * size_w) ** 2,
+        ntk_trace_plain=_product(gamma, size_u) ** 2 + _product(gamma, size_w) ** 2,
         ntk_change=ntk_change,
         nfm=ww,
         agop=end_to_end_map**2,
@@ -164,28 +166,66 @@ def line_readout(
 
 def _line_ntk(start: LineProblem, size_u: Array, size_w: Array) -> Array:
     """`γ²(η_w‖u‖² + η_u‖w‖²)` as squares of roots, which overflow no sooner than the sum."""
-    along_w = start.output_scale * (np.sqrt(start.lr_w) * size_u)
-    along_u = start.output_scale * (np.sqrt(start.lr_u) * size_w)
+    along_w = _product(start.output_scale, _product(np.sqrt(start.lr_w), size_u))
+    along_u = _product(start.output_scale, _product(np.sqrt(start.lr_u), size_w))
     kernel: Array = along_w**2 + along_u**2
     return kernel
 
 
+class Movement(NamedTuple):
+    """Where a Gram matrix is, and by how much it has changed, without cancellation."""
+
+    gram: xr.DataArray
+    change: xr.DataArray
+
+    @classmethod
+    def of(cls, start: GramState, theta: xr.DataArray) -> Movement:
+        """The matrix `ΘΘᵀ` of weights that began as the factor of `start`.
+
+        With `δ = Θ − Θ₀` it has changed by `δΘᵀ + Θ₀δᵀ`.
+        """
+        step = theta - start.factor
+        still = (step == 0).all(("row", "neuron"))
+        half = xr.dot(step, theta.rename(row="col"), dim="neuron")
+        other = xr.dot(start.factor, step.rename(row="col"), dim="neuron")
+        gram = start.matrix.where(still, gram_of(theta))
+        return cls(gram.transpose(..., "row", "col"), half + other)
+
+    def line_kernel_change(self, start: GramState, network: LinearNetwork) -> xr.DataArray:
+        """The relative change of the kernel where k = m = 1."""
+
+        def kernel(matrix: xr.DataArray) -> xr.DataArray:
+            own_u, own_w = matrix.isel(row=0, col=0), matrix.isel(row=1, col=1)
+            return network.lr_w * own_u + network.lr_u * own_w
+
+        change: xr.DataArray = apply(_ratio, abs(kernel(self.change)), kernel(start.matrix))
+        return change
+
+
+def _product(factor: Array, size: Array) -> Array:
+    """Their product, 0 where either is 0, also if the other has left the range of floats."""
+    zero = (factor == 0) | (size == 0)
+    return np.where(zero, 0.0, factor * np.where(zero, 0.0, size))
+
+
 def gram_quantities(
-    start: GramState, network: LinearNetwork, data: MomentData, gram: xr.DataArray
+    start: GramState, network: LinearNetwork, data: MomentData, moved: Movement
 ) -> xr.Dataset:
-    """All quantities of a network on general data that now has the Gram matrix `gram`.
+    """All quantities of a network on general data whose Gram matrix has `moved`.
 
     `ntk_trace` is the mean over the data of the kernel's trace `tr Θ(x, x)`, per `E‖x‖²`;
     `ntk_change` is the Frobenius norm over all pairs of inputs, `(E‖Θ_t(x, x') − Θ_0(x, x')‖²)^½`
     relative to its value at the start.
     """
     k = start.outputs
-    now = Blocks.of(gram, k)
+    now, change = Blocks.of(moved.gram, k), Blocks.of(moved.change, k)
     gamma, lr_u, lr_w = network.output_scale, network.lr_u, network.lr_w
     xx = xr.DataArray(data.sigma_xx, dims=("m", "m_"))
     best = xr.DataArray(data.best_map, dims=("k", "m"))
     gap = gamma * now.uw - best
-    excess = xr.dot(gap, gap.rename(m="m_"), xx, dim=("k", "m", "m_")).clip(min=0)  # rounding
+    powers, directions = data.spectrum
+    along = xr.dot(gap, xr.DataArray(directions, dims=("m", "direction")), dim="m")
+    excess = (along**2 * xr.DataArray(powers, dims="direction")).sum(("k", "direction"))
     trace_u = _trace(now.uu, "k")
     trace_w = _trace(now.ww, "m")
     power = float(np.trace(data.sigma_xx)) or 1.0
@@ -205,7 +245,7 @@ def gram_quantities(
             "balancedness": lr_w * trace_u - lr_u * trace_w,
             "ntk_trace": gamma**2 * (lr_w * trace_u + lr_u * seen),
             "ntk_trace_plain": gamma**2 * (trace_u + seen),
-            "ntk_change": _kernel_change(start, network, xx, now),
+            "ntk_change": _kernel_change(start, network, xx, change),
             "nfm": now.ww,
             "agop": agop,
             "nfa": _feature_correlation(now),
@@ -215,7 +255,7 @@ def gram_quantities(
 
 
 def _kernel_change(
-    start: GramState, network: LinearNetwork, xx: xr.DataArray, now: Blocks
+    start: GramState, network: LinearNetwork, xx: xr.DataArray, change: Blocks
 ) -> xr.DataArray:
     """`‖Θ − Θ₀‖/‖Θ₀‖` over pairs of inputs, for `Θ(x, x') = (xᵀx') A + (xᵀ B x') I`.
 
@@ -235,7 +275,7 @@ def _kernel_change(
         )
         return squared**0.5
 
-    return apply(_ratio, size(now.uu - then.uu, now.ww - then.ww), size(then.uu, then.ww))
+    return apply(_ratio, size(change.uu, change.ww), size(then.uu, then.ww))
 
 
 def _feature_correlation(now: Blocks) -> xr.DataArray:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
-from lazyrich.numerics.exact import Array, cauchy_schwarz_gap
+from lazyrich.numerics.exact import Array, cauchy_schwarz_gap, cosines
 from lazyrich.theory.labels import (
     Labelled,
     Parameter,
@@ -25,11 +25,16 @@ from lazyrich.theory.labels import (
     apply,
     first_where,
     labelled,
+    real,
     require_range,
+    require_whole,
 )
 from lazyrich.theory.two_layer_linear.wishart import SeedLike, bartlett_factor
 
 PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
+LARGEST_NORM = 1e154
+SMALLEST = 1e-290  # squared norms whose products with cosines have all their digits
+SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -58,10 +63,11 @@ class LineState(Labelled):
     sine_squared: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.sine_squared is None:
-            sine = apply(_sine_squared, self.uu, self.uw, self.ww)
-            object.__setattr__(self, "sine_squared", sine)
-        require_range("sine_squared", self.sine_squared, 0, 1)
+        known = apply(_sine_squared, self.uu, self.uw, self.ww)
+        sine = known if self.sine_squared is None else labelled("sine_squared", self.sine_squared)
+        require_range("sine_squared", sine, 0, 1)
+        apply(_require_sine, self.uu, self.uw, self.ww, known, sine)
+        object.__setattr__(self, "sine_squared", sine)
 
     @classmethod
     def from_weights(
@@ -74,9 +80,9 @@ class LineState(Labelled):
             w: first layer, shape (d,), or (d, m) together with `direction`.
             direction: the line `n` that the inputs lie on, shape (m,); only `W n` ever moves.
         """
-        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        us, ws = real("u", u), real("w", w)
         if direction is not None:
-            n = np.asarray(direction, dtype=float)
+            n = real("direction", direction)
             if ws.ndim != 2 or n.shape != ws.shape[1:] or not np.linalg.norm(n) > 0:
                 raise InputError(
                     f"`direction` must be a nonzero vector of shape (m,) for `w` of shape (d, m), "
@@ -87,6 +93,7 @@ class LineState(Labelled):
             raise InputError(
                 f"`u` and `w` must be vectors of one length, got shapes {us.shape} and {ws.shape}"
             )
+        _require_squares(us, ws)
         uu, uw, ww = fsum(us * us), fsum(us * ws), fsum(ws * ws)
         across = ws - (uw / uu) * us if uu > 0 else ws
         sine = min(1.0, fsum(across * across) / ww) if uu > 0 and ww > 0 else 1.0
@@ -128,10 +135,13 @@ class LineState(Labelled):
         )
 
     def gram(self) -> GramState:
-        """The same state as a 2 × 2 Gram matrix."""
-        uu, uw, ww = xr.broadcast(self.uu, self.uw, self.ww)
-        matrix = xr.concat([xr.concat(row, "col") for row in ([uu, uw], [uw, ww])], "row")
-        return GramState(matrix=matrix.transpose(..., "row", "col"), outputs=1)
+        """The same state as a 2 × 2 Gram matrix; its factor keeps `1 − ζ²`."""
+        matrix, factor = apply(
+            _gram_and_factor,
+            *(self.uu, self.uw, self.ww, self.sine_squared),
+            output_core_dims=[("row", "col"), ("row", "neuron")],
+        )
+        return GramState(matrix=matrix, outputs=1, factor=factor)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -142,9 +152,12 @@ class GramState(Labelled):
         matrix: `G = ΘΘᵀ`, shape (k + m, k + m), or a `DataArray` whose last two dims are
             `row` and `col`.
         outputs: the number k of outputs.
+        factor: weights Θ of a network of at most k + m neurons with this `G`, where they are known
+            better than from the matrix; last dims `row` and `neuron`. It is what moves, so that
+            the Gram matrix stays positive semidefinite and keeps its rank.
 
     Raises:
-        InputError: if `G` is not symmetric and positive semidefinite.
+        InputError: if `G` is not symmetric and positive semidefinite, or `factor` not one of it.
 
     Example:
         >>> state = GramState.from_weights([[1.0, 0.0]], [[2.0, 0.0], [0.0, 1.0]])
@@ -154,11 +167,14 @@ class GramState(Labelled):
 
     matrix: xr.DataArray
     outputs: int
+    factor: xr.DataArray = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", _checked_gram(self.matrix))
+        object.__setattr__(self, "factor", _checked_factor(self.factor, self.matrix))
         size = self.matrix.sizes["row"]
-        if not 1 <= self.outputs < size:
+        object.__setattr__(self, "outputs", require_whole("outputs", self.outputs, 1))
+        if not self.outputs < size:
             raise InputError(
                 f"`outputs` must be between 1 and {size - 1} for a matrix of size {size}, "
                 f"got {self.outputs}"
@@ -167,13 +183,23 @@ class GramState(Labelled):
     @classmethod
     def from_weights(cls, u: ArrayLike, w: ArrayLike) -> GramState:
         """Reduce concrete weights: `u` of shape (k, d), `w` of shape (d, m)."""
-        us, ws = np.asarray(u, dtype=float), np.asarray(w, dtype=float)
+        us, ws = real("u", u), real("w", w)
         if us.ndim != 2 or ws.ndim != 2 or us.shape[1] != ws.shape[0]:
             raise InputError(
                 f"`u` must have shape (k, d) and `w` (d, m), got {us.shape} and {ws.shape}"
             )
+        _require_squares(us, ws)
         theta = np.concatenate([us, ws.T])
-        return cls(matrix=xr.DataArray(theta @ theta.T, dims=("row", "col")), outputs=len(us))
+        surplus = theta.shape[1] - len(theta)
+        if surplus > 0:  # as many neurons as rows are enough: a rotation of all neurons
+            factor = np.linalg.qr(theta.T).R.T
+        else:
+            factor = np.pad(theta, ((0, 0), (0, -surplus)))
+        return cls(
+            matrix=xr.DataArray(theta @ theta.T, dims=("row", "col")),
+            outputs=len(us),
+            factor=xr.DataArray(factor, dims=("row", "neuron")),
+        )
 
     @classmethod
     def sample(
@@ -195,12 +221,16 @@ class GramState(Labelled):
             ... ).matrix.shape
             (5, 5)
         """
+        outputs, inputs = (
+            require_whole(name, count, 1)
+            for name, count in (("outputs", outputs), ("inputs", inputs))
+        )
         factor = bartlett_factor(width, size=outputs + inputs, draws=draws, seed=seed)
         is_u = xr.DataArray(np.arange(outputs + inputs) < outputs, dims="row")
         su, sw = _checked_std("init_std_u", init_std_u), _checked_std("init_std_w", init_std_w)
-        theta = factor * xr.where(is_u, su, sw)
-        matrix = xr.dot(theta, theta.rename(row="other"), dim="col").rename(other="col")
-        return cls(matrix=matrix.transpose(..., "row", "col"), outputs=outputs)
+        theta = (factor * xr.where(is_u, su, sw)).rename(col="neuron")
+        theta = theta.transpose(..., "row", "neuron")
+        return cls(matrix=gram_of(theta), outputs=outputs, factor=theta)
 
     @property
     def inputs(self) -> int:
@@ -231,6 +261,23 @@ class Blocks(NamedTuple):
         )
 
 
+def gram_of(theta: xr.DataArray) -> xr.DataArray:
+    """`ΘΘᵀ` over all leading dims."""
+    gram = xr.dot(theta, theta.rename(row="col"), dim="neuron")
+    return gram.transpose(..., "row", "col")
+
+
+def _require_squares(u: Array, w: Array) -> None:
+    """Refuse weights whose squared norms are no numbers."""
+    for name, weights in (("u", u), ("w", w)):
+        size = float(np.abs(weights).max())
+        if not size * np.sqrt(weights.size) < LARGEST_NORM:
+            raise InputError(
+                f"`{name}` must be finite, with a norm below {LARGEST_NORM:g}, whose square is a "
+                f"number; got {size:g}"
+            )
+
+
 def _checked_std(name: str, value: ParameterLike) -> xr.DataArray:
     array = labelled(name, value)
     if bool((array < 0).any()):
@@ -250,21 +297,40 @@ def _sine_squared(uu: Array, uw: Array, ww: Array) -> Array:
     return np.clip(gap, 0, 1)
 
 
+def _require_sine(uu: Array, uw: Array, ww: Array, known: Array, given: Array) -> NDArray[np.bool_]:
+    """Refuse a given `1 − ζ²` that is not the one of the three numbers."""
+    exact = (uu > SMALLEST) & (ww > SMALLEST)  # fewer digits are left below
+    wrong: NDArray[np.bool_] = exact & (np.abs(known - given) > PSD_TOLERANCE)
+    if wrong.any():
+        u, x, w, sine = first_where(wrong, uu, uw, ww, given)
+        raise InputError(
+            f"`sine_squared` must be 1 - (u·w)²/(‖u‖²‖w‖²), got {sine:g} for "
+            f"‖u‖² = {u:g}, u·w = {x:g}, ‖w‖² = {w:g}"
+        )
+    return wrong
+
+
 def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     if not isinstance(matrix, xr.DataArray):
-        matrix = xr.DataArray(np.asarray(matrix, dtype=float), dims=("row", "col"))
+        square = real("matrix", matrix)
+        if square.ndim != 2:
+            raise InputError(
+                f"`matrix` must have two dimensions, or be a DataArray whose last dims are "
+                f"('row', 'col'), got shape {square.shape}"
+            )
+        matrix = xr.DataArray(square, dims=("row", "col"))
     if matrix.dims[-2:] != ("row", "col") or matrix.shape[-1] != matrix.shape[-2]:
         raise InputError(
             f"`matrix` must be square with last dims ('row', 'col'), got {dict(matrix.sizes)}"
         )
-    values = matrix.values.astype(float)
+    values = real("matrix", matrix.values)
     if not np.isfinite(values).all():
         raise InputError("`matrix` must be finite, got NaN or infinity")
-    cosines = _cosines(values)
-    asymmetry = float(np.abs(cosines - np.swapaxes(cosines, -1, -2)).max())
+    scaled = cosines(values)
+    asymmetry = float(np.abs(scaled - np.swapaxes(scaled, -1, -2)).max())
     if asymmetry > PSD_TOLERANCE:
         raise InputError(f"`matrix` must be symmetric, entries differ by {asymmetry:.2g} relative")
-    lowest = float(np.linalg.eigvalsh(cosines).min())
+    lowest = float(np.linalg.eigvalsh(scaled).min())
     if lowest < -PSD_TOLERANCE * values.shape[-1]:
         raise InputError(
             f"`matrix` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
@@ -273,11 +339,50 @@ def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     return matrix.copy(data=(values + np.swapaxes(values, -1, -2)) / 2)
 
 
-def _cosines(gram: Array) -> Array:
-    """`G_ij/√(G_ii G_jj)`, so that no row is too small to matter; ±2, which none is, for x/0."""
-    norms = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
-    sizes = norms[..., :, None] * norms[..., None, :]
-    impossible = np.where(gram == 0, 0.0, np.copysign(2.0, gram))
-    with np.errstate(over="ignore"):
-        cosines: Array = np.clip(gram / np.where(sizes > 0, sizes, 1.0), -2.0, 2.0)
-    return np.where(sizes > 0, cosines, impossible)
+def _checked_factor(factor: xr.DataArray | None, matrix: xr.DataArray) -> xr.DataArray:
+    """`Θ` with `ΘΘᵀ = G`: the one that is given, else the root of the matrix."""
+    if factor is None:
+        found: xr.DataArray = apply(
+            _square_root,
+            matrix,
+            input_core_dims=[("row", "col")],
+            output_core_dims=[("row", "neuron")],
+        )
+        return found
+    if factor.dims[-2:] != ("row", "neuron") or factor.sizes["row"] != matrix.sizes["row"]:
+        raise InputError(
+            f"`factor` must have the last dims ('row', 'neuron') and a row for every row of "
+            f"`matrix`, got {dict(factor.sizes)}"
+        )
+    product = gram_of(factor).transpose(*matrix.dims).values
+    norms = np.sqrt(np.diagonal(matrix.values, axis1=-2, axis2=-1))
+    off = np.abs(product - matrix.values)
+    rounding = 10 * PSD_TOLERANCE * norms[..., :, None] * norms[..., None, :]
+    if bool((off > rounding + np.finfo(float).tiny).any()):
+        raise InputError(f"`factor` must give `matrix` as ΘΘᵀ, is off by {off.max():.2g}")
+    return factor
+
+
+def _square_root(gram: Array) -> Array:
+    """`V √Λ` of the cosines, scaled back; eigenvalues that are rounding are zero."""
+    norms = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
+    values, vectors = np.linalg.eigh(cosines(gram))
+    kept = np.where(values > SINGULAR, values, 0.0)
+    root: Array = norms[..., :, None] * vectors * np.sqrt(kept)[..., None, :]
+    return root
+
+
+def _gram_and_factor(uu: Array, uw: Array, ww: Array, sine_squared: Array) -> tuple[Array, Array]:
+    """The Gram matrix of two vectors, and two vectors in a plane that have it."""
+    u, w = np.sqrt(uu), np.sqrt(ww)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = np.where(u > 0, uw / u, 0.0)
+    across = w * np.sqrt(sine_squared)
+    matrix = [[uu, uw], [uw, ww]]
+    factor = [[u, np.zeros(())], [along, across]]
+
+    def stacked(rows: list[list[Array]]) -> Array:
+        entries = np.broadcast_arrays(*(entry for row in rows for entry in row))
+        return np.stack(entries, -1).reshape(*entries[0].shape, 2, 2)
+
+    return stacked(matrix), stacked(factor)

@@ -33,7 +33,9 @@ def bartlett_factor(
     """
     widths = _checked_width(width)
     draws = None if draws is None else require_whole("draws", draws, 1)
-    generator = np.random.default_rng(seed)
+    generator = _checked_generator(seed)
+    if draws is not None and "draw" in widths.dims:
+        raise InputError("`width` has a dim `draw`, which is the one of `draws`. Rename it.")
     lead_dims = (() if draws is None else ("draw",)) + tuple(map(str, widths.dims))
     lead_shape = (() if draws is None else (draws,)) + widths.shape
     freedom = widths.values[..., None] - np.arange(size)  # (*width, size)
@@ -42,6 +44,15 @@ def bartlett_factor(
     diagonal = np.sqrt(generator.chisquare(np.where(exists, freedom, 1), (*lead_shape, size)))
     factor = (normals + diagonal[..., None] * np.eye(size)) * exists[..., None, :]
     return xr.DataArray(factor, dims=(*lead_dims, "row", "col"), coords=widths.coords)
+
+
+def _checked_generator(seed: SeedLike) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`seed` must be a whole number ≥ 0 or a NumPy generator, got {seed!r}"
+        ) from None
 
 
 def _checked_width(width: ParameterLike) -> xr.DataArray:

@@ -1,0 +1,445 @@
+"""Every formula of docs/theory, checked numerically: each test names its page.
+
+The oracle is explicit weights, with many digits where it matters, and not the library.
+"""
+
+import math
+from pathlib import Path
+
+import mpmath as mp
+import numpy as np
+import pytest
+from tests.reference import Network
+
+from lazyrich import ScalingLaw, mechanisms, order_parameters
+from lazyrich.phases.scaling import exponents
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.two_layer_linear import (
+    GramState,
+    LinearNetwork,
+    LineData,
+    LineState,
+    MomentData,
+    descent,
+    flow,
+    neurons,
+    time_to_residual,
+)
+
+PAGES = Path(__file__).parents[2] / "docs" / "theory"
+CHECKED: dict[str, int] = {}
+
+
+def page(name):
+    """A test of formulas on a page, which must be there."""
+    CHECKED[name] = CHECKED.get(name, 0) + 1
+    return pytest.mark.parametrize("text", [pytest.param(name, id=name)])
+
+
+def test_every_page_with_formulas_has_its_tests():
+    with_formulas = {path.name for path in PAGES.glob("*.md") if "\\[" in path.read_text()}
+    assert with_formulas <= set(CHECKED)
+    assert {name for name in CHECKED if not (PAGES / name).exists()} == set()
+
+
+# one problem on a line, its weights, and its closed form with 50 digits
+G, ETA_U, ETA_W, AA, AY, YY = 0.7, 0.3, 0.5, 1.3, 0.9, 2.0
+U, W = np.array([0.4, -0.3, 0.8]), np.array([-0.2, 0.9, 0.1])
+STATE = LineState.from_weights(U, W)
+NETWORK = LinearNetwork(output_scale=G, lr_u=ETA_U, lr_w=ETA_W)
+DATA = LineData(mean_aa=AA, mean_ay=AY, mean_yy=YY)
+TIMES = [0.0, 0.3, 1.0, 3.0]
+
+
+@pytest.fixture(autouse=True)
+def _many_digits():
+    with mp.workdps(50):
+        yield
+
+
+class Closed:
+    """The symbols of line.md, in mpmath."""
+
+    def __init__(self):
+        g, self.eu, self.ew, aa, ay = map(mp.mpf, (G, ETA_U, ETA_W, AA, AY))
+        self.g, self.aa, self.ay = g, aa, ay
+        self.uu, self.uw, self.ww = (mp.mpf(float(v)) for v in (U @ U, U @ W, W @ W))
+        self.X = mp.sqrt(self.eu * self.ew)
+        side, inner = self.ew * self.uu + self.eu * self.ww, 2 * self.X * self.uw
+        self.P, self.Q = (side + inner) / 4, (side - inner) / 4
+        self.R = (self.ew * self.uu - self.eu * self.ww) / 4
+        self.A, self.B0 = 4 * g**2 * aa, 4 * g * self.X * ay
+        self.B = self.B0 / self.A
+        self.D = mp.sqrt(self.B**2 + 4 * self.P * self.Q)
+
+    def chi(self, t):
+        t = self.A * mp.mpf(t)
+        c, s = mp.cosh(self.D * t / 2), mp.sinh(self.D * t / 2) / self.D
+        y, z = c + (self.B + 2 * self.Q) * s, c + (2 * self.P - self.B) * s
+        return y / z, y, z, c, s
+
+
+@pytest.fixture(scope="module")
+def integrated():
+    """Explicit weights under gradient flow, by a Taylor series with 25 digits."""
+    with mp.workdps(40):
+
+        def velocity(_, flat):
+            u, w = flat[:3], flat[3:]
+            rho = mp.mpf(AA) * mp.mpf(G) * mp.fdot(u, w) - mp.mpf(AY)
+            factor = -2 * mp.mpf(G) * rho
+            return [factor * mp.mpf(ETA_U) * x for x in w] + [factor * mp.mpf(ETA_W) * x for x in u]
+
+        solve = mp.odefun(velocity, 0, [mp.mpf(float(x)) for x in (*U, *W)], tol=mp.mpf("1e-22"))
+        return {t: [+x for x in solve(t)] for t in TIMES}
+
+
+@page("line.md")
+def test_line_solution_is_that_of_the_weights(text, integrated):
+    """χ, the Riccati equation, Pχ and Q/χ, E = 1/(yz), Δ, and what the library says."""
+    s = Closed()
+    found = flow(STATE, NETWORK, DATA, TIMES)
+    best = s.ay / s.aa
+    for row, t in enumerate(TIMES):
+        u, w = integrated[t][:3], integrated[t][3:]
+        uu, uw, ww = mp.fdot(u, u), mp.fdot(u, w), mp.fdot(w, w)
+        chi, y, z, c, sh = s.chi(t)
+        along, across = s.P * chi, s.Q / chi
+        for derived, true in (
+            ((along - across) / s.X, uw),
+            ((along + across + 2 * s.R) / s.ew, uu),
+            ((along + across - 2 * s.R) / s.eu, ww),
+            ((s.g * uw - best) / (s.g * s.uw - best), 1 / (y * z)),
+        ):
+            assert mp.almosteq(derived, true, rel_eps=mp.mpf("1e-15"), abs_eps=mp.mpf("1e-15"))
+        kernel = along + across - s.P - s.Q
+        product = 2 * sh * (s.B + s.Q - s.P) * ((s.P - s.Q) * c + s.B * (s.P + s.Q) * sh) / (y * z)
+        assert mp.almosteq(kernel, product, rel_eps=mp.mpf("1e-30"), abs_eps=mp.mpf("1e-40"))
+        slope = mp.diff(lambda at: s.chi(at)[0], t) / s.A
+        assert mp.almosteq(slope, -s.P * chi**2 + s.B * chi + s.Q, rel_eps=mp.mpf("1e-15"))
+        for name, true in (("uu", uu), ("uw", uw), ("ww", ww)):
+            assert found[name].values[row] == pytest.approx(float(true), rel=1e-12)
+
+
+@page("line.md")
+def test_line_stable_forms(text):
+    """ỹ and z̃, 1 − E, the norms for R < 0, the smaller of P and Q, each with 50 digits."""
+    s = Closed()
+    sine = 1 - s.uw**2 / (s.uu * s.ww)
+    assert mp.almosteq(s.P * s.Q, s.R**2 + s.ew * s.uu * s.eu * s.ww * sine / 4)
+    big_y, big_z = s.D + s.B + 2 * s.Q, s.D - s.B + 2 * s.P
+    assert mp.almosteq(s.D - abs(s.B), 4 * s.P * s.Q / (s.D + abs(s.B)))
+    for t in TIMES[1:]:
+        chi, y, z, *_ = s.chi(t)
+        e = mp.exp(-s.D * s.A * t)
+        g = (1 - e) / (2 * s.D)
+        yt, zt = e + g * big_y, e + g * big_z
+        assert mp.almosteq(yt, y * mp.exp(-s.D * s.A * t / 2))
+        remaining = e / (yt * zt)
+        assert mp.almosteq(remaining, 1 / (y * z))
+        gained = 2 * g * (s.P + s.Q) * remaining + (g * big_y / yt) * (g * big_z / zt)
+        assert mp.almosteq(1 - remaining, gained)
+        total, root, size = s.P * chi + s.Q / chi, mp.sqrt(s.P * s.Q), abs(s.R)
+        inner = (s.P * chi - s.Q / chi) / s.X
+        for sign, rate, own in ((1, s.ew, s.uu), (-1, s.eu, s.ww)):
+            if sign * s.R >= 0:
+                continue
+            whole = total + 2 * sign * s.R
+            assert mp.almosteq(whole, (s.X * inner) ** 2 / (total + 2 * root) + 2 * (root - size))
+            part = (s.P + s.Q + 2 * size) / 2 / (root + size)
+            assert mp.almosteq(2 * (root - size), rate * own * sine * part)
+
+
+@page("line.md")
+def test_line_ends_times_and_neurons(text):
+    """Pχ and Q/χ at infinity, the quadratic of time_to_residual, the propagator of neurons."""
+    s = Closed()
+    chi = s.chi(200)[0]
+    assert mp.almosteq(s.P * chi, (s.D + s.B) / 2, rel_eps=mp.mpf("1e-30"))
+    assert mp.almosteq(s.Q / chi, (s.D - s.B) / 2, rel_eps=mp.mpf("1e-30"))
+    for share in (0.9, 0.1, 1e-6):
+        t = time_to_residual(STATE, NETWORK, DATA, share).item()
+        _, y, z, *_ = s.chi(t)
+        assert float(1 / (y * z)) == pytest.approx(share, rel=1e-11)
+        n = 1 / mp.mpf(share) - 1
+        swept = (mp.exp(s.D * s.A * t) - 1) / (2 * s.D)
+        yz = (s.D + s.B + 2 * s.Q) * (s.D - s.B + 2 * s.P)
+        left = yz * swept**2 + 2 * (s.P + s.Q - s.D * n) * swept - n
+        assert abs(left) < 1e-10 * (yz * swept**2 + n)
+    path = flow(STATE, NETWORK, DATA, TIMES, propagator=True)
+    moved = neurons(path, U, W)
+    for row, t in enumerate(TIMES):
+        half = mp.log(s.chi(t)[0]) / 2
+        h = mp.sinh(half) / s.X
+        expected = float(mp.cosh(half)) * U + ETA_U * float(h) * W
+        np.testing.assert_allclose(moved.u[row], expected, rtol=1e-12)
+
+
+@page("identities.md")
+def test_identities_of_the_weights(text, integrated):
+    """Balance, area, alignment and kernel from the output; the last rate; σ."""
+    s = Closed()
+    area = s.uu * s.ww - s.uw**2
+    theta_0 = s.g**2 * (s.ew * s.uu + s.eu * s.ww)
+    tight = {"rel_eps": mp.mpf("1e-15"), "abs_eps": mp.mpf("1e-15")}
+    for t in TIMES:
+        u, w = integrated[t][:3], integrated[t][3:]
+        uu, uw, ww = mp.fdot(u, u), mp.fdot(u, w), mp.fdot(w, w)
+        f, zeta = s.g * uw, uw / mp.sqrt(uu * ww)
+        theta = s.g**2 * (s.ew * uu + s.eu * ww)
+        assert mp.almosteq(s.ew * uu - s.eu * ww, 4 * s.R, **tight)
+        assert mp.almosteq(uu * ww - uw**2, area, **tight)
+        assert mp.almosteq(uu * ww, f**2 / s.g**2 + area, **tight)
+        assert mp.almosteq(zeta / mp.sqrt(1 - zeta**2), f / (s.g * mp.sqrt(area)), **tight)
+        assert mp.almosteq(theta**2, (2 * s.g * s.X * f) ** 2 + 16 * s.g**4 * s.P * s.Q, **tight)
+        moved = 4 * s.g**2 * s.X**2 * (f**2 - (s.g * s.uw) ** 2)
+        assert mp.almosteq(theta**2 - theta_0**2, moved, **tight)
+    order = order_parameters(STATE, NETWORK, DATA)
+    best = s.ay / s.aa
+    last = mp.sqrt(theta_0**2 + 4 * s.g**2 * s.X**2 * (best**2 - (s.g * s.uw) ** 2))
+    assert 1 / order.time_constant.item() == pytest.approx(float(2 * s.aa * last), rel=1e-13)
+    assert order.order_parameter.item() == pytest.approx(
+        float(4 * s.g * s.X * best / theta_0), rel=1e-13
+    )
+    chi = mp.exp(mp.asinh(s.B / (2 * mp.sqrt(s.P * s.Q))) + mp.log(s.Q / s.P) / 2)
+    assert mp.almosteq(s.chi(200)[0], chi, rel_eps=mp.mpf("1e-30"))
+
+
+@page("identities.md")
+def test_identities_of_orthogonal_layers(text):
+    """2 sinh σ = F, Θ_∞/Θ₀ = cosh σ and ζ_∞ = sinh σ/√(cosh²σ − (R/P)²), by integrating weights."""
+    uu, ww = 2.0, 0.7
+    p, r = (ETA_W * uu + ETA_U * ww) / 4, (ETA_W * uu - ETA_U * ww) / 4
+    sigma = math.asinh(AY / AA * 2 * G * math.sqrt(ETA_U * ETA_W) / (G**2 * 4 * p))
+    u, w = np.array([uu**0.5, 0.0]), np.array([0.0, ww**0.5])
+    for _ in range(400_000):  # explicit weights, small steps
+        rho = AA * G * u @ w - AY
+        u, w = u - 2 * G * rho * 1e-4 * ETA_U * w, w - 2 * G * rho * 1e-4 * ETA_W * u
+    kernel = (ETA_W * u @ u + ETA_U * w @ w) / (4 * p)
+    zeta = u @ w / np.sqrt((u @ u) * (w @ w))
+    assert kernel == pytest.approx(math.cosh(sigma), rel=1e-4)
+    assert kernel == pytest.approx(math.sqrt(1 + (2 * math.sinh(sigma)) ** 2 / 4), rel=1e-4)
+    expected = math.sinh(sigma) / math.sqrt(math.cosh(sigma) ** 2 - (r / p) ** 2)
+    assert zeta == pytest.approx(expected, rel=1e-4)
+    found = order_parameters(LineState(uu=uu, uw=0.0, ww=ww), NETWORK, DATA)
+    assert found.alignment.item() == pytest.approx(expected, rel=1e-12)
+    assert found.ntk_change.item() == pytest.approx(math.cosh(sigma) - 1, rel=1e-12)
+
+
+@page("identities.md")
+def test_identities_of_a_step(text):
+    """P, Q, R of explicit weights after one step; f' and Θ' of the catapult."""
+    u, w, x = U.copy(), W.copy(), math.sqrt(ETA_U * ETA_W)
+
+    def modes(u, w):
+        plus, minus = ETA_W**0.5 * u + ETA_U**0.5 * w, ETA_W**0.5 * u - ETA_U**0.5 * w
+        return plus @ plus / 4, minus @ minus / 4, (ETA_W * u @ u - ETA_U * w @ w) / 4
+
+    for _ in range(5):
+        rho = AA * G * u @ w - AY
+        h = 2 * G * x * rho
+        p, q, r = modes(u, w)
+        f, theta = G * u @ w, G**2 * (ETA_W * u @ u + ETA_U * w @ w)
+        u, w = u - 2 * G * rho * ETA_U * w, w - 2 * G * rho * ETA_W * u
+        expected = (1 - h) ** 2 * p, (1 + h) ** 2 * q, (1 - h * h) * r
+        np.testing.assert_allclose(modes(u, w), expected, rtol=1e-13)
+        kappa = AA * theta
+        assert G * u @ w == pytest.approx(f * (1 + h * h) - 2 * kappa * (f - AY / AA), rel=1e-12)
+        after = G**2 * (ETA_W * u @ u + ETA_U * w @ w)
+        assert after == pytest.approx(theta * (1 + h * h) - 4 * G * x * h * f, rel=1e-12)
+    zero = descent(STATE, NETWORK, LineData(mean_aa=AA, mean_ay=0.0, mean_yy=0.0), steps=3)
+    kappa, f = AA * zero.ntk_trace.values, zero.end_to_end_map.values
+    h = 2 * G * x * AA * f
+    np.testing.assert_allclose(f[1:], (f * (1 - 2 * kappa + h**2))[:-1], rtol=1e-12)
+    np.testing.assert_allclose(kappa[1:], (kappa + h**2 * (kappa - 2))[:-1], rtol=1e-12)
+
+
+@page("mechanisms.md")
+def test_mechanisms_of_the_weights(text, integrated):
+    """ln|f_T/f_0| = Δ ln‖u‖‖w‖ + Δ ln|ζ|, of explicit weights and of the library."""
+
+    def parts(t):
+        u, w = (
+            np.array([float(x) for x in part]) for part in (integrated[t][:3], integrated[t][3:])
+        )
+        norms = math.sqrt((u @ u) * (w @ w))
+        return math.log(norms), math.log(abs(u @ w) / norms), math.log(abs(G * u @ w))
+
+    start, end = parts(TIMES[0]), parts(TIMES[-1])
+    norms, zeta, output = (last - first for first, last in zip(start, end, strict=True))
+    assert norms + zeta == pytest.approx(output, rel=1e-12)
+    found = mechanisms(flow(STATE, NETWORK, DATA, TIMES)).isel(time=-1)
+    assert found.log_rescaling.item() == pytest.approx(norms, rel=1e-10)
+    assert found.log_alignment.item() == pytest.approx(zeta, rel=1e-10)
+    assert found.log_output.item() == pytest.approx(output, rel=1e-10)
+
+
+@page("state.md")
+def test_state_of_explicit_weights(text):
+    """Loss, gradients, N, Ġ, the step M and momentum's block matrix, of a network of weights."""
+    rng = np.random.default_rng(0)
+    k, m, d, mu = 2, 3, 4, 0.6
+    u, w = rng.normal(size=(k, d)), rng.normal(size=(d, m))
+    x, y = rng.normal(size=(9, m)), rng.normal(size=(9, k))
+    xx, yx, yy = x.T @ x / 9, y.T @ x / 9, np.mean(np.sum(y**2, 1))
+    net = Network(u, w, scale=G, lr_u=ETA_U, lr_w=ETA_W)
+    loss = G**2 * np.trace(u @ w @ xx @ w.T @ u.T) - 2 * G * np.trace(u @ w @ yx.T) + yy
+    assert loss == pytest.approx(net.loss(x, y), rel=1e-13)
+    residual = G * u @ w @ xx - yx
+    of_u, of_w = net.gradients(x, y)
+    np.testing.assert_allclose(of_u, 2 * G * residual @ w.T, rtol=1e-12)
+    np.testing.assert_allclose(of_w.T, 2 * G * residual.T @ u, rtol=1e-12)
+    generator = np.block(
+        [[np.zeros((k, k)), ETA_U * residual], [ETA_W * residual.T, np.zeros((m, m))]]
+    ) * (-2 * G)
+    theta = np.concatenate([u, w.T])
+    velocity = np.concatenate([-ETA_U * of_u, -ETA_W * of_w.T])
+    np.testing.assert_allclose(generator @ theta, velocity, rtol=1e-12)
+    gram = theta @ theta.T
+    np.testing.assert_allclose(
+        generator @ gram + gram @ generator.T, velocity @ theta.T + theta @ velocity.T, rtol=1e-12
+    )
+    decays = np.repeat([0.1, 0.2], [k, m])
+    net = Network(u, w, scale=G, lr_u=ETA_U, lr_w=ETA_W, momentum=mu, decay_u=0.1, decay_w=0.2)
+    net.velocity = [rng.normal(size=u.shape), rng.normal(size=w.shape)]
+    rates = np.diag(np.repeat([ETA_U, ETA_W], [k, m]))
+    force = -np.linalg.inv(rates) @ generator + np.diag(decays)
+    block = np.block([[np.eye(k + m) - rates @ force, -mu * rates], [force, mu * np.eye(k + m)]])
+    stacked = block @ np.concatenate([theta, net.velocity[0], net.velocity[1].T])
+    net.step(x, y)
+    np.testing.assert_allclose(stacked[:k], net.u, rtol=1e-12)
+    np.testing.assert_allclose(stacked[k : k + m], net.w.T, rtol=1e-12)
+    np.testing.assert_allclose(stacked[k + m : 2 * k + m], net.velocity[0], rtol=1e-12)
+
+
+@page("state.md")
+def test_state_table_and_propagator(text):
+    """The table of blocks against Jacobians; G = Φ G₀ Φᵀ; Bartlett's mean and spread."""
+    rng = np.random.default_rng(1)
+    u, w, x = rng.normal(size=(2, 4)), rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    net = Network(u, w, scale=G, lr_u=ETA_U, lr_w=ETA_W)
+    kernel = net.kernel(x)
+    a, b = x[1], x[3]
+    expected = G**2 * (ETA_W * a @ b * u @ u.T + ETA_U * (a @ w.T @ w @ b) * np.eye(2))
+    np.testing.assert_allclose(kernel[1, :, 3], expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(net.agop(x), G**2 * (u @ w).T @ u @ w, rtol=1e-10)
+    state = GramState.from_weights(u, w)
+    data = MomentData.from_samples(x, rng.normal(size=(5, 2)))
+    found = flow(state, NETWORK, data, 2.0, propagator=True)
+    phi = found.propagator.values
+    moved = phi @ state.matrix.values @ phi.T
+    np.testing.assert_allclose(moved[:2, 2:], found.uw, atol=1e-10)
+    drawn = GramState.sample(
+        7, outputs=1, inputs=1, init_std_u=2.0, init_std_w=0.5, draws=40_000, seed=0
+    ).matrix
+    np.testing.assert_allclose(drawn.mean("draw"), np.diag([28.0, 1.75]), atol=0.1)
+    np.testing.assert_allclose(drawn.isel(row=0, col=0).var("draw"), 2 * 7 * 2.0**4, rtol=0.03)
+    np.testing.assert_allclose(drawn.isel(row=0, col=1).var("draw"), 7 * 2.0**2 * 0.5**2, rtol=0.03)
+
+
+@page("conventions.md")
+def test_conventions_by_brute_force(text):
+    """ḟ = −2E[a²]Θ(f − f*), and ntk_change over independent pairs of inputs."""
+    u, w, step = U, W, 1e-6
+    rho = AA * G * u @ w - AY
+    moved_u, moved_w = u - 2 * G * rho * step * ETA_U * w, w - 2 * G * rho * step * ETA_W * u
+    theta = G**2 * (ETA_W * u @ u + ETA_U * w @ w)
+    speed = (G * moved_u @ moved_w - G * u @ w) / step
+    assert speed == pytest.approx(-2 * AA * theta * (G * u @ w - AY / AA), rel=1e-5)
+    rng = np.random.default_rng(2)
+    u, w = rng.normal(size=(2, 4)), rng.normal(size=(4, 3))
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+    before, after = (Network(u, w, scale=G, lr_u=0.02, lr_w=0.05) for _ in range(2))
+    for _ in range(7):
+        after.step(x, y)
+    change = np.linalg.norm(after.kernel(x) - before.kernel(x)) / np.linalg.norm(before.kernel(x))
+    network = LinearNetwork(output_scale=G, lr_u=0.02, lr_w=0.05)
+    state, data = GramState.from_weights(u, w), MomentData.from_samples(x, y)
+    found = descent(state, network, data, steps=7, every=7).isel(step=-1)
+    assert found.ntk_change.item() == pytest.approx(change, rel=1e-10)
+
+
+@page("phases.md")
+def test_phases_table_of_exponents(text):
+    """b, k, r, o, the freezing of the kernel and the end of the alignment, from drawn weights."""
+    rng = np.random.default_rng(3)
+    widths = np.array([1e8, 1e12])
+    for _ in range(12):
+        powers = rng.integers(-4, 5, 5) / 4
+        a, e_u, e_w, s_u, s_w = powers
+        b, k, r, o = exponents(*powers)
+        uu, ww = widths ** (1 + s_u), widths ** (1 + s_w)
+        uw = widths ** ((1 + s_u + s_w) / 2)  # a typical draw
+        gamma, eta_u, eta_w = (widths**power for power in (a, e_u, e_w))
+        x = np.sqrt(eta_u * eta_w)
+        signal, kernel = 4 * gamma * x, gamma**2 * (eta_w * uu + eta_u * ww)
+
+        def slope(values):
+            return float(np.diff(np.log(values))[0] / np.diff(np.log(widths))[0])
+
+        assert slope(signal) == pytest.approx(b, abs=1e-9)
+        assert slope(kernel) == pytest.approx(k, abs=0.1)
+        p, q = (kernel / gamma**2 + 2 * x * uw) / 4, (kernel / gamma**2 - 2 * x * uw) / 4
+        rate = np.hypot(signal, 2 * 4 * gamma**2 * np.sqrt(p * q))
+        assert slope(rate) == pytest.approx(r, abs=0.1)
+        assert slope(gamma * uw) == pytest.approx(o, abs=1e-9)
+        assert -(o + 0.5) == pytest.approx(b - k + abs(e_w + s_u - e_u - s_w) / 2)
+        cotangent = 1 / (gamma * np.sqrt(uu * ww - uw**2))
+        assert slope(cotangent) == pytest.approx(-(o + 0.5), abs=1e-6)
+        law = ScalingLaw.from_exponents(*map(str, powers))
+        assert [float(v) for v in law.exponents] == [b, k, r, o]
+
+
+@page("phases.md")
+def test_phases_small_changes_and_plateaus(text):
+    """ΔΘ/Θ ≈ F²/8 (1 − f₀²/f*²), √(1 + F²/4), and t = τ ln(1 + F n) from a vanishing start."""
+    kernel_phase = LineState(uu=1e6, uw=3e3, ww=1e6)
+    network = LinearNetwork(output_scale=1e-4, lr_u=1.0, lr_w=1.0)
+    data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+    found = order_parameters(kernel_phase, network, data)
+    f0, size = 1e-4 * 3e3, found.order_parameter.item()
+    assert found.ntk_change.item() == pytest.approx(size**2 / 8 * (1 - f0**2), rel=1e-3)
+    plain = order_parameters(LineState(uu=2.0, uw=0.0, ww=2.0), network, data)
+    size = plain.order_parameter.item()
+    assert plain.ntk_change.item() == pytest.approx(math.sqrt(1 + size**2 / 4) - 1, rel=1e-12)
+    network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+    small = LineState(uu=1e-10, uw=0.0, ww=1e-10)
+    order = order_parameters(small, network, data)
+    tau, size = order.time_constant.item(), order.order_parameter.item()
+    for left in (0.9, 0.5, 0.1):
+        t = time_to_residual(small, network, data, left).item()
+        assert t == pytest.approx(tau * math.log(1 + size * (1 / left - 1)), rel=1e-4)
+    at = tau * math.log(size)
+    logistic = 1 / (1 + size * math.exp(-at / tau))
+    assert flow(small, network, data, at).end_to_end_map.item() == pytest.approx(logistic, rel=1e-4)
+    way = order.learning_time.item() - order.plateau_time.item()
+    assert way == pytest.approx(tau * math.log(81), rel=1e-4)
+
+
+@page("early-ansatz.md")
+def test_early_ansatz_of_drawn_weights(text):
+    """ẆᵀẆ = 4 S_y M S_y, ẆᵀKẆ = 16 S_y M S M S_y, and the three traces of free probability."""
+    rng = np.random.default_rng(4)
+    n, d, width = 30, 5, 6
+    x, r = rng.normal(size=(n, d)), rng.normal(size=n)
+    w, a = rng.normal(size=(width, d)), rng.normal(size=width)
+    tangent = 2 * a * (x @ w.T)
+    step = (r[:, None] * tangent).T @ x / n
+    s, s_y = x.T @ x / n, (x * r[:, None]).T @ x / n
+    m = (w.T * a**2) @ w
+    np.testing.assert_allclose(step.T @ step, 4 * s_y @ m @ s_y, rtol=1e-10, atol=1e-12)
+    kernel = tangent.T @ tangent / n
+    np.testing.assert_allclose(
+        step.T @ kernel @ step, 16 * s_y @ m @ s @ m @ s_y, rtol=1e-10, atol=1e-12
+    )
+    d = width = 400
+    s = np.diag(1 / np.sqrt(1 + np.arange(d)))
+    s_y = np.diag(np.cos(np.arange(d)) / np.sqrt(1 + np.arange(d)))
+    found = []
+    for _ in range(4):
+        w = rng.normal(size=(width, d)) / np.sqrt(d)
+        m = w.T @ w
+        f, g = s_y @ m @ s_y, s_y @ m @ s @ m @ s_y
+        found.append((f * g).sum() / np.linalg.norm(f) / np.linalg.norm(g))
+    predicted = float(quadratic_network_prediction(s, s_y, width=width))
+    assert np.mean(found) == pytest.approx(predicted, abs=0.01)
