@@ -188,7 +188,7 @@ def test_the_caption_of_the_forecast_says_how_far_training_went(probe, tmp_path,
     assert said in text
     once = probe.history.isel(step=[0])
     text = unescape(write_report(once, target, forecast=before).read_text("utf-8"))
-    assert "The virtual step follows" in text
+    assert "where a rehearsal of" in text
     assert "Training changed" not in text
 
 

@@ -72,11 +72,9 @@ def is_derived(settle: Settle) -> bool:
 
 
 def normalise_by_batch(module: nn.Module) -> None:
-    """Have a module compute its statistics in the pass itself, without updating what it keeps."""
-    if isinstance(module, RUNNING_NORM):  # which then counts nothing
-        module._buffers.update(
-            dict.fromkeys(("running_mean", "running_var", "num_batches_tracked"))
-        )
+    """Have a module compute its statistics in the pass itself; what it keeps of them is a copy."""
+    kept = {name: b if b is None else b.clone() for name, b in module._buffers.items()}
+    module._buffers.update(kept)
     module.training = True
 
 

@@ -701,6 +701,18 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("lr", [1e-20, 1e-12, 1e-6, 1e3])
+def test_richness_of_a_factor_on_rates_that_weights_cannot_show(lr):
+    """In single precision no weight moves by 1e-12; ratios of rates are what counts."""
+    model = mlp().float()
+    batch = X.float(), Y.float()
+    of_usual, of_this = (
+        richness(model, batch, optimizer=torch.optim.Adam(model.parameters(), lr=r))
+        for r in (1e-3, lr)
+    )
+    assert of_this == pytest.approx(of_usual, rel=0.02)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_with_a_sentence(case):
     make, batch, loss, message = BAD[case]

@@ -24,9 +24,10 @@ from lazyrich.probe.forecast.training import Apprentice
 
 FEW_STEPS = 5
 SHARE_OF_THE_WAY = 0.05  # to the fit, that they cover
-ROUNDS = 5  # of finding the rates with which they do
+ROUNDS = 8  # of finding the rates with which they do
 CLOSE = 0.1  # in ln of these rates
 SLOWER = 1e-2  # when the steps are too large to tell anything
+FASTER = 1e4  # when they are lost in the rounding of the weights
 
 
 def adapts(optimizer: Optimizer) -> bool:
@@ -53,21 +54,28 @@ def settled_step(network: Network, loss: OutputLoss, optimizer: Optimizer) -> St
     """
     factor = 1.0
     for _ in range(ROUNDS):
-        step, moves = _few_steps(network, loss, optimizer, factor)
+        step, is_finite = _few_steps(network, loss, optimizer, factor)
+        if not _moves(step):
+            factor *= FASTER
+            continue
         outputs, f_dot = velocity_of_outputs(network, step.velocity)
         tau = descent_along(loss, outputs, f_dot).time_to_fit
-        if not moves or not isfinite(tau):
+        if not is_finite or not isfinite(tau):
             factor *= SLOWER
         elif abs(log(factor * FEW_STEPS / (tau * SHARE_OF_THE_WAY))) < CLOSE:
             break
         else:
             factor = tau * SHARE_OF_THE_WAY / FEW_STEPS
-    if not any(d.any() for d in step.velocity.values()):
+    if not _moves(step):
         raise InputError(
             "at least one learning rate must be > 0, got an optimiser that moves no parameter. "
             "Give the rates that training will have."
         )
     return step
+
+
+def _moves(step: Step) -> bool:
+    return any(bool(d.any()) for d in step.velocity.values())
 
 
 def _few_steps(
