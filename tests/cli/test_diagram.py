@@ -74,3 +74,11 @@ def test_plot_and_text(tmp_path, show):
     shares = [float(line.split("%")[0]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=0.2)
     assert any(line.startswith("boundary ΔΘ/Θ = 0.118: ") for line in lines)
+
+
+def test_a_start_that_can_never_move_is_frozen():
+    axes = ("--x", "output_scale=0.1:1:5", "--y", "init_std=0:1:5")
+    out = run("diagram", *axes).output
+    assert "20.0%  frozen" in out
+    found = answer("diagram", *axes)
+    assert set(found["values"]["region"][0]) == {found["regions"].index("frozen")}

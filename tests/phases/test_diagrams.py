@@ -123,7 +123,7 @@ def test_zero_and_infinite_order_parameters_are_ordinary_points():
     )
     f = diagram.values.order_parameter
     assert (f.sel(mean_ay=0) == 0).all()
-    assert np.isinf(f.sel(init_std=0).where(f.mean_ay != 0, drop=True)).all()
+    assert (f.sel(init_std=0) == 0).all()
     assert [curve.name for curve in diagram.boundaries].count("ΔΘ/Θ = 4.1") == 2
     through_zero = parameter_diagram(
         ("output_scale", np.linspace(-1, 1, 5)), ("init_std", [0.1, 0.5, 1.0]), width=4
@@ -382,3 +382,47 @@ def test_a_boundary_through_grid_points_up_to_rounding():
         ("output_scale_exponent", scale), ("init_var_exponent", var)
     ).boundaries
     assert np.allclose(curve.x + curve.y, -1)
+
+
+def test_a_start_that_can_never_move_is_frozen():
+    """Was feature learning from a vanishing initialisation, with an infinite order parameter."""
+    axis = np.linspace(0.0, 2.0, 5)
+    made = parameter_diagram(("output_scale", axis), ("init_std", axis), width=100)
+    names = np.array(region_names(made))[made.values.region.values]
+    still = (axis == 0) | (axis[:, None] == 0)
+    assert (names[still] == "frozen").all()
+    assert not (names[~still] == "frozen").any()
+    assert (made.values.order_parameter.values[still] == 0).all()
+    assert np.isinf(made.values.time_constant.values[still]).all()
+    assert (made.values.acting_mechanisms.values[still] == 0).all()
+    status = made.values.status.values
+    assert all(text.startswith("frozen: nothing can move") for text in status[still])
+    assert (status[~still] == "ok").all()
+
+
+@pytest.mark.parametrize(
+    ("fixed", "frozen"),
+    [
+        ({"init_std_u": 0.0}, False),  # the other layer's gradient is that of a linear model
+        ({"init_std_u": 0.0, "lr_u": 0.0}, True),
+        ({"init_std_u": 0.0, "lr_w": 0.0}, False),
+        ({"init_std_u": 0.0, "init_std_w": 0.0}, True),
+        ({"lr": 0.0}, True),
+        ({"lr_u": 0.0}, False),
+        ({"output_scale": 0.0}, True),
+        ({"mean_aa": 0.0, "mean_ay": 0.0}, True),
+        ({"init_alignment": -1.0}, False),  # moves to the saddle, where it stays
+        ({"mean_ay": 0.0}, False),
+    ],
+    ids=str,
+)
+def test_frozen_is_what_the_flow_does_not_move(fixed, frozen):
+    fixed = {"init_alignment": 0.5, **fixed}
+    setting = Setting.of(width=10.0, **fixed)
+    end = flow(setting.state, setting.network, setting.data, np.inf)
+    still = bool((end.uu == setting.state.uu) & (end.ww == setting.state.ww))
+    assert still == frozen
+    axes = ("mean_yy", [2.0, 3.0]), ("width", [10.0, 20.0])
+    made = parameter_diagram(*axes, **{k: v for k, v in fixed.items() if k != "width"})
+    assert bool((made.values.region == 0).all()) == frozen
+    assert bool((made.values.region == 0).any()) == frozen

@@ -128,7 +128,9 @@ def test_degenerate_networks_have_numbers_not_nan():
         found = order_parameters(zero, net, LineData(mean_aa=1, mean_ay=ay, mean_yy=1))
         assert not any(bool(np.isnan(part).any()) for part in found.values())
     dead = order_parameters(zero, LinearNetwork(output_scale=1, lr_u=1, lr_w=1), DATA)
-    assert dead.order_parameter.values[0] == inf
+    assert dead.order_parameter.values[0] == 0
+    assert dead.time_constant.values[0] == dead.learning_time.values[0] == inf
+    assert [text.partition(":")[0] for text in dead.status.values] == ["frozen", "ok"]
     assert dead.learning_time.values[0] == inf
 
 

@@ -91,6 +91,23 @@ def test_phase_diagram_on_log_axes(ax, diagram, show):
         assert len(ax.figure.axes) == 2  # with a colour bar
 
 
+@pytest.mark.parametrize("show", ["order_parameter", "learning_time", "time_constant"])
+def test_a_heat_map_leaves_frozen_networks_blank(ax, show):
+    scales = np.linspace(0, 1, 12)
+    made = parameter_diagram(("output_scale", scales), ("init_std", scales), width=100)
+    (mesh,) = drawn(plot.phase_diagram(made, show=show, ax=ax)).collections
+    blank = np.ma.getmaskarray(mesh.get_array())
+    np.testing.assert_array_equal(blank, made.values.region == 0)
+    assert type(mesh.norm).__name__ == "LogNorm"
+
+
+def test_frozen_networks_are_an_area(ax):
+    scales = np.linspace(0, 1, 12)
+    made = parameter_diagram(("lr", scales), ("init_std", scales), width=100)
+    drawn(plot.phase_diagram(made, ax=ax))
+    assert "frozen" in {text.get_text() for text in ax.get_legend().get_texts()}
+
+
 def test_labels_lie_inside(ax):
     scales = np.geomspace(1e-2, 1, 24)
     diagram = parameter_diagram(("output_scale", scales), ("init_std", scales), width=100)

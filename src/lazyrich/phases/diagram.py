@@ -15,7 +15,7 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
 from lazyrich.numerics.exact import Array
 from lazyrich.phases.mechanisms import acting, activity
-from lazyrich.phases.order import order_parameters
+from lazyrich.phases.order import is_frozen, order_parameters
 from lazyrich.phases.scaling import (
     ExponentLike,
     FeatureKind,
@@ -33,6 +33,8 @@ from lazyrich.vocabulary.regimes import Mechanism, Phase
 # kernel changes that bound the feature-learning region: those of F = 1 and F = 10 from zero output
 KERNEL_BELOW, VANISHING_ABOVE = (float(np.sqrt(1 + f**2 / 4)) - 1 for f in (1, 10))
 FEATURE_REGIONS = tuple(f"{Phase.FEATURE}_{kind}" for kind in FeatureKind)
+REGIONS = (Phase.FROZEN, Phase.UNSTABLE, Phase.KERNEL, *FEATURE_REGIONS)
+"""All regions, in the order of their codes."""
 MECHANISM_SETS = tuple(
     "+".join(name for bit, name in enumerate(Mechanism) if code >> bit & 1) or "none"
     for code in range(2 ** len(Mechanism))
@@ -45,7 +47,7 @@ QUANTITIES = (
         symbol="phase",
         meaning="phase of the network",
         low=0,
-        high=2 + len(FEATURE_REGIONS),
+        high=len(REGIONS) - 1,
     ),
     Quantity(
         name="acting_mechanisms",
@@ -101,7 +103,8 @@ def parameter_diagram(
     Regions are named by the relative change of the kernel at t = ∞: `kernel` below the first
     level, `feature_critical` up to the second, `feature_vanishing_init` above it. From zero output
     the change is √(1 + F²/4) − 1, so that the default levels are the curves F = 1 and F = 10.
-    A network that ends at a saddle, which its neighbours leave, is counted as they are.
+    A network that ends at a saddle, which its neighbours leave, is counted as they are; one that
+    can never move (both layers zero, no learning rate, output scale or inputs) is `frozen`.
 
     Args:
         x: name and increasing values of the horizontal parameter, see `Setting`; `lr` and
@@ -127,27 +130,23 @@ def parameter_diagram(
     axes = _checked_axes(x, y, fixed)
     (x_name, x_values), (y_name, y_values) = axes.items()
 
-    def order(at: Mapping[str, ParameterLike]) -> xr.Dataset:
-        setting = Setting.of(**fixed, **at)
-        return order_parameters(setting.state, setting.network, setting.data)
-
-    values = order(axes)
-    limit = _limit_of_change(values)
-    values["region"] = _flags(
-        (limit >= levels[0]).astype(int) + (limit >= levels[1]),
-        "region",
-        [Phase.KERNEL, *FEATURE_REGIONS],
-    )
-    values["acting_mechanisms"] = _acting_mechanisms(Setting.of(**fixed, **axes))
+    setting = Setting.of(**fixed, **axes)
+    values = _order(setting)
+    limit = _limit_of_change(setting, values)
+    frozen = is_frozen(values)
+    above = (limit >= levels[0]).astype(int) + (limit >= levels[1])
+    codes = xr.where(frozen, REGIONS.index(Phase.FROZEN), REGIONS.index(Phase.KERNEL) + above)
+    values["region"] = _flags(codes, "region", REGIONS)
+    values["acting_mechanisms"] = _acting_mechanisms(setting)
     values = with_axis_attrs(values.transpose(y_name, x_name, ...))
 
     def field(level: float, xs: Array, ys: Array) -> Array:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
-        return _side(_limit_of_change(order(point)).values, level)
+        there = Setting.of(**fixed, **point)
+        return _side(_limit_of_change(there, _order(there)).values, level)
 
-    never = np.isinf(values.time_constant) & np.isinf(values.learning_time)
-    immobile = never & (values.order_parameter == 0)  # F is 0/0, no limit
-    grid = limit.where(~immobile).transpose(y_name, x_name).values
+    known = limit.where(~frozen | np.isinf(limit))  # F is 0/0, no limit
+    grid = known.transpose(y_name, x_name).values
     per_level = [
         boundaries(
             f"ΔΘ/Θ = {level:.3g}",
@@ -222,11 +221,7 @@ def exponent_diagram(
         coords=coords,
         attrs={"references": XU2025},
     )
-    values["region"] = _flags(
-        xr.DataArray(region, coords=coords),
-        "region",
-        [Phase.FROZEN, Phase.UNSTABLE, Phase.KERNEL, *FEATURE_REGIONS],
-    )
+    values["region"] = _flags(xr.DataArray(region, coords=coords), "region", REGIONS)
     values = with_axis_attrs(values)
     name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
     curves = piecewise_boundaries(name, branches, combine, x_values, y_values)
@@ -275,13 +270,24 @@ def _acting_mechanisms(setting: Setting) -> xr.DataArray:
     return _flags((acts * codes).sum("mechanism"), "acting_mechanisms", MECHANISM_SETS)
 
 
-def _limit_of_change(order: xr.Dataset) -> xr.DataArray:
+def _order(setting: Setting) -> xr.Dataset:
+    return order_parameters(setting.state, setting.network, setting.data)
+
+
+def _limit_of_change(setting: Setting, order: xr.Dataset) -> xr.DataArray:
     """The kernel's change at t = ∞, continuous in all parameters.
 
-    At a saddle (`PQ = 0`) it is the limit of the neighbours, `|D/(A(P + Q)) − 1| = |½F − 1|`.
+    At a saddle (`PQ = 0`) it is the limit of the neighbours, `|D/(A(P + Q)) − 1| = |½F − 1|`, which
+    is infinite where both layers are zero and the data ask for more.
     """
     saddle = np.isinf(order.learning_time) & np.isfinite(order.time_constant)
-    return xr.where(saddle, abs(0.5 * order.order_parameter - 1), order.ntk_change)
+    limit = xr.where(saddle, abs(0.5 * order.order_parameter - 1), order.ntk_change)
+    empty = (setting.state.uu == 0) & (setting.state.ww == 0)
+    network = setting.network
+    factors = (network.output_scale, network.lr_u, network.lr_w, setting.data.mean_ay)
+    for factor in factors:
+        empty = empty & (factor != 0)
+    return xr.where(empty, np.inf, limit)
 
 
 def _side(change: Array, level: float) -> Array:

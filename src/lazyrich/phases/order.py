@@ -19,7 +19,7 @@ from lazyrich.theory.two_layer_linear.line import LineProblem, natural_units
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
 from lazyrich.vocabulary.quantity import DERIVED, XU2025, Quantity, by_name
-from lazyrich.vocabulary.regimes import CANNOT_TELL
+from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 QUANTITIES = (
@@ -56,6 +56,7 @@ QUANTITIES = (
 )
 
 
+FROZEN = f"{Phase.FROZEN}: nothing can move, for the layers, the rates, γ or the inputs are zero"
 PLATEAU_LEFT, LEARNED_LEFT = 0.9, 0.1  # shares of the residual that name the two times
 
 
@@ -70,7 +71,8 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     Returns:
         A Dataset over the axes of all arguments: `order_parameter` F, `ntk_change` and `alignment`
         at t = ∞, `time_constant` 1/D, and the times at which the residual has lost 10 %
-        (`plateau_time`) and 90 % (`learning_time`).
+        (`plateau_time`) and 90 % (`learning_time`). The coordinate `status` is that of `flow`, or
+        "frozen: …" where nothing can ever move; F is 0 there, and all times are infinite.
 
     Example:
         >>> from lazyrich.theory.two_layer_linear import LineData, LineState, LinearNetwork
@@ -90,13 +92,14 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
         kernel = units.scaled(units.p + units.q)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             way = (Scaled.of(2 * np.abs(units.drive)) / kernel).value()
-            distance = np.where(units.drive == 0, 0.0, way)
+            goes = (units.drive != 0) & (kernel.mantissa > 0)
+            distance = np.where(goes, way, 0.0)
             constant = (Scaled.of(1 / units.growth) / units.rate).value()
-        moves = (units.rate.mantissa > 0) & (units.growth > 0)
+        moves = (units.rate.mantissa > 0) & (units.growth > 0) & (kernel.mantissa > 0)
         return distance, np.where(moves, constant, np.inf)
 
     f, tau = apply(evaluate, *line_arguments(state, network, data), output_core_dims=[()] * 2)
-    end = flow(state, network, data, float("inf")).drop_vars(("t", "status"))
+    end = flow(state, network, data, float("inf")).drop_vars("t")
     result = dataset(
         {
             "order_parameter": f,
@@ -109,7 +112,18 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
         by_name(SHARED, QUANTITIES),
     )
     result.attrs = {"references": XU2025}
+    status = end.status.broadcast_like(result.order_parameter).transpose(*f.dims)
+    texts = np.where(is_frozen(result).transpose(*f.dims), FROZEN, status)
+    like = result.order_parameter.drop_attrs(deep=False)
+    result = result.assign_coords(status=like.copy(data=texts))
     return result.drop_vars("remaining", errors="ignore")
+
+
+def is_frozen(order: xr.Dataset) -> xr.DataArray:
+    """Where `order_parameters` says that a network can never move."""
+    never = np.isinf(order.time_constant) & np.isinf(order.learning_time)
+    frozen: xr.DataArray = never & (order.order_parameter == 0)
+    return frozen.drop_attrs()
 
 
 def fitted_feature_kind(change: xr.Dataset, *, tolerance: float = TOLERANCE) -> xr.DataArray:

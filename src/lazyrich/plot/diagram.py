@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.phases.diagram import FEATURE_REGIONS, MECHANISM_SETS, PhaseDiagram
+from lazyrich.phases.diagram import FEATURE_REGIONS, MECHANISM_SETS, REGIONS, PhaseDiagram
 from lazyrich.plot.style import BLACK, axes, axis_label
 from lazyrich.vocabulary.regimes import Phase
 
@@ -39,6 +39,8 @@ EDGE = 0.25  # names nearer to a side than this are set away from it
 def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | None = None) -> Axes:
     """Draw a phase diagram.
 
+    In a heat map networks that can never move, and infinite values, are left blank.
+
     Args:
         diagram: from `parameter_diagram` or `exponent_diagram`.
         show: `region` or `acting_mechanisms` for named areas, or an order parameter for a heat map.
@@ -52,11 +54,13 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
         raise InputError(f"there is no quantity {show!r}; choose from {choice}")
     ax = axes(ax)
     values = diagram.values[show]
+    frozen = diagram.values.region == REGIONS.index(Phase.FROZEN)
     y, x = (str(dim) for dim in values.dims)
     if "flag_values" in values.attrs:
         _draw_areas(ax, values)
     else:
-        positive = bool((values > 0).all())
+        values = values.where(~frozen & np.isfinite(values))
+        positive = bool((values > 0).where(values.notnull(), True).all())
         mesh = ax.pcolormesh(
             *(values[x], values[y], values),
             norm=mpl.colors.LogNorm() if positive else None,

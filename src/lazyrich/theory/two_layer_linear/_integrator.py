@@ -5,10 +5,12 @@ before. An explicit method then keeps stepping at the pace of what is at rest. T
 extrapolates Euler steps and grows them with the time that has passed, so that any time, infinity
 included, costs some hundred steps.
 
-With the gap to the best map `g = γUW − B`, in the principal directions of the inputs, the residual
-is `R = g Λ`. While the slow directions move, R in the fast ones is small and held by a balance, not
-by `g`, in whose rounding error it would drown. So R is a variable of its own, `R = g Λ` a
-constraint, and a step of size h from `(Θ, R)` solves for `(δΘ, δR)`
+The weights alone do not tell their product where layers are nearly orthogonal, as wide ones are:
+`UW` is a variable of its own beside Θ, and so is what Θ has moved by. With the gap to the best map
+`g = γUW − B`, in the principal directions of the inputs, the residual is `R = g Λ`. While the slow
+directions move, R in the fast ones is small and held by a balance, not by `g`, in whose rounding
+error it would drown. So R is a variable of its own, `R = g Λ` a constraint, and a step of size h
+from `(Θ, R)` solves for `(δΘ, δR)`
 
     (I − hN) δΘ = hN Θ + h δN Θ,        δR = g Λ − R + γ(δU W + U δW) Λ .
 
@@ -34,9 +36,45 @@ TOLERANCE = 3e-13  # of an implicit step, relative to each column and layer
 ORDERS = 9  # Euler steps of h, h/2 … h/9
 GIVE_UP = 1e6  # times the tolerance: more orders do not help
 IMPLICIT_STEPS = 20_000
+LEAST_SHARE = 1e-16  # of the layers' sizes: what their product ends at where the data ask for 0
+SHRUNK = 0.1  # of their largest product: norms by whose part `UW` is known better
 NEGLIGIBLE = 1e-20  # of its largest size: what is left of a layer that has died
 LONG = 1e200  # units of time: infinity
 GAP_ROUNDING, MOTION_ROUNDING = 4 * np.finfo(float).eps, 32 * np.finfo(float).eps
+
+
+class Course(NamedTuple):
+    """Where the weights are, each with the digits of its own size.
+
+    `UW` is known to a part of `reach`, from the weights to the same part of `‖U_i‖‖W_j‖` now.
+    """
+
+    theta: Array
+    moved: Array  # by how much Θ has changed since the start
+    product: Array  # U W
+    reach: Array  # the largest ‖U_i‖‖W_j‖ since UW was that of the weights
+
+    def refreshed(self, outputs: int, columns: int) -> Course:
+        """The same; `UW` is that of the weights where it is no small difference or they shrank."""
+        u, w = _layers(self.theta, outputs, columns)
+        direct = u @ w.T
+        sizes = np.linalg.norm(u, axis=1)[:, None] * np.linalg.norm(w, axis=1)
+        reach = np.maximum(self.reach, sizes)
+        better = (np.abs(direct) > 0.5 * sizes) | (sizes < SHRUNK * reach)
+        product = np.where(better, direct, self.product)
+        return self._replace(product=product, reach=np.where(better, sizes, reach))
+
+    def plus(self, step: Array, outputs: int, columns: int) -> Course:
+        """After a step of Θ."""
+        (du, dw), u = _layers(step, outputs, columns), self.theta[:outputs, :columns]
+        theta = self.theta + step
+        product = self.product + du @ theta[outputs:, :columns].T + u @ dw.T
+        return Course(theta, self.moved + step, product, self.reach).refreshed(outputs, columns)
+
+
+def _layers(theta: Array, outputs: int, columns: int) -> tuple[Array, Array]:
+    """`U` and `Wᵀ`."""
+    return theta[:outputs, :columns], theta[outputs:, :columns]
 
 
 class Equation(NamedTuple):
@@ -47,7 +85,7 @@ class Equation(NamedTuple):
 
     outputs: int
     columns: int
-    scale: float  # γ times the unit of Θ squared
+    scale: float  # γ
     rate_u: float  # −2γη_u
     rate_w: float
     best: Array  # (k, m)
@@ -62,20 +100,19 @@ class Equation(NamedTuple):
 
     def layers(self, theta: Array) -> tuple[Array, Array]:
         """`U` and `Wᵀ`."""
-        return theta[: self.outputs, : self.columns], theta[self.outputs :, : self.columns]
+        return _layers(theta, self.outputs, self.columns)
 
-    def gap(self, theta: Array) -> Array:
+    def gap(self, product: Array) -> Array:
         """`γUW − B`; zero where it is rounding."""
-        u, w = self.layers(theta)
-        gap = self.scale * u @ w.T - self.best
-        rounding = GAP_ROUNDING * (abs(self.scale) * np.abs(u) @ np.abs(w).T + np.abs(self.best))
+        gap = self.scale * product - self.best
+        rounding = GAP_ROUNDING * (np.abs(self.scale * product) + np.abs(self.best))
         return np.where(np.abs(gap) > rounding, gap, 0.0)
 
-    def at_rest(self, theta: Array) -> bool:
+    def at_rest(self, now: Course) -> bool:
         """Whether nothing moves, up to rounding."""
-        generator = self.generator(self.gap(theta) * self.powers)
-        rounding = MOTION_ROUNDING * (np.abs(generator) @ np.abs(theta[:, : self.columns]))
-        return bool((np.abs(generator @ theta[:, : self.columns]) <= rounding).all())
+        generator, neurons = self.generator(self.gap(now.product) * self.powers), self.columns
+        rounding = MOTION_ROUNDING * (np.abs(generator) @ np.abs(now.theta[:, :neurons]))
+        return bool((np.abs(generator @ now.theta[:, :neurons]) <= rounding).all())
 
     def fastest(self, theta: Array) -> float:
         """A bound on the rate at which a gap closes."""
@@ -85,44 +122,61 @@ class Equation(NamedTuple):
         return abs(self.scale) * float(of_u + of_w)
 
     def gap_change(self, theta: Array, step: Array) -> Array:
-        """By how much the gap changes, linear in a small `step`."""
+        """By how much the gap changes with a `step` of Θ."""
         (u, w), (du, dw) = self.layers(theta), self.layers(step)
         return self.scale * (du @ (w + dw).T + u @ dw.T)
 
 
-def integrate(equation: Equation, theta: Array, times: Array) -> tuple[Array, float | None]:
-    """Θ at increasing `times`, which may end at infinity, and where it stopped, if it did.
+def integrate(equation: Equation, start: Course, times: Array) -> tuple[list[Course], float | None]:
+    """The motion at increasing `times`, which may end at infinity, and where it stopped, if it did.
 
-    After that Θ is missing.
+    After that it is missing.
     """
-    found: list[Array] = []
-    state, t, step = theta, 0.0, 0.0
-    for solver in _explicit(equation, theta, times):
-        state, t, step = solver.y.reshape(theta.shape), solver.t, solver.step_size
+    found: list[Course] = []
+    now, t, step = start, 0.0, 0.0
+    for solver in _explicit(equation, start, times):
+        far = now.reach
+        now = _unpacked(solver.y, start)._replace(reach=far).refreshed(*equation[:2])
+        now = now._replace(reach=np.maximum(far, now.reach))  # what the solver goes on with
+        t, step = solver.t, solver.step_size
         if t == times[len(found)]:
-            found.append(state)
-    residual = equation.gap(state) * equation.powers
+            found.append(now)
+    residual = equation.gap(now.product) * equation.powers
     stopped = None
     for end in times[len(found) :]:
         if stopped is None:
-            state, residual, step, t = _implicit(equation, state, residual, t, float(end), step)
+            now, residual, step, t = _implicit(equation, now, residual, t, float(end), step)
             stopped = t if t < end else None
-        found.append(state if stopped is None else np.full_like(state, np.nan))
-    return np.array(found), stopped
+        gone = Course(*(np.full_like(part, np.nan) for part in now))
+        found.append(now if stopped is None else gone)
+    return found, stopped
 
 
-def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853]:
+def _packed(motion: Course) -> Array:
+    return np.concatenate([part.ravel() for part in motion[:3]])
+
+
+def _unpacked(flat: Array, like: Course) -> Course:
+    size = like.theta.size
+    theta, moved, product = np.split(flat, [size, 2 * size])
+    shape = like.theta.shape
+    product = product.reshape(like.product.shape)
+    return Course(theta.reshape(shape), moved.reshape(shape), product, like.reach)
+
+
+def _explicit(equation: Equation, start: Course, times: Array) -> Iterator[DOP853]:
     """The explicit solver after each of its steps, as many as are cheap; it stops at all times."""
 
     def velocity(_: float, flat: Array) -> Array:
-        now = flat.reshape(theta.shape)
-        u, w = equation.layers(now)
-        residual = (equation.scale * u @ w.T - equation.best) * equation.powers
-        return np.ravel(equation.generator(residual) @ now)
+        now = _unpacked(flat, start)
+        residual = (equation.scale * now.product - equation.best) * equation.powers
+        speed = equation.generator(residual) @ now.theta
+        (u, w), (du, dw) = equation.layers(now.theta), equation.layers(speed)
+        return _packed(Course(speed, speed, du @ w.T + u @ dw.T, now.reach))
 
-    floor = np.broadcast_to(ATOL * np.linalg.norm(theta, axis=0), theta.shape).ravel()
-    atol = np.maximum(floor, np.finfo(float).tiny)
-    solver = DOP853(velocity, 0.0, theta.ravel(), times[0], rtol=RTOL, atol=atol)
+    solver = DOP853(
+        velocity, 0.0, _packed(start), times[0], rtol=RTOL, atol=_tolerances(equation, start)
+    )
     ends, stiff = iter(times[1:]), 0
     patience = equation.best.size**2 / 4  # explicit steps that cost what the implicit ones do
     for _ in range(EXPLICIT_STEPS + int(patience)):
@@ -130,8 +184,8 @@ def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853
         if solver.status == "failed":
             return
         yield solver
-        now = solver.y.reshape(theta.shape)
-        stiff += solver.step_size * equation.fastest(now) > STABLE
+        now = _unpacked(solver.y, start)
+        stiff += solver.step_size * equation.fastest(now.theta) > STABLE
         left = (times[-1] - solver.t) / max(solver.step_size, np.finfo(float).tiny)
         if (stiff > STIFF_STEPS and left > patience) or equation.at_rest(now):
             return
@@ -142,39 +196,55 @@ def _explicit(equation: Equation, theta: Array, times: Array) -> Iterator[DOP853
             solver.t_bound, solver.status = end, "running"
 
 
+def _tolerances(equation: Equation, start: Course) -> Array:
+    """What counts as nothing: of what layers that hardly move move by, a part of that."""
+    u, w = equation.layers(start.theta)
+    sizes = abs(equation.scale) * float(np.linalg.norm(u) * np.linalg.norm(w))
+
+    def share(of: Array) -> float:
+        size = float(np.abs(of).max())
+        return (size or LEAST_SHARE * sizes) / sizes if size < sizes else 1.0
+
+    columns = np.broadcast_to(np.linalg.norm(start.theta, axis=0), start.theta.shape)
+    way = share(equation.scale * start.product - equation.best)
+    products = np.full_like(start.product, share(equation.best) * sizes / abs(equation.scale))
+    floors = _packed(Course(columns, way * columns, products, start.reach))
+    return np.maximum(ATOL * floors, np.finfo(float).tiny)
+
+
 def _implicit(
-    equation: Equation, theta: Array, residual: Array, t: float, end: float, step: float
-) -> tuple[Array, Array, float, float]:
-    """Extrapolated implicit steps until `end`: Θ, R, the next step and the time that is reached."""
-    largest = _sizes(equation, theta)
+    equation: Equation, now: Course, residual: Array, t: float, end: float, step: float
+) -> tuple[Course, Array, float, float]:
+    """Extrapolated implicit steps until `end`: the motion, R, the next step, the time reached."""
+    largest = _sizes(equation, now.theta)
     unit = 1 / max(float(np.abs(equation.generator(residual)).sum()), np.finfo(float).tiny)
     for _ in range(IMPLICIT_STEPS):
         if t >= end:
             break
-        if equation.at_rest(theta) or t > LONG * unit:
-            return theta, residual, step, end
+        if equation.at_rest(now) or t > LONG * unit:
+            return now, residual, step, end
         step = min(step or unit, end - t)
-        moved, pushed, error, order = _extrapolated(equation, theta, residual, step, largest)
+        moved, pushed, error, order = _extrapolated(equation, now, residual, step, largest)
         if error <= TOLERANCE:
-            theta, residual = theta + moved, residual + pushed
+            now, residual = now.plus(moved, equation.outputs, equation.columns), residual + pushed
             t = end if step == end - t else t + step
-            largest = np.maximum(largest, _sizes(equation, theta))
+            largest = np.maximum(largest, _sizes(equation, now.theta))
         ideal = 0.8 * (TOLERANCE / max(error, 1e-300)) ** (1 / order)
         bounds = (0.3, 1000.0 if order <= 3 else 30.0) if error <= TOLERANCE else (0.05, 0.5)
         step *= float(np.clip(ideal * (2 if order <= 6 else 1), *bounds))
         if step <= np.finfo(float).eps * t:
             break
-    return theta, residual, step, t
+    return now, residual, step, t
 
 
 def _extrapolated(
-    equation: Equation, theta: Array, residual: Array, step: float, largest: Array
+    equation: Equation, now: Course, residual: Array, step: float, largest: Array
 ) -> tuple[Array, Array, float, int]:
     """One step of as many orders as it needs: changes of Θ and R, the error and the order."""
     row: list[tuple[Array, Array]] = []
-    error = np.inf
+    theta, error = now.theta, np.inf
     for order in range(1, ORDERS + 1):
-        above, row = row, [_euler(equation, theta, residual, step, order)]
+        above, row = row, [_euler(equation, now, residual, step, order)]
         for i, known in enumerate(above):  # Aitken and Neville
             share = order / (order - i - 1) - 1
             row.append(
@@ -194,12 +264,13 @@ def _extrapolated(
 
 
 def _euler(
-    equation: Equation, theta: Array, residual: Array, step: float, count: int
+    equation: Equation, start: Course, residual: Array, step: float, count: int
 ) -> tuple[Array, Array]:
     """`count` linearly implicit Euler steps over `step`: the changes of Θ and R."""
+    theta = start.theta
     solve = _LinearisedStep(equation, theta, residual, step / count)
     moved, pushed = np.zeros_like(theta), np.zeros_like(residual)
-    gap = equation.gap(theta)
+    gap = equation.gap(start.product)
     for _ in range(count):
         now = theta + moved
         change, push = solve(now, residual + pushed, gap)

@@ -38,6 +38,7 @@ from lazyrich.theory.labels import (
     with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear import _recursion as _kernels
+from lazyrich.theory.two_layer_linear._units import Units, by_row, scaled, units_for
 from lazyrich.theory.two_layer_linear.data import LineData, MomentData
 from lazyrich.theory.two_layer_linear.flow import (
     NAMES,
@@ -51,6 +52,7 @@ from lazyrich.theory.two_layer_linear.readout import (
     KNOWN,
     LineReadout,
     Movement,
+    Path,
     gram_quantities,
     line_readout,
 )
@@ -59,6 +61,7 @@ from lazyrich.vocabulary.quantity import XU2025
 
 Steps = NDArray[np.int64]
 
+LARGEST_RATE = 1e300  # in natural units: beyond it the first step diverges all the same
 LOWEST = 10_000  # powers of two that a start may lie below what the data ask for
 RELATIVE = ("alignment", "nfa", "balancedness")  # keep their last finite value after divergence
 
@@ -136,8 +139,11 @@ def descent(
         xx = xr.DataArray([batch.sigma_xx for batch in parts], dims=("batch", "m", "m_"))
         yx = xr.DataArray([batch.sigma_yx for batch in parts], dims=("batch", "k", "m"))
         power = xr.DataArray(np.trace(moments.sigma_xx))
-        theta, phi, diverged = _step_factor(state, network, xx, yx, power, rule, recorded)
-        result = gram_quantities(state, network, moments, Movement.of(state, theta)).assign(
+        best = xr.DataArray(np.abs(moments.best_map).max())
+        units = units_for(state, network, best, power, of_time=False)
+        path, phi, diverged = _step_factor(state, network, xx, yx, power, units, rule, recorded)
+        movement = Movement.of(units, state, path)
+        result = gram_quantities(state, network, moments, movement).assign(
             propagator=phi, diverged_at=diverged
         )
     result = with_axis_attrs(with_attrs(result, KNOWN)).assign_coords(step=recorded)
@@ -175,16 +181,20 @@ def _descend_on_line(
     both_learn = bool((network.lr_u > 0).all() and (network.lr_w > 0).all())
     known: dict[str, xr.DataArray] = {}
     if both_learn and not propagator and bool((rule.momentum == 0).all()):
-        *norms, balance, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
-        known["balancedness"] = balance
+        *norms, balance, change, diverged = _step_line(state, network, data, aa, ay, rule, recorded)
+        known |= {"balancedness": balance, "ntk_change": change}
         extra = {"diverged_at": diverged}
     else:
         xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
         gram = state.gram()
-        theta, phi, diverged = _step_factor(gram, network, xx, yx, data.mean_aa, rule, recorded)
-        moved = Movement.of(gram, theta)
-        norms = [moved.gram.isel(row=i, col=j) for i, j in ((0, 0), (0, 1), (1, 1))]
-        known["ntk_change"] = moved.line_kernel_change(gram, network)
+        best = abs(data.mean_ay) / data.mean_aa.where(data.mean_aa > 0, np.inf)
+        units = units_for(gram, network, best, data.mean_aa, of_time=False)
+        path, phi, diverged = _step_factor(
+            gram, network, xx, yx, data.mean_aa, units, rule, recorded
+        )
+        moved = Movement.of(units, gram, path)
+        norms = [block.isel(dict.fromkeys(block.dims[-2:], 0)) for block in moved.blocks(1)]
+        known["ntk_change"] = moved.line_kernel_change(network)
         extra = {"diverged_at": diverged, "propagator": phi}
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
@@ -207,7 +217,7 @@ def _step_line(
     rule: _Rule,
     recorded: Steps,
 ) -> tuple[xr.DataArray, ...]:
-    """`‖u‖², u·w, ‖w‖²` and the balance, by the recursion in units of the start; divergence."""
+    """`‖u‖², u·w, ‖w‖²`, balance, kernel change and divergence, in units of the start."""
 
     def evaluate(*arrays: Array) -> tuple[Array, ...]:
         problem, (keep_u, keep_w, aa, ay) = LineProblem(*arrays[:9]), arrays[9:]
@@ -228,13 +238,15 @@ def _step_line(
         limits = most * eta_w / one, most * eta_u / one, most.sqrt() / slope
         ends = np.concatenate([np.abs(limit.value()) for limit in limits], -1)
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
-            own_u, inner, own_w, balance, powers, diverged = _kernels.line_steps(
+            own_u, inner, own_w, balance, change, powers, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, ends, recorded
             )
         own = own.shifted(powers)
         uu, ww = Scaled.of(own_u) * own / eta_w, Scaled.of(own_w) * own / eta_u
         uw, balance = Scaled.of(inner) * own / x, Scaled.of(balance) * own
-        return uu.value(), uw.value(), ww.value(), balance.value(), diverged
+        before = np.where(units.p + units.q > 0, units.p + units.q, np.inf)[..., None]
+        changed = Scaled.of(np.abs(change) / before).shifted(powers).value()
+        return uu.value(), uw.value(), ww.value(), balance.value(), changed, diverged
 
     return tuple(
         apply(
@@ -245,7 +257,7 @@ def _step_line(
             mean_aa,
             mean_ay,
             input_core_dims=[()] * 11 + [("batch",)] * 2,
-            output_core_dims=[("step",)] * 4 + [()],
+            output_core_dims=[("step",)] * 5 + [()],
         )
     )
 
@@ -256,46 +268,54 @@ def _step_factor(
     sigma_xx: xr.DataArray,
     sigma_yx: xr.DataArray,
     power: xr.DataArray,
+    units: Units,
     rule: _Rule,
     recorded: Steps,
-) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Weights of the smallest network and the propagator, step by step, and where they diverged."""
+) -> tuple[Path, xr.DataArray, xr.DataArray]:
+    """The smallest network and the propagator, step by step, and where they diverged."""
     k, m = state.outputs, state.inputs
+    rows, begin = units.rows(k, m), Path.at_start(state, units)
+    gamma, eta_u, eta_w = units.network(network.output_scale, network.lr_u, network.lr_w)
+    drops = network.lr_u * rule.weight_decay_u, network.lr_w * rule.weight_decay_w
 
-    def evaluate(
-        theta: Array,
-        gamma: float,
-        eta_u: float,
-        eta_w: float,
-        lam_u: float,
-        lam_w: float,
-        mu: float,
-        power: float,
-        xx: Array,
-        yx: Array,
-    ) -> tuple[Array, Array, int]:
-        rates, decays = np.repeat([eta_u, eta_w], [k, m]), np.repeat([lam_u, lam_w], [k, m])
-        moments = np.ascontiguousarray(xx), np.ascontiguousarray(yx)
-        with np.errstate(divide="ignore"):  # an output of zero has no limit
-            loss = Scaled.of(_kernels.LARGEST).sqrt() / (Scaled.of(gamma) * Scaled.of(power).sqrt())
-        limits = np.array([_kernels.LARGEST, _kernels.LARGEST, abs(float(loss.value()))])
-        stepped: tuple[Array, Array, int] = _kernels.factor_steps(
-            *(np.ascontiguousarray(theta), k, float(gamma), rates, decays, float(mu)),
-            *(*moments, limits, recorded),
+    def evaluate(gamma: float, mu: float, *arrays: Array) -> tuple[Array, Array, Array, Array, int]:
+        theta, product, rates, drops, limits, xx, yx = map(np.ascontiguousarray, arrays)
+        return _kernels.factor_steps(
+            theta, product, float(gamma), rates, drops, float(mu), xx, yx, limits, recorded
         )
-        return stepped
 
-    stepped: tuple[xr.DataArray, xr.DataArray, xr.DataArray] = apply(
+    theta, moved, product, phi, diverged = apply(
         evaluate,
-        state.factor,
-        *(network.output_scale, network.lr_u, network.lr_w),
-        *(rule.weight_decay_u, rule.weight_decay_w, rule.momentum, power),
-        *(sigma_xx, sigma_yx),
-        input_core_dims=[("row", "neuron"), *[()] * 7, ("batch", "m", "m_"), ("batch", "k", "m")],
-        output_core_dims=[("step", "row", "neuron"), ("step", "row", "col"), ()],
+        *(gamma, rule.momentum, begin.theta, begin.product),
+        *(by_row(eta_u, eta_w, k, m).clip(max=LARGEST_RATE), by_row(*drops, k, m)),
+        _limits(network, power, units),
+        *(scaled(sigma_xx, -2 * units.x), scaled(sigma_yx, -(units.x + units.y))),
+        input_core_dims=[
+            *[(), (), ("row", "neuron"), ("k", "m"), ("row",), ("row",), ("limit",)],
+            *[("batch", "m", "m_"), ("batch", "k", "m")],
+        ],
+        output_core_dims=[
+            *[("step", "row", "neuron")] * 2,
+            *[("step", "k", "m"), ("step", "row", "col"), ()],
+        ],
         vectorize=True,
     )
-    return stepped
+    return Path(theta, moved, product), scaled(phi, rows - rows.rename(row="col")), diverged
+
+
+def _limits(network: LinearNetwork, power: xr.DataArray, units: Units) -> xr.DataArray:
+    """From where squared norms, and the product of norms, have left the range of numbers."""
+
+    def evaluate(gamma: Array, power: Array, u: Steps, w: Steps) -> tuple[Array, ...]:
+        most = Scaled.of(_kernels.LARGEST)
+        with np.errstate(divide="ignore"):  # an output of zero has no limit
+            product = most.sqrt() / (Scaled.of(np.abs(gamma)) * Scaled.of(power).sqrt())
+        ends = most.shifted(-2 * u), most.shifted(-2 * w), product.shifted(-(u + w))
+        return tuple(np.broadcast_arrays(*(end.value() for end in ends)))
+
+    arguments = (network.output_scale, power, units.u, units.w)
+    limits = apply(evaluate, *arguments, output_core_dims=[()] * 3)
+    return xr.concat(limits, "limit")
 
 
 def _after_divergence(result: xr.Dataset) -> xr.Dataset:

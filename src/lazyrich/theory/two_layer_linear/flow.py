@@ -23,8 +23,9 @@ from lazyrich.theory.labels import (
     with_attrs,
     with_axis_attrs,
 )
-from lazyrich.theory.two_layer_linear._integrator import Equation, integrate
-from lazyrich.theory.two_layer_linear.data import LineData, MomentData
+from lazyrich.theory.two_layer_linear._integrator import Course, Equation, integrate
+from lazyrich.theory.two_layer_linear._units import Units, scaled, units_for
+from lazyrich.theory.two_layer_linear.data import LineData, MomentData, Spectrum
 from lazyrich.theory.two_layer_linear.line import (
     LineProblem,
     natural_units,
@@ -38,6 +39,7 @@ from lazyrich.theory.two_layer_linear.readout import (
     KNOWN,
     LineReadout,
     Movement,
+    Path,
     gram_quantities,
     line_readout,
 )
@@ -233,75 +235,116 @@ def _flow_on_moments(
             f"on MomentData `times` must be a number or one-dimensional, for the flow is "
             f"integrated; got {dict(time.sizes)}"
         )
-    dims = time.dims or ("time",)
-    theta, phi, status = apply(
-        partial(_integrate, times=np.atleast_1d(time.values), data=data, propagator=propagator),
-        *(state.factor, network.output_scale, network.lr_u, network.lr_w),
-        input_core_dims=[("row", "neuron"), (), (), ()],
-        output_core_dims=[(*dims, "row", "neuron"), (*dims, "row", "col"), ()],
-        vectorize=True,
-        output_dtypes=[float, float, object],
+    units = units_for(
+        *(state, network),
+        *(xr.DataArray(np.abs(of).max()) for of in (data.best_map, data.sigma_xx)),
+        of_time=True,
     )
-    theta, phi = (
-        path.assign_coords(time.coords) if time.ndim else path.isel({dims[0]: 0})
-        for path in (theta, phi)
-    )
-    result = gram_quantities(state, network, data, Movement.of(state, theta))
-    start = gram_quantities(state, network, data, Movement.of(state, state.factor))
+    begin = Path.at_start(state, units)
+    path, phi, status = _follow(begin, units, network, data, time, propagator)
+    result = gram_quantities(state, network, data, Movement.of(units, state, path))
+    start = gram_quantities(state, network, data, Movement.of(units, state, begin))
     reached = result.balancedness.notnull()
     conserved = start.balancedness.where(reached).transpose(*result.balancedness.dims)
     result["balancedness"] = conserved.assign_attrs(result.balancedness.attrs)
     result = result.assign_coords(status=status.astype(str))
     if propagator:
-        result["propagator"] = phi
+        rows = units.rows(state.outputs, state.inputs)
+        result["propagator"] = scaled(phi, rows - rows.rename(row="col"))
     return result
+
+
+def _follow(
+    begin: Path,
+    units: Units,
+    network: LinearNetwork,
+    data: MomentData,
+    time: xr.DataArray,
+    propagator: bool,
+) -> tuple[Path, xr.DataArray, xr.DataArray]:
+    """The smallest network at all times, the propagator and the status of every run."""
+    dims = time.dims or ("time",)
+    theta, moved, product, phi, status = apply(
+        partial(
+            _integrate,
+            times=np.atleast_1d(time.values),
+            spectrum=data.spectrum,
+            propagator=propagator,
+        ),
+        *(begin.theta, begin.product),
+        *units.network(network.output_scale, network.lr_u, network.lr_w),
+        scaled(xr.DataArray(data.best_map, dims=("k", "m")), units.x - units.y),
+        *(units.x, units.t),
+        input_core_dims=[("row", "neuron"), ("k", "m"), (), (), (), ("k", "m"), (), ()],
+        output_core_dims=[
+            *[(*dims, "row", "neuron")] * 2,
+            (*dims, "k", "m"),
+            (*dims, "row", "col"),
+            (),
+        ],
+        vectorize=True,
+        output_dtypes=[float, float, float, float, object],
+    )
+    theta, moved, product, phi = (
+        path.assign_coords(time.coords) if time.ndim else path.isel({dims[0]: 0})
+        for path in (theta, moved, product, phi)
+    )
+    return Path(theta, moved, product), phi, status
 
 
 def _integrate(
     theta: Array,
+    product: Array,
     gamma: float,
     eta_u: float,
     eta_w: float,
+    best: Array,
+    of_inputs: int,
+    of_time: int,
     *,
     times: Array,
-    data: MomentData,
+    spectrum: Spectrum,
     propagator: bool,
-) -> tuple[Array, Array, str]:
-    """Weights of the smallest network, the propagator and a status.
+) -> tuple[Array, Array, Array, Array, str]:
+    """The smallest network along the flow, the propagator and a status, in units of their own.
 
     The propagator is that of the directions that neurons take up: along those that none does it
     may grow without bound.
     """
     n, neurons = theta.shape
-    unit = float(np.ldexp(1.0, int(np.frexp(np.abs(theta).max())[1])))
+    k, directions = len(best), spectrum.directions
     inverse = _inverse(theta) if propagator else None
     carried = np.eye(n) if propagator and inverse is None else np.zeros((n, 0))
-    start = np.concatenate([theta / unit, carried], axis=1)
-    fastest = 2 * abs(gamma) * max(eta_u, eta_w)
-    speed = int(np.frexp(fastest)[1])  # of what is then a time of one
+    start = np.concatenate([theta, carried], axis=1)
     with np.errstate(over="ignore"):
-        order, place = np.unique(np.ldexp(times, speed), return_inverse=True)
-    path, status = np.broadcast_to(start, (len(order), *start.shape)).copy(), "ok"
+        order, place = np.unique(np.ldexp(times, -of_time), return_inverse=True)
+    shape, status = (len(order), *start.shape), "ok"
+    path, moved = np.broadcast_to(start, shape).copy(), np.zeros(shape)
+    products = np.broadcast_to(product, (len(order), *product.shape)).copy()
     if gamma and (eta_u or eta_w) and theta.any() and order[-1] > 0:
-        k, (powers, directions) = len(data.sigma_yx), data.spectrum
         equation = Equation(
             outputs=k,
             columns=neurons,
-            scale=gamma * unit * unit,
-            rate_u=float(np.ldexp(-2 * gamma * eta_u, -speed)),
-            rate_w=float(np.ldexp(-2 * gamma * eta_w, -speed)),
-            best=data.best_map @ directions,
-            powers=powers,
+            scale=gamma,
+            rate_u=-2 * gamma * eta_u,
+            rate_w=-2 * gamma * eta_w,
+            best=best @ directions,
+            powers=np.ldexp(spectrum.powers, -2 * of_inputs),
         )
         turned = np.concatenate([start[:k], directions.T @ start[k:]])
-        moved, stopped = integrate(equation, turned, order[order > 0])
+        nothing = np.zeros_like(product)
+        motion = Course(turned, np.zeros_like(turned), product @ directions, nothing)
+        found, stopped = integrate(equation, motion, order[order > 0])
         if stopped is not None:
-            status = f"stopped at t = {np.ldexp(stopped, -speed):g}: the steps became too small"
-        path[order > 0, :k] = moved[:, :k]
-        path[order > 0, k:] = directions @ moved[:, k:]
-    weights = unit * path[place][..., :neurons]
+            status = f"stopped at t = {np.ldexp(stopped, of_time):g}: the steps became too small"
+        for at, now in zip(np.flatnonzero(order > 0), found, strict=True):
+            for target, turned in ((path, now.theta), (moved, now.moved)):
+                target[at, :k], target[at, k:] = turned[:k], directions @ turned[k:]
+            products[at] = now.product @ directions.T
+    weights = path[place][..., :neurons]
     phi = path[place][..., neurons:] if inverse is None else weights @ inverse
-    return weights, phi if propagator else np.zeros((len(place), n, n)), status
+    phi = phi if propagator else np.zeros((len(place), n, n))
+    return weights, moved[place][..., :neurons], products[place], phi, status
 
 
 def _inverse(theta: Array) -> Array | None:

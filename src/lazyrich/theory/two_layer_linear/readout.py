@@ -14,6 +14,7 @@ import xarray as xr
 
 from lazyrich.numerics.exact import Array
 from lazyrich.theory.labels import apply, dataset
+from lazyrich.theory.two_layer_linear._units import Units, scaled
 from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.line import LineProblem
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
@@ -173,33 +174,66 @@ def _line_ntk(start: LineProblem, size_u: Array, size_w: Array) -> Array:
 
 
 class Movement(NamedTuple):
-    """Where a Gram matrix is, and by how much it has changed, without cancellation."""
+    """Where a Gram matrix began, where it is and by how much it has changed, in `units`."""
 
+    units: Units
+    start: xr.DataArray
     gram: xr.DataArray
     change: xr.DataArray
 
     @classmethod
-    def of(cls, start: GramState, theta: xr.DataArray) -> Movement:
-        """The matrix `ΘΘᵀ` of weights that began as the factor of `start`.
+    def of(cls, units: Units, state: GramState, path: Path) -> Movement:
+        """Of weights that began as the factor of `state`.
 
-        With `δ = Θ − Θ₀` it has changed by `δΘᵀ + Θ₀δᵀ`.
+        They moved by δ, and `ΘΘᵀ` by `δΘᵀ + Θ₀δᵀ`; `UW` is known apart from them.
         """
-        step = theta - start.factor
-        still = (step == 0).all(("row", "neuron"))
-        half = xr.dot(step, theta.rename(row="col"), dim="neuron")
-        other = xr.dot(start.factor, step.rename(row="col"), dim="neuron")
-        gram = start.matrix.where(still, gram_of(theta))
-        return cls(gram.transpose(..., "row", "col"), half + other)
+        k, rows = state.outputs, units.rows(state.outputs, state.inputs)
+        start = scaled(state.matrix, -(rows + rows.rename(row="col")))
+        factor = scaled(state.factor, -rows)
+        half = xr.dot(path.moved, path.theta.rename(row="col"), dim="neuron")
+        other = xr.dot(factor, path.moved.rename(row="col"), dim="neuron")
+        whole = gram_of(path.theta)
+        above = _blocks_of(path.product, whole, k)
+        gram = xr.where(above.notnull(), above, whole)
+        still = (path.moved == 0).all(("row", "neuron"))
+        gram = start.where(still, gram).transpose(..., "row", "col")
+        return cls(units, start, gram, half + other)
 
-    def line_kernel_change(self, start: GramState, network: LinearNetwork) -> xr.DataArray:
+    def line_kernel_change(self, network: LinearNetwork) -> xr.DataArray:
         """The relative change of the kernel where k = m = 1."""
+        _, lr_u, lr_w = self.units.network(network.output_scale, network.lr_u, network.lr_w)
 
         def kernel(matrix: xr.DataArray) -> xr.DataArray:
-            own_u, own_w = matrix.isel(row=0, col=0), matrix.isel(row=1, col=1)
-            return network.lr_w * own_u + network.lr_u * own_w
+            return lr_w * matrix.isel(row=0, col=0) + lr_u * matrix.isel(row=1, col=1)
 
-        change: xr.DataArray = apply(_ratio, abs(kernel(self.change)), kernel(start.matrix))
+        change: xr.DataArray = apply(_ratio, abs(kernel(self.change)), kernel(self.start))
         return change
+
+    def blocks(self, outputs: int) -> Blocks:
+        """Of the Gram matrix now, in the units of the user."""
+        rows = self.units.rows(outputs, self.gram.sizes["row"] - outputs)
+        return Blocks.of(scaled(self.gram, rows + rows.rename(row="col")), outputs)
+
+
+class Path(NamedTuple):
+    """The weights of the smallest network along a run, in units of their own."""
+
+    theta: xr.DataArray
+    moved: xr.DataArray  # since the start
+    product: xr.DataArray  # U W, dims k and m
+
+    @classmethod
+    def at_start(cls, state: GramState, units: Units) -> Path:
+        """Before anything has moved."""
+        theta = scaled(state.factor, -units.rows(state.outputs, state.inputs))
+        return cls(theta, xr.zeros_like(theta), scaled(state.blocks.uw, -(units.u + units.w)))
+
+
+def _blocks_of(product: xr.DataArray, gram: xr.DataArray, k: int) -> xr.DataArray:
+    """`UW` and its transpose where they stand in a Gram matrix, and NaN where the rest does."""
+    right = product.rename(k="row", m="col").pad(row=(0, gram.sizes["row"] - k), col=(k, 0))
+    left = right.rename(row="col", col="row")
+    return right.where(right.notnull(), left).transpose(*gram.dims)
 
 
 def _product(factor: Array, size: Array) -> Array:
@@ -209,7 +243,7 @@ def _product(factor: Array, size: Array) -> Array:
 
 
 def gram_quantities(
-    start: GramState, network: LinearNetwork, data: MomentData, moved: Movement
+    state: GramState, network: LinearNetwork, data: MomentData, moved: Movement
 ) -> xr.Dataset:
     """All quantities of a network on general data whose Gram matrix has `moved`.
 
@@ -217,65 +251,90 @@ def gram_quantities(
     `ntk_change` is the Frobenius norm over all pairs of inputs, `(E‖Θ_t(x, x') − Θ_0(x, x')‖²)^½`
     relative to its value at the start.
     """
-    k = start.outputs
-    now, change = Blocks.of(moved.gram, k), Blocks.of(moved.change, k)
-    gamma, lr_u, lr_w = network.output_scale, network.lr_u, network.lr_w
-    xx = xr.DataArray(data.sigma_xx, dims=("m", "m_"))
-    best = xr.DataArray(data.best_map, dims=("k", "m"))
-    gap = gamma * now.uw - best
-    powers, directions = data.spectrum
-    along = xr.dot(gap, xr.DataArray(directions, dims=("m", "direction")), dim="m")
-    excess = (along**2 * xr.DataArray(powers, dims="direction")).sum(("k", "direction"))
-    trace_u = _trace(now.uu, "k")
-    trace_w = _trace(now.ww, "m")
-    power = float(np.trace(data.sigma_xx)) or 1.0
-    seen = k * xr.dot(xx, now.ww, dim=("m", "m_")) / power
+    k, units = state.outputs, moved.units
+    now, user = Blocks.of(moved.gram, k), moved.blocks(k)
+    gamma, lr_u, lr_w = units.network(network.output_scale, network.lr_u, network.lr_w)
+    xx = scaled(xr.DataArray(data.sigma_xx, dims=("m", "m_")), -2 * units.x)
+    excess = _excess_loss(gamma * now.uw, data, units)
+    trace_u, trace_w = _trace(now.uu, "k"), _trace(now.ww, "m")
+    power = _trace(xx, "m")
+    seen = k * xr.dot(xx / power.where(power > 0, 1.0), now.ww, dim=("m", "m_"))
     vectors = now.uw.sizes["k"] == now.uw.sizes["m"] == 1
-    inner = now.uw.sum(("k", "m")) if vectors else _norm(now.uw, "k", "m")
-    agop = gamma**2 * xr.dot(now.uw, now.uw.rename(m="m_"), dim="k")
+    inner = now.uw.sum(("k", "m"), skipna=False) if vectors else _norm(now.uw, "k", "m")
+    end_to_end_map = scaled(gamma * now.uw, units.y - units.x)
+    kernel = gamma**2 * (lr_w * trace_u + lr_u * seen)
+    plain_u, plain_w = (
+        scaled(gamma**2 * part, 2 * (units.y - units.x - other))
+        for part, other in ((trace_u, units.w), (seen, units.u))
+    )
     return dataset(
         {
-            "end_to_end_map": gamma * now.uw,
+            "end_to_end_map": end_to_end_map,
             "loss": data.noise + excess,
             "excess_loss": excess,
-            "alignment": apply(_ratio, inner, trace_u**0.5 * trace_w**0.5),
-            "uu": trace_u,
-            "uw": now.uw,
-            "ww": trace_w,
-            "balancedness": lr_w * trace_u - lr_u * trace_w,
-            "ntk_trace": gamma**2 * (lr_w * trace_u + lr_u * seen),
-            "ntk_trace_plain": gamma**2 * (trace_u + seen),
-            "ntk_change": _kernel_change(start, network, xx, change),
-            "nfm": now.ww,
-            "agop": agop,
+            "alignment": _cosine(inner, trace_u**0.5, trace_w**0.5),
+            "uu": _trace(user.uu, "k"),
+            "uw": user.uw,
+            "ww": _trace(user.ww, "m"),
+            "balancedness": scaled(
+                lr_w * trace_u - lr_u * trace_w, 2 * (units.u + units.w - units.y) - units.t
+            ),
+            "ntk_trace": scaled(kernel, -2 * units.x - units.t),
+            "ntk_trace_plain": plain_u + plain_w,
+            "ntk_change": _kernel_change(moved, (lr_u, lr_w), xx, k),
+            "nfm": user.ww,
+            "agop": xr.dot(end_to_end_map, end_to_end_map.rename(m="m_"), dim="k"),
             "nfa": _feature_correlation(now),
         },
         KNOWN,
     )
 
 
+def _excess_loss(end_to_end_map: xr.DataArray, data: MomentData, units: Units) -> xr.DataArray:
+    """`tr (f − B) Σ_xx (f − B)ᵀ`, along the principal directions, in the units of the user."""
+    best = scaled(xr.DataArray(data.best_map, dims=("k", "m")), units.x - units.y)
+    powers, directions = data.spectrum
+    turn = xr.DataArray(directions, dims=("m", "direction"))
+    along = xr.dot(end_to_end_map - best, turn, dim="m")
+    roots = scaled(xr.DataArray(powers**0.5, dims="direction"), -units.x)
+    with np.errstate(over="ignore"):
+        excess: xr.DataArray = scaled(_norm(along * roots, "k", "direction"), units.y) ** 2
+    return excess
+
+
+def _cosine(inner: xr.DataArray, size_u: xr.DataArray, size_w: xr.DataArray) -> xr.DataArray:
+    cosine: xr.DataArray = apply(_ratio, apply(_ratio, inner, size_u), size_w)
+    return cosine.clip(-1.0, 1.0)
+
+
 def _kernel_change(
-    start: GramState, network: LinearNetwork, xx: xr.DataArray, change: Blocks
+    moved: Movement, rates: tuple[xr.DataArray, xr.DataArray], xx: xr.DataArray, k: int
 ) -> xr.DataArray:
     """`‖Θ − Θ₀‖/‖Θ₀‖` over pairs of inputs, for `Θ(x, x') = (xᵀx') A + (xᵀ B x') I`.
 
     `E‖Θ‖² = tr(A²) tr(Σ²) + 2 tr(A) tr(Σ²B) + k tr(ΣBΣB)` over independent x and x'.
     """
-    then = start.blocks
+    most = apply(np.maximum, *rates)
+    lr_u, lr_w = (rate / most.where(most > 0, 1.0) for rate in rates)
     xx2 = xr.dot(xx, xx.rename(m="m_", m_="other"), dim="m_").rename(other="m_")
 
-    def size(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-        a, b = network.lr_w * a, network.lr_u * b
+    def size(gram: xr.DataArray) -> xr.DataArray:
+        blocks = Blocks.of(gram, k)
+        a, b = lr_w * blocks.uu, lr_u * blocks.ww
+        unit = np.maximum(abs(a).max(("k", "k_")), abs(b).max(("m", "m_")))
+        unit = unit.where(unit > 0, 1.0)
+        a, b = a / unit, b / unit
         sandwich = xr.dot(xx, b.rename(m="m_", m_="other"), dim="m_")
         square = xr.dot(sandwich, sandwich.rename(m="other", other="m"), dim=("m", "other"))
         squared = (
-            xr.dot(a, a, dim=("k", "k_")) * float(np.sum(xx2.values.trace()))
+            xr.dot(a, a, dim=("k", "k_")) * _trace(xx2, "m")
             + 2 * _trace(a, "k") * xr.dot(xx2, b, dim=("m", "m_"))
-            + start.outputs * square
+            + k * square
         )
-        return squared**0.5
+        return unit * squared.clip(0.0) ** 0.5
 
-    return apply(_ratio, size(change.uu, change.ww), size(then.uu, then.ww))
+    change: xr.DataArray = apply(_ratio, size(moved.change), size(moved.start))
+    return change
 
 
 def _feature_correlation(now: Blocks) -> xr.DataArray:
@@ -292,11 +351,14 @@ def _feature_correlation(now: Blocks) -> xr.DataArray:
 
 def _trace(matrix: xr.DataArray, dim: str) -> xr.DataArray:
     index = xr.DataArray(np.arange(matrix.sizes[dim]), dims="diagonal")
-    return matrix.isel({dim: index, f"{dim}_": index}).sum("diagonal")
+    return matrix.isel({dim: index, f"{dim}_": index}).sum("diagonal", skipna=False)
 
 
 def _norm(matrix: xr.DataArray, *dims: str) -> xr.DataArray:
-    return (matrix**2).sum(dims) ** 0.5
+    """The root of the sum of squares, which overflow no sooner than it does."""
+    unit = abs(matrix).max(dims)
+    unit = unit.where((unit > 0) & np.isfinite(unit), 1.0)
+    return unit * ((matrix / unit) ** 2).sum(dims, skipna=False) ** 0.5
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
