@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lazyrich.capture.belongings import copied, every_module
+from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
 from lazyrich.capture.statistics import Settle, Values, is_first
@@ -34,6 +35,8 @@ class Conditions:
 
     Attributes:
         settles: modules whose state is taken anew at every look, and how.
+        functional: of other modules, whether training normalises by the batch in each of the calls
+            of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
@@ -43,6 +46,7 @@ class Conditions:
     """
 
     settles: Mapping[str, Settle]
+    functional: Mapping[str, tuple[bool, ...]]
     buffers: Leaves
     attributes: tuple[tuple[object, str, Any], ...]
     rewritten: frozenset[str]
@@ -59,7 +63,10 @@ class Conditions:
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
             settled: from `settle`.
         """
-        with _hooks(model, self.settles, settled=settled):
+        with (
+            _hooks(model, self.settles, settled=settled),
+            self._norm_calls(model, settled=settled),
+        ):
             return self._run(model, tensors, x)
 
     def settle(self, model: nn.Module, tensors: Leaves, x: Batch) -> Settled:
@@ -70,12 +77,45 @@ class Conditions:
             tensors: as for `call`.
             x: the batch.
         """
-        if not self.settles:
+        if not self.settles and not self.functional:
             return {}
         found: dict[str, list[Values]] = defaultdict(list)
-        with torch.no_grad(), _hooks(model, self.settles, found=found):
+        with (
+            torch.no_grad(),
+            _hooks(model, self.settles, found=found),
+            self._norm_calls(model, found=found),
+        ):
             self._run(model, tensors, x)
         return {name: tuple(calls) for name, calls in found.items()}
+
+    @contextmanager
+    def _norm_calls(
+        self,
+        model: nn.Module,
+        *,
+        settled: Settled | None = None,
+        found: dict[str, list[Values]] | None = None,
+    ) -> Iterator[None]:
+        """Set the statistics of each call of a norm as a function, as `_hooks` do of modules."""
+        if not self.functional:
+            yield
+            return
+        turns = {path: iter(calls) for path, calls in self.functional.items()}
+        known = {path: iter((settled or {}).get(path, ())) for path in self.functional}
+
+        def answer(call: NormCall) -> dict[str, Any]:
+            if call.path not in turns:
+                return call.arguments
+            by_batch = next(turns[call.path], False) or call.by_input
+            values = next(known[call.path], None)
+            if values is None:  # also in a call more than there were
+                values = call.statistics() if by_batch else {}
+            if found is not None:
+                found[call.path].append(values)
+            return call.by(values) if by_batch else call.arguments
+
+        with norm_calls(model, answer):
+            yield
 
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
         held = {name: b.to(tensors[name].device) for name, b in self.buffers.items()}
