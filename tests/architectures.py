@@ -65,6 +65,66 @@ class HandwrittenNorm(nn.Module):
         return self.weight * (x - mean) / (var + 1e-5).sqrt()
 
 
+class FunctionalNorm(nn.Module):
+    """A batch norm by the function, with its statistics in buffers of any names, or in none."""
+
+    def __init__(self, width=16, names=("mu", "sigma")):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.names = names
+        for name, value in zip(names, (torch.zeros(width), torch.ones(width)), strict=False):
+            self.register_buffer(name, value)
+
+    def forward(self, x):
+        mean, var = (getattr(self, name) for name in self.names) if self.names else (None, None)
+        training = self.training or mean is None
+        return functional.batch_norm(x, mean, var, self.weight, self.bias, training)
+
+
+class NormOfTorch(FunctionalNorm):
+    """The same, one floor below."""
+
+    def forward(self, x):
+        mean, var = (getattr(self, name) for name in self.names)
+        w, b = self.weight, self.bias
+        return torch.batch_norm(x, w, b, mean, var, self.training, 0.1, 1e-5, False)
+
+
+class NormInTrainMode(FunctionalNorm):
+    """Keeps its statistics by hand, and calls the function in another way in each mode."""
+
+    def forward(self, x):
+        if not self.training:
+            return functional.batch_norm(x, self.mu, self.sigma, self.weight, self.bias)
+        with torch.no_grad():
+            rest = [d for d in range(x.ndim) if d != 1]
+            self.mu.lerp_(x.mean(rest), 0.1)
+            self.sigma = 0.9 * self.sigma + 0.1 * x.var(rest)
+        return functional.batch_norm(x, None, None, self.weight, self.bias, True)
+
+
+class UnusualNorm(nn.Module):
+    """A batch norm by hand, whose buffers are called as nobody would think."""
+
+    def __init__(self, width=16):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.register_buffer("where", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+
+    def forward(self, x):
+        mean, var = self.where, self.spread
+        if self.training:
+            rest = [d for d in range(x.ndim) if d != 1]
+            var, mean = torch.var_mean(x, rest, correction=0)
+            with torch.no_grad():
+                self.where.lerp_(mean, 0.1)
+                self.spread = 0.9 * self.spread + 0.1 * var
+        shape = (-1, *(1 for _ in x.shape[2:]))
+        x_hat = (x - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt()
+        return self.weight.view(shape) * x_hat + self.bias.view(shape)
+
+
 class SharedNorm(nn.Module):
     """One batch norm at two depths: other statistics in each call."""
 
@@ -358,6 +418,21 @@ _KINDS = {
     "batch norm, frozen": (_frozen_norm, _table(5)),
     "batch norm, shared": (SharedNorm, _table(5)),
     "batch norm, handwritten": (lambda: Between(HandwrittenNorm()), _table(5)),
+    "batch norm, by function": (lambda: Between(FunctionalNorm()), _table(5)),
+    "batch norm, by function of torch": (lambda: Between(NormOfTorch()), _table(5)),
+    "batch norm, by function without buffers": (
+        lambda: Between(FunctionalNorm(names=())),
+        _table(5),
+    ),
+    "batch norm, unusual": (lambda: Between(UnusualNorm()), _table(5)),
+    "batch norm, by function, centred": (
+        lambda: CentredOutput(Between(FunctionalNorm()), 2.0),
+        _table(5),
+    ),
+    "instance norm, by function": (
+        lambda: _convolutional(Fn(functional.instance_norm)),
+        _table(2, 5, 5),
+    ),
     "batch norm, centred": (lambda: CentredOutput(Between(nn.BatchNorm1d(16)), 2.0), _table(5)),
     "batch norm, images": (lambda: _convolutional(nn.BatchNorm2d(6)), _table(2, 5, 5)),
     "residual": (lambda: _in_float32(Residual()), _table(2, 5, 5)),

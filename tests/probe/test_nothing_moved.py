@@ -83,6 +83,8 @@ def test_what_cannot_be_repeated_is_refused():
 NOTES = {
     "batch norm": "Normalisation over the batch uses the statistics of these samples",
     "batch norm, handwritten": "Normalisation over the batch uses the statistics of these samples",
+    "batch norm, by function": "Normalisation over the batch uses the statistics of these samples",
+    "batch norm, unusual": "Normalisation over the batch uses the statistics of these samples",
     "batch norm, frozen": "In eval mode, with their running statistics: middle.",
     "functional dropout": "The forward pass draws random numbers: every look draws the same ones.",
     "vae": "The forward pass draws random numbers: every look draws the same ones.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lazyrich.capture.belongings import copied, every_module
+from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
 from lazyrich.capture.statistics import (
@@ -41,6 +42,8 @@ class Conditions:
 
     Attributes:
         settles: modules whose state is taken anew at every look, and how.
+        functional: of other modules, whether training normalises by the batch in each of the calls
+            of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
@@ -50,6 +53,7 @@ class Conditions:
     """
 
     settles: Mapping[str, Settle]
+    functional: Mapping[str, tuple[bool, ...]]
     buffers: Leaves
     attributes: tuple[tuple[object, str, Any], ...]
     rewritten: frozenset[str]
@@ -66,16 +70,20 @@ class Conditions:
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
             settled: from `settle`.
         """
-        calls = {name: iter(values) for name, values in settled.items()}
+        values = {path: iter(calls) for path, calls in settled.items()}
 
-        def put(name: str, _: Settle, module: nn.Module, *__: Any) -> None:  # noqa: ANN401
-            values = next(
-                calls.get(name, iter(())), None
-            )  # of a call more than there were: as it is
-            if values is not None:
-                _put(module, values)
+        def given(path: str) -> Values | None:
+            return next(values.get(path, iter(())), None)  # None in a call more than there were
 
-        with _hooks(model, self.settles, put):
+        def put(path: str, _: Settle, module: nn.Module, *__: Any) -> None:  # noqa: ANN401
+            if (own := given(path)) is not None:
+                _put(module, own)
+
+        def normalise(call: NormCall, by_batch: bool) -> Values:
+            own = given(call.path)
+            return call.statistics() if own is None and by_batch else own or {}
+
+        with self._settling(model, put, normalise):
             return self._run(model, tensors, x)
 
     def train(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
@@ -93,7 +101,7 @@ class Conditions:
             else:
                 _put(module, settle(module, *call))
 
-        with _hooks(model, self.settles, put):
+        with self._settling(model, put, lambda *_: {"running_mean": None, "running_var": None}):
             return self._run(model, tensors, x)
 
     def settle(self, model: nn.Module, tensors: Leaves, x: Batch) -> Settled:
@@ -104,17 +112,51 @@ class Conditions:
             tensors: as for `call`.
             x: the batch.
         """
-        if not self.settles:
+        if not self.settles and not self.functional:
             return {}
         found: dict[str, list[Values]] = defaultdict(list)
 
-        def find(name: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
-            found[name].append(settle(module, *call))
-            _put(module, found[name][-1])
+        def put(path: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
+            found[path].append(settle(module, *call))
+            _put(module, found[path][-1])
 
-        with torch.no_grad(), _hooks(model, self.settles, find):
+        def normalise(call: NormCall, by_batch: bool) -> Values:
+            found[call.path].append(call.statistics() if by_batch else {})
+            return found[call.path][-1]
+
+        with torch.no_grad(), self._settling(model, put, normalise):
             self._run(model, tensors, x)
-        return {name: tuple(calls) for name, calls in found.items()}
+        return {path: tuple(calls) for path, calls in found.items()}
+
+    @contextmanager
+    def _settling(
+        self,
+        model: nn.Module,
+        put: Callable[..., None],
+        normalise: Callable[[NormCall, bool], Values],
+    ) -> Iterator[None]:
+        """Set the state that settles in every call of a module or a norm.
+
+        Args:
+            model: the plain module.
+            put: `(path, settle, module, args, kwargs)`, sets that of a module before its call.
+            normalise: of a norm as a function and whether it normalises by the batch, its
+                statistics.
+        """
+        turns = {path: iter(calls) for path, calls in self.functional.items()}
+
+        def answer(call: NormCall) -> dict[str, Any]:
+            if call.path not in turns:
+                return call.arguments
+            by_batch = next(turns[call.path], False) or call.by_input
+            values = normalise(call, by_batch)
+            return call.by(values) if by_batch else call.arguments
+
+        with (
+            _hooks(model, self.settles, put),
+            norm_calls(model, answer) if self.functional else nullcontext(),
+        ):
+            yield
 
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
         held = {name: b.to(tensors[name].device) for name, b in self.buffers.items()}

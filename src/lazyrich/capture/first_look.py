@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,21 +12,32 @@ from torch import Tensor, nn
 from lazyrich._errors import InputError
 from lazyrich.capture.belongings import attributes, copied, every_module, same
 from lazyrich.capture.conditions import ABSENT, Conditions
+from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart, set_state, state_of
 from lazyrich.capture.isolation import Batch, Leaves, is_close, tensors_in, undisturbed
-from lazyrich.capture.statistics import BATCH_NORM, RUNNING, Settle, fixed_point, settling
+from lazyrich.capture.statistics import (
+    BATCH_NORM,
+    RUNNING,
+    RUNNING_NORM,
+    FixedPoint,
+    Settle,
+    settling,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Changes:
     """What forward passes changed: names of tensors; attributes with their values before.
 
-    `outputs` are all tensors that the last pass returned.
+    `outputs` are all tensors that the last pass returned; `norms` are calls of batch norms as
+    functions, see `Conditions.functional`, and `statistics` the buffers that they were given.
     """
 
     outputs: tuple[Tensor, ...] = ()
     tensors: tuple[str, ...] = ()
     attributes: tuple[tuple[object, str, Any], ...] = ()
+    norms: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    statistics: frozenset[str] = frozenset()
 
     def and_also(self, other: _Changes) -> _Changes:
         known = {(id(holder), name) for holder, name, _ in self.attributes}
@@ -35,6 +46,8 @@ class _Changes:
             outputs=other.outputs,
             tensors=tuple(dict.fromkeys((*self.tensors, *other.tensors))),
             attributes=(*self.attributes, *more),
+            norms={**other.norms, **self.norms},
+            statistics=self.statistics | other.statistics,
         )
 
 
@@ -58,27 +71,31 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         if (settle := settling(module, trains=trains[name]))
     }
     changed, generators = _as_in_training(model, known, trains, tensors, x)
-    plain = _plain(known, generators)
+    plain = replace(_plain(known, generators), functional=changed.norms)
     with undisturbed(model):
-        changed = changed.and_also(_changes(plain, model, tensors, x))
+        changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
+    elsewhere = {*known, *changed.norms}
     conditions = replace(
         plain,
-        settles={**known, **_running(model, buffers, known)},
+        settles={**known, **_running(model, set(buffers) - changed.statistics, elsewhere)},
+        functional=changed.norms,
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
         rewritten=frozenset(changed.tensors),
     )
+    conditions = replace(conditions, settles=_that_settle(conditions, model, tensors, x))
     conditions = replace(
         conditions, noisy=_is_noisy(conditions, model, tensors, x, changed.outputs)
     )
-    return replace(conditions, notes=_notes(conditions, model, trains))
+    return replace(conditions, notes=_notes(conditions, model, trains, changed.statistics))
 
 
 def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Conditions:
     return Conditions(
         settles=known,
+        functional={},
         buffers={},
         attributes=(),
         rewritten=frozenset(),
@@ -99,13 +116,17 @@ def _as_in_training(
     with undisturbed(model) as generators:
         for name, module in every_module(model).items():
             module.training = trains[name] and name not in known
+        norms = _Norms(model)
         try:
-            return _changes(_plain(known, generators), model, tensors, x), generators
+            changes = _changes(_plain(known, generators), model, tensors, x, norms)
         except Exception:  # whatever a model raises that cannot train on this batch
-            return _Changes(), generators
+            changes = _Changes(norms=norms.over_batch())
+    return changes, generators
 
 
-def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> _Changes:
+def _changes(
+    plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch, norms: _Norms
+) -> _Changes:
     own = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     before = {(id(h), name): (h, copied(value)) for h, name, value in attributes(model)}
     left: Leaves = {}
@@ -116,7 +137,7 @@ def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> 
 
     reader = model.register_forward_hook(read)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), norm_calls(model, norms.note):
             outputs = tuple(tensors_in(plain.call(model, own, x, {})))
     finally:
         reader.remove()
@@ -132,7 +153,32 @@ def _changes(plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch) -> 
             for (_, name), (holder, then) in {**before, **new}.items()
             if not same(then, after.get((id(holder), name), (holder, ABSENT))[1])
         ),
+        norms=norms.over_batch(),
+        statistics=frozenset(norms.statistics),
     )
+
+
+class _Norms:
+    """Calls of batch norms as functions, outside of modules that are one, in one pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.statistics: set[str] = set()
+        self._seen: dict[str, list[bool]] = {}
+        self._model = model
+        self._modules = every_module(model)
+
+    def note(self, call: NormCall) -> dict[str, Any]:
+        if isinstance(self._modules[call.path], RUNNING_NORM):
+            return call.arguments
+        if call.over_batch or call.running:
+            self._seen.setdefault(call.path, []).append(call.by_input)
+        given = set(map(id, call.running))
+        self.statistics |= {name for name, b in self._model.named_buffers() if id(b) in given}
+        return call.arguments
+
+    def over_batch(self) -> dict[str, tuple[bool, ...]]:
+        """See `Conditions.functional`."""
+        return {path: tuple(calls) for path, calls in self._seen.items() if any(calls)}
 
 
 def _is_noisy(
@@ -178,33 +224,74 @@ def _is_repeated(first: Tensor, again: Tensor) -> bool:
 
 
 def _running(
-    model: nn.Module, changed: Sequence[str], known: Mapping[str, Settle]
+    model: nn.Module, changed: Collection[str], elsewhere: Collection[str]
 ) -> dict[str, Settle]:
-    """Modules of other kinds that keep running statistics, and change them."""
+    """Modules of other kinds that keep running statistics, and change them.
+
+    Known by their names; or, where a module has no parts, by what they do.
+
+    Args:
+        model: the plain module.
+        changed: buffers.
+        elsewhere: paths of modules whose statistics are taken in another way.
+    """
     found: dict[str, list[str]] = {}
-    for name in changed:
+    for name in sorted(changed):
         path, _, own = name.rpartition(".")
         module = model.get_submodule(path)
         buffer = module._buffers[own]
         floats = buffer is not None and buffer.is_floating_point()
-        if path not in known and floats and _normalises(module):
+        alone = next(module.children(), None) is None
+        if path not in elsewhere and floats and (alone or _normalises(module)):
             found.setdefault(path, []).append(own)
-    return {path: fixed_point(names) for path, names in found.items()}
+    return {
+        path: FixedPoint(names=tuple(names), known=_normalises(model.get_submodule(path)))
+        for path, names in found.items()
+    }
 
 
-def _notes(conditions: Conditions, model: nn.Module, trains: Mapping[str, bool]) -> tuple[str, ...]:
+def _that_settle(
+    conditions: Conditions, model: nn.Module, tensors: Leaves, x: Batch
+) -> dict[str, Settle]:
+    """Without modules that may keep running statistics by their names for it, and do not."""
+    settles = conditions.settles
+    unsure = {p for p, how in settles.items() if isinstance(how, FixedPoint) and not how.known}
+    if not unsure:
+        return dict(settles)
+    with undisturbed(model):
+        try:
+            settled = conditions.settle(model, tensors, x)
+        except Exception:  # whatever somebody's module raises at buffers of 0
+            settled = {}
+    return {
+        path: how
+        for path, how in settles.items()
+        if path not in unsure or any(settled.get(path, ()))
+    }
+
+
+def _notes(
+    conditions: Conditions,
+    model: nn.Module,
+    trains: Mapping[str, bool],
+    statistics: frozenset[str],
+) -> tuple[str, ...]:
     modules = every_module(model)
     norms = {name for name, module in modules.items() if isinstance(module, BATCH_NORM)}
     frozen = [name for name in sorted(norms) if name not in conditions.settles]
-    running = [name for name in conditions.settles if _normalises(modules[name])]
+    running = [
+        name
+        for name, how in conditions.settles.items()
+        if isinstance(how, FixedPoint) or _normalises(modules[name])
+    ]
     counted = {f"{name}.num_batches_tracked".removeprefix(".") for name in running}
     settled = {name for name in conditions.buffers if name.rpartition(".")[0] in running}
     held = [
-        *(name for name in conditions.buffers if name not in counted | settled),
+        *(name for name in conditions.buffers if name not in counted | settled | statistics),
         *(name for _, name, then in conditions.attributes if isinstance(then, int | float)),
     ]
     notes = []
-    if running:
+    if running or conditions.functional:
         notes.append(
             "Normalisation over the batch uses the statistics of these samples, not its running "
             "statistics: taken anew at every look, and constants of every derivative."

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 
@@ -32,6 +33,11 @@ def global_generators(*cuda: int) -> Iterator[Generator]:
     yield torch.default_generator
     for index in cuda:
         yield torch.cuda.default_generators[index]
+
+
+def cuda_devices(model: nn.Module) -> set[int]:
+    """The indices of the devices that a model's parameters are on."""
+    return {p.device.index for p in model.parameters() if p.device.type == "cuda"}
 
 
 def state_of(generator: Generator) -> Any:  # noqa: ANN401 - each kind has its own
@@ -89,13 +95,18 @@ def generators_of(function: object, known: set[int] | None = None) -> Iterator[G
     if not isinstance(function, FunctionType) or id(function) in known:
         return
     known.add(id(function))
-    if (function.__module__ or "").partition(".")[0] in FOREIGN:
+    if is_foreign(function):
         return
     for value in _named(function):
         if isinstance(value, KINDS):
             yield value
         else:
             yield from generators_of(value, known)
+
+
+def is_foreign(function: FunctionType) -> bool:
+    """Whether it belongs to a library that holds no state of the user's."""
+    return (function.__module__ or "").partition(".")[0] in FOREIGN
 
 
 def _named(function: FunctionType) -> Iterator[object]:

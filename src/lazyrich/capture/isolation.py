@@ -16,7 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.belongings import Belongings, every_module
-from lazyrich.capture.generators import Generator, global_generators, set_state, state_of
+from lazyrich.capture.generators import (
+    Generator,
+    cuda_devices,
+    global_generators,
+    set_state,
+    state_of,
+)
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
@@ -157,9 +163,8 @@ def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Gener
     Yields:
         The generators of random numbers that a pass may draw from.
     """
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     eager = getattr(torch.compiler, "set_stance", None)
-    belongings, generators = Belongings(), list(global_generators(*sorted(devices)))
+    belongings, generators = Belongings(), list(global_generators(*sorted(cuda_devices(model))))
     states = [state_of(generator) for generator in generators]
     try:
         with torch.inference_mode(False):

@@ -8,7 +8,8 @@ constants for every derivative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -78,18 +79,31 @@ def normalise_by_batch(module: nn.Module) -> None:
     module.training = True
 
 
-def _batch_statistics(
-    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Values:
-    x: Tensor = args[0] if args else next(iter(kwargs.values()))
+def batch_statistics(x: Tensor, where: str) -> Values:
+    """Mean and variance of each channel, by which a batch norm normalises in training.
+
+    Args:
+        x: what comes in, (samples, channels, …).
+        where: for the error.
+
+    Raises:
+        InputError: one value a channel.
+    """
     if x.numel() < 2 * x.shape[1]:
         raise InputError(
             "batch normalisation needs at least 2 values of each channel to normalise by, got "
-            f"inputs of shape {tuple(x.shape)} at a {type(module).__name__}. Measure more samples."
+            f"inputs of shape {tuple(x.shape)} at {where}. Measure more samples."
         )
     dims = [d for d in range(x.ndim) if d != 1]
     var, mean = torch.var_mean(x.detach(), dims, correction=0)
     return {"running_mean": mean, "running_var": var}
+
+
+def _batch_statistics(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Values:
+    x = args[0] if args else next(iter(kwargs.values()))
+    return batch_statistics(x, f"a {type(module).__name__}")
 
 
 def _own_statistics(*_: object) -> Values:
@@ -123,36 +137,64 @@ def _leading(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return u[:, 0], vh[0]
 
 
-def fixed_point(names: Sequence[str]) -> Settle:
+@dataclass(frozen=True, kw_only=True)
+class FixedPoint:
     """How running statistics of a module of any other kind settle.
 
     An update `b ← (1 − m) b + m s` of each entry, whatever m and s are, is known from what it
     makes of 0 and of 1, and stays where `b = s`.
 
-    Args:
+    Attributes:
         names: the buffers that settle.
+        known: whether they are statistics, by their names. Others settle only where training does
+            not use them: statistics are for later, while a codebook, or a moving average that
+            divides, is part of the function.
     """
 
-    def settle(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Values:
-        then = {name: b for name, b in module._buffers.items() if b is not None}
+    names: tuple[str, ...]
+    known: bool
 
-        def after(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-            fresh = {name: b.clone() for name, b in then.items()}
-            module._buffers.update(fresh | {name: change(then[name]) for name in names})
-            module.training = True
-            module.forward(*args, **kwargs)
-            module.training = False
-            found = {name: module._buffers[name] for name in names}
-            module._buffers.update(then)
-            return {name: b.detach() for name, b in found.items() if b is not None}
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Values:
+        """The values to which they come; none if they do not settle."""
 
-        zero, one = after(torch.zeros_like), after(torch.ones_like)
-        settled = {name: zero[name] / (1 - (one[name] - zero[name])) for name in names}
+        def after(change: Callable[[Tensor], Tensor]) -> tuple[dict[str, Tensor], Any]:
+            return self._after(change, module, args, kwargs)
+
+        (zero, from_zero), (one, from_one) = after(torch.zeros_like), after(torch.ones_like)
+        if not self.known and not _equal(from_zero, from_one):
+            return {}
+        settled = {name: zero[name] / (1 - (one[name] - zero[name])) for name in self.names}
         values = iter(settled.values())
-        again = after(lambda _: next(values).clone())
+        again, _ = after(lambda _: next(values).clone())
         stays = all(
-            torch.allclose(again[name], settled[name], rtol=_TOLERANCE, atol=0) for name in names
+            bool(settled[name].isfinite().all())
+            and torch.allclose(again[name], settled[name], rtol=_TOLERANCE, atol=0)
+            for name in self.names
         )
         return {**settled} if stays else {}
 
-    return settle
+    def _after(
+        self,
+        change: Callable[[Tensor], Tensor],
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> tuple[dict[str, Tensor], Any]:
+        """What one call in train mode makes of changed buffers, and its result."""
+        then = {name: b for name, b in module._buffers.items() if b is not None}
+        fresh = {name: b.clone() for name, b in then.items()}
+        module._buffers.update(fresh | {name: change(then[name]) for name in self.names})
+        module.training = True
+        try:
+            output = module.forward(*args, **kwargs)
+            found = {name: module._buffers[name] for name in self.names}
+        finally:
+            module.training = False
+            module._buffers.update(then)
+        return {name: b.detach() for name, b in found.items() if b is not None}, output
+
+
+def _equal(one: object, other: object) -> bool:
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)

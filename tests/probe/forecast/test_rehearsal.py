@@ -308,6 +308,20 @@ class RunningMean(nn.Module):
         return x - mean
 
 
+class ByFunction(nn.Module):
+    """`functional.batch_norm` with buffers of any name, twice in one pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("m", torch.zeros(8, dtype=F64))
+        self.register_buffer("v", torch.ones(8, dtype=F64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in "12":
+            x = nn.functional.batch_norm(x, self.m, self.v, training=self.training).tanh()
+        return x
+
+
 class Channels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), 2, 4)
@@ -319,11 +333,12 @@ class Channels(nn.Module):
         nn.BatchNorm1d(8, momentum=None).to(F64),
         nn.BatchNorm1d(8, track_running_stats=False).to(F64),
         RunningMean(),
+        ByFunction(),
         nn.Sequential(
             Channels(), nn.InstanceNorm1d(2, track_running_stats=True).to(F64), nn.Flatten()
         ),
     ],
-    ids=["mean of batches", "no statistics", "of one's own", "instance"],
+    ids=["mean of batches", "no statistics", "of one's own", "by function", "instance"],
 )
 def test_gradients_flow_through_statistics_of_every_kind_as_in_training(norm):
     model = nn.Sequential(nn.Linear(4, 8), norm, nn.Tanh(), nn.Linear(8, 3)).to(F64)

@@ -17,6 +17,7 @@ from lazyrich import CentredOutput, ConvergenceError, InputError, dial, first_st
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.probe.forecast.first_step import start_of_training
 from lazyrich.probe.steer.feature_speed import own_speeds
+from tests.architectures import ARCHITECTURES, targets
 
 F64 = torch.float64
 
@@ -366,3 +367,37 @@ def test_running_optimisers_and_linear_models_are_refused():
     linear = nn.Linear(4, 3, dtype=F64)
     with pytest.raises(InputError, match="linear in its trainable parameters"):
         dial(linear, data, optimizer=SGD(linear.parameters(), lr=0.1), richness=1.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "functional dropout",
+        "noise",
+        "noise of numpy",
+        "noise of its own",
+        "noise of the file",
+        "vae",
+        "stochastic depth",
+        "batch norm, by function",
+    ],
+)
+def test_the_initial_function_draws_what_the_network_draws(name):
+    model, x = ARCHITECTURES[name]()
+    y = targets(model, x)
+    result = dial(model, (x, y), optimizer=SGD(model.parameters(), lr=0.01), richness=0.5)
+    assert result.richness == pytest.approx(0.5, rel=0.01)
+    assert not any("initial output" in note for note in result.notes)
+    for _ in range(2):  # in training, too, and with other noise in every pass
+        assert not result.model.train()(x).any()
+
+
+def test_a_centred_pass_draws_as_much_as_one_of_the_network():
+    model, x = ARCHITECTURES["noise"]()
+    centred = CentredOutput(model)
+    after = []
+    for one in (model, centred):
+        torch.manual_seed(3)
+        one(x)
+        after.append(torch.rand(()))
+    assert after[0] == after[1]

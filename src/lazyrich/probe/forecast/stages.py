@@ -185,7 +185,8 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
 
 def _remarks(network: Network, linear: Rehearsal | None) -> tuple[str, ...]:
     remarks = []
-    if any(map(is_derived, network.conditions.settles.values())):
+    held = network.conditions
+    if held.functional or any(map(is_derived, held.settles.values())):
         remarks.append(
             "The rehearsals train through the statistics of the batch, as training does."
         )

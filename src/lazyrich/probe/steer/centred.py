@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.belongings import attributes
+from lazyrich.capture.functional_norms import calls_norm
+from lazyrich.capture.generators import (
+    Generator,
+    cuda_devices,
+    generators_of,
+    global_generators,
+    set_state,
+    state_of,
+)
 from lazyrich.capture.isolation import single_output, undisturbed, unwrap
 from lazyrich.capture.statistics import follows_batches
 
@@ -72,7 +83,7 @@ class CentredOutput(nn.Module):
     def _let_reference_follow(self) -> None:
         self.reference.eval()
         for own, module in zip(self.network.modules(), self.reference.modules(), strict=True):
-            if follows_batches(module):
+            if follows_batches(module) or calls_norm(type(module).forward):
                 module.training = own.training
 
     @property
@@ -82,8 +93,20 @@ class CentredOutput(nn.Module):
             f"{type(self.network).__name__} (centred, output scale {self.output_scale.item():.3g})"
         )
 
+    def _generators(self) -> Iterator[Generator]:
+        """Those that network and copy share; of one that a module holds, the copy has its own."""
+        yield from global_generators(*sorted(cuda_devices(self.network)))
+        for kind in {type(module) for module in self.network.modules()}:
+            yield from generators_of(kind.forward)
+        for _, _, value in attributes(self.network):
+            yield from generators_of(value)
+
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "..."]:  # noqa: ANN401
-        """The centred and scaled output."""
+        """The centred and scaled output; what the network draws, its initial function drew, too."""
+        compiling = torch.compiler.is_compiling()  # it has no generators to put back
+        generators = [] if compiling else [(one, state_of(one)) for one in self._generators()]
         with torch.no_grad():
             h0 = single_output(self.reference(*args, **kwargs))
+        for generator, state in generators:
+            set_state(generator, state)
         return self.output_scale * (single_output(self.network(*args, **kwargs)) - h0)
