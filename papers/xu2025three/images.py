@@ -144,10 +144,9 @@ class _Watcher:
             rates = {name: rate * factors.get(name, 1.0) for name, _ in model.named_parameters()}
             groups = [{"params": [p], "lr": rates[name]} for name, p in model.named_parameters()]
             optimizer = torch.optim.SGD(groups, lr=rate)
-            before = lr.forecast(
+            self._rho = lr.richness(
                 model, batch, "cross_entropy", optimizer=optimizer, directions=DIRECTIONS
             )
-            self._rho, self._predicted = before.richness, before.predicted_ntk_change
             self._probe = lr.Probe(
                 model, batch, "cross_entropy", observables=MEASURED, samples=None, lrs=rates
             )
@@ -176,9 +175,7 @@ class _Watcher:
             return xr.Dataset(best)
         history = self._probe.history
         kept = [name for name in MEASURED if name in history]
-        return history[kept].assign(
-            {**best, "richness": self._rho, "predicted_ntk_change": self._predicted}
-        )
+        return history[kept].assign({**best, "richness": self._rho})
 
 
 @cache
