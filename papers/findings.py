@@ -13,6 +13,8 @@ from scipy import stats
 
 LEVEL = 0.95
 INTERVAL = "95 % interval of"  # how the words for an interval begin
+MEAN = f"{INTERVAL} the mean"
+RANKS = f"{INTERVAL} Spearman's rank correlation (Fieller)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,7 @@ def mean(values: Iterable[float]) -> Finding:
     sd = float(x.std(ddof=1)) if x.size > 1 else math.nan
     half = float(stats.t.ppf((1 + LEVEL) / 2, x.size - 1)) * sd / x.size**0.5
     value = float(x.mean())
-    of = f"{INTERVAL} the mean"
-    return Finding(value=value, n=x.size, low=value - half, high=value + half, sd=sd, of=of)
+    return Finding(value=value, n=x.size, low=value - half, high=value + half, sd=sd, of=MEAN)
 
 
 def slope(values: xr.DataArray, dim: str) -> Finding:
@@ -62,18 +63,65 @@ def slope(values: xr.DataArray, dim: str) -> Finding:
     return Finding(value=exponent, n=y.size, low=exponent - half, high=exponent + half, of=of)
 
 
-def rank_correlation(x: Iterable[float], y: Iterable[float]) -> tuple[Finding, float]:
-    """Spearman's correlation with Fieller's interval, and its two-sided p-value."""
+def rank_correlation(
+    x: Iterable[float], y: Iterable[float], *, n: int | None = None
+) -> tuple[Finding, float]:
+    """Spearman's correlation with Fieller's interval, and its two-sided p-value.
+
+    Args:
+        x: one of the two.
+        y: the other.
+        n: how many independent pairs there are, fewer than pairs if they come in groups.
+    """
     a, b = (np.asarray(list(part), float) for part in (x, y))
     found = stats.spearmanr(a, b)
     r = float(found.statistic)
+    n = a.size if n is None else n
+    low, high = _fieller(r, n, LEVEL)
+    return Finding(value=r, n=n, low=low, high=high, of=RANKS), float(found.pvalue)
+
+
+def _fieller(r: float, n: int, level: float) -> tuple[float, float]:
+    """Interval of a rank correlation r of n pairs."""
+    half = float(stats.norm.ppf((1 + level) / 2)) * np.sqrt(1.06 / (n - 3))
     with np.errstate(divide="ignore"):
-        low, high = (
-            float(np.tanh(np.arctanh(r) + side * 1.96 * np.sqrt(1.06 / (a.size - 3))))
-            for side in (-1, 1)
-        )
-    of = f"{INTERVAL} Spearman's rank correlation (Fieller)"
-    return Finding(value=r, n=a.size, low=low, high=high, of=of), float(found.pvalue)
+        low, high = (float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
+    return low, high
+
+
+def together(found: Mapping[str, Any], tests: int) -> Mapping[str, Any]:
+    """A finding whose interval holds together with those of `tests` − 1 others (Bonferroni).
+
+    Args:
+        found: a mean or a rank correlation, as a record has it.
+        tests: on how many outcomes one hypothesis is tried.
+
+    Raises:
+        ValueError: of what the interval is does not say how it widens.
+    """
+    if tests == 1 or not (_known(found["low"]) and _known(found["high"])):
+        return found
+    of = f"{found['of']}, one of {tests} (Bonferroni)"
+    level, r, n = 1 - (1 - LEVEL) / tests, found["value"], found["n"]
+    if found["of"] == MEAN:
+        half = float(stats.t.ppf((1 + level) / 2, n - 1)) * found["sd"] / n**0.5
+        return {**found, "low": r - half, "high": r + half, "of": of}
+    if found["of"] == RANKS:
+        low, high = _fieller(r, n, level)
+        return {**found, "low": low, "high": high, "of": of}
+    raise ValueError(f"must be a mean or a rank correlation to be widened, got {found['of']!r}")
+
+
+def compared(
+    found: Mapping[str, Any],
+    words: tuple[str, str, str] = ("above", "below", "not told from"),
+    than: float = 0.0,
+) -> str:
+    """A word for where a finding lies: the first if all of its interval is above, and so on."""
+    low, high = ends(found)
+    if low > than:
+        return words[0]
+    return words[1] if high < than else words[2]
 
 
 def ends(found: Mapping[str, Any]) -> tuple[float, float]:

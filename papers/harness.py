@@ -1,8 +1,9 @@
 """The harness of all reproductions: runs a figure's script, keeps its record, judges its claims.
 
-A script `papers/<paper>/fig<N>.py` begins with its claim and defines two functions:
+A script `papers/<paper>/fig<N>.py` begins with what it shows and defines three functions:
 
     measure(bench: Bench) -> Measured     runs studies, returns findings and what the figure shows
+    found(record: Record) -> str          what was found, in words that follow from the record
     draw(record: Record) -> Figure        from the record alone
 
 A finding is a number with its interval and n. `expected.json` holds, per figure and finding, the
@@ -11,7 +12,6 @@ claim's number in the README, the range that the claim allows and the reason for
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -33,15 +33,25 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import plot
-from papers.findings import Finding, ends
+from papers.catalogue import HOME, expected, place_of_record, script, subject
+from papers.catalogue import figures as figures
+from papers.catalogue import papers as papers
+from papers.claims import Record as Record
+from papers.claims import bare as bare
+from papers.claims import judge as judge
+from papers.claims import number as number
+from papers.claims import results
+from papers.claims import said as said
+from papers.claims import share as share
+from papers.findings import Finding
+from papers.findings import compared as compared
+from papers.findings import ends as ends
 from papers.findings import mean as mean  # for the scripts
 from papers.findings import rank_correlation as rank_correlation
 from papers.findings import slope as slope
+from papers.findings import together as together
 
 Scale = Literal["smoke", "laptop", "paper"]
-Record = dict[str, Any]
-
-HOME = Path(__file__).resolve().parent
 KEYS = {"paper", "figure", "scale", "findings", "shown"}  # what a record has at least
 PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
 MARKS = ("<!-- results -->", "<!-- end of results -->")
@@ -164,7 +174,7 @@ def reproduce(
             paper=paper, figure=name, scale=scale, out=place, workers=workers, progress=progress
         )
         if only_plot:
-            known = _file(place, scale, name).is_file() or not or_kept
+            known = place_of_record(place, scale, name).is_file() or not or_kept
             records.append(read(paper, name, scale, place if known else None))
         else:
             records.append(_run(bench))
@@ -175,26 +185,9 @@ def reproduce(
     return records
 
 
-def papers() -> list[str]:
-    """The papers that are there."""
-    return sorted(part.parent.name for part in HOME.glob("*/expected.json"))
-
-
-def figures(paper: str) -> list[str]:
-    """The scripts of a paper, in order."""
-    if paper not in papers():
-        raise lr.InputError(f"the papers are {', '.join(papers())}, got {paper!r}.")
-    return sorted(part.stem for part in (HOME / paper).glob("fig*.py"))
-
-
-def expected(paper: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """What each figure should find: figure → finding → claim, range, reason."""
-    return json.loads((HOME / paper / "expected.json").read_text())
-
-
 def read(paper: str, figure: str, scale: str, out: Path | None = None) -> Record:
     """A record from its file."""
-    path = _file(out or HOME / paper, scale, figure)
+    path = place_of_record(out or HOME / paper, scale, figure)
     if not path.is_file():
         raise lr.InputError(
             f"there is no record of {paper}/{figure} at scale {scale!r} in {path.parents[3]}. "
@@ -213,61 +206,9 @@ def read(paper: str, figure: str, scale: str, out: Path | None = None) -> Record
     return record
 
 
-def _file(place: Path, scale: str, figure: str) -> Path:
-    """Where the record of a figure is, in the folder of its paper."""
-    return place / "records" / scale / f"{figure}.json"
-
-
-def judge(record: Record) -> list[dict[str, Any]]:
-    """Every expectation of a figure beside what was found.
-
-    A claim is reproduced if the whole interval lies in the range that it allows, not reproduced if
-    all of it lies outside, and undecided in between or if the interval is unknown. A smoke run
-    judges nothing; what a record of an earlier version of the script lacks is not measured.
-    """
-    rows = []
-    for name, entry in expected(record["paper"])[record["figure"]].items():
-        found = record["findings"].get(name, vars(Finding(value=math.nan, n=0)))
-        low = entry.get("low", -math.inf)
-        high = entry.get("high", math.inf)
-        least, most = ends(found)
-        if record["scale"] == "smoke":
-            verdict = "not judged"
-        elif math.isnan(least):
-            verdict = "not measured"
-        elif low <= least and most <= high:
-            verdict = "reproduced"
-        elif most < low or high < least:
-            verdict = "not reproduced"
-        else:
-            verdict = "undecided"
-        rows.append({"finding": name, **entry, "found": found, "verdict": verdict})
-    return rows
-
-
-def results(paper: str, scale: str = "laptop") -> str:
-    """The results of a paper as Markdown, from its records: a table, then the figures."""
-    lines = ["| claim | script | finding | expected | found | n | verdict |", "|" + "---|" * 7]
-    pictures = []
-    for figure in figures(paper):
-        path = _file(HOME / paper, scale, figure)
-        if not path.is_file():
-            continue
-        record = json.loads(path.read_text())
-        pictures += ["", f"![{record['claim']}](figures/{scale}/{figure}.png)"]
-        for row in judge(record):
-            found = row["found"]
-            cells = (
-                *(row["claim"], figure, row["says"], _range(row)),
-                *(_number(found), str(found["n"]), row["verdict"]),
-            )
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines + pictures)
-
-
 def _run(bench: Bench) -> Record:
-    module = _script(bench.paper, bench.figure)
-    bench.tell(claim(module.__doc__))
+    module = script(bench.paper, bench.figure)
+    bench.tell(subject(module.__doc__))
     start = time.perf_counter()
     measured: Measured = module.measure(bench)
     wanted, given = set(expected(bench.paper)[bench.figure]), set(measured.findings)
@@ -277,7 +218,6 @@ def _run(bench: Bench) -> Record:
         "paper": bench.paper,
         "figure": bench.figure,
         "scale": bench.scale,
-        "claim": claim(module.__doc__),
         "command": f"lazyrich reproduce {bench.paper}/{bench.figure} --scale {bench.scale}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {
@@ -299,7 +239,7 @@ def _run(bench: Bench) -> Record:
         "findings": {name: vars(found) for name, found in measured.findings.items()},
         "shown": measured.shown,
     }
-    path = _file(bench.out, bench.scale, bench.figure)
+    path = place_of_record(bench.out, bench.scale, bench.figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(_flat(text) + "\n")
@@ -310,17 +250,8 @@ def _draw(record: Record, out: Path) -> Path:
     folder = out / "figures" / record["scale"]
     folder.mkdir(parents=True, exist_ok=True)
     with plot.style():
-        made = _script(record["paper"], record["figure"]).draw(record)
+        made = script(record["paper"], record["figure"]).draw(record)
         return plot.save(made, folder / f"{record['figure']}.png")
-
-
-def claim(docstring: str | None) -> str:
-    """The first paragraph of a script: its claim."""
-    return " ".join((docstring or "").strip().partition("\n\n")[0].split())
-
-
-def _script(paper: str, figure: str) -> Any:  # noqa: ANN401 - a module
-    return importlib.import_module(f"{HOME.name}.{paper}.{figure}")
 
 
 def _announce(data_dir: Path | None) -> None:
@@ -339,22 +270,6 @@ def _refresh_readme(paper: str) -> None:
     before, rest = path.read_text().split(MARKS[0])
     after = rest.split(MARKS[1])[1]
     path.write_text(f"{before}{MARKS[0]}\n{results(paper)}\n{MARKS[1]}{after}")
-
-
-def _range(entry: Mapping[str, Any]) -> str:
-    low, high = entry.get("low"), entry.get("high")
-    if low is None or high is None:
-        return f"≤ {high:g}" if low is None else f"≥ {low:g}"
-    return f"{low:g} … {high:g}" if low != high else f"{low:g}"
-
-
-def _number(found: Mapping[str, Any]) -> str:
-    if found["value"] is None or math.isnan(found["value"]):
-        return "–"
-    text = f"{found['value']:.3g}"
-    if found["low"] is None or found["low"] == found["high"]:
-        return text
-    return f"{text} ({found['low']:.3g} … {found['high']:.3g})"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON

@@ -116,7 +116,9 @@ def _measured(network: nn.Module, start: dict[str, Tensor], data: study.DataSet)
         "test_error": float(errors[half:].mean() / variance),
         "train_error": float(training / data.train.y.var()),
         "energy": float(energy[:RELEVANT].sum() / energy.sum()),
-        **{name: ("layer", found[name].values) for name in ("nfa", "cnfa", "nfa_null")},
+        **{
+            name: ("layer", found[name].values) for name in ("nfa", "cnfa", "nfa_null", "cnfa_null")
+        },
         "centred_share": ("layer", found.centred_share.values),
         "nfm": (("i", "j"), nfm.numpy()),
         "agop": (("i", "j"), agop.numpy()),

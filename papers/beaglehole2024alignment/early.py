@@ -1,4 +1,4 @@
-"""The runs behind figure 3: what the first steps will do to the ansatz, said before them."""
+"""The runs behind figures 3 and 7: what the first steps will do to the ansatz, said before them."""
 
 from __future__ import annotations
 
@@ -113,14 +113,18 @@ class Quadratic:
             readout.weight.normal_(generator=generator)
             if self.readout == "signs":
                 readout.weight.sign_()
-        measured = lr.initial_cnfa(lr.CentredOutput(network), (x, y), directions="all").cnfa
+        measured = lr.initial_cnfa(lr.CentredOutput(network), (x, y), directions="all")
         predicted = quadratic_network_prediction(
             (x.T @ x / len(x)).numpy(),
             (x.T @ (y * x) / len(x)).numpy(),
             width=k,
             readout_moments=(1, 1, 1, 1) if self.readout == "signs" else (1, 3, 15, 105),
         )
-        found = {"measured": float(measured[0]), "predicted": float(predicted)}
+        found = {
+            "measured": float(measured.cnfa[0]),
+            "null": float(measured.cnfa_null[0]),
+            "predicted": float(predicted),
+        }
         return sweeps.Result(
             status="finished", sentence="measured and predicted", data=xr.Dataset(found)
         )

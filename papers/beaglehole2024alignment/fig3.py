@@ -1,9 +1,9 @@
-"""The centred ansatz of the first steps is known before them, from simple statistics of the data.
+"""The centred ansatz of the first steps, predicted before them from simple statistics of the data.
 
-For any network and layer it is the correlation of X̃ᵀ𝒦X̃ with X̃ᵀ𝒦²X̃ (inputs weighted by residuals,
-Gram matrix of the tangent features): found on real images to rounding after one tiny step, and
-still close after an epoch of small ones. For wide networks of quadratic neurons it follows from the
-spectra of inputs and labels alone, over all decays of the inputs' spectrum.
+For any network and layer it is the correlation of X̃ᵀ𝒦X̃ with X̃ᵀ𝒦²X̃ (inputs weighted by
+residuals, Gram matrix of the tangent features): on real images, after one tiny step and after an
+epoch of small ones. For wide networks of quadratic neurons: from the spectra of inputs and labels
+alone, over decays of the inputs' spectrum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import plot
 from papers.beaglehole2024alignment.early import OneStep, Quadratic
-from papers.harness import Bench, Finding, Measured, Record, mean
+from papers.harness import Bench, Finding, Measured, Record, bare, mean, number
 
 IMAGES: Mapping[str, dict[str, Any]] = {
     "smoke": {"data": ["digits"], "samples": 128, "width": 16},
@@ -122,6 +122,18 @@ def _curve(found: xr.Dataset, readout: str, target: str) -> dict[str, Any]:
         "measured": one.measured.mean("seed").values,
         "sd": one.measured.std("seed", ddof=1).values,
     }
+
+
+def found(record: Record) -> str:
+    """How far the predictions are off."""
+    findings = record["findings"]
+    return (
+        "The C-NFA predicted from one gradient is off by "
+        f"{bare(findings['one_step'], '.1g')} at most after one tiny step, and by "
+        f"{number(findings['one_epoch'])} after an epoch of small ones (largest of the layers); "
+        f"the one predicted from the spectra by {bare(findings['quadratic_signs'], '.2g')} at most "
+        f"for readouts ±1 and {bare(findings['quadratic_gaussian'], '.2g')} for Gaussian ones."
+    )
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

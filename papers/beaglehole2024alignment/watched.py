@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache
-from math import isfinite
+from math import cos, isfinite, pi
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 
 import lazyrich as lr
 from lazyrich import study, sweeps
+from papers.beaglehole2024alignment.left import left_structure
 
 WARM = 1e-4  # share of the learning rate in the epoch before the first measurement
 HEAD = 8  # numbers a head of the transformer
-QUANTITIES = ("nfa", "cnfa", "nfa_null", "nfa_stderr", "centred_share")
+QUANTITIES = ("nfa", "cnfa", "nfa_null", "cnfa_null", "nfa_stderr", "centred_share")
+BARE = ("nfa", "cnfa", "nfa_null", "cnfa_null")  # measured once more without the biases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class Watched:
         measured: images on which the ansatz is measured.
         rule: `"sgd"`, or `"adaptive"`: the hidden layer with the lowest ansatz learns fast.
         strength: C of the adaptive rule.
+        schedule: of the learning rate after epoch 0: `"constant"`, or `"cosine"`, which ends at 0.
         seed: of images, weights and batches.
     """
 
@@ -59,6 +63,7 @@ class Watched:
     measured: int = 1000
     rule: Literal["sgd", "adaptive"] = "sgd"
     strength: float = 5.0
+    schedule: Literal["constant", "cosine"] = "constant"
     seed: int
 
     def run(self) -> sweeps.Result:
@@ -74,7 +79,7 @@ class Watched:
         sizes = len(x), self.batch_size, epoch_steps * (self.epochs + 1)
         total = 0.0
         for step, batch in enumerate(study.batches(*sizes, seed=self.seed)):
-            share = WARM if step < epoch_steps else 1.0
+            share = WARM if step < epoch_steps else self._share(step / epoch_steps - 1)
             for group in optimizer.param_groups:
                 group["lr"] = share * self.lr
             optimizer.zero_grad()
@@ -92,7 +97,26 @@ class Watched:
                     rows.append({**self._measured(network, start, x), "loss": total})
                     rows[-1]["epoch"] = epoch - 1
                 total = 0.0
-        return _result(rows, network, data)
+        found = _result(rows, network, data)
+        return replace(found, data=found.data.assign(self._at_the_end(network, start, x)))
+
+    def _share(self, epoch: float) -> float:
+        """Of the learning rate, after so many epochs."""
+        if self.schedule == "constant":
+            return 1.0
+        return (1 + cos(pi * epoch / self.epochs)) / 2
+
+    def _at_the_end(
+        self, network: nn.Module, start: dict[str, Tensor], x: Tensor
+    ) -> dict[str, tuple[str, np.ndarray]]:
+        """What is measured once: left structure, or the ansatz of a network without its biases."""
+        if self.network == "fcn":
+            found = left_structure(network, x[: self.measured], seed=self.seed)
+            return {name: ("layer", np.array(values)) for name, values in found.items()}
+        if self.network == "vgg11":
+            bare = self._measured(_without_biases(network), start, x)
+            return {f"{name}_without_biases": ("layer", bare[name]) for name in BARE}
+        return {}
 
     def _network(self, data: study.DataSet) -> nn.Module:
         sizes = data.inputs, data.outputs
@@ -144,6 +168,16 @@ class Watched:
 @cache
 def _loaded(name: str) -> study.DataSet:
     return study.load(name)
+
+
+def _without_biases(network: nn.Module) -> nn.Module:
+    """A copy whose biases are 0, which is what the released code for convolutions measures."""
+    made = deepcopy(network)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    return made
 
 
 def _movement(network: nn.Module, start: dict[str, Tensor], layer: str) -> float:

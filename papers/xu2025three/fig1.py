@@ -1,10 +1,9 @@
-"""The exact solution is what trained networks do, in the kernel phase and in the feature phase.
+"""Trained two-layer linear networks beside their exact solution, in both phases.
 
 Two-layer linear networks in four parametrisations, two of each phase, are trained by PyTorch on
-data on a line. From the weights' own start the distance to the closed form of gradient flow is
-proportional to the step size and independent of the width; the distance to the exact recursion of
-gradient descent is rounding. The distance to the same recursion for the typical network, which
-knows only the width, falls as one over the square root of the width.
+data on a line. From the weights' own start: how does the distance to the closed form of gradient
+flow depend on step size and width, and that to the exact recursion of gradient descent? And how
+far is the same recursion for the typical network, which knows only the width?
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import plot
-from papers.harness import Bench, Finding, Measured, Record, slope
+from papers.harness import Bench, Finding, Measured, Record, bare, number, slope
 from papers.xu2025three.line import OnALine
 
 PHASES = {
@@ -109,6 +108,28 @@ def _shown(by_step: xr.Dataset, by_width: xr.Dataset) -> dict[str, Any]:
             for name in PRESETS
         },
     }
+
+
+def found(record: Record) -> str:
+    """The powers of both errors, and what is left of the recursion."""
+    findings = record["findings"]
+    parts = []
+    for phase in PHASES:
+        step, width, typical = (
+            number(findings[f"{phase}: {name}"])
+            for name in (
+                "error against step size",
+                "error against width",
+                "distance from the typical network against width",
+            )
+        )
+        parts.append(
+            f"{phase} phase: the error of the closed form goes as the step size to the power "
+            f"{step} and the width to the power {width}, the distance from the typical network as "
+            f"the width to the power {typical}."
+        )
+    rest = findings["largest distance from the exact recursion"]
+    return f"{' '.join(parts)} The exact recursion is off by {bare(rest, '.0e')} at most."
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

@@ -1,9 +1,9 @@
-"""The six parametrisations of the CIFAR-10 experiment fall into the phases that the paper names.
+"""The six parametrisations of the CIFAR-10 experiment in the phase diagram, and up to width 1e8.
 
-Three learn features however wide the network is (mean-field, Kaiming+, Xavier+) and three end in
-the kernel phase (NTK, Kaiming, Xavier), although in pairs they are the same network at width 100.
-The exponents of the width say so exactly; the exact solution of random networks says so in
-numbers: the final alignment ζ of the three stays, that of the others falls as a power of the width.
+The paper puts three of them into the feature-learning phase (mean-field, Kaiming+, Xavier+) and
+three into the kernel phase (NTK, Kaiming, Xavier), although in pairs they are the same network at
+width 100. Do the exponents of the width say so, and what do the exact solutions of random networks
+do: does the final alignment ζ stay, or fall as a power of the width?
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import plot
 from lazyrich.theory import two_layer_linear as linear
-from papers.harness import Bench, Finding, Measured, Record, slope
+from papers.harness import Bench, Finding, Measured, Record, bare, slope
 
 PAPER = {
     "ntk": "kernel",
@@ -87,6 +87,20 @@ def _shown(
         "ntk_change": change,
         "points": points,
     }
+
+
+def found(record: Record) -> str:
+    """How many are in their phase, and the power of the width in each alignment."""
+    findings = record["findings"]
+    right = findings["parametrisations in the paper's phase"]
+    powers = ", ".join(
+        f"{bare(findings[f'{name}: power of the final alignment'])} ({name.replace('_', ' ')})"
+        for name in PAPER
+    )
+    return (
+        f"{bare(right, '.0f')} of {right['n']} parametrisations are in the phase that the paper "
+        f"names. Powers of the width in the final alignment: {powers}."
+    )
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

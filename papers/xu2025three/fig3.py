@@ -1,9 +1,9 @@
-"""Alignment, disalignment and rescaling all occur at width 10,000, each from its own start.
+"""Alignment ζ of two-layer networks of width 10,000 while they learn, from five starts.
 
-A small start aligns its layers and then rescales them, a medium one does both at once, an aligned
-one only rescales, an aligned one with too large an output disaligns, and from a large start none of
-the three acts. This holds for linear, ReLU and tanh two-layer networks, in regression and in
-classification with cross-entropy. In the kernel regime all three vanish as powers of the width.
+Does a small start align its layers and then rescale them, a medium one do both at once, an aligned
+one only rescale, an aligned one with too large an output disalign, and a large one nothing of the
+three? Linear, ReLU and tanh networks, in regression and in classification with cross-entropy. And
+do all three vanish as powers of the width in the kernel regime?
 """
 
 from __future__ import annotations
@@ -130,6 +130,17 @@ def _shown(starts: xr.Dataset, widths: xr.Dataset) -> dict[str, Any]:
             "task", "activation", "width", "seed"
         ).values,
     }
+
+
+def found(record: Record) -> str:
+    """How many runs do as claimed."""
+    findings = record["findings"]
+    parts = []
+    for task in TASKS:
+        shares = [findings[f"{task}, {start}: runs as claimed"] for start in STARTS]
+        right = sum(round(part["value"] * part["n"]) for part in shares)
+        parts.append(f"{task}: {right} of {sum(part['n'] for part in shares)} runs do as claimed.")
+    return " ".join(parts)
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

@@ -1,8 +1,8 @@
-"""A larger initial scale makes a four-layer ReLU network on MNIST learn its features less.
+"""A four-layer ReLU network on MNIST from initial weights of different scales σ.
 
 Every layer starts from Kaiming's weights times σ, and the learning rate is chosen for each σ so
-that training accuracy passes 95 % within 1,000 steps. The change of the tangent kernel falls as σ
-grows, and so do the alignment of the layers with their inputs and the growth of their weights.
+that training accuracy passes 95 % within 1,000 steps. How do the change of the tangent kernel, the
+alignment of the layers with their inputs and the growth of their weights depend on σ?
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import plot, sweeps
-from papers.harness import Bench, Finding, Measured, Record, rank_correlation
+from papers.harness import Bench, Finding, Measured, Record, compared, number, rank_correlation
 from papers.xu2025three.images import Images
 
 TUNING_SEED = 1000  # of no run that is reported
@@ -132,6 +132,17 @@ def _shown(last: xr.Dataset, turned: xr.DataArray, rates: dict[float, float]) ->
         "train_accuracy": last.train_accuracy.transpose("scale", "seed").values,
         "test_accuracy": last.test_accuracy.transpose("scale", "seed").values,
     }
+
+
+def found(record: Record) -> str:
+    """Which of the changes fall with σ."""
+    findings = record["findings"]
+    parts = []
+    for name in ("change of the kernel", "alignment of the layers", "growth of the weights"):
+        r = findings[f"rank correlation of σ and {name}"]
+        fate = compared(r, ("rises", "falls", "has no clear trend"))
+        parts.append(f"the {name} {fate} (rank correlation {number(r)})")
+    return f"As σ grows, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure

@@ -1,7 +1,7 @@
-"""Beyond the paper: the richness ρ, known before training, orders what training does to the kernel.
+"""Beyond the paper: the richness ρ, known before training, beside what training does to the kernel.
 
-For the networks of figures 3 to 6, across starts, scales, widths and parametrisations, the larger
-the forecast ρ the larger the measured change of the tangent kernel. Beside it: which layers of the
+For the networks of figures 3 to 6, across starts, scales, widths and parametrisations: does a
+larger ρ come with a larger measured change of the tangent kernel? Beside it: which layers of the
 ResNet of figure 5 aligned and which grew.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lazyrich import plot
-from papers.harness import Bench, Finding, Measured, Record, rank_correlation
+from papers.harness import Bench, Finding, Measured, Record, compared, number, rank_correlation
 
 SETS = {
     "two layers, regression": ("fig3", 0),
@@ -23,6 +23,7 @@ SETS = {
 }
 NEEDS = ("fig3", "fig4", "fig5", "fig6")  # whose records it reads
 MARKERS = "os^Dv"
+OF_SET = ": rank correlation of ρ and the kernel's change"
 
 
 def measure(bench: Bench) -> Measured:
@@ -43,7 +44,7 @@ def measure(bench: Bench) -> Measured:
         known = np.isfinite(rho) & np.isfinite(change)
         pairs[name] = {"richness": rho[known].ravel(), "ntk_change": change[known].ravel()}
         found, p = rank_correlation(pairs[name]["richness"], pairs[name]["ntk_change"])
-        findings[f"{name}: rank correlation of ρ and the kernel's change"] = found
+        findings[name + OF_SET] = found
         findings[f"{name}: p-value"] = Finding(value=p, n=found.n)
     resnet = bench.record("fig5")["shown"]
     layers = ("sigma", "layers", "alignment_change", "layer_log_rescaling", "weight_movement")
@@ -57,6 +58,20 @@ def measure(bench: Bench) -> Measured:
     return Measured(
         findings=findings,
         shown={"pairs": pairs, "resnet": {name: resnet[name] for name in layers}},
+    )
+
+
+def found(record: Record) -> str:
+    """In which sets ρ orders the outcome, and how the ResNet's weights depend on σ."""
+    findings = record["findings"]
+    parts = ", ".join(f"{number(findings[name + OF_SET])} ({name})" for name in SETS)
+    fates = []
+    for name in ("growth", "movement"):
+        r = findings[f"ResNet-18: rank correlation of σ and the {name} of the weights"]
+        fates.append(f"{name} {compared(r, ('rises', 'falls', 'has no clear trend'))}")
+    return (
+        f"Rank correlation of ρ with the change of the kernel: {parts}. As σ grows the ResNet's "
+        f"weights' {' and their '.join(fates)}."
     )
 
 

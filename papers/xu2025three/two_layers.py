@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import lazyrich as lr
 from lazyrich import study, sweeps
+from lazyrich.theory import two_layer_linear as linear
 
 Task = Literal["regression", "classification"]
 
@@ -19,7 +21,18 @@ SAMPLES, FLIPPED = 40, 0.1
 RECORDS = 60
 LAYERS = ("alignment", "uu", "ww")
 SPEED = {"regression": 0.1, "classification": 0.4}  # the losses' curvatures are 2 and ≤ 1/2
-ACTIVATIONS = {"linear": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
+LEAK = 0.1
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    **{"linear": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh},
+    **{"leaky_relu": lambda: nn.LeakyReLU(LEAK), "swish": nn.SiLU, "sigmoid": nn.Sigmoid},
+}
+# of the linear network with the same dynamics: for (leaky) ReLU of two halves of neurons that see
+# one sign of the input each, for the others of small inputs
+SLOPES = {
+    **{"linear": 1.0, "relu": 0.5, "tanh": 1.0},
+    **{"leaky_relu": (1 + LEAK) / 2, "swish": 0.5, "sigmoid": 0.25},
+}
+AT_ZERO = {"sigmoid": 0.5}  # φ(0), where it is not 0: a direction in which the kernel is φ(0)² d
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,9 @@ class TwoLayers:
 
     Regression learns y = x. Classification learns the sign of x with a tenth of the labels flipped,
     by cross-entropy over two outputs, so that the best output is finite. Full-batch gradient
-    descent, with a step in terms of the larger of the kernel at the start and at the end.
+    descent, with a step in terms of the larger of the kernel at the start and at the end. Beside
+    regression runs the theory: the exact recursion of the linear network of output scale γφ', from
+    the same weights and with the same steps. Cross-entropy has no closed form.
 
     Attributes:
         task: which.
@@ -62,7 +77,7 @@ class TwoLayers:
     """
 
     task: Task
-    activation: Literal["linear", "relu", "tanh"]
+    activation: Literal["linear", "relu", "tanh", "leaky_relu", "swish", "sigmoid"]
     start: str
     width: int
     steps: int = 600
@@ -78,7 +93,8 @@ class TwoLayers:
         u, w, scale = _weights(self.start, self.width, outputs, rng)
         model = _Scaled(u, w, ACTIVATIONS[self.activation](), scale)
         loss = "squared_error" if self.task == "regression" else "cross_entropy"
-        kernel = scale**2 * (float((u**2).sum()) / outputs + float((w**2).sum()))
+        offset = self.width * AT_ZERO.get(self.activation, 0.0) ** 2
+        kernel = scale**2 * (float((u**2).sum()) / outputs + float((w**2).sum()) + offset)
         rate = SPEED[self.task] / max(kernel, 4 * scale)
         probe = lr.Probe(
             model,
@@ -89,6 +105,7 @@ class TwoLayers:
             lrs={"": 1.0},
         )
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        theory = self._theory(u, w, scale, rate)
         rho = lr.richness(model, (x, y), loss, optimizer=optimizer, directions=4)
         probe.measure(0)
         curves, loss = self._trained(model, optimizer, (x, y))
@@ -98,6 +115,9 @@ class TwoLayers:
         data = xr.Dataset(
             {
                 **{name: ("step", curves[name].values) for name in LAYERS},
+                "theory_alignment": ("step", theory),
+                "from_theory": float(np.abs(curves.alignment.values - theory).max()),
+                "largest_input": _largest_input(model, x),
                 "change": ("mechanism", found.mechanism_change.values),
                 "from": ("mechanism", found.window_start.values),
                 "until": ("mechanism", found.window_stop.values),
@@ -113,12 +133,29 @@ class TwoLayers:
         )
         return sweeps.Result(status="finished", sentence="trained to the end", data=data)
 
+    def _theory(self, u: Tensor, w: Tensor, scale: float, rate: float) -> np.ndarray:
+        """Alignment ζ of the linear network over the recorded steps; NaN for classification."""
+        if self.task == "classification":
+            return np.full(len(self._recorded), np.nan)
+        slope = scale * SLOPES[self.activation]
+        found = linear.descent(
+            linear.LineState.from_weights(u[0].numpy(), w.numpy()),
+            linear.LinearNetwork(output_scale=slope, lr_u=rate, lr_w=rate),
+            linear.LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0),
+            steps=self.steps,
+        )
+        return found.alignment.values[self._recorded]
+
+    @property
+    def _recorded(self) -> list[int]:
+        return np.unique(np.linspace(0, self.steps, RECORDS + 1).astype(int)).tolist()
+
     def _trained(
         self, model: _Scaled, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor]
     ) -> tuple[xr.Dataset, float]:
         """Train to the end: ζ and the norms of both layers over the steps, and the last loss."""
         loss = "squared_error" if self.task == "regression" else "cross_entropy"
-        due = set(np.unique(np.linspace(0, self.steps, RECORDS + 1).astype(int)).tolist())
+        due = set(self._recorded)
         rows, at = [], []
         for step in range(self.steps + 1):
             if step in due:
@@ -154,6 +191,12 @@ def _layers(model: _Scaled) -> tuple[float, float, float]:
     product = u @ w
     size = float(product[0]) if len(u) == 1 else float(product.norm())
     return size / float(u.norm() * w.norm()), float(u.norm() ** 2), float(w.norm() ** 2)
+
+
+def _largest_input(model: _Scaled, x: Tensor) -> float:
+    """Largest |w x| of any neuron and sample: where it is small, smooth activations are linear."""
+    with torch.no_grad():
+        return float(model.first(x).abs().max())
 
 
 def _data(task: Task, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -79,9 +79,12 @@ def reproduce(
     )
     rows = [row for record in records for row in _rows(harness, record)]
     if json:
-        print_json({"target": target, "scale": scale, "findings": rows})
+        said = {record["figure"]: harness.said(record) for record in records}
+        print_json({"target": target, "scale": scale, "findings": rows, "said": said})
     else:
         print_table({name: [row[name] for row in rows] for name in rows[0]})
+        for record in records:
+            typer.echo(f"{record['figure']}: {harness.said(record)}")
         if scale == "smoke":
             typer.echo("Smoke runs are too small to judge a claim by.")
         typer.echo(f"Records and figures: {(out or OWN) / records[0]['paper']}")

@@ -1,0 +1,78 @@
+"""The runs of the paper on three mechanisms: the theory's line, and steps of any size."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+import torch
+from papers.xu2025three import fig8
+from papers.xu2025three.large_steps import LargeSteps, _map, phase
+from papers.xu2025three.two_layers import ACTIVATIONS, AT_ZERO, SLOPES, TwoLayers
+
+
+def _run(**more):
+    size = {"width": 3000, "steps": 200, "start": "small", "task": "regression", "seed": 0}
+    return TwoLayers(**(size | more)).run().data
+
+
+def test_a_linear_network_is_on_the_line_to_rounding():
+    assert float(_run(activation="linear").from_theory) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "swish"])
+def test_the_other_activations_are_near_it_at_their_slope(name, monkeypatch):
+    assert float(_run(activation=name).from_theory) < 0.02
+    monkeypatch.setitem(SLOPES, name, 2 * SLOPES[name])
+    assert float(_run(activation=name).from_theory) > 0.1, "another slope is another line"
+
+
+def test_slopes_and_offsets_are_those_of_the_activations():
+    for name, make in ACTIVATIONS.items():
+        z = torch.tensor([-1e-4, 0.0, 1e-4], dtype=torch.float64)
+        low, middle, high = make()(z).tolist()
+        assert middle == pytest.approx(AT_ZERO.get(name, 0.0))
+        assert (high - low) / 2e-4 == pytest.approx(SLOPES[name], rel=1e-3)
+
+
+def test_classification_has_no_line():
+    assert np.isnan(_run(activation="linear", task="classification").theory_alignment).all()
+
+
+def test_narrow_smooth_networks_leave_the_line():
+    wide, narrow = (
+        float(_run(activation="tanh", start="large", width=width).from_theory)
+        for width in (3000, 10)
+    )
+    assert wide < 0.02 < narrow
+
+
+@pytest.mark.parametrize("curvature", [0.5, 1.5, 2.5, 3.5, 4.5])
+def test_uv_model_is_the_papers_network_and_the_map(curvature):
+    found = LargeSteps(width=200, curvature=curvature, seed=0).run().data
+    assert float(found.recursion_error) < 1e-8
+    assert float(found.map_error) < 1e-8
+    kind = phase(curvature)
+    assert kind == ("lazy" if curvature < 2 else "catapult" if curvature < 4 else "divergent")
+    assert bool(fig8.IN_PHASE[kind](found))
+    assert [name for name, holds in fig8.IN_PHASE.items() if bool(holds(found))] == [kind]
+
+
+def test_the_map_has_the_designs_vector():
+    """z = 3, w = 9e-4 after 20 steps."""
+    assert _map(3.0, 9e-4, 21)[-1] == pytest.approx(0.22505600971279010373, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-1.1, -0.9, "vanishes"),
+        (-0.05, 0.05, "stays"),
+        (0.5, 0.9, "grows"),
+        (-0.3, 0.05, "is not decided"),
+    ],
+)
+def test_the_fate_of_the_kernels_change(low, high, word):
+    power = {"value": (low + high) / 2, "low": low, "high": high, "of": "95 % interval of"}
+    assert fig8._fate(power) == word
