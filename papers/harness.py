@@ -27,12 +27,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import plot
+from lazyrich import plot, sweeps
 from papers.catalogue import HOME, expected, place_of_record, script, subject
 from papers.catalogue import figures as figures
 from papers.catalogue import papers as papers
@@ -43,6 +44,7 @@ from papers.claims import number as number
 from papers.claims import results
 from papers.claims import said as said
 from papers.claims import share as share
+from papers.estimate import estimate
 from papers.findings import Finding
 from papers.findings import compared as compared
 from papers.findings import ends as ends
@@ -56,6 +58,8 @@ KEYS = {"paper", "figure", "scale", "findings", "shown"}  # what a record has at
 PACKAGES = ("lazyrich", "numpy", "scipy", "torch", "xarray")
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 DATA_FOLDER = "LAZYRICH_DATA"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+TOLD = 60.0  # seconds above which it is said how long a study will take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,7 @@ class Bench:
         out: folder of `runs/`, `records/` and `figures/`.
         workers: processes; None for the default of `lazyrich.sweep`, and for this process at
             scale "smoke".
+        environment: variables that every run finds, such as the device to train on.
         progress: say on stderr what runs, how far it is and how long it took.
         log: the studies that were run, for the record.
     """
@@ -91,6 +96,7 @@ class Bench:
     scale: Scale
     out: Path
     workers: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     progress: bool = False
     log: dict[str, Any] = field(default_factory=dict)
 
@@ -98,8 +104,12 @@ class Bench:
         """Run a study, what is left of it, failed in it or was added to it; return its results."""
         folder = self.out / "runs" / self.scale / self.figure / plan.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        options = {"extend": True, "retry_failed": True, "progress": self.progress}
+        options = {
+            **{"extend": True, "retry_failed": True, "progress": self.progress},
+            "environment": self.environment,
+        }
         self.tell(f"study {plan.name}, {len(plan)} points")
+        self._tell_time(plan, folder)
         if self.scale == "smoke" and self.workers is None:  # no process for a few seconds' work
             with ThreadPoolExecutor(1) as here:
                 lr.sweep(plan, folder, executor=here, **options)
@@ -118,8 +128,24 @@ class Bench:
             "seeds": list(plan.seeds),
             "description": json.loads(plan.to_json()),
             "seconds": float(found.seconds.sum()),
+            "computed_on": sorted({*found.computed_on.values.ravel().tolist()} - {""})
+            if "computed_on" in found.coords
+            else [],
         }
         return found
+
+    def _tell_time(self, plan: lr.Study, folder: Path) -> None:
+        """Say how long a study will take, from a few timed steps of the networks that it trains."""
+        if not self.progress or self.scale == "smoke":
+            return
+        done: set[str] = set()
+        if (folder / "store.sqlite").is_file():
+            with sweeps.Store.read_only(folder) as store:
+                done = set(store.keys("fitted", "finished", "diverged"))
+        left = [point.experiment for point in plan.points() if point.key not in done]
+        estimated = estimate(left, self.workers or os.cpu_count() or 1, self.environment)
+        if estimated is not None and estimated.seconds > TOLD:
+            self.tell(f"study {plan.name}: {estimated}")
 
     def tell(self, words: str) -> None:
         """Say what happens, also where there is no terminal."""
@@ -138,6 +164,7 @@ def reproduce(
     out: Path | None = None,
     data_dir: Path | None = None,
     workers: int | None = None,
+    environment: Mapping[str, str] = NOTHING,
     only_plot: bool = False,
     or_kept: bool = False,
     progress: bool = False,
@@ -151,6 +178,7 @@ def reproduce(
             where the README shows them.
         data_dir: folder of the data sets; None for the environment's LAZYRICH_DATA.
         workers: processes.
+        environment: variables that every run finds, such as the device to train on.
         only_plot: draw again from the records, run nothing.
         or_kept: draw from a record that is kept here where `out` has none.
         progress: say on stderr what runs, how far it is and how long it took.
@@ -171,7 +199,8 @@ def reproduce(
     records = []
     for name in [figure] if figure else names:
         bench = Bench(
-            paper=paper, figure=name, scale=scale, out=place, workers=workers, progress=progress
+            **{"paper": paper, "figure": name, "scale": scale, "out": place, "workers": workers},
+            **{"environment": environment, "progress": progress},
         )
         if only_plot:
             known = place_of_record(place, scale, name).is_file() or not or_kept

@@ -66,10 +66,18 @@ class Watched:
     schedule: Literal["constant", "cosine"] = "constant"
     seed: int
 
+    COUNTED = ("epochs", "points")
+    SIZED = ("data", "network", "width", "samples", "test_samples", "batch_size", "measured")
+
     def run(self) -> sweeps.Result:
         """Train and watch."""
+        with study.computing() as compute:
+            return replace(self._run(compute), computed_on=str(compute))
+
+    def _run(self, compute: study.Compute) -> sweeps.Result:
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
-        network = self._network(data)
+        network = self._network(data).to(compute.torch_device)  # drawn on the CPU
+        data = data.to(compute.torch_device)
         start = {name: p.detach().clone() for name, p in network.state_dict().items()}
         x, y = data.train.x, study.targets(data.train, data.classes, "squared_error")
         due = set(np.linspace(0, self.epochs, self.points).round().astype(int).tolist())
@@ -78,12 +86,14 @@ class Watched:
         rows: list[dict[str, Any]] = []
         sizes = len(x), self.batch_size, epoch_steps * (self.epochs + 1)
         total = 0.0
-        for step, batch in enumerate(study.batches(*sizes, seed=self.seed)):
+        for step, batch in enumerate(study.batches(*sizes, seed=self.seed, device=x.device)):
             share = WARM if step < epoch_steps else self._share(step / epoch_steps - 1)
             for group in optimizer.param_groups:
                 group["lr"] = share * self.lr
             optimizer.zero_grad()
-            loss = study.loss_value("squared_error", network(x[batch]), y[batch])
+            with study.autocast(x.device, compute.mixed):
+                outputs = network(x[batch]).to(y)
+            loss = study.loss_value("squared_error", outputs, y[batch])
             if not isfinite(loss.item()):
                 return sweeps.Result(
                     status="diverged", sentence=f"The loss was {loss.item()} at step {step}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -71,11 +71,21 @@ class Images:
     measurements: int = 0
     seed: int
 
+    COUNTED = ("steps", "evaluations", "measurements")
+    SIZED = ("data", "samples", "test_samples", "network", "width", "depth", "batch_size")
+
     def run(self) -> sweeps.Result:
         """Build, forecast, train, measure."""
+        with study.computing() as compute:
+            return replace(self._run(compute), computed_on=str(compute))
+
+    def _run(self, compute: study.Compute) -> sweeps.Result:
         data = _loaded(self.data).take(self.samples, self.test_samples, seed=self.seed)
         made, factors = self._network(data)
-        recipe = self._recipe(made.lr if self.lr is None else self.lr)
+        data = data.to(compute.torch_device)
+        made.model.to(compute.torch_device)
+        rate = made.lr if self.lr is None else self.lr
+        recipe = replace(self._recipe(rate), mixed=compute.mixed)
         # the probe measures in evaluation mode, and the statistics that a batch norm starts with
         # belong to no network; training does not use them and is not changed
         update_bn(data.train.x.split(self.batch_size)[:UNTRAINED_PASSES], made.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -38,6 +39,35 @@ def global_generators(*cuda: int) -> Iterator[Generator]:
 def cuda_devices(model: nn.Module) -> set[int]:
     """The indices of the devices that a model's parameters are on."""
     return {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+
+
+@contextmanager
+def seeded(seed: int, *devices: torch.device) -> Iterator[None]:
+    """PyTorch's global generators begin at a seed, and are put back where they were.
+
+    Those of devices that are not named stay untouched.
+
+    Args:
+        seed: of all of them.
+        devices: on which numbers may be drawn, besides the CPU.
+
+    Example:
+        >>> with seeded(0):
+        ...     first = torch.rand(())
+        >>> with seeded(0):
+        ...     print(bool(torch.rand(()) == first))
+        True
+    """
+    cuda = {device.index or 0 for device in devices if device.type == "cuda"}
+    generators = [torch.default_generator, *(torch.cuda.default_generators[i] for i in cuda)]
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def state_of(generator: Generator) -> Any:  # noqa: ANN401 - each kind has its own

@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.device import DeviceOption, PrecisionOption
 from lazyrich.cli.gate import FAILED, KNOWN, VERDICTS, Gate
 from lazyrich.vocabulary.losses import LossName
 from lazyrich.vocabulary.numerals import in_words
@@ -68,6 +69,8 @@ def diagnose(
     epochs: Annotated[int, Option(help="How often each image is seen.", min=1)] = 10,
     batch_size: Annotated[int, Option(help="Images a step.", min=1)] = 64,
     seed: Annotated[int, Option(help="Of the weights and of the order of images.")] = 0,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     html: Annotated[Path | None, Option(help="Report to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     fail_if: Annotated[
@@ -94,6 +97,7 @@ def diagnose(
     built-in ones, by --model, --width, --init-scale, --output-scale.
     """
     from lazyrich.cli.show import print_json
+    from lazyrich.study.compute import Compute
     from lazyrich.study.data.datasets import load
     from lazyrich.study.networks.catalogue import as_taken_by
 
@@ -110,12 +114,15 @@ def diagnose(
         from lazyrich.report.write import check_page, write_report
 
         check_page(html)
+    compute = Compute.chosen(device, precision)
     learned = load(data, folder=data_dir, download=download)
     learned = learned if samples is None else learned.take(samples, seed=seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
-    with nullcontext() if factory is None else _answerable(factory):
-        learned = as_taken_by(network, learned)
-        probe, outcome = _watched(network, learned, loss, lr, epochs, batch_size, seed)
+    with nullcontext() if factory is None else _answerable(factory), compute.applied():
+        learned = as_taken_by(network, learned).to(compute.torch_device)
+        network = network.to(compute.torch_device)
+        recipe = {"loss": loss, "batch_size": batch_size, "mixed": compute.mixed}
+        probe, outcome = _watched(network, learned, recipe, lr, epochs, seed)
     verdict = _verdict(probe, outcome)
     if html is not None:
         write_report(probe.history, html, verdict=verdict)
@@ -176,10 +183,9 @@ def _answerable(factory: str) -> AbstractContextManager[None]:
 def _watched(
     network: nn.Module,
     data: DataSet,
-    loss: LossName,
+    given: Mapping[str, Any],
     lr: float | None,
     epochs: int,
-    batch_size: int,
     seed: int,
 ) -> tuple[Probe, Outcome]:
     """Train the network under a probe's eyes."""
@@ -189,11 +195,12 @@ def _watched(
     from lazyrich.probe.schedule import every
     from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
 
+    loss, batch_size = given["loss"], given["batch_size"]
     few = data.balanced(PER_CLASS, seed=seed)
     batch = few.x, targets(few, data.classes, loss)
     rate = learning_rate(first_step(network, batch, loss)) if lr is None else lr
     steps = epochs * max(1, len(data.train) // batch_size)
-    recipe = Recipe(loss=loss, lr=rate, batch_size=batch_size, steps=steps)
+    recipe = Recipe(**given, lr=rate, steps=steps)
     probe = Probe(network, batch, loss, samples=None, seed=seed)
     probe.forecast(optimizer=optimizer_of(network, recipe), max_steps=REHEARSAL)
     with shown("training", steps) as done:

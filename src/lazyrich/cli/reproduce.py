@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer import Argument, Option
+from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.device import DeviceOption, PrecisionOption, elsewhere, environment_of
 
 NAME, HARNESS = "papers", "harness.py"
 OWN = Path("reproduced")
@@ -41,7 +42,12 @@ def reproduce(
         Path | None,
         Option(help=f"Folder for the papers' runs, records and figures; else ./{OWN}."),
     ] = None,
-    workers: Annotated[int | None, Option(help="Processes.", min=1)] = None,
+    workers: Annotated[
+        int | None,
+        Option(help="Processes; one per processor, or one on another device.", min=1),
+    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     plot: Annotated[
         bool, Option("--plot", help="Only redraw: from your record, else from the paper's.")
     ] = False,
@@ -52,8 +58,10 @@ def reproduce(
 ) -> None:
     """Run the figures of a paper again and judge its claims; without a target, list the papers.
 
-    What was interrupted goes on where it stopped; runs that failed are tried again. Nothing of the
-    papers' own folder changes, unless --out names it.
+    Ctrl-C keeps the runs that are finished; the same command goes on from there, and tries runs
+    that failed again. How long it will take is said before it starts, from a few timed steps, where
+    that is more than a minute. At scale "paper", the device is CUDA where there is some. Nothing of
+    the papers' own folder changes, unless --out names it.
     """
     from lazyrich.cli.show import print_json, print_table
 
@@ -67,16 +75,24 @@ def reproduce(
                 {"paper": list(figures), "figures": [", ".join(f) for f in figures.values()]}
             )
         return
-    records = harness.reproduce(
-        target,
-        scale=scale,
-        out=out or OWN,
-        data_dir=data_dir,
-        workers=workers,
-        only_plot=plot,
-        or_kept=out is None,
-        progress=not json,
-    )
+    if device is None and scale == "paper":
+        device = "auto"
+    environment = environment_of(device, precision, here=True)
+    try:
+        records = harness.reproduce(
+            target,
+            scale=scale,
+            out=out or OWN,
+            data_dir=data_dir,
+            workers=1 if workers is None and elsewhere(environment) else workers,
+            environment=environment,
+            only_plot=plot,
+            or_kept=out is None,
+            progress=not json,
+        )
+    except KeyboardInterrupt as stop:
+        typer.echo(f"lazyrich: {str(stop) or 'stopped; the same command goes on'}", err=True)
+        raise Abort from None
     rows = [row for record in records for row in _rows(harness, record)]
     if json:
         said = {record["figure"]: harness.said(record) for record in records}

@@ -12,6 +12,7 @@ import typer
 from typer import Abort, Argument, Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.device import DeviceOption, PrecisionOption, elsewhere, environment_of
 from lazyrich.cli.show import said_warnings
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ def sweep(
     study: Annotated[Path, Argument(help="The study, a TOML file.", metavar="STUDY.toml")],
     out: Annotated[Path, Option(help="Folder of the results; made if there is none.")],
     workers: Annotated[
-        int | None, Option(help="Processes of this machine; one per processor.")
+        int | None,
+        Option(help="Processes of this machine; one per processor, or one on another device."),
     ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     scheduler: Annotated[
         str | None, Option(help="Run on a Dask cluster instead: tcp://HOST:PORT.")
     ] = None,
@@ -75,7 +79,11 @@ def sweep(
     described = _described(study)
     if download:
         _download(described)
+    environment = environment_of(device, precision, here=scheduler is None)
+    if workers is None and scheduler is None and elsewhere(environment):
+        workers = 1
     options = {
+        "environment": environment,
         "together": together,
         "timeout": timeout,
         "recycle": recycle,

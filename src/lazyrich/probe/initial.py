@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions
@@ -20,6 +21,7 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 
 
+@exact_arithmetic()
 def initial_cnfa(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions
@@ -42,6 +43,7 @@ QUANTITIES = (
 _COLUMNS = ("nfa", "nfa_stderr", "nfa_null", "cnfa", "cnfa_stderr", "cnfa_null", "centred_share")
 
 
+@exact_arithmetic()
 def ntk(
     model: nn.Module,
     x: Batch,
@@ -84,6 +86,7 @@ def ntk(
     return full_kernel(list(factors.values()), memory=memory)
 
 
+@exact_arithmetic()
 def nfa(
     model: nn.Module,
     x: Batch,

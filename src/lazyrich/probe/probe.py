@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich._files import write_arrays
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
@@ -198,7 +199,7 @@ class Probe:
         start = time.perf_counter()
         if self._reference is None and self._plan.lrs is None and optimizer is not None:
             self._plan = replace(self._plan, lrs=relative_rates(optimizer, unwrap(self.model)))
-        with torch.no_grad():
+        with torch.no_grad(), exact_arithmetic():
             row = self._row(step, optimizer)
         if self._steps and step == self._steps[-1]:
             self._steps.pop(), self._rows.pop()

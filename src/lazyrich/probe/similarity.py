@@ -6,6 +6,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.isolation import Batch, batch_size
@@ -13,6 +14,7 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.cka import FEWEST, cka_table
 
 
+@exact_arithmetic()
 def cka(model_a: nn.Module, model_b: nn.Module, x: Batch) -> xr.Dataset:
     """Similarity of the features of two models on the same samples, each layer with each.
 

@@ -1,3 +1,6 @@
+from .compute import Compute as Compute
+from .compute import autocast as autocast
+from .compute import computing as computing
 from .config import TrainingConfig as TrainingConfig
 from .data.datasets import cifar10 as cifar10
 from .data.datasets import digits as digits

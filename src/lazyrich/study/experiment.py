@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from lazyrich._errors import NotFiniteError
+from lazyrich.study.compute import Compute, computing
 from lazyrich.study.config import TrainingConfig
 from lazyrich.study.observe import Watch
 from lazyrich.study.prepare import PreparedRun, started
@@ -24,7 +25,8 @@ class Training(TrainingConfig):
     """One network, trained and measured; its fields are those of `TrainingConfig`.
 
     The weights, the order of the samples and the learning rate follow from the fields alone, so
-    that the same fields give the same bits on one machine.
+    that the same fields give the same bits on one machine. On which device it runs, and in which
+    precision, is no field of it; see `Compute`.
 
     Raises:
         InputError: naming the field that is out of its range.
@@ -48,8 +50,10 @@ class Training(TrainingConfig):
             state `uu`, `uw`, `ww` and the parameters that its exact solution needs, see
             `exact_solution`.
         """
-        begun = _begun(self)
-        return begun if isinstance(begun, Result) else _alone(self, *begun)
+        with computing() as compute:
+            begun = _begun(self, compute)
+            made = begun if isinstance(begun, Result) else _alone(self, *begun)
+            return replace(made, computed_on=str(compute))
 
     @classmethod
     def run_together(cls, points: Sequence[Training]) -> list[Result]:
@@ -73,7 +77,7 @@ class Training(TrainingConfig):
         by_place: dict[int, Result] = {}
         for places in groups.values():
             some = [points[place] for place in places]
-            results = [some[0].run()] if len(some) == 1 else _together(some)
+            results = [some[0].run()] if len(some) == 1 else _on_one_device(some)
             by_place |= dict(zip(places, results, strict=True))
         return [by_place[place] for place in range(len(points))]
 
@@ -84,10 +88,10 @@ __test__ = {"Training": Training}  # its example, which doctest looks for where 
 Begun = tuple[PreparedRun, Watch]
 
 
-def _begun(point: Training) -> Begun | Result:
+def _begun(point: Training, compute: Compute) -> Begun | Result:
     """A network and its watch before the first step, or why there is none."""
     try:
-        start = started(point)
+        start = started(point, compute)
     except NotFiniteError as error:
         return Result(status="diverged", sentence=f"Not finite before training: {error}")
     return start, Watch(point, start)
@@ -106,9 +110,15 @@ def _alone(point: Training, start: PreparedRun, watch: Watch) -> Result:
     return watch.result(outcome)
 
 
-def _together(points: Sequence[Training]) -> list[Result]:
+def _on_one_device(points: Sequence[Training]) -> list[Result]:
+    with computing() as compute:
+        results = _together(points, compute)
+        return [replace(result, computed_on=str(compute)) for result in results]
+
+
+def _together(points: Sequence[Training], compute: Compute) -> list[Result]:
     """Points that differ in `OF_ONE_NETWORK` alone."""
-    begun = [_begun(point) for point in points]
+    begun = [_begun(point, compute) for point in points]
     ready = [(place, *one) for place, one in enumerate(begun) if not isinstance(one, Result)]
     results = {place: one for place, one in enumerate(begun) if isinstance(one, Result)}
     if ready and pays(ready[0][1].model, ready[0][1].data, ready[0][1].recipe, len(ready)).pays:

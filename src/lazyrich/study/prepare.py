@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from lazyrich._errors import NoDescentError, NotFiniteError
 from lazyrich.capture.isolation import is_finite
 from lazyrich.probe.forecast.first_step import first_step
 from lazyrich.probe.forecast.result import FirstStep
+from lazyrich.study.compute import CPU, Compute
 from lazyrich.study.config import PRECISIONS, SEARCHES, TrainingConfig
 from lazyrich.study.data.datasets import load
 from lazyrich.study.data.samples import DataSet, targets
@@ -50,17 +52,19 @@ class PreparedRun:
     first: FirstStep | None
 
 
-def started(point: TrainingConfig) -> PreparedRun:
+def started(point: TrainingConfig, compute: Compute | None = None) -> PreparedRun:
     """Data, network, forecast and learning rate of a point.
 
     Args:
         point: of a study.
+        compute: where and how exactly it is trained; None for the CPU, exactly.
 
     Raises:
         InputError: data or model that do not take their options; a search that finds nothing.
         NotFiniteError: a network whose outputs or loss overflow.
     """
-    data = data_of(point)
+    compute = compute or Compute()
+    data = data_of(point, compute.torch_device)
     made = built(point, data)
     seen = _some(data, FORECAST_SAMPLES, point)
     with torch.no_grad():
@@ -81,26 +85,45 @@ def started(point: TrainingConfig) -> PreparedRun:
         if point.lr in SEARCHES and point.lr != "parametrisation":
             raise
         before = None
-    lr = _rate(point, data, made, before) * point.lr_scale * point.width**point.lr_exponent
+    lr = _rate(point, data, made, before, compute) * point.lr_scale * point.width**point.lr_exponent
     return PreparedRun(
         data=data,
         digest=_loaded_for(point)[1],
         model=made.model,
         lr_factors=made.lr_factors,
-        recipe=point.recipe(lr),
+        recipe=replace(point.recipe(lr), mixed=compute.mixed),
         first=before,
     )
 
 
-def data_of(point: TrainingConfig) -> DataSet:
-    """The data of a point, read once in a process, in the form that its network takes."""
-    data, _ = _loaded_for(point)
+def data_of(point: TrainingConfig, device: torch.device = CPU) -> DataSet:
+    """The data of a point in the form that its network takes, read and moved once in a process."""
+    data = _there(*_which(point), device)
     return as_taken_by(_network(point, data), data) if point.model != "fcn" else data
 
 
 def _loaded_for(point: TrainingConfig) -> tuple[DataSet, str]:
+    return _loaded(*_which(point))
+
+
+Which: TypeAlias = tuple[str, str, int | None, int | None, int]
+
+
+def _which(point: TrainingConfig) -> Which:
     options = json.dumps(point.data_options, sort_keys=True)
-    return _loaded(point.data, options, point.samples, point.test_samples, point.data_seed)
+    return point.data, options, point.samples, point.test_samples, point.data_seed
+
+
+@lru_cache(maxsize=4)
+def _there(
+    name: str,
+    options: str,
+    samples: int | None,
+    test_samples: int | None,
+    seed: int,
+    device: torch.device,
+) -> DataSet:
+    return _loaded(name, options, samples, test_samples, seed)[0].to(device)
 
 
 @lru_cache(maxsize=4)
@@ -123,11 +146,11 @@ def built(point: TrainingConfig, data: DataSet) -> Parametrised:
 
     Args:
         point: of a study.
-        data: of that point.
+        data: of that point; the network comes to its device.
     """
     with torch.random.fork_rng(devices=[]):
         network = _network(point, data).to(PRECISIONS[point.precision])
-    return parametrise(
+    made = parametrise(
         network,
         point.parametrisation,
         optimizer=point.optimizer,
@@ -136,6 +159,8 @@ def built(point: TrainingConfig, data: DataSet) -> Parametrised:
         centred=point.centred,
         seed=point.seed,
     )
+    made.model.to(data.train.x.device)  # the weights are drawn on the CPU: the same everywhere
+    return made
 
 
 def batch_of(data: DataSet, point: TrainingConfig) -> tuple[Tensor, Tensor]:
@@ -154,7 +179,11 @@ def _some(data: DataSet, size: int, point: TrainingConfig) -> tuple[Tensor, Tens
 
 
 def _rate(
-    point: TrainingConfig, data: DataSet, made: Parametrised, before: FirstStep | None
+    point: TrainingConfig,
+    data: DataSet,
+    made: Parametrised,
+    before: FirstStep | None,
+    compute: Compute,
 ) -> float:
     if point.lr == "parametrisation":
         return made.lr
@@ -163,7 +192,7 @@ def _rate(
     first = learning_rate(before)
     if point.lr == "forecast":
         return first
-    recipe = point.recipe(first)
+    recipe = replace(point.recipe(first), mixed=compute.mixed)
     if point.lr == "largest-stable":
         return largest_stable_lr(lambda: built(point, data), data, recipe, seed=point.seed).lr
     return lr_for_accuracy(

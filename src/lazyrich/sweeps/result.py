@@ -11,7 +11,7 @@ from lazyrich._errors import InputError
 
 Status = Literal["fitted", "finished", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-OUTCOME = ("status", "sentence", "seconds")  # that results have beside their data
+OUTCOME = ("status", "sentence", "seconds", "computed_on")  # that results have beside their data
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +28,7 @@ class Result:
             differ from each other; a variable has the same dimensions and kind in every point.
         traceback: of the exception, where there was one.
         seconds: that the point took.
+        computed_on: device and precision, where the experiment has a choice of them; "" if not.
 
     Raises:
         InputError: if the status is not one of the four, or a field has another type.
@@ -43,6 +44,7 @@ class Result:
     data: xr.Dataset = field(default_factory=xr.Dataset)
     traceback: str = ""
     seconds: float = 0.0
+    computed_on: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -55,7 +57,7 @@ class Result:
                 f"`data` must be an xarray.Dataset, got {type(self.data).__name__}. "
                 "Put the arrays of the result into one."
             )
-        for name in ("sentence", "traceback"):
+        for name in ("sentence", "traceback", "computed_on"):
             text = getattr(self, name)
             if not isinstance(text, str):
                 raise InputError(f"`{name}` must be text, got {text!r}. Use str(…).")

@@ -18,6 +18,7 @@ from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NoDescentError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import (
@@ -68,6 +69,7 @@ class Start:
     distance_to_fit: float
 
 
+@exact_arithmetic()
 def first_step(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],
@@ -153,6 +155,7 @@ def first_step_of(
     )
 
 
+@exact_arithmetic()
 def richness(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],

@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lazyrich._errors import NoDescentError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import (
@@ -33,6 +34,7 @@ from lazyrich.probe.forecast.stages import RehearsalPlan, goal_of, gradient_desc
 from lazyrich.probe.forecast.training import Rates
 
 
+@exact_arithmetic()
 def forecast(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],

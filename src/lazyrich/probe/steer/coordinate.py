@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, random_count
+from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import (
     arguments,
     map_tensors,
     single_output,
+    tensors_in,
     undisturbed,
     widen,
 )
@@ -120,6 +123,7 @@ class CoordinateCheck:
         return "\n".join(lines)
 
 
+@exact_arithmetic()
 def coordinate_check(
     factory: Callable[[int], nn.Module],
     batch: tuple[Any, Any] | list[Any],
@@ -223,8 +227,7 @@ def _run(
 ) -> _Run:
     """One network: forecast, look, train, look again."""
     width, seed, steps, directions = setting
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, *{tensor.device for tensor in tensors_in(batch)}):
         model = factory(width)
         optimizer = make(model, width)
         start = start_of_training(model, batch, loss, optimizer, directions)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._errors import ConvergenceError, InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
@@ -87,6 +88,7 @@ class Dialled:
         return "\n".join([*lines, *self.notes])
 
 
+@exact_arithmetic()
 def dial(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],

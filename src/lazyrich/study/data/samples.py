@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import torch
@@ -49,6 +49,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def to(self, device: torch.device) -> Samples:
+        """The samples on a device."""
+        return Samples(x=self.x.to(device), y=self.y.to(device))
 
     def at(self, rows: Int[Tensor, "m"]) -> Samples:
         """The samples in these rows, in their order."""
@@ -107,13 +111,17 @@ class DataSet:
         digest = sha256()
         for values in (self.train.x, self.train.y, self.test.x, self.test.y):
             digest.update(f"{tuple(values.shape)} {values.dtype} ".encode())
-            digest.update(values.contiguous().numpy().data)
+            digest.update(values.contiguous().cpu().numpy().data)
         return digest.hexdigest()[:16]
 
     @property
     def outputs(self) -> int:
         """How many outputs a network needs: one a class, or one a target."""
         return self.classes or self.train.y.shape[1]
+
+    def to(self, device: torch.device) -> DataSet:
+        """Both parts on a device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     def take(self, train: int | None, test: int | None = None, *, seed: int) -> DataSet:
         """A random choice of samples, without repetition.
@@ -168,7 +176,7 @@ class DataSet:
         if per_class < 1:
             raise InputError(f"`per_class` must be at least 1, got {per_class}. Ask for one.")
         order = _order(len(self.train), seed)
-        labels = self.train.y[order]
+        labels = self.train.y.cpu()[order]
         rows = [order[labels == label][:per_class] for label in range(self.classes)]
         return self.train.at(torch.cat(rows))
 
@@ -182,7 +190,7 @@ class DataSet:
             )
         order = _order(len(samples), seed)
         if self.classes:
-            turns = _turns(samples.y[order], self.classes)
+            turns = _turns(samples.y.cpu()[order], self.classes)
             chosen = torch.argsort(turns, stable=True)[:size].sort().values
         else:
             chosen = torch.arange(size)

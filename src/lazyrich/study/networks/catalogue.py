@@ -52,10 +52,11 @@ def as_taken_by(network: nn.Module, data: DataSet) -> DataSet:
         >>> as_taken_by(nn.Linear(64, 10), digits()).inputs
         (64,)
     """
+    device = next((p.device for p in network.parameters()), data.train.x.device)
     vectors = replace(data, train=_flat(data.train), test=_flat(data.test))
     came = []
     for form in (data, vectors):
-        came.append(_outcome(network, form.train.x[:2]))
+        came.append(_outcome(network, form.train.x[:2].to(device)))
         if came[-1] == f"outputs of shape {(2, data.outputs)}":
             return form
     raise InputError(

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
+from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import single_output
 from lazyrich.phases.presets import PRESETS
 from lazyrich.probe.steer.centred import CentredOutput
@@ -207,8 +208,7 @@ def _draw_own(network: nn.Module, seed: int) -> None:
                 f"`network` must know how its parameters begin, got the module {path!r} "
                 f"({type(module).__name__}) without a method reset_parameters. Give it one."
             )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, *{p.device for p in network.parameters()}):
         network.apply(_reset)
 
 
@@ -225,6 +225,6 @@ def _draw(network: nn.Module, rule: WidthRule, seed: int) -> None:
         for path, layer in weight_layers(network).items():
             weight, bias = layer.weight, getattr(layer, "bias", None)
             drawn = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-            weight.copy_(rule.init_std[path] * drawn)
+            weight.copy_(rule.init_std[path] * drawn)  # drawn here, the same on every device
             if bias is not None:
                 bias.zero_()

@@ -21,7 +21,7 @@ def shifted_and_mirrored(
 
     Args:
         x: images (n, channels, height, width).
-        generator: on the CPU; each image has its own draw.
+        generator: on the CPU, the same draws on every device; each image has its own.
         padding: pixels on every side; shifts are uniform in −padding … padding, each way.
 
     Raises:
@@ -38,11 +38,13 @@ def shifted_and_mirrored(
             "with augment=False."
         )
     n, channels, height, width = x.shape
-    shift = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-    mirror = torch.randint(0, 2, (n, 1), generator=generator, dtype=torch.bool)
-    rows = shift[0] + torch.arange(height)
-    columns = shift[1] + torch.arange(width)
+    at = x.device
+    shift = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(at)
+    mirror = torch.randint(0, 2, (n, 1), generator=generator, dtype=torch.bool).to(at)
+    rows = shift[0] + torch.arange(height, device=at)
+    columns = shift[1] + torch.arange(width, device=at)
     columns = torch.where(mirror, columns.flip(1), columns)
     padded = functional.pad(x, (padding,) * 4)
-    image, channel = torch.arange(n)[:, None, None, None], torch.arange(channels)[:, None, None]
+    image = torch.arange(n, device=at)[:, None, None, None]
+    channel = torch.arange(channels, device=at)[:, None, None]
     return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

@@ -29,6 +29,8 @@ class Recipe:
             every step with the full batch, before every epoch with smaller ones, and at the end.
         schedule: `"constant"`, or `"cosine"`: step t of T has η (1 + cos(πt/T))/2.
         augment: each image of a batch shifted by up to 4 pixels each way and mirrored at random.
+        mixed: whether the forward passes of the steps are made in bfloat16 where PyTorch's autocast
+            does so; the weights stay as they are, and losses are taken in float32.
 
     Raises:
         InputError: a number out of its range, or a momentum for Adam.
@@ -48,6 +50,7 @@ class Recipe:
     stop_loss: float | None = None
     schedule: Literal["constant", "cosine"] = "constant"
     augment: bool = False
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         size = 1 if self.batch_size is None else self.batch_size

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lazyrich._errors import InputError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import squared_error
 from lazyrich.study.data.samples import DataSet, Samples, targets
@@ -88,6 +89,7 @@ def loss_value(loss: LossName, outputs: Float[Tensor, "n k"], y: Tensor) -> Floa
     return squared_error(loss, outputs, y)
 
 
+@exact_arithmetic()
 def mean_loss(model: nn.Module, task: Task) -> float:
     """The loss over all samples of a task, in evaluation mode."""
     total = 0.0
@@ -97,6 +99,7 @@ def mean_loss(model: nn.Module, task: Task) -> float:
     return total / len(task.x)
 
 
+@exact_arithmetic()
 def accuracy(model: nn.Module, samples: Samples) -> float:
     """The share of samples whose largest output is that of their class, in evaluation mode.
 
@@ -120,7 +123,7 @@ def accuracy(model: nn.Module, samples: Samples) -> float:
     right = 0
     with undisturbed(model), torch.no_grad():
         for x, y in zip(torch.split(samples.x, CHUNK), torch.split(samples.y, CHUNK), strict=True):
-            right += int((model(x.to(like)).argmax(1).cpu() == y).sum())
+            right += int((model(x.to(like)).argmax(1) == y.to(like.device)).sum())
     return right / len(samples)
 
 
@@ -130,20 +133,23 @@ def drawn(task: Task, recipe: Recipe, seed: int) -> Iterator[tuple[Tensor, Tenso
     if recipe.batch_size is None:
         chosen: Iterator[tuple[Tensor, Tensor]] = ((x, y) for _ in range(recipe.steps))
     else:
-        rows_of_steps = batches(len(x), recipe.batch_size, recipe.steps, seed=seed)
+        rows_of_steps = batches(len(x), recipe.batch_size, recipe.steps, seed=seed, device=x.device)
         chosen = ((x[rows], y[rows]) for rows in rows_of_steps)
     for some, theirs in chosen:
         yield shifted_and_mirrored(some, generator) if recipe.augment else some, theirs
 
 
-def batches(samples: int, size: int, steps: int, *, seed: int) -> Iterator[Int[Tensor, "batch"]]:
+def batches(
+    samples: int, size: int, steps: int, *, seed: int, device: torch.device | None = None
+) -> Iterator[Int[Tensor, "batch"]]:
     """Rows of every batch, in a new order each epoch; what does not fill a batch waits.
 
     Args:
         samples: n.
         size: of a batch; at most n are taken.
         steps: how many batches.
-        seed: of the order, ≥ 0.
+        seed: of the order, ≥ 0; the same order on every device.
+        device: of the rows; None is the CPU.
 
     Raises:
         InputError: a negative seed.
@@ -156,12 +162,15 @@ def batches(samples: int, size: int, steps: int, *, seed: int) -> Iterator[Int[T
     for step in range(steps):
         place = step % (samples // size) * size
         if place == 0:
-            order = torch.randperm(samples, generator=generator)
+            order = torch.randperm(samples, generator=generator).to(device or "cpu")
         yield order[place : place + size]
 
 
 def stream(seed: int, number: int) -> torch.Generator:
-    """The random generator of one purpose: 0 order, 1 augmentation, 2 the model's own."""
+    """The random generator of one purpose: 0 order, 1 augmentation, 2 the model's own.
+
+    It draws on the CPU, so that the numbers are the same on every device.
+    """
     if seed != int(seed) or seed < 0:
         raise InputError(f"`seed` must be a whole number ≥ 0, got {seed!r}. Count seeds from 0.")
     state = np.random.SeedSequence((int(seed), number)).generate_state(1, np.uint64)

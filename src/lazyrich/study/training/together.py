@@ -16,6 +16,7 @@ from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.network import DROPOUT, Parameters
 from lazyrich.capture.statistics import RUNNING_NORM
 from lazyrich.probe.schedule import Schedule
+from lazyrich.study.compute import autocast
 from lazyrich.study.data.samples import DataSet
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
 from lazyrich.study.training.stacked import StackedOptimizer, put_back, rates_of, stacked
@@ -177,11 +178,11 @@ class _Block:
         self.recipes = [recipe if m.lr is None else replace(recipe, lr=m.lr) for m in members]
         self.task = task_of(members[0].model, data, recipe.loss)
         self.observers = [ScheduledObserver(m.model, self.task, m.observe, when) for m in members]
-        self.active = torch.arange(len(members))
+        self.active = list(range(len(members)))
         theta, self.fixed = stacked([m.model for m in members])
         rates = rates_of(theta, self.recipes, [m.lr_factors for m in members])
         self.optimizer = StackedOptimizer(theta, rates, recipe)
-        self.limits = torch.zeros(len(members), dtype=torch.float64)
+        self.limits = self.task.x.new_zeros(len(members), dtype=torch.float64)
         self.outcomes: dict[int, Outcome] = {}
 
     def train(self) -> list[Outcome]:
@@ -206,7 +207,7 @@ class _Block:
             self.optimizer.step(grads, self.recipe.lr_share(step))
             self._show(step + 1)
         else:
-            everyone = torch.ones(len(self.active), dtype=torch.bool)
+            everyone = self.task.x.new_ones(len(self.active), dtype=torch.bool)
             self._end(step + 1, self._mean_losses(), everyone)
         return [self.outcomes[number] for number in range(len(self.members))]
 
@@ -214,46 +215,51 @@ class _Block:
         """Inputs and targets of every step, and their axis of members: None when all share them."""
         task, recipe = self.task, self.recipe
         seeds = list(dict.fromkeys(m.seed for m in self.members))
-        order_of = torch.tensor([seeds.index(m.seed) for m in self.members])
+        order_of = [seeds.index(m.seed) for m in self.members]
         if len(seeds) == 1 or recipe.batch_is_all:
             for x, y in drawn(task, recipe, seeds[0]):
                 yield x, y, None
         elif recipe.augment:
             for pairs in zip(*[drawn(task, recipe, seed) for seed in seeds], strict=True):
                 x, y = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-                yield x[order_of[self.active]], y[order_of[self.active]], 0
+                own = [order_of[number] for number in self.active]
+                yield x[own], y[own], 0
         else:
             size = recipe.batch_size or len(task.x)
-            orders = [batches(len(task.x), size, recipe.steps, seed=seed) for seed in seeds]
+            device = task.x.device
+            orders = [
+                batches(len(task.x), size, recipe.steps, seed=seed, device=device) for seed in seeds
+            ]
             for each in zip(*orders, strict=True):
-                rows = torch.stack(each)[order_of[self.active]]
+                rows = torch.stack(each)[[order_of[number] for number in self.active]]
                 yield _taken(task.x, rows), _taken(task.y, rows), 0
 
     def _loss(self, theta: Parameters, fixed: Parameters, x: Tensor, y: Tensor) -> Tensor:
         outputs = functional_call(self.members[0].model, {**fixed, **theta}, (x,))
-        return loss_value(self.task.loss, outputs, y)
+        return loss_value(self.task.loss, outputs.to(x) if self.recipe.mixed else outputs, y)
 
     def _gradients(
         self, x: Tensor, y: Tensor, axis: int | None
     ) -> tuple[Parameters, Float[Tensor, "m"]]:
         """Gradients and losses (in float64) of the networks that still train."""
         step = vmap(grad_and_value(self._loss), in_dims=(0, 0, axis, axis))
-        grads, losses = step(self.optimizer.theta, self.fixed, x, y)
+        with autocast(x.device, self.recipe.mixed):
+            grads, losses = step(self.optimizer.theta, self.fixed, x, y)
         return grads, losses.double()
 
     def _mean_losses(self) -> Float[Tensor, "m"]:
         """The loss of each over all training samples, in evaluation mode."""
-        total = torch.zeros(len(self.active), dtype=torch.float64)
+        total = self.task.x.new_zeros(len(self.active), dtype=torch.float64)
         loss = vmap(self._loss, in_dims=(0, 0, None, None))
         x_parts, y_parts = torch.split(self.task.x, CHUNK), torch.split(self.task.y, CHUNK)
         with undisturbed(self.members[0].model), torch.no_grad():
             for x, y in zip(x_parts, y_parts, strict=True):
-                total += loss(self.optimizer.theta, self.fixed, x, y).double().cpu() * len(x)
+                total += loss(self.optimizer.theta, self.fixed, x, y).double() * len(x)
         return total / len(self.task.x)
 
     def _show(self, step: int) -> None:
         """Let the observers of the networks that still train see them, where it is due."""
-        for place, number in enumerate(self.active.tolist()):
+        for place, number in enumerate(self.active):
             if self.observers[number].due(step):
                 put_back(self.optimizer.theta, place, self.members[number].model)
                 self.observers[number].see(step)
@@ -261,14 +267,16 @@ class _Block:
     def _end(self, step: int, losses: Float[Tensor, "m"], leave: Bool[Tensor, "m"]) -> None:
         """Take networks out of the stack, with their outcome."""
         for place in leave.nonzero()[:, 0].tolist():
-            number = int(self.active[place])
+            number = self.active[place]
             put_back(self.optimizer.theta, place, self.members[number].model)
             loss, limit = losses[place].item(), self.limits[place].item()
             self.outcomes[number] = ended(self.recipes[number], step, loss, limit)
             self.observers[number].see(step)
         self.optimizer.keep(~leave)
         self.fixed = {name: tensor[~leave] for name, tensor in self.fixed.items()}
-        self.active, self.limits = self.active[~leave], self.limits[~leave]
+        gone = leave.tolist()
+        self.active = [number for number, left in zip(self.active, gone, strict=True) if not left]
+        self.limits = self.limits[~leave]
 
 
 def _check(members: Sequence[Member], data: DataSet) -> None:

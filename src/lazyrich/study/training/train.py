@@ -12,9 +12,11 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich._errors import InputError
+from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import is_finite, undisturbed
 from lazyrich.probe.forecast.result import FirstStep, Forecast
 from lazyrich.probe.schedule import Schedule, checked_schedule
+from lazyrich.study.compute import autocast
 from lazyrich.study.data.samples import DataSet, targets
 from lazyrich.study.training.recipe import Outcome, Recipe, ended
 from lazyrich.study.training.task import (
@@ -62,7 +64,8 @@ def train(
 
     Order of the samples, augmentation and dropout come from the seed alone, and the global random
     state stays as it is: on one machine, with one number of threads, the same seed gives the same
-    bits. The data are taken to the device and the precision of the model's parameters.
+    bits. The data are taken to the device and the precision of the model's parameters; order and
+    augmentation are the same on every device.
 
     Args:
         model: maps (n, *inputs) to (n, outputs).
@@ -95,8 +98,7 @@ def train(
     task = task_of(model, data, recipe.loss)
     optimizer = optimizer_of(model, recipe, lr_factors)
     observer = ScheduledObserver(model, task, observe, when)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 2).initial_seed())
+    with seeded(stream(seed, 2).initial_seed(), task.x.device):
         outcome = _descend(model, task, recipe, seed, optimizer, observer)
     optimizer.zero_grad()
     return outcome
@@ -114,7 +116,9 @@ def _descend(
     epoch, stop, limit = recipe.epoch(len(task.x)), recipe.stop_loss, inf
     observer.see(0)
     for step, (x, y) in enumerate(drawn(task, recipe, seed)):
-        value = loss_value(recipe.loss, model(x), y)
+        with autocast(x.device, recipe.mixed):
+            outputs = model(x)
+        value = loss_value(recipe.loss, outputs.to(x) if recipe.mixed else outputs, y)
         now = value.item()
         limit = task.limit(now) if step == 0 else limit
         if not now <= limit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType
@@ -57,6 +57,23 @@ def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
         parts.append("the experiment's own files")
     verb = "has" if len(parts) == 1 and "files" not in parts[0] else "have"
     return f"{' and '.join(parts)} {verb} changed"
+
+
+def mixed_devices(places: Sequence[str]) -> str:
+    """What is to be said of points that were computed on different devices.
+
+    Args:
+        places: device and precision, each once.
+
+    Example:
+        >>> print(mixed_devices(["cpu, full", "cuda (H100), full"]).partition(":")[0])
+        points of this study were computed on different devices
+    """
+    return (
+        f"points of this study were computed on different devices: on {'; on '.join(places)}. They "
+        "differ in the last digits of every step, and in more between precisions. Run the study "
+        "into another folder to compute all of them alike."
+    )
 
 
 def _files(kind: type[Any]) -> set[str]:

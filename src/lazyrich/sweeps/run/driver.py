@@ -7,8 +7,9 @@ The driver alone touches the store.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,19 +19,22 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from lazyrich._errors import InputError, WorkerError
+from lazyrich._errors import InputError, StoreWarning, WorkerError
 from lazyrich.sweeps.describe.description import Point, Study
+from lazyrich.sweeps.describe.source import mixed_devices
 from lazyrich.sweeps.result import Status
 from lazyrich.sweeps.run.executors import Processes, deserted
 from lazyrich.sweeps.run.process import TimeLimitError, WorkerDiedError
 from lazyrich.sweeps.run.progress import Meter, duration
 from lazyrich.sweeps.run.work import failed, pack, run_packed, run_points
-from lazyrich.sweeps.store.codec import Packed, encode
-from lazyrich.sweeps.store.store import Store
+from lazyrich.sweeps.store.codec import Packed, decode, encode
+from lazyrich.sweeps.store.rows import Row
+from lazyrich.sweeps.store.store import Store, packed_of
 
 DEATHS = 3  # processes that may die of a point before it is a failed one
 SHORTAGES = 2  # processes that may lack memory for it: one after others, and a new one
 COMMIT_EVERY = 0.05  # seconds that a finished point waits for others at most
+LOOKED_AT = 100  # stored points, for one that says what it was computed on
 GOOD: tuple[Status, ...] = ("fitted", "finished", "diverged")
 BREATH = 1000  # finished groups that are passed over before the driver looks at what came back
 SILENCE = 10.0  # seconds without a result before the driver looks whether workers are left
@@ -64,11 +68,14 @@ class Driver:
         together: int,
         timeout: float | None,
         retry_failed: bool,
+        environment: Mapping[str, str],
     ) -> None:
         self.stopped = self._ending = False
         self.ran = 0
         self._store, self._executor = store, executor
         self._limit, self._timeout, self._retry = limit, timeout, retry_failed
+        self._environment = dict(environment)
+        self._computed_on = _computed_on(store)
         self._done = store.keys(*(GOOD if retry_failed else ()))
         self.stored = sum(p.key in self._done for p in study.points()) if self._done else 0
         self._tasks = self._todo(study, together)
@@ -140,9 +147,10 @@ class Driver:
         try:
             if isinstance(self._executor, Processes):
                 seconds = self._timeout and self._timeout * len(experiments)
-                future = self._executor.within(seconds, run_points, experiments)
+                future = self._executor.within(seconds, run_points, experiments, self._environment)
             else:
-                future = self._executor.submit(run_packed, pack(experiments), next(self._calls))
+                packed = pack(experiments, self._environment)
+                future = self._executor.submit(run_packed, packed, next(self._calls))
         except RuntimeError as error:  # broken, or shut down
             raise _unusable(error) from error
         except (TypeError, AttributeError, PicklingError) as error:
@@ -212,10 +220,21 @@ class Driver:
     def _write(self, landed: Landed, meter: Meter) -> None:
         if landed:
             self._store.write(landed.values(), replace_failed=self._retry)
+            self._compare_devices(landed)
             self.ran += len(landed)
             bad = sum(packed.status == "failed" for _, packed in landed.values())
             meter.advance(len(landed), failed=bad)
             landed.clear()
+
+    def _compare_devices(self, landed: Landed) -> None:
+        """Warn once, at the first new point, if those before it were computed on another device."""
+        good = (packed for _, packed in landed.values() if packed.status != "failed")
+        first = next(good, None) if self._computed_on else None
+        if first is not None:
+            now, was = decode(first).computed_on, self._computed_on
+            self._computed_on = ""
+            if now and now != was:
+                warnings.warn(mixed_devices([was, now]), StoreWarning, stacklevel=5)
 
 
 class _Vigil:
@@ -249,6 +268,14 @@ class _Vigil:
                 f"The cluster has had no worker for {duration(silent)}. What was finished is "
                 "stored: start workers, and run the same again."
             )
+
+
+def _computed_on(store: Store) -> str:
+    """Device and precision of the first stored point that did not fail; "" if unknown."""
+    some = islice(store.rows(), LOOKED_AT)
+    good = (row for row in some if isinstance(row, Row) and row.status != "failed")
+    first = next(good, None)
+    return "" if first is None else decode(packed_of(first)).computed_on
 
 
 def _is_killed_on_dask(error: BaseException | None) -> bool:

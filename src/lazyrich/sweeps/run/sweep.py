@@ -19,7 +19,7 @@ from lazyrich.sweeps.result import STATUSES
 from lazyrich.sweeps.run.driver import Driver
 from lazyrich.sweeps.run.executors import Processes
 from lazyrich.sweeps.run.progress import Meter, duration
-from lazyrich.sweeps.run.work import EndedAtOnceError
+from lazyrich.sweeps.run.work import NOTHING, EndedAtOnceError
 from lazyrich.sweeps.store.store import Store
 
 AHEAD = 4  # calls per local process: one that runs, and the next ones
@@ -78,6 +78,7 @@ def sweep(
     recycle: int | None = None,
     retry_failed: bool = False,
     extend: bool = False,
+    environment: Mapping[str, str] = NOTHING,
     progress: bool = True,
 ) -> Summary:
     """Run the points of a study that are not stored yet, and store them.
@@ -103,6 +104,8 @@ def sweep(
         recycle: points after which a local process is replaced by a new one, ≥ 1; by default never.
         retry_failed: run failed points again.
         extend: take a description with more points than the store's.
+        environment: variables that every point finds in its environment, on whatever machine. They
+            are no part of the study: `lazyrich.study.Compute(device="cuda").environment`, say.
         progress: show it on stderr.
 
     Returns:
@@ -113,6 +116,9 @@ def sweep(
         StoreError: if the store cannot be written, or has not what was written to it.
         WorkerError: if the executor cannot run the study.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when all is stored.
+
+    Warns:
+        StoreWarning: if stored points were computed by other code, or on another device.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -135,7 +141,7 @@ def sweep(
             _given(executor, workers, calls) as (pool, limit),
             Store.open(out, study, extend=extend) as store,
         ):
-            driver = Driver(store, study, pool, limit, together, timeout, retry_failed)
+            driver = Driver(store, study, pool, limit, together, timeout, retry_failed, environment)
             stops.append(driver.stop)
             with Meter(study.name, points=len(study), done=driver.stored, shown=progress) as meter:
                 driver.drive(meter)

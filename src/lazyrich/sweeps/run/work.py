@@ -11,11 +11,12 @@ import multiprocessing
 import os
 import pickle
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
@@ -25,6 +26,7 @@ from lazyrich.sweeps.result import Result
 from lazyrich.sweeps.store.codec import Packed, encode
 
 LONGEST_SENTENCE = 300  # characters of an exception's message; all of it is in the traceback
+NOTHING: Mapping[str, str] = MappingProxyType({})
 NO_MEMORY = ("allocate memory", "out of memory")  # what libraries say that have errors of their own
 
 _one_at_a_time = Lock()  # experiments own the process: PyTorch's generator, its number of threads
@@ -34,9 +36,9 @@ class EndedAtOnceError(KeyboardInterrupt):
     """The user's second Ctrl-C, which is not of the point that it interrupts."""
 
 
-def pack(experiments: Sequence[Experiment]) -> bytes:
-    """Experiments as the argument of `run_packed`."""
-    return pickle.dumps(tuple(experiments))
+def pack(experiments: Sequence[Experiment], environment: Mapping[str, str] = NOTHING) -> bytes:
+    """Experiments, and variables of their environment, as the argument of `run_packed`."""
+    return pickle.dumps((tuple(experiments), dict(environment)))
 
 
 def run_packed(experiments: bytes, call: int) -> list[Packed]:
@@ -46,10 +48,12 @@ def run_packed(experiments: bytes, call: int) -> list[Packed]:
         experiments: from `pack`.
         call: number of the call, for executors that remember what they called.
     """
-    return run_points(pickle.loads(experiments))
+    return run_points(*pickle.loads(experiments))
 
 
-def run_points(experiments: Sequence[Experiment]) -> list[Packed]:
+def run_points(
+    experiments: Sequence[Experiment], environment: Mapping[str, str] = NOTHING
+) -> list[Packed]:
     """Run experiments; several of one class by its `run_together`.
 
     If that raises, each is run alone, so that only those that fail by themselves are failures. A
@@ -57,6 +61,7 @@ def run_points(experiments: Sequence[Experiment]) -> list[Packed]:
 
     Args:
         experiments: of one class.
+        environment: variables that they find besides those of the process.
 
     Returns:
         One packed result per experiment, in their order; `seconds` is the time that it took, of a
@@ -83,6 +88,7 @@ def run_points(experiments: Sequence[Experiment]) -> list[Packed]:
     mine, start = os.getpid(), perf_counter()
     try:
         with _one_at_a_time, _surroundings_kept():
+            os.environ.update(environment)
             results = _run(experiments)
     finally:
         if os.getpid() != mine:

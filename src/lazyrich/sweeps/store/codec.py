@@ -69,6 +69,7 @@ def encode(result: Result) -> Packed:
         "sentence": result.sentence,
         "traceback": result.traceback,
         "seconds": float(result.seconds),
+        "computed_on": result.computed_on,
         "attributes": _packed(dict(result.data.attrs), "data"),
         "variables": variables,
     }
@@ -93,7 +94,8 @@ def decode(packed: Packed) -> Result:
     coordinates = {name: values for name, values in variables.items() if named[name]}
     dataset = xr.Dataset(data, coordinates, _unpacked(parts["attributes"]))
     texts = {name: parts[name] for name in ("sentence", "traceback", "seconds")}
-    return Result(status=packed.status, data=dataset, **texts)
+    where = parts.get("computed_on", "")  # which earlier versions did not know
+    return Result(status=packed.status, data=dataset, computed_on=where, **texts)
 
 
 def parts_and_variables(packed: Packed) -> tuple[dict[str, Json], dict[str, xr.Variable]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import xarray as xr
 
 from lazyrich._errors import StoreWarning
 from lazyrich.sweeps.describe.recorded import Label, Position, Recorded, coordinate_of
-from lazyrich.sweeps.describe.source import changed_code
+from lazyrich.sweeps.describe.source import changed_code, mixed_devices
 from lazyrich.sweeps.result import OUTCOME, Result
 from lazyrich.sweeps.store.codec import Packed, parts_and_variables
 from lazyrich.sweeps.store.grid import AXES, COURSE, POINT, laid_out, ordered
@@ -31,16 +31,19 @@ class _Stored:
     status: str
     sentence: str
     seconds: float
+    computed_on: str
     variables: Variables
 
     @classmethod
     def of_result(cls, result: Result) -> _Stored:
-        return cls(result.status, result.sentence, result.seconds, result.data.variables)
+        words = result.status, result.sentence, result.seconds, result.computed_on
+        return cls(*words, result.data.variables)
 
     @classmethod
     def of_bytes(cls, packed: Packed) -> _Stored:
         parts, variables = parts_and_variables(packed)
-        return cls(packed.status, parts["sentence"], parts["seconds"], variables)
+        where = parts.get("computed_on", "")  # which earlier versions did not know
+        return cls(packed.status, parts["sentence"], parts["seconds"], where, variables)
 
 
 _Pair = tuple[Mapping[str, Label], _Stored]
@@ -63,7 +66,8 @@ def results(folder: str | Path) -> xr.Dataset:
 
         Points that are not there yet, and places that a shorter or smaller network does not have,
         are missing: NaN, or "" of text. `status` ("" where a point is missing), `sentence` and
-        `seconds` tell what became of a point. If points were measured at different steps, they
+        `seconds` tell what became of a point, and `computed_on` where the experiment has a choice:
+        on which device, in which precision. If points were measured at different steps, they
         have the dim `record`, the number of the measurement, and `step` is a coordinate over all
         points and `record`. Numbers keep their type, except that floats are at least double;
         booleans, and whole numbers above 2⁵³, are objects where others are missing.
@@ -74,7 +78,8 @@ def results(folder: str | Path) -> xr.Dataset:
         StoreError: the store is of another version, or nothing in it can be read.
 
     Warns:
-        StoreWarning: if points are damaged, which are left out, or were computed by different code.
+        StoreWarning: if points are damaged, which are left out, or were computed by different code
+            or on different devices.
     """
     study, pairs, attributes = _read(Path(folder))
     lay_out = _points if study.has_free_points else _on_grid
@@ -111,6 +116,7 @@ def _read(folder: Path) -> tuple[Recorded, list[_Pair], dict[str, Any]]:
             found.append((place, _Stored.of_bytes(packed_of(row))))
         codes = store.codes()  # after the points: somebody may be extending the study
     _warn(damages, [codes[n] for n in sorted(numbers) if codes.get(n, UNKNOWN) != UNKNOWN])
+    _warn_of_devices(outcome.computed_on for _, outcome in found)
     found.sort(key=lambda pair: (not pair[0].on_grid, pair[0].order))
     attributes = {"study": study.study(), "name": study.parts["name"]}
     if others:
@@ -130,6 +136,12 @@ def _warn(damages: Sequence[Damage], codes: Sequence[Mapping[str, str]]) -> None
             StoreWarning,
             stacklevel=4,
         )
+
+
+def _warn_of_devices(computed_on: Iterable[str]) -> None:
+    places = list(dict.fromkeys(filter(None, computed_on)))
+    if len(places) > 1:
+        warnings.warn(mixed_devices(places), StoreWarning, stacklevel=4)
 
 
 def assemble(
@@ -252,14 +264,17 @@ def _points(pairs: Sequence[_Pair], axes: Mapping[str, Sequence[Label]]) -> xr.D
 
 def _outcomes(outcomes: Sequence[_Stored]) -> dict[str, Any]:
     columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in OUTCOME}
+    if not any(columns["computed_on"]):  # of an experiment that has no choice
+        del columns["computed_on"]
     words = {
         "status": {"long_name": "what became of the point"},
         "sentence": {"long_name": "how the point ended"},
         "seconds": {"long_name": "time that the point took", "units": "s"},
+        "computed_on": {"long_name": "device and precision of the point"},
     }
-    kinds = {"status": str, "sentence": str, "seconds": float}
+    kinds = {"status": str, "sentence": str, "seconds": float, "computed_on": str}
     return {
-        name: (POINT, np.array(columns[name], dtype=kinds[name]), words[name]) for name in OUTCOME
+        name: (POINT, np.array(columns[name], dtype=kinds[name]), words[name]) for name in columns
     }
 
 
