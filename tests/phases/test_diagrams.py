@@ -384,6 +384,17 @@ def test_a_boundary_through_grid_points_up_to_rounding():
     assert np.allclose(curve.x + curve.y, -1)
 
 
+def test_what_is_fixed_is_one_number():
+    with pytest.raises(
+        InputError, match=r"'width' must be one number, not an axis; got shape \(2,"
+    ):
+        parameter_diagram(("lr_u", [1, 2]), ("lr_w", [1, 2]), width=[10, 20])
+    with pytest.raises(InputError, match=r"'init_var_u_exponent' must be one number, not an axis"):
+        exponent_diagram(
+            ("lr_u_exponent", [1, 2]), ("lr_w_exponent", [1, 2]), init_var_u_exponent=[0, 1]
+        )
+
+
 def test_a_start_that_can_never_move_is_frozen():
     """Was feature learning from a vanishing initialisation, with an infinite order parameter."""
     axis = np.linspace(0.0, 2.0, 5)

@@ -5,6 +5,8 @@ import pytest
 import xarray as xr
 from docs.vocabulary import vocabulary
 
+from lazyrich import InputError, parameter_diagram
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -13,6 +15,7 @@ from lazyrich.theory.two_layer_linear import (
     MomentData,
     descent,
     flow,
+    time_to_residual,
 )
 from lazyrich.vocabulary.losses import under
 
@@ -129,3 +132,35 @@ def test_times_stay_with_the_result():
     times = xr.DataArray([0.0, 0.5, 2.0], dims="time")
     np.testing.assert_array_equal(flow(STATE, NETWORK, DATA, times).time, times)
     assert flow(STATE, NETWORK, DATA, 3.0).t == 3.0
+
+
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+DAYS = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="datetime64[D]")
+DOORS = {
+    "state": lambda value: LineState(uu=value, uw=0.0, ww=1.0),
+    "network": lambda value: LinearNetwork(output_scale=value, lr_u=1.0, lr_w=1.0),
+    "data": lambda value: LineData(mean_aa=value, mean_ay=0.0, mean_yy=1.0),
+    "times": lambda value: flow(STATE, NETWORK, DATA, value),
+    "momentum": lambda value: descent(STATE, NETWORK, DATA, steps=1, momentum=value),
+    "inputs": lambda value: LineData.from_samples(value, [1.0, 2.0, 3.0]),
+    "targets": lambda value: MomentData.from_samples([1.0, 2.0, 3.0], value),
+    "weights": lambda value: LineState.from_weights(value, [1.0, 2.0, 3.0]),
+    "matrix": lambda value: GramState(matrix=np.ma.outer(value, value), outputs=1),
+    "axis": lambda value: parameter_diagram(("lr_u", value), ("lr_w", [1.0, 2.0])),
+    "covariance": lambda value: quadratic_network_prediction(value, np.ones(3), width=2),
+    "shares": lambda value: time_to_residual(STATE, NETWORK, DATA, value),
+    "width": lambda value: LineState.sample(value, init_std_u=1.0, init_std_w=1.0, seed=0),
+}
+
+
+@pytest.mark.parametrize("door", list(DOORS))
+def test_masked_values_are_no_numbers(door):
+    with pytest.raises(InputError, match=r"` holds masked values, which have no number\. Leave"):
+        DOORS[door](MASKED)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "matrix"])
+@pytest.mark.parametrize("value", [DAYS, DAYS - DAYS[0], xr.DataArray(DAYS, dims="day")])
+def test_dates_are_no_numbers(door, value):
+    with pytest.raises(InputError, match=r"` must be a number or an array of numbers, got "):
+        DOORS[door](value)

@@ -1,5 +1,6 @@
 """The closed form of the quadratic network against its limits and against drawn networks."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 import xarray as xr
@@ -156,3 +157,32 @@ def test_labels_without_a_quadratic_part_are_nan():
 def test_refusals(s, s_y, options, message):
     with pytest.raises(InputError, match=message):
         quadratic_network_prediction(s, s_y, **{"width": 4, **options})
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        (1e-200,) * 4,
+        (5e-324,) * 4,
+        (1e-200, 1e-200, 1e-200, 1e-100),
+        (1e-100, 1e-200, 1e-300, 1e-300),
+        (1.0, 1e100, 1e200, 1e300),
+        (1e-10, 1e-20, 1e-30, 1e-40),
+        (1.0, 3.0, 15.0, 105.0),
+    ],
+)
+@pytest.mark.parametrize("width", [1.0, 64.0, 1e300])
+def test_any_moments(moments, width):
+    """Was NaN at extremes; the formula by mpmath, for S = S_y = 1, with d = 4."""
+    found = quadratic_network_prediction(
+        np.ones(4), np.ones(4), width=width, readout_moments=moments
+    )
+    with mp.workdps(60):
+        k1, k2, k3, k4 = (
+            mp.mpf(moment) / mp.mpf(moments[0]) ** (j + 1) * (4 / mp.mpf(width)) ** j
+            for j, moment in enumerate(moments)
+        )
+        n = k1**3 + 3 * k1 * k2 + k3
+        d1, d2 = k1**2 + k2, k1**4 + 6 * k1**2 * k2 + 2 * k2**2 + 4 * k1 * k3 + k4
+        exact = n / mp.sqrt(d1 * d2)
+    assert found.item() == pytest.approx(float(exact), rel=1e-13, abs=0)

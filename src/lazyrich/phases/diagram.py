@@ -310,6 +310,10 @@ def _checked_axes(
     x: tuple[str, ArrayLike], y: tuple[str, ArrayLike], fixed: Mapping[str, object]
 ) -> dict[str, Array]:
     axes = {name: real(name, values) for name, values in (x, y)}
+    for name, value in fixed.items():
+        shape = () if isinstance(value, xr.Dataset) else np.shape(np.asarray(value))
+        if shape:
+            raise InputError(f"{name!r} must be one number, not an axis; got shape {shape}")
     used = [x[0], y[0], *fixed]
     if len(set(used)) < len(used):
         raise InputError(f"each name may be used once, got {', '.join(used)}")

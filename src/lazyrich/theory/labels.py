@@ -50,10 +50,16 @@ def real(name: str, value: ArrayLike) -> Array:
     """A float64 array of real numbers, at least one.
 
     Raises:
-        InputError: if `value` is not numeric, complex, larger than any float, or empty.
+        InputError: if `value` is not numeric, complex, a date, larger than any float, empty, or
+            partly masked.
     """
+    if np.ma.is_masked(value):
+        raise InputError(
+            f"`{name}` holds masked values, which have no number. Leave them out, as "
+            f"values.compressed() does, or fill them: values.filled(...)"
+        )
     try:
-        if np.iscomplexobj(value):
+        if np.iscomplexobj(value) or np.asarray(value).dtype.kind in "mM":
             raise TypeError
         array: Array = np.asarray(value, dtype=float)
     except (TypeError, ValueError, OverflowError):
@@ -89,8 +95,8 @@ def require_range(name: str, array: xr.DataArray, low: float, high: float) -> No
     raise InputError(f"`{name}` must be {bounds}, got {values[index]}{where}")
 
 
-def require_whole(name: str, value: float, low: int) -> int:
-    """The whole number `value`, which may be written as 1e3, at least `low`."""
+def require_whole(name: str, value: float, low: int, high: int | None = None) -> int:
+    """The whole number `value`, which may be written as 1e3, from `low` to `high`."""
     try:
         number = int(value)
         refused = number != value or number < low
@@ -98,6 +104,8 @@ def require_whole(name: str, value: float, low: int) -> int:
         refused = True
     if refused:
         raise InputError(f"`{name}` must be a whole number ≥ {low}, got {value!r}")
+    if high is not None and number > high:
+        raise InputError(f"`{name}` must be at most {high:g}, got {value!r}")
     return number
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from lazyrich._errors import InputError
+from lazyrich.numerics.exact import Scaled
 from lazyrich.theory.labels import ParameterLike, dataset, labelled, real, require_range
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED
@@ -84,10 +85,7 @@ def quadratic_network_prediction(
     _require_moments(moments)
     S, S_y = _scaled(S), _scaled(S_y)
     _require_positive(S)
-    # only M matters up to a factor: κ_j/κ₁^j = (d/k)^{j-1} E[a^{2j}]/E[a²]^j
-    spread = [moment / moments[0] / moments[0] ** j for j, moment in enumerate(moments)]
-    cumulants = [(len(S) / k) ** j * share for j, share in enumerate(spread)]
-    cosine = _cosine(S, S_y, cumulants) if S.any() and S_y.any() else k * nan
+    cosine = _cosine(S, S_y, _cumulants(moments, len(S), k)) if S.any() and S_y.any() else k * nan
     return dataset({CNFA.name: xr.DataArray(cosine)}, {CNFA.name: CNFA})[CNFA.name]
 
 
@@ -112,6 +110,21 @@ def _cosine(S: Matrix, S_y: Matrix, cumulants: Any) -> xr.DataArray:  # noqa: AN
     )
     cosine: xr.DataArray = N / D1**0.5 / D2**0.5
     return cosine
+
+
+def _cumulants(moments: Matrix, inputs: int, width: xr.DataArray) -> list[xr.DataArray]:
+    """`κ_j = (d/k)^{j−1} E[a^{2j}]` of `c M`, with the c that makes the largest of order one."""
+    ratio, power = Scaled.of(inputs) / Scaled.of(width.values), Scaled.of(np.ones(width.shape))
+    found = []
+    for moment in moments:
+        found.append(Scaled.of(moment) * power)
+        power = power * ratio
+    found = [Scaled.of(each.mantissa).shifted(each.exponent) for each in found]
+    unit = np.max([-(-each.exponent // (j + 1)) for j, each in enumerate(found)], axis=0)
+    return [
+        width.copy(data=each.over_power((j + 1) * unit)).drop_attrs()
+        for j, each in enumerate(found)
+    ]
 
 
 def _scaled(matrix: Matrix) -> Matrix:

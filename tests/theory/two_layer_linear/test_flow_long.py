@@ -13,6 +13,7 @@ from lazyrich.theory.two_layer_linear import (
     LineData,
     LineState,
     MomentData,
+    _integrator,
     flow,
     neurons,
 )
@@ -182,3 +183,19 @@ def test_any_learning_rate_is_a_unit_of_time(rate):
     network = LinearNetwork(output_scale=1.0, lr_u=rate, lr_w=0.5 * rate)
     found = flow(state, network, data, [0.3 / rate, np.inf])
     np.testing.assert_allclose(found.uw.values, plain.uw.values, rtol=1e-11)
+
+
+def test_infinity_costs_some_hundred_steps(monkeypatch):
+    """Took 5414 steps, a minute; directions that are at rest must not hold up the slow ones."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)) @ np.diag(10.0 ** -np.linspace(0, 3, 4))
+    data = MomentData.from_samples(x, rng.normal(size=(200, 4)))
+    state = GramState.sample(100, outputs=4, inputs=4, init_std_u=0.1, init_std_w=0.1, seed=0)
+    network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+    steps, known = [], _integrator._extrapolated
+    monkeypatch.setattr(_integrator, "_extrapolated", lambda *args: steps.append(1) or known(*args))
+    found = flow(state, network, data, np.inf)
+    assert 0 < len(steps) < 800
+    np.testing.assert_allclose(found.end_to_end_map, data.best_map, rtol=1e-10, atol=1e-10)
+    start = state.blocks.uu.values.trace() - state.blocks.ww.values.trace()
+    assert found.uu.item() - found.ww.item() == pytest.approx(start, abs=1e-10 * found.uu.item())

@@ -195,3 +195,29 @@ def test_rounding_is_not_refused():
     for uu, ww in np.random.default_rng(0).uniform(0.1, 10, size=(200, 2)):
         aligned = LineState(uu=uu, uw=np.sqrt(uu * ww), ww=ww)
         assert aligned.sine_squared.item() < 1e-15
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 10**20}, r"`steps` must be at most 1e\+15, got 100000000000000000000"),
+        ({"steps": 10**12}, r"`steps` and `every` must give at most 1e\+08 records"),
+    ],
+)
+def test_more_steps_than_a_machine_takes(options, message):
+    state, network = LineState(uu=1, uw=0, ww=1), LinearNetwork(output_scale=1, lr_u=0.1, lr_w=0.1)
+    data = LineData(mean_aa=1, mean_ay=1, mean_yy=1)
+    with pytest.raises(InputError, match=message):
+        descent(state, network, data, **options)
+    assert descent(state, network, data, steps=3, every=10**20).step.values.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("value", ["1", None, xr.Dataset({"a": 1})])
+def test_samples_and_moments_that_are_no_arrays(value):
+    if value != "1":
+        with pytest.raises(InputError, match=r"`mean_yy` must be (a number|finite)|`sigma_xx`"):
+            MomentData(sigma_xx=[[1.0]], sigma_yx=[[0.5]], mean_yy=value)
+        with pytest.raises(InputError, match=r"`x` must be"):
+            MomentData.from_samples(value, [1.0])
+    else:
+        assert MomentData(sigma_xx=[[1.0]], sigma_yx=[[0.5]], mean_yy=value).mean_yy == 1.0

@@ -33,7 +33,8 @@ STIFF_STEPS = 50  # that are as long as stability allows: the rest is implicit, 
 STABLE = 3.0  # a step times the fastest rate: half of what the explicit method bears
 RTOL, ATOL = 1e-12, 1e-14  # of the explicit steps; ATOL relative to the norm of the column
 TOLERANCE = 3e-13  # of an implicit step, relative to each column and layer
-ORDERS = 9  # Euler steps of h, h/2 … h/9
+ORDERS = 10  # Euler steps of h/2, h/4 … h/20: fast directions do not bear a single long one
+GROWING = 8  # orders with which a step may still grow: large steps of high order cost least
 GIVE_UP = 1e6  # times the tolerance: more orders do not help
 IMPLICIT_STEPS = 20_000
 LEAST_SHARE = 1e-16  # of the layers' sizes: what their product ends at where the data ask for 0
@@ -231,7 +232,7 @@ def _implicit(
             largest = np.maximum(largest, _sizes(equation, now.theta))
         ideal = 0.8 * (TOLERANCE / max(error, 1e-300)) ** (1 / order)
         bounds = (0.3, 1000.0 if order <= 3 else 30.0) if error <= TOLERANCE else (0.05, 0.5)
-        step *= float(np.clip(ideal * (2 if order <= 6 else 1), *bounds))
+        step *= float(np.clip(ideal * (2 if order <= GROWING else 1), *bounds))
         if step <= np.finfo(float).eps * t:
             break
     return now, residual, step, t
@@ -244,7 +245,7 @@ def _extrapolated(
     row: list[tuple[Array, Array]] = []
     theta, error = now.theta, np.inf
     for order in range(1, ORDERS + 1):
-        above, row = row, [_euler(equation, now, residual, step, order)]
+        above, row = row, [_euler(equation, now, residual, step, 2 * order)]
         for i, known in enumerate(above):  # Aitken and Neville
             share = order / (order - i - 1) - 1
             row.append(

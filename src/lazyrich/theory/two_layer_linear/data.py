@@ -110,8 +110,10 @@ class MomentData(Labelled):
 
     def __post_init__(self) -> None:
         xx, yx = real("sigma_xx", self.sigma_xx), real("sigma_yx", self.sigma_yx)
-        if np.ndim(real("mean_yy", self.mean_yy)) > 0:
-            raise InputError(f"`mean_yy` must be one number, got shape {np.shape(self.mean_yy)}")
+        yy = real("mean_yy", self.mean_yy)
+        if yy.ndim > 0:
+            raise InputError(f"`mean_yy` must be one number, got shape {yy.shape}")
+        object.__setattr__(self, "mean_yy", float(yy))
         if xx.ndim != 2 or yx.ndim != 2 or xx.shape != (yx.shape[1], yx.shape[1]):
             raise InputError(
                 f"`sigma_xx` must be (m, m) and `sigma_yx` (k, m), got {xx.shape} and {yx.shape}"
@@ -186,7 +188,7 @@ def _feature_units(xx: Array) -> Array:
 
 
 def _checked_samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    if not np.size(x) or not np.size(y):
+    if _is_empty(x) or _is_empty(y):
         raise InputError(
             f"`x` and `y` must hold samples with one n ≥ 1, got {np.shape(x)} and {np.shape(y)}"
         )
@@ -203,6 +205,13 @@ def _checked_samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             row = int(np.argmax(~np.isfinite(values).all(axis=1)))
             raise InputError(f"`{name}` must be finite, got {values[row]} in sample {row}")
     return xs, ys
+
+
+def _is_empty(value: ArrayLike) -> bool:
+    try:
+        return not np.size(value)
+    except TypeError:  # no array at all
+        return False
 
 
 def _coordinate_on_line(x: Array) -> Array:

@@ -61,6 +61,8 @@ from lazyrich.vocabulary.quantity import XU2025
 
 Steps = NDArray[np.int64]
 
+MOST_STEPS = 10**15  # months of computing
+MOST_ROWS = 10**8
 LARGEST_RATE = 1e300  # in natural units: beyond it the first step diverges all the same
 LOWEST = 10_000  # powers of two that a start may lie below what the data ask for
 RELATIVE = ("alignment", "nfa", "balancedness")  # keep their last finite value after divergence
@@ -118,11 +120,10 @@ def descent(
         require_pair(state, batch)
     if not used:
         raise InputError("`batches` must hold at least one batch; None is full batch")
-    steps, every = require_whole("steps", steps, 0), require_whole("every", every, 1)
+    recorded = _records(steps, every)
     rule = _Rule(momentum=momentum, weight_decay_u=weight_decay_u, weight_decay_w=weight_decay_w)
     axes = axes_of(state, network, data)
     require_free({*NAMES, "step"}, *axes, rule.momentum, rule.weight_decay_u, rule.weight_decay_w)
-    recorded = np.unique(np.append(np.arange(0, steps + 1, every), steps))
     if isinstance(state, LineState):
         result = _descend_on_line(
             state,
@@ -150,6 +151,18 @@ def descent(
     result = _after_divergence(result)
     result.attrs = {"references": XU2025, "dynamics": "gradient descent"}
     return result if propagator else result.drop_vars("propagator", errors="ignore")
+
+
+def _records(steps: float, every: float) -> Steps:
+    """The steps that are recorded, the last one among them."""
+    steps, every = require_whole("steps", steps, 0, MOST_STEPS), require_whole("every", every, 1)
+    rows = steps // every + 1
+    if rows > MOST_ROWS:
+        raise InputError(
+            f"`steps` and `every` must give at most {MOST_ROWS:g} records, which fit into memory, "
+            f"got {rows:g}. Raise `every`"
+        )
+    return np.unique(np.append(np.arange(0, steps + 1, min(every, steps + 1)), steps))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
