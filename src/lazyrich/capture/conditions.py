@@ -7,9 +7,10 @@ itself is no learning. So every pass draws the same random numbers and begins wi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,14 @@ from lazyrich.capture.belongings import copied, every_module
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
-from lazyrich.capture.statistics import Settle, Values, is_first
+from lazyrich.capture.operations import Plainly
+from lazyrich.capture.statistics import (
+    Settle,
+    Values,
+    is_derived,
+    is_first,
+    normalise_by_batch,
+)
 
 MODE = "evaluation: dropout off, batch norms by the statistics of these samples"
 ABSENT = object()
@@ -39,6 +47,7 @@ class Conditions:
             of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
+        operations: lets some run in their plain forms; None if there are none of these.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: of random numbers, started anew for every pass.
         noisy: whether the result depends on what they draw.
@@ -49,6 +58,7 @@ class Conditions:
     functional: Mapping[str, tuple[bool, ...]]
     buffers: Leaves
     attributes: tuple[tuple[object, str, Any], ...]
+    operations: Plainly | None
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
     noisy: bool
@@ -63,10 +73,41 @@ class Conditions:
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
             settled: from `settle`.
         """
-        with (
-            _hooks(model, self.settles, settled=settled),
-            self._norm_calls(model, settled=settled),
-        ):
+        calls = {name: iter(values) for name, values in settled.items()}
+
+        def values_of(name: str) -> Values | None:
+            return next(calls.get(name, iter(())), None)  # none for a call more than there were
+
+        def put(name: str, _: Settle, module: nn.Module, *__: Any) -> None:  # noqa: ANN401
+            values = values_of(name)
+            if values is not None:
+                _put(module, values)
+
+        def by(call: NormCall) -> Values:
+            return values_of(call.path) or call.statistics()
+
+        with _hooks(model, self.settles, put), self._norm_calls(model, by):
+            return self._run(model, tensors, x)
+
+    def train(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
+        """One forward pass as training makes it, whose statistics depend on the parameters.
+
+        Args:
+            model: the plain module; call this inside `undisturbed`.
+            tensors: as for `call`.
+            x: as for `call`.
+        """
+
+        def put(_: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
+            if is_derived(settle):
+                normalise_by_batch(module)
+            else:
+                _put(module, settle(module, *call))
+
+        def by(_: NormCall) -> Values:
+            return {"running_mean": None, "running_var": None}
+
+        with _hooks(model, self.settles, put), self._norm_calls(model, by):
             return self._run(model, tensors, x)
 
     def settle(self, model: nn.Module, tensors: Leaves, x: Batch) -> Settled:
@@ -80,39 +121,38 @@ class Conditions:
         if not self.settles and not self.functional:
             return {}
         found: dict[str, list[Values]] = defaultdict(list)
-        with (
-            torch.no_grad(),
-            _hooks(model, self.settles, found=found),
-            self._norm_calls(model, found=found),
-        ):
-            self._run(model, tensors, x)
+
+        def find(name: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
+            found[name].append(settle(module, *call))
+            _put(module, found[name][-1])
+
+        def by(call: NormCall) -> Values:
+            found[call.path].append(call.statistics())
+            return found[call.path][-1]
+
+        without_graph = {name: tensor.detach() for name, tensor in tensors.items()}
+        with _hooks(model, self.settles, find), self._norm_calls(model, by):
+            self._run(model, without_graph, x)
         return {name: tuple(calls) for name, calls in found.items()}
 
     @contextmanager
-    def _norm_calls(
-        self,
-        model: nn.Module,
-        *,
-        settled: Settled | None = None,
-        found: dict[str, list[Values]] | None = None,
-    ) -> Iterator[None]:
-        """Set the statistics of each call of a norm as a function, as `_hooks` do of modules."""
+    def _norm_calls(self, model: nn.Module, by: Callable[[NormCall], Values]) -> Iterator[None]:
+        """Set the statistics of norms that are called as functions, as `_hooks` do of modules.
+
+        Args:
+            model: the plain module.
+            by: what a call normalises by that is over the batch in training.
+        """
         if not self.functional:
             yield
             return
         turns = {path: iter(calls) for path, calls in self.functional.items()}
-        known = {path: iter((settled or {}).get(path, ())) for path in self.functional}
 
         def answer(call: NormCall) -> dict[str, Any]:
             if call.path not in turns:
                 return call.arguments
-            by_batch = next(turns[call.path], False) or call.by_input
-            values = next(known[call.path], None)
-            if values is None:  # also in a call more than there were
-                values = call.statistics() if by_batch else {}
-            if found is not None:
-                found[call.path].append(values)
-            return call.by(values) if by_batch else call.arguments
+            in_training = next(turns[call.path], False)
+            return call.by(by(call)) if in_training or call.by_input else call.arguments
 
         with norm_calls(model, answer):
             yield
@@ -128,46 +168,32 @@ class Conditions:
         for generator in self.generators:
             restart(generator)
         args, kwargs = arguments(map_tensors(lambda tensor: widen(tensor.detach().clone()), x))
-        return torch.func.functional_call(model, own, args, kwargs)
+        with self.operations or nullcontext():
+            return torch.func.functional_call(model, own, args, kwargs)
+
+
+def _put(module: nn.Module, values: Values) -> None:
+    module._buffers.update(values)
+    # with neither statistics nor train mode an instance norm would refuse
+    module.training = None in values.values()
 
 
 @contextmanager
 def _hooks(
-    model: nn.Module,
-    settles: Mapping[str, Settle],
-    *,
-    settled: Settled | None = None,
-    found: dict[str, list[Values]] | None = None,
+    model: nn.Module, settles: Mapping[str, Settle], before: Callable[..., None]
 ) -> Iterator[None]:
-    """Set the buffers of settling modules before each of their calls.
+    """Set the state of settling modules before each of their calls.
 
     Args:
         model: the plain module.
         settles: the modules, and how they settle.
-        settled: what to set, call by call; a call more than there are leaves it as it is.
-        found: to take the buffers anew and keep them here.
+        before: `(name, settle, module, args, kwargs)`, sets it.
     """
-
-    def watch(name: str, settle: Settle) -> Any:  # noqa: ANN401 - torch's hook type
-        calls = iter((settled or {}).get(name, ()))
-
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:  # noqa: ANN401
-            values = next(calls, None)
-            if found is not None:
-                values = settle(module, args, kwargs)
-                found[name].append(values)
-            if values is not None:
-                module._buffers.update(values)
-                # with neither statistics nor train mode an instance norm would refuse
-                module.training = None in values.values()
-
-        return hook
-
     modules = every_module(model) if settles else {}
     with ExitStack() as stack:
         for name, settle in settles.items():
             handle = modules[name].register_forward_pre_hook(
-                watch(name, settle), prepend=is_first(settle), with_kwargs=True
+                partial(before, name, settle), prepend=is_first(settle), with_kwargs=True
             )
             stack.callback(handle.remove)
         yield

@@ -67,6 +67,18 @@ def is_first(settle: Settle) -> bool:
     return settle is _leading_directions_of_hook
 
 
+def is_derived(settle: Settle) -> bool:
+    """Whether derivatives see the state in training; singular vectors are constants there, too."""
+    return settle not in (_leading_directions, _leading_directions_of_hook)
+
+
+def normalise_by_batch(module: nn.Module) -> None:
+    """Have a module compute its statistics in the pass itself; what it keeps of them is a copy."""
+    kept = {name: b if b is None else b.clone() for name, b in module._buffers.items()}
+    module._buffers.update(kept)
+    module.training = True
+
+
 def batch_statistics(x: Tensor, where: str) -> Values:
     """Mean and variance of each channel, by which a batch norm normalises in training.
 

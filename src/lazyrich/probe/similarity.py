@@ -9,10 +9,12 @@ from lazyrich._errors import InputError
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.isolation import Batch, batch_size
+from lazyrich.capture.operations import without_autocast
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.cka import FEWEST, cka_table
 
 
+@without_autocast()
 def cka(model_a: nn.Module, model_b: nn.Module, x: Batch) -> xr.Dataset:
     """Similarity of the features of two models on the same samples, each layer with each.
 
