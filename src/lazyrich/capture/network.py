@@ -259,29 +259,37 @@ def _backward(
     Raises:
         NoDerivativeError: PyTorch has none.
     """
+    refuse_silent_ends(outputs)
     try:
-        if _ends_silently(outputs):
-            raise RuntimeError("an autograd function is marked as once differentiable")
         found = torch.autograd.grad(
             outputs, inputs, along, create_graph=create_graph, allow_unused=True
         )
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise NoDerivativeError(
-            "the forward pass must be differentiable as often as this quantity asks for, got an "
-            f"operation that is not: {str(error).splitlines()[0].rstrip('.')}. `ntk` and the "
-            "default observables but `linearisation_error` need one derivative only; for the "
-            "others take an operation that PyTorch differentiates twice."
-        ) from error
+        why = str(error).splitlines()[0].rstrip(".")
+        raise NoDerivativeError(_LACKING.format(why)) from error
     pairs = zip(found, inputs, strict=True)
     return [torch.zeros_like(x) if g is None else g.to_dense() for g, x in pairs]
 
 
-def _ends_silently(outputs: Sequence[Tensor]) -> bool:
-    """Whether a graph leads through a gradient that cannot be differentiated again.
+_LACKING = (
+    "the forward pass must be differentiable as often as this quantity asks for, got an operation "
+    "that is not: {}. `ntk` and the default observables but `linearisation_error` need one "
+    "derivative only; for the others take an operation that PyTorch differentiates twice."
+)
+
+
+def refuse_silent_ends(outputs: Sequence[Tensor]) -> None:
+    """Refuse a graph that leads through a gradient which cannot be differentiated again.
 
     PyTorch puts an error where its graph ends, which a gradient of tensors behind never meets.
+
+    Args:
+        outputs: where the graph begins.
+
+    Raises:
+        NoDerivativeError: there is one.
     """
     known: set[Any] = set()
     nodes = [x.grad_fn for x in outputs]
@@ -290,10 +298,11 @@ def _ends_silently(outputs: Sequence[Tensor]) -> bool:
         if node is None or node in known:
             continue
         if node.name() == "torch::autograd::Error":
-            return True
+            raise NoDerivativeError(
+                _LACKING.format("an autograd function is marked as once differentiable")
+            )
         known.add(node)
         nodes += [before for before, _ in node.next_functions]
-    return False
 
 
 def _notes(module: nn.Module) -> tuple[str, ...]:
