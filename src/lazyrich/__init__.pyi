@@ -12,6 +12,7 @@ from ._errors import ConvergenceError as ConvergenceError
 from ._errors import InputError as InputError
 from ._errors import LazyRichError as LazyRichError
 from ._errors import MissingExtraError as MissingExtraError
+from ._errors import NoDerivativeError as NoDerivativeError
 from ._errors import NoDescentError as NoDescentError
 from ._errors import NotFiniteError as NotFiniteError
 from ._errors import StoreError as StoreError

@@ -3,7 +3,8 @@
     LazyRichError
     ├── InputError (also ValueError)     an argument is out of its range, or two do not fit together
     │   ├── NotFiniteError               a model or its output holds NaN or infinity
-    │   └── NoDescentError               the first step leads to no minimum of the loss
+    │   ├── NoDescentError               the first step leads to no minimum of the loss
+    │   └── NoDerivativeError            PyTorch has no derivative for some part of a forward pass
     ├── ConvergenceError                 a solver gave up; the message carries its own report
     ├── StoreError                       a store of results is in use, damaged, full or changed
     ├── WorkerError                      the workers cannot run a study
@@ -30,6 +31,10 @@ class NotFiniteError(InputError):
 
 class NoDescentError(InputError):
     """The first step does not lead towards a minimum of the loss."""
+
+
+class NoDerivativeError(InputError):
+    """PyTorch has no derivative, of first or second order, for some part of a forward pass."""
 
 
 class ConvergenceError(LazyRichError):
@@ -67,6 +72,7 @@ for _error in (  # and one warning
     InputError,
     NotFiniteError,
     NoDescentError,
+    NoDerivativeError,
     ConvergenceError,
     StoreError,
     StoreWarning,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lazyrich._arguments import shown
 from lazyrich._errors import InputError, MissingExtraError
 from lazyrich._portable import portable
 
@@ -42,6 +43,8 @@ def check_target(
         >>> check_target("out.csv", {".csv", ".nc"}).name
         'out.csv'
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"`path` must be the name of a file, got {shown(path)}. Pass a string.")
     target = Path(path)
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(

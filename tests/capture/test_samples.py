@@ -166,3 +166,46 @@ def test_a_mask_of_infinities_is_no_bad_data():
     torch.testing.assert_close(found, lazyrich.ntk(model, {"x": x, "mask": finite}))
     with pytest.raises(lazyrich.InputError, match="`x` must be finite"):
         lazyrich.ntk(model, {"x": x, "mask": mask * torch.nan})
+
+
+class Summed(nn.Module):
+    """A mask over positions, of which there are as many as samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+
+    def forward(self, x, mask):
+        return self.layer(x) + mask.sum()
+
+
+def test_it_can_be_said_which_inputs_all_samples_share():
+    x, mask = torch.arange(36.0).view(6, 6), torch.eye(6)
+    calls = []
+    model = Summed()
+    model.register_forward_hook(lambda *_: calls.append(1))
+    part, index = some_samples(model, {"x": x, "mask": mask}, 3, shared=("mask",))
+    assert index.tolist() == [0, 2, 4]
+    assert torch.equal(part["x"], x[::2])
+    assert torch.equal(part["mask"], mask)
+    (one, other), _ = some_samples(model, (x, mask), 3, shared=(1,))
+    assert (len(one), len(other)) == (3, 6)
+    (one, other), _ = some_samples(model, (x, mask), 3, shared=())
+    assert (len(one), len(other)) == (3, 3)
+    assert not calls  # nothing is found out by running
+    probe = lazyrich.Probe(model, ({"x": x, "mask": mask}, x[:, :2]), samples=3, shared="mask")
+    probe.measure(0)
+    assert probe.history.samples == 3
+
+
+@pytest.mark.parametrize(
+    ("shared", "words"),
+    [
+        (("masks",), r"among the inputs' names \['x', 'mask'\], got \('masks',\)"),
+        (("x", "mask"), "must leave an input with a row for each of the 6 samples"),
+    ],
+)
+def test_what_is_shared_must_be_there(shared, words):
+    batch = {"x": torch.ones(6, 6), "mask": torch.eye(6)}
+    with pytest.raises(lazyrich.InputError, match=words):
+        some_samples(Summed(), batch, 3, shared=shared)

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 import lazyrich
+from lazyrich.capture.isolation import undisturbed
+from lazyrich.capture.network import as_network, gradient
 from tests.architectures import FunctionalNorm, NormInTrainMode, NormOfTorch, UnusualNorm
 
 NORMS = {
@@ -114,6 +116,19 @@ def test_one_in_eval_mode_is_frozen_and_keeps_its_statistics():
     torch.testing.assert_close(lazyrich.ntk(own, x), lazyrich.ntk(of_torch, x))
 
 
+@pytest.mark.parametrize("name", NORMS)
+def test_a_pass_as_in_training_has_the_gradient_of_training(name):
+    """Its derivatives see the statistics, too; those of a look do not."""
+    (own, _), x, y = twins(name, TABLE)
+    loss = (own(x) - y).square().mean()
+    expected = torch.autograd.grad(loss, list(own.parameters()))
+    network = as_network(own, x)
+    with undisturbed(network.module):
+        found = gradient(lambda theta: (network.trained(theta) - y).square().mean(), network.theta)
+    for one, other in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_nothing_stays_behind():
     (own, _), x, y = twins("one call for each mode", TABLE)
     before = copy.deepcopy(own.state_dict())
@@ -126,3 +141,36 @@ def test_one_value_a_channel_is_refused():
     (own, _), x, _ = twins("buffers of any name", TABLE)
     with pytest.raises(lazyrich.InputError, match=r"by, got inputs of shape .* at a call of"):
         lazyrich.ntk(own.eval(), x[:1])
+
+
+class Switching(nn.Module):
+    """Freezes a part of itself in every forward pass, whatever mode the model is in."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Linear(16, 2)
+        self.mode = mode
+
+    def forward(self, x):
+        self.norm.train(self.mode)
+        return self.last(torch.tanh(self.norm(self.first(x))))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("now", [True, False])
+def test_a_mode_that_the_forward_pass_sets_is_the_one_that_counts(mode, now):
+    torch.manual_seed(0)
+    model = Switching(mode)
+    model.norm.running_mean.uniform_(-1, 1)
+    x, y = torch.randn(12, 5), torch.randn(12, 2)
+    plain = nn.Sequential(model.first, model.norm, nn.Tanh(), model.last)
+    plain[1].train(mode)
+    expected = lazyrich.ntk(plain, x)
+    model.norm.train(now)
+    torch.testing.assert_close(lazyrich.ntk(model, x), expected)
+    assert model.norm.training is now
+    probe = lazyrich.Probe(model, (x, y))
+    probe.measure(0)
+    training = copy.deepcopy(model)
+    loss = (training(x) - y).square().mean().item()
+    assert probe.history.loss.item() == pytest.approx(loss, rel=1e-5)

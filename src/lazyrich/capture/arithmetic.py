@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-AUTOCAST = ("cpu", "cuda")
+from lazyrich.capture.operations import without_autocast
 
 
 @contextmanager
@@ -29,9 +29,7 @@ def exact_arithmetic() -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(tf32(False))
-        for kind in AUTOCAST:
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(without_autocast())
         yield
 
 

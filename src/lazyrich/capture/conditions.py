@@ -20,6 +20,7 @@ from lazyrich.capture.belongings import copied, every_module
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
+from lazyrich.capture.operations import Plainly
 from lazyrich.capture.statistics import (
     Settle,
     Values,
@@ -46,6 +47,7 @@ class Conditions:
             of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
+        operations: lets some run in their plain forms; None if there are none of these.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: of random numbers, started anew for every pass.
         noisy: whether the result depends on what they draw.
@@ -56,6 +58,7 @@ class Conditions:
     functional: Mapping[str, tuple[bool, ...]]
     buffers: Leaves
     attributes: tuple[tuple[object, str, Any], ...]
+    operations: Plainly | None
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
     noisy: bool
@@ -70,20 +73,20 @@ class Conditions:
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
             settled: from `settle`.
         """
-        values = {path: iter(calls) for path, calls in settled.items()}
+        calls = {name: iter(values) for name, values in settled.items()}
 
-        def given(path: str) -> Values | None:
-            return next(values.get(path, iter(())), None)  # None in a call more than there were
+        def values_of(name: str) -> Values | None:
+            return next(calls.get(name, iter(())), None)  # none for a call more than there were
 
-        def put(path: str, _: Settle, module: nn.Module, *__: Any) -> None:  # noqa: ANN401
-            if (own := given(path)) is not None:
-                _put(module, own)
+        def put(name: str, _: Settle, module: nn.Module, *__: Any) -> None:  # noqa: ANN401
+            values = values_of(name)
+            if values is not None:
+                _put(module, values)
 
-        def normalise(call: NormCall, by_batch: bool) -> Values:
-            own = given(call.path)
-            return call.statistics() if own is None and by_batch else own or {}
+        def by(call: NormCall) -> Values:
+            return values_of(call.path) or call.statistics()
 
-        with self._settling(model, put, normalise):
+        with _hooks(model, self.settles, put), self._norm_calls(model, by):
             return self._run(model, tensors, x)
 
     def train(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
@@ -101,7 +104,10 @@ class Conditions:
             else:
                 _put(module, settle(module, *call))
 
-        with self._settling(model, put, lambda *_: {"running_mean": None, "running_var": None}):
+        def by(_: NormCall) -> Values:
+            return {"running_mean": None, "running_var": None}
+
+        with _hooks(model, self.settles, put), self._norm_calls(model, by):
             return self._run(model, tensors, x)
 
     def settle(self, model: nn.Module, tensors: Leaves, x: Batch) -> Settled:
@@ -116,46 +122,39 @@ class Conditions:
             return {}
         found: dict[str, list[Values]] = defaultdict(list)
 
-        def put(path: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
-            found[path].append(settle(module, *call))
-            _put(module, found[path][-1])
+        def find(name: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
+            found[name].append(settle(module, *call))
+            _put(module, found[name][-1])
 
-        def normalise(call: NormCall, by_batch: bool) -> Values:
-            found[call.path].append(call.statistics() if by_batch else {})
+        def by(call: NormCall) -> Values:
+            found[call.path].append(call.statistics())
             return found[call.path][-1]
 
-        with torch.no_grad(), self._settling(model, put, normalise):
-            self._run(model, tensors, x)
-        return {path: tuple(calls) for path, calls in found.items()}
+        without_graph = {name: tensor.detach() for name, tensor in tensors.items()}
+        with _hooks(model, self.settles, find), self._norm_calls(model, by):
+            self._run(model, without_graph, x)
+        return {name: tuple(calls) for name, calls in found.items()}
 
     @contextmanager
-    def _settling(
-        self,
-        model: nn.Module,
-        put: Callable[..., None],
-        normalise: Callable[[NormCall, bool], Values],
-    ) -> Iterator[None]:
-        """Set the state that settles in every call of a module or a norm.
+    def _norm_calls(self, model: nn.Module, by: Callable[[NormCall], Values]) -> Iterator[None]:
+        """Set the statistics of norms that are called as functions, as `_hooks` do of modules.
 
         Args:
             model: the plain module.
-            put: `(path, settle, module, args, kwargs)`, sets that of a module before its call.
-            normalise: of a norm as a function and whether it normalises by the batch, its
-                statistics.
+            by: what a call normalises by that is over the batch in training.
         """
+        if not self.functional:
+            yield
+            return
         turns = {path: iter(calls) for path, calls in self.functional.items()}
 
         def answer(call: NormCall) -> dict[str, Any]:
             if call.path not in turns:
                 return call.arguments
-            by_batch = next(turns[call.path], False) or call.by_input
-            values = normalise(call, by_batch)
-            return call.by(values) if by_batch else call.arguments
+            in_training = next(turns[call.path], False)
+            return call.by(by(call)) if in_training or call.by_input else call.arguments
 
-        with (
-            _hooks(model, self.settles, put),
-            norm_calls(model, answer) if self.functional else nullcontext(),
-        ):
+        with norm_calls(model, answer):
             yield
 
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
@@ -169,7 +168,8 @@ class Conditions:
         for generator in self.generators:
             restart(generator)
         args, kwargs = arguments(map_tensors(lambda tensor: widen(tensor.detach().clone()), x))
-        return torch.func.functional_call(model, own, args, kwargs)
+        with self.operations or nullcontext():
+            return torch.func.functional_call(model, own, args, kwargs)
 
 
 def _put(module: nn.Module, values: Values) -> None:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich._arguments import shown, whole
 from lazyrich._errors import InputError
 
 Directions = int | Literal["all"]
@@ -38,6 +39,20 @@ def checked_directions(directions: object) -> Directions:
         f'`directions` must be an integer ≥ 2 or "all", got {directions!r}. Two independent random '
         "directions are the fewest that allow for an unbiased square and a standard error."
     )
+
+
+def checked_seed(seed: object) -> int:
+    """The seed of random directions, if it is one.
+
+    Args:
+        seed: what the user gave.
+
+    Raises:
+        InputError: no whole number ≥ 0.
+    """
+    if (found := whole(seed)) is None or found < 0:
+        raise InputError(f"`seed` must be a whole number ≥ 0, got {shown(seed)}. Pass 0, 1, 2, …")
+    return found
 
 
 def random_count(directions: Directions, outputs: int) -> int | None:

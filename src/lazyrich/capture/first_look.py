@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
@@ -15,6 +15,7 @@ from lazyrich.capture.conditions import ABSENT, Conditions
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart, set_state, state_of
 from lazyrich.capture.isolation import Batch, Leaves, is_close, tensors_in, undisturbed
+from lazyrich.capture.operations import Plainly
 from lazyrich.capture.statistics import (
     BATCH_NORM,
     RUNNING,
@@ -63,15 +64,17 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         tensors: copies of its parameters and buffers.
         x: a batch.
     """
+    tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     modules = every_module(model)
     trains = {name: m.training or not model.training for name, m in modules.items()}
+    changed, plain, switched = _as_in_training(model, trains, tensors, x)
+    trains |= switched
     known = {
         name: settle
         for name, module in modules.items()
         if (settle := settling(module, trains=trains[name]))
     }
-    changed, generators = _as_in_training(model, known, trains, tensors, x)
-    plain = replace(_plain(known, generators), functional=changed.norms)
+    plain = replace(plain, settles=known)
     with undisturbed(model):
         changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
@@ -83,6 +86,7 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         functional=changed.norms,
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
+        operations=plain.operations if plain.operations and plain.operations.used else None,
         rewritten=frozenset(changed.tensors),
     )
     conditions = replace(conditions, settles=_that_settle(conditions, model, tensors, x))
@@ -92,12 +96,13 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
     return replace(conditions, notes=_notes(conditions, model, trains, changed.statistics))
 
 
-def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Conditions:
+def _plain(generators: Sequence[Generator]) -> Conditions:
     return Conditions(
-        settles=known,
+        settles={},
         functional={},
         buffers={},
         attributes=(),
+        operations=Plainly(),
         rewritten=frozenset(),
         generators=tuple(generators),
         noisy=False,
@@ -106,22 +111,37 @@ def _plain(known: Mapping[str, Settle], generators: Sequence[Generator]) -> Cond
 
 
 def _as_in_training(
-    model: nn.Module,
-    known: Mapping[str, Settle],
-    trains: Mapping[str, bool],
-    tensors: Leaves,
-    x: Batch,
-) -> tuple[_Changes, list[Generator]]:
-    """What a training step's forward pass changes, and what it may draw from."""
-    with undisturbed(model) as generators:
+    model: nn.Module, trains: Mapping[str, bool], tensors: Leaves, x: Batch
+) -> tuple[_Changes, Conditions, dict[str, bool]]:
+    """What a training step's forward pass changes, and what is known then of its conditions.
+
+    Returns:
+        The changes, the conditions, and in which mode modules that settle were when they were
+        called, since a forward pass may switch it (`self.backbone.eval()`).
+    """
+    switched: dict[str, bool] = {}
+
+    def still(name: str) -> Callable[[nn.Module, Any], None]:
+        """A module that settles keeps its state in this pass: its changes are known."""
+
+        def hook(module: nn.Module, _: object) -> None:
+            switched.setdefault(name, module.training)
+            module.training = False
+
+        return hook
+
+    with undisturbed(model) as generators, ExitStack() as hooks:
         for name, module in every_module(model).items():
-            module.training = trains[name] and name not in known
-        norms = _Norms(model)
+            module.training = trains[name]
+            if settling(module, trains=True):
+                handle = module.register_forward_pre_hook(still(name), prepend=True)
+                hooks.callback(handle.remove)
+        plain, norms = _plain(generators), _Norms(model)
         try:
-            changes = _changes(_plain(known, generators), model, tensors, x, norms)
+            changes = _changes(plain, model, tensors, x, norms)
         except Exception:  # whatever a model raises that cannot train on this batch
             changes = _Changes(norms=norms.over_batch())
-    return changes, generators
+    return changes, replace(plain, functional=changes.norms), switched
 
 
 def _changes(
@@ -137,7 +157,7 @@ def _changes(
 
     reader = model.register_forward_hook(read)
     try:
-        with torch.no_grad(), norm_calls(model, norms.note):
+        with norm_calls(model, norms.note):
             outputs = tuple(tensors_in(plain.call(model, own, x, {})))
     finally:
         reader.remove()
@@ -196,7 +216,7 @@ def _is_noisy(
     Raises:
         InputError: it is another one also where the same is drawn.
     """
-    with undisturbed(model), torch.no_grad():
+    with undisturbed(model):
         again = list(tensors_in(conditions.call(model, tensors, x, {})))
         drawn = [state_of(one) for one in conditions.generators]
         if not all(map(_is_repeated, first, again)):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lazyrich._arguments import shown
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.belongings import Belongings, every_module
 from lazyrich.capture.generators import (
@@ -23,6 +24,7 @@ from lazyrich.capture.generators import (
     set_state,
     state_of,
 )
+from lazyrich.capture.operations import without_autocast, without_checkpoints
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
@@ -39,17 +41,33 @@ def unwrap(model: nn.Module) -> nn.Module:
     Returns:
         The plain module; layer names are paths of its `named_modules()`.
 
+    Raises:
+        InputError: it is no module, or a part of it is TorchScript.
+
     Example:
         >>> unwrap(nn.DataParallel(nn.Linear(2, 1)))
         Linear(in_features=2, out_features=1, bias=True)
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"the model must be a torch.nn.Module, got {shown(model)}. Pass the network itself, an "
+            "instance of its class."
+        )
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner
         else:
-            return model
+            break
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(
+                "the model must be a module of Python, got TorchScript at "
+                f"`{path or '(root)'}`, whose weights cannot be exchanged for copies. Measure it "
+                "as it was before `torch.jit.script` or `torch.jit.trace`."
+            )
+    return model
 
 
 def tensors_in(tree: object) -> Iterator[Tensor]:
@@ -149,7 +167,7 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
 
 @contextmanager
 def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Generator]]:
-    """Evaluation mode, gradients on, eager execution; everything is put back on any exit.
+    """Evaluation mode, gradients on, eager execution in full precision; all is put back.
 
     Flags are set one by one, without `model.eval()`, whose overrides may do more than that. What
     modules hold besides parameters and buffers is lent, see `Belongings`; parameters and buffers
@@ -179,6 +197,8 @@ def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Gener
             torch.inference_mode(False),
             torch.enable_grad(),
             eager("force_eager") if eager else nullcontext(),
+            without_autocast(),
+            without_checkpoints(),
             _plain_kernels(model) if twice else nullcontext(),
         ):
             yield generators

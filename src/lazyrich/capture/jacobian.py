@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lazyrich._arguments import number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.capture import Capture, Layer
@@ -116,13 +117,33 @@ def jacobian_factors(
     return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
 
 
+def checked_memory(memory: object) -> None:
+    """Refuse what is no number of bytes.
+
+    Args:
+        memory: what the user gave.
+
+    Raises:
+        InputError: no number > 0.
+    """
+    if not (number(memory) or 0) > 0:
+        raise InputError(
+            f"`memory` must be a number of bytes > 0, got {shown(memory)}. Pass 2**30 for 1 GiB."
+        )
+
+
 def learning_rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dict[str, float]:
     """The learning rate of every parameter, from those given by parameter or module name."""
     if lrs is None:
         return dict.fromkeys(names, 1.0)
+    if not isinstance(lrs, Mapping):
+        raise InputError(
+            f"`lrs` must map names of parameters or modules to learning rates, got {shown(lrs)}. "
+            f'Pass {{"": rate}} for one rate of all.'
+        )
     rates, used = {}, set()
     for name in names:
-        keys = [key for key in lrs if key in ("", name) or name.startswith(key + ".")]
+        keys = [key for key in lrs if key in ("", name) or name.startswith(f"{key}.")]
         if not keys:
             raise InputError(
                 f"`lrs` must cover every trainable parameter, got none for `{name}`. Add it, its "
@@ -130,12 +151,14 @@ def learning_rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dic
             )
         key = max(keys, key=len)
         used.add(key)
-        if not 0 <= lrs[key] < float("inf"):
-            raise InputError(f"`lrs` must be ≥ 0 and finite, got {lrs[key]} for `{key}`.")
-        rates[name] = float(lrs[key])
+        rate = number(lrs[key])
+        if rate is None or not 0 <= rate < float("inf"):
+            raise InputError(f"`lrs` must be ≥ 0 and finite, got {shown(lrs[key])} for `{key}`.")
+        rates[name] = rate
     if unknown := set(lrs) - used - {""}:
         raise InputError(
-            f"`lrs` must name trainable parameters or their modules, got {sorted(unknown)}. "
+            "`lrs` must name trainable parameters or their modules, got "
+            f"{sorted(unknown, key=str)}. "
             f"Parameters are {names[:5]}, …"
         )
     return rates

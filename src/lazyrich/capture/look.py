@@ -13,7 +13,6 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich.capture.capture import Capture, Layer
@@ -32,6 +31,7 @@ from lazyrich.capture.network import (
     Network,
     Parameters,
     derivative,
+    gradient,
     layer_of,
     layer_outputs,
     network_of,
@@ -158,10 +158,10 @@ class Look:
         """The network at its present parameters, and how they are going to move."""
         network = network_of(self.capture)
         with undisturbed(network.module, twice=True):
-            gradient = grad(lambda theta: self.fixed_loss(network(theta)))(network.theta)
+            slope = gradient(lambda theta: self.fixed_loss(network(theta)), network.theta)
             if self.optimizer is None:
-                return network, gradient_step(gradient).velocity
-            step = next_step(self.optimizer, network.module, network.theta, gradient)
+                return network, gradient_step(slope).velocity
+            step = next_step(self.optimizer, network.module, network.theta, slope)
         return network, step.velocity
 
     @cached_property
@@ -234,7 +234,8 @@ class Look:
     def residual_at_zero(self) -> Float[Tensor, "n k"]:
         """What the loss asks of an output that is zero, `−∂L/∂f` there: the targets up to scale."""
         with torch.enable_grad():
-            return -grad(self.loss_of)(torch.zeros_like(self.f))
+            slope: Tensor = gradient(self.loss_of, torch.zeros_like(self.f))
+            return -slope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +322,6 @@ def _kernel_start(look: Look) -> KernelStart:
 def _distance_to_fit(look: Look) -> float:
     outputs = look.f.view(look.capture.shape)
     with torch.enable_grad():
-        r = grad(look.fixed_loss)(outputs)
+        r = gradient(look.fixed_loss, outputs)
         tau = descent_along(look.fixed_loss, outputs, -r).time_to_fit
     return tau * r.double().norm().item()

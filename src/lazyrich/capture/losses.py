@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite, nan
-from typing import Any, cast
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, vjp
 from torch.nn import functional
 
 from lazyrich._errors import InputError
+from lazyrich.capture.network import gradient, pull_back
 from lazyrich.vocabulary.losses import LOSSES
 
 Loss = str | Callable[[Any, Any], Tensor]
@@ -160,8 +160,8 @@ def descent_along(
         100.0
     """
     # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order
-    r, times_H = cast(tuple[Tensor, Any], vjp(grad(loss), outputs))
-    H_f = times_H(motion)[0]
+    r = gradient(loss, outputs)
+    H_f = pull_back(lambda f: gradient(loss, f), outputs, motion)
     f_dot = motion.double()
     return Descent(
         loss=loss(outputs).item(),

@@ -5,7 +5,7 @@ Importing this module needs the extra `lazyrich[torch]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -13,9 +13,10 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import jvp, vjp
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.func import grad, jvp, vjp
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from lazyrich._errors import NoDerivativeError
 from lazyrich.capture.capture import Capture
 from lazyrich.capture.conditions import Conditions, Settled
 from lazyrich.capture.first_look import conditions_of
@@ -170,16 +171,138 @@ def layer_outputs(network: Network, theta: Parameters) -> dict[str, tuple[Tensor
 def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, Any]:  # noqa: ANN401
     """A function's value and its directional derivative; trees of tensors in, trees out.
 
-    By forward mode; where PyTorch has none for some operation, by two backward passes: the
-    pull-back u ↦ Jᵀu is linear, and its own pull-back takes v to Jv.
+    By forward mode. Where PyTorch has none for some operation, or `torch.func` refuses the model
+    (hooks on gradients, own autograd functions, `autograd.grad` in a forward pass, …), by two
+    backward passes of plain autograd: the pull-back u ↦ Jᵀu is linear, and its own takes v to Jv.
+
+    Raises:
+        NoDerivativeError: PyTorch has none.
     """
+    return cast(
+        tuple[Any, Any],
+        _or_plainly(
+            lambda: jvp(function, (at,), (along,)),
+            lambda: _plain_derivative(function, at, along),
+        ),
+    )
+
+
+def gradient(function: Callable[..., Tensor], at: Any) -> Any:  # noqa: ANN401 - a tree of tensors
+    """The gradient of a scalar function, a tree like its argument; see `derivative`."""
+    one = torch.ones(())
+    return _or_plainly(
+        lambda: grad(function)(at),
+        lambda: _plain_pull_back(function, at, lambda value: one.to(value)),
+    )
+
+
+def pull_back(function: Callable[..., Any], at: Any, along: Any) -> Any:  # noqa: ANN401
+    """Jᵀu for a tree u like the function's value, a tree like its argument; see `derivative`."""
+    return _or_plainly(
+        lambda: vjp(function, at)[1](along)[0],
+        lambda: _plain_pull_back(function, at, lambda _: along),
+    )
+
+
+def _or_plainly(transformed: Callable[[], Any], plain: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """By `torch.func`; if that raises, by plain autograd, which says what is really wrong."""
     try:
-        value, slope = cast(tuple[Any, Any], jvp(function, (at,), (along,)))
-    except NotImplementedError:
-        value, pull_back = cast(tuple[Any, Any], vjp(function, at))
-        zero = tree_map(torch.zeros_like, value)
-        slope = vjp(lambda u: pull_back(u)[0], zero)[1](along)[0]
-    return value, slope
+        return transformed()
+    except (RuntimeError, NoDerivativeError):  # the latter by a derivative inside of this one
+        with torch.enable_grad():
+            return plain()
+
+
+def _plain_pull_back(
+    function: Callable[..., Any],
+    at: Any,  # noqa: ANN401
+    along: Callable[[Any], Any],
+) -> Any:  # noqa: ANN401
+    leaves, tree = tree_flatten(at)
+    inside = any(leaf.requires_grad for leaf in leaves)  # of another derivative
+    theta = [leaf if leaf.requires_grad else leaf.detach().requires_grad_() for leaf in leaves]
+    value = function(tree_unflatten(theta, tree))
+    pairs = zip(tree_leaves(value), tree_leaves(along(value)), strict=True)
+    moving = [(f, u) for f, u in pairs if f.requires_grad]
+    if not moving:
+        return tree_map(torch.zeros_like, at)
+    f, u = zip(*moving, strict=True)
+    return tree_unflatten(_backward(f, theta, u, create_graph=inside), tree)
+
+
+def _plain_derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    leaves, tree = tree_flatten(at)
+    theta = [leaf.detach().requires_grad_() for leaf in leaves]
+    value = function(tree_unflatten(theta, tree))
+    found, shape = tree_flatten(value)
+    slopes = [torch.zeros_like(f) for f in found]
+    moving = [i for i, f in enumerate(found) if f.requires_grad]
+    if moving:
+        u = [torch.zeros_like(found[i]).requires_grad_() for i in moving]
+        back = _backward([found[i] for i in moving], theta, u, create_graph=True)
+        linear = [(g, v) for g, v in zip(back, tree_leaves(along), strict=True) if g.requires_grad]
+        g, v = zip(*linear, strict=True) if linear else (back, tree_leaves(along))
+        for i, slope in zip(moving, _backward(g, u, v), strict=True):
+            slopes[i] = slope
+    return tree_map(torch.detach, value), tree_unflatten(slopes, shape)
+
+
+def _backward(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    along: Sequence[Tensor],
+    *,
+    create_graph: bool = False,
+) -> list[Tensor]:
+    """Gradients by plain autograd, dense, zero where nothing flows.
+
+    Raises:
+        NoDerivativeError: PyTorch has none.
+    """
+    refuse_silent_ends(outputs)
+    try:
+        found = torch.autograd.grad(
+            outputs, inputs, along, create_graph=create_graph, allow_unused=True
+        )
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        why = str(error).splitlines()[0].rstrip(".")
+        raise NoDerivativeError(_LACKING.format(why)) from error
+    pairs = zip(found, inputs, strict=True)
+    return [torch.zeros_like(x) if g is None else g.to_dense() for g, x in pairs]
+
+
+_LACKING = (
+    "the forward pass must be differentiable as often as this quantity asks for, got an operation "
+    "that is not: {}. `ntk` and the default observables but `linearisation_error` need one "
+    "derivative only; for the others take an operation that PyTorch differentiates twice."
+)
+
+
+def refuse_silent_ends(outputs: Sequence[Tensor]) -> None:
+    """Refuse a graph that leads through a gradient which cannot be differentiated again.
+
+    PyTorch puts an error where its graph ends, which a gradient of tensors behind never meets.
+
+    Args:
+        outputs: where the graph begins.
+
+    Raises:
+        NoDerivativeError: there is one.
+    """
+    known: set[Any] = set()
+    nodes = [x.grad_fn for x in outputs]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in known:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise NoDerivativeError(
+                _LACKING.format("an autograd function is marked as once differentiable")
+            )
+        known.add(node)
+        nodes += [before for before, _ in node.next_functions]
 
 
 def _notes(module: nn.Module) -> tuple[str, ...]:

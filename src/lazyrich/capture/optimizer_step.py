@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.network import Parameters
 from lazyrich.capture.update_rules import adam, momentum_buffer
@@ -51,6 +52,23 @@ def gradient_step(gradient: Parameters) -> Step:
         velocity={name: -g for name, g in gradient.items()},
         rates={name: g.new_ones(()) for name, g in gradient.items()},
     )
+
+
+def checked_optimizer(optimizer: object) -> Optimizer:
+    """The optimiser, if it is one.
+
+    Args:
+        optimizer: what the user gave; a wrapper that has its parameter groups will do.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not hasattr(optimizer, "param_groups") or not hasattr(optimizer, "state"):
+        raise InputError(
+            f"`optimizer` must be a torch.optim.Optimizer, got {shown(optimizer)}. Pass the one "
+            "that trains the model."
+        )
+    return cast(Optimizer, optimizer)
 
 
 def next_step(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lazyrich._errors import LazyRichError
+from lazyrich._arguments import shown
+from lazyrich._errors import InputError, LazyRichError
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
@@ -25,7 +27,13 @@ from lazyrich.capture.weights import read_weights
 _FEW = 4  # tensors, of which all subsets are tried
 
 
-def some_samples(model: nn.Module, x: Batch, count: int) -> tuple[Batch, Tensor]:
+Shared = Collection[str | int]
+"""Names, or positions, of the inputs that all samples share."""
+
+
+def some_samples(
+    model: nn.Module, x: Batch, count: int, *, shared: Shared | None = None
+) -> tuple[Batch, Tensor]:
     """Some samples of a batch, evenly spread.
 
     A tensor as long as the batch may still be shared by all samples, such as a mask over as many
@@ -37,18 +45,23 @@ def some_samples(model: nn.Module, x: Batch, count: int) -> tuple[Batch, Tensor]
         model: runs a few times on parts of the batch, and is left as it is.
         x: a batch as the model takes it.
         count: how many samples, ≥ 1.
+        shared: inputs that are never cut, while all others as long as the batch are; None to find
+            out.
 
     Returns:
         The inputs and the indices of their samples.
 
     Raises:
-        InputError: no samples, or too few for a batch norm.
+        InputError: no samples, or too few for a batch norm; `shared` names what is not there.
     """
     given = batch_size(x)
+    carriers = None if shared is None else _not_shared(x, given, shared)
     every = torch.arange(given)
     if count >= given:
         return x, every
     index = (torch.arange(count) * given) // count
+    if carriers is not None:
+        return _cut(x, carriers, index), index
     for carriers in _candidates(x, given):
         part = _cut(x, carriers, index)
         if _is_consistent(model, part, _cut(x, carriers, index[::2]), count):
@@ -56,6 +69,32 @@ def some_samples(model: nn.Module, x: Batch, count: int) -> tuple[Batch, Tensor]
     if _is_consistent(model, x, x, given, every=1):
         return x, every
     return _cut(x, next(_candidates(x, given)), index), index  # a look will say what is wrong
+
+
+def _not_shared(x: Batch, given: int, shared: Shared) -> frozenset[int]:
+    """Positions of the tensors that carry samples where it is said which inputs do not."""
+    named = isinstance(x, Mapping)
+    listed = x.items() if isinstance(x, Mapping) else enumerate([x] if isinstance(x, Tensor) else x)
+    parts: dict[str | int, Any] = dict(listed)
+    names = [shared] if isinstance(shared, str) else shared
+    unknown = [name for name in names if name not in parts] if isinstance(names, Iterable) else None
+    if unknown is None or unknown:
+        raise InputError(
+            f"`shared` must be among the inputs' {'names' if named else 'positions'} "
+            f"{list(parts)}, got {shown(shared)}. Name those that all samples share."
+        )
+    of = [name for name, part in parts.items() for _ in tensors_in(part)]
+    carriers = frozenset(
+        i
+        for i, tensor in enumerate(tensors_in(x))
+        if of[i] not in names and tensor.ndim and len(tensor) == given
+    )
+    if not carriers:
+        raise InputError(
+            f"`shared` must leave an input with a row for each of the {given} samples, got "
+            f"{shown(shared)}. Name only those that all samples share."
+        )
+    return carriers
 
 
 def _candidates(x: Batch, given: int) -> Iterator[frozenset[int]]:
@@ -85,17 +124,18 @@ def _is_consistent(model: nn.Module, x: Batch, fewer: Batch, count: int, *, ever
     leaves nothing to compare: that both run has to do.
     """
     model = unwrap(model)
-    leaves = read_weights(model).leaves()
+    weights = read_weights(model)
+    leaves = {**weights.trainable, **weights.fixed}  # without a graph
     try:
         conditions = conditions_of(model, leaves, x)
-        with undisturbed(model), torch.no_grad():
+        with undisturbed(model):
             settled = conditions.settle(model, leaves, x)
     except LazyRichError:
         raise
     except Exception:  # whatever a model raises that was given the wrong part
         return False
     try:
-        with undisturbed(model), torch.no_grad():
+        with undisturbed(model):
             together = rows(conditions.call(model, leaves, x, settled), count)[::every]
             apart = rows(conditions.call(model, leaves, fewer, settled), len(together))
     except Exception:  # the same, or outputs of another number

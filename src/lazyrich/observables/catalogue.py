@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from pkgutil import iter_modules
 
 import lazyrich.observables
+from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.observables.observable import Observable
 from lazyrich.vocabulary.quantity import Quantity, by_name
@@ -38,6 +39,10 @@ def chosen(names: Collection[str] | None) -> tuple[Observable, ...]:
         return tuple(observable for observable in every if observable.default)
     if isinstance(names, str):
         names = (names,)
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"`observables` must be names of quantities, got {shown(names)}. Pass a list of them."
+        )
     known = {name for observable in every for name in observable.names}
     if unknown := sorted(set(names) - known):
         raise InputError(f"`observables` must be among {sorted(known)}, got {unknown}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad
 
 from lazyrich.capture.look import Look, Reference
+from lazyrich.capture.network import gradient
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import CHIZAT2023, Quantity
 
@@ -71,7 +71,7 @@ def _speed(look: Look, _: Reference) -> Row:
 def _angle(look: Look, _: Reference) -> Row:
     """`b = ∂L/∂z` by one more backward pass."""
     with torch.enable_grad():
-        slope = grad(look.loss_of)(look.f)
+        slope = gradient(look.loss_of, look.f)
     at_layers = zip(look.capture.layers, look.capture.gradients(slope), strict=False)
     backward = {layer.name: torch.cat([b.flatten() for b in calls]) for layer, calls in at_layers}
     return {

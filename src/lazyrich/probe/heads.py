@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import random_count, random_signs
@@ -66,6 +67,11 @@ def hidden_parts(seen: Capture, heads: Heads | None = None) -> list[Part]:
         raise InputError(
             f"`model` must have a linear layer below its readout, got {type(seen.model).__name__} "
             f"with none. Skipped: {seen.skipped}"
+        )
+    if heads is not None and not isinstance(heads, Mapping):
+        raise InputError(
+            f"`heads` must map layers or patterns to numbers of heads, got {shown(heads)}. Pass "
+            'such as {"*.query": 8}.'
         )
     heads = heads or {}
     names = [layer.name for layer in layers]

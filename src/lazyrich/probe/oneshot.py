@@ -9,13 +9,14 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lazyrich._arguments import number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.conditions import MODE
-from lazyrich.capture.directions import Directions, checked_directions
+from lazyrich.capture.directions import Directions, checked_directions, checked_seed
 from lazyrich.capture.isolation import Batch, unwrap
-from lazyrich.capture.jacobian import jacobian_factors
+from lazyrich.capture.jacobian import checked_memory, jacobian_factors
 from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
@@ -74,6 +75,7 @@ def ntk(
     References:
         Jacot, Gabriel & Hongler, arXiv:1806.07572.
     """
+    checked_memory(memory)
     seen = capture(model, x)
     size = seen.outputs.numel() ** 2 * max(4, seen.outputs.element_size())
     if size > memory:
@@ -146,8 +148,11 @@ def nfa(
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271; per head: Radhakrishnan et al.,
         Science 383 (2024).
     """
-    if not 0 < power <= 1:
-        raise InputError(f"`power` must be in (0, 1], got {power}. The ansatz uses 1 or 0.5.")
+    if not 0 < (number(power) or 0) <= 1:
+        raise InputError(
+            f"`power` must be in (0, 1], got {shown(power)}. The ansatz uses 1 or 0.5."
+        )
+    checked_seed(seed)
     checked = checked_directions(directions)
     if power != 1 and checked != "all":
         raise InputError(
@@ -262,6 +267,11 @@ def _initial(reference: nn.Module | State | None, part: Part) -> Tensor | None:
     if reference is None:
         return None
     layer = part.layer
+    if not isinstance(reference, nn.Module | Mapping):
+        raise InputError(
+            f"`reference` must be a model or its state dict, got {shown(reference)}. Pass the "
+            "model as it was at the start (copy.deepcopy)."
+        )
     if isinstance(reference, nn.Module):
         modules = dict(unwrap(reference).named_modules())
         weight = getattr(modules.get(layer.name), "weight", None)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,25 @@ import xarray as xr
 from torch import nn
 from torch.optim import Optimizer
 
-from lazyrich._errors import InputError, NotFiniteError
+from lazyrich._errors import InputError, NoDerivativeError, NotFiniteError
 from lazyrich._files import write_arrays
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
-from lazyrich.capture.directions import Directions, checked_directions, random_count
+from lazyrich.capture.directions import (
+    Directions,
+    checked_directions,
+    random_count,
+)
 from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
-from lazyrich.capture.samples import some_samples
+from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
-from lazyrich.observables.observable import Row
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.probe.arguments import refuse_measurement, refuse_settings, refuse_watch
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -66,6 +71,8 @@ class Probe:
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
             All are measured, too, where samples depend on each other, as the nodes of a graph.
+        shared: names or positions of inputs that all samples share, such as `("mask",)` or `(1,)`;
+            the others carry samples. None to find out, by leaving some samples out.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
             measurement. Models with no more outputs than that, or with `"all"`, are measured
             exactly, and only they have an `effective_rank`. Of the others, what is estimated has
@@ -105,6 +112,7 @@ class Probe:
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
         samples: int | None = 32,
+        shared: Shared | None = None,
         directions: Directions = 4,
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
@@ -115,9 +123,9 @@ class Probe:
                 f"`batch` must be a pair (x, y), got a {type(batch).__name__}. "
                 "Pass inputs and targets of one batch."
             )
+        unwrap(model)  # refuses what is no network
         checked_directions(directions)
-        if samples is not None and samples < 1:
-            raise InputError(f"`samples` must be ≥ 1 or None, got {samples}.")
+        refuse_settings(samples, memory, seed, thresholds)
         self.model = model
         self.batch = (batch[0], batch[1])
         self.loss = loss
@@ -125,7 +133,9 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(batch[0])
-        x, index = some_samples(model, batch[0], given if samples is None else samples)
+        x, index = some_samples(
+            model, batch[0], given if samples is None else samples, shared=shared
+        )
         self._targets = take(batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(
@@ -135,6 +145,7 @@ class Probe:
         self._reference: Reference | None = None
         self._kernels: list[PreviousKernel] = []  # the last two
         self._steps: list[int] = []
+        self._watching = False
         self._made = 0  # steps, also those after the last measurement
         self._notes: list[str] = []
         self._rows: list[Row] = []
@@ -194,6 +205,7 @@ class Probe:
         Raises:
             InputError: a step before the last one, or see `capture`.
         """
+        refuse_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         start = time.perf_counter()
@@ -235,14 +247,22 @@ class Probe:
                 self._reference = known = reference_of(look, kernel=kernel)
             row: Row = {}
             for observable in self._observables:
-                row |= observable.measure(look, known)
+                row |= self._measured(observable, look, known)
             if kernel:
                 self._kernels = [*before[-1:], PreviousKernel(step=step, kernel=look.kernel)]
         except NotFiniteError:
             if self._reference is None:
                 raise
-            return {"loss": float("nan")}
+            return {"loss": nan}
         return row
+
+    def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
+        """One observable; NaN with a note where PyTorch lacks the derivatives for it."""
+        try:
+            return observable.measure(look, known)
+        except NoDerivativeError as error:
+            self._notes.append(f"Not measured: {', '.join(observable.names)}, since {error}")
+            return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
 
     @contextmanager
     def watch(
@@ -272,9 +292,14 @@ class Probe:
 
         Raises:
             InputError: the optimiser does not own a parameter of the model; a budget that is no
-                share; a log that is neither of both.
+                share; a log that is neither of both; a watch inside another one.
         """
-        self._check(optimizer, budget)
+        refuse_watch(self.model, optimizer, budget)
+        if self._watching:
+            raise InputError(
+                "`watch` must be left before it is entered again, got a second one inside: every "
+                "step would count twice. Use one, around the whole loop."
+            )
         default = 1 if budget is not None else _DEFAULT_INTERVAL
         due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
@@ -293,7 +318,7 @@ class Probe:
         measure()
         entered, weights = self._made, fingerprint(self.model)
         handle = optimizer.register_step_post_hook(hook)
-        usable = False
+        self._watching, usable = True, False
         try:
             yield self
             usable = True
@@ -302,21 +327,12 @@ class Probe:
             raise
         finally:
             handle.remove()
+            self._watching = False
             if usable and self._made == entered and fingerprint(self.model) != weights:
                 self._made += 1
                 self._notes.append(_NO_STEP.format(type(optimizer).__name__))
             if usable and self._made != self._steps[-1]:
                 measure()
-
-    def _check(self, optimizer: Optimizer, budget: float | None) -> None:
-        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(p) in owned for p in self.model.parameters() if p.requires_grad):
-            raise InputError(
-                "the optimiser must own parameters of the probed model, got one that owns none. "
-                "Build it from model.parameters() of this very model."
-            )
-        if budget is not None and not 0 < budget < 1:
-            raise InputError(f"`budget` must be a share between 0 and 1, got {budget}.")
 
     def _affordable(self, budget: float | None) -> bool:
         """Whether one more measurement, and the one at exit, fit into the budget."""

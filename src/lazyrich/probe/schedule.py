@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 
+from lazyrich._arguments import shown, whole
 from lazyrich._errors import InputError
 
 Schedule = Callable[[int], bool]
@@ -121,7 +122,7 @@ def log_spaced(first: int, last: int, count: int) -> At:
     return At(tuple(sorted({round(first * ratio ** (i / (count - 1))) for i in range(count)})))
 
 
-def _whole(name: str, value: int, least: int) -> int:
-    if value != int(value) or value < least:
-        raise InputError(f"`{name}` must be a whole number ≥ {least}, got {value!r}.")
-    return int(value)
+def _whole(name: str, value: object, least: int) -> int:
+    if (found := whole(value)) is None or found < least:
+        raise InputError(f"`{name}` must be a whole number ≥ {least}, got {shown(value)}.")
+    return found

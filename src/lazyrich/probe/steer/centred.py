@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lazyrich._arguments import number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.belongings import attributes
 from lazyrich.capture.functional_norms import calls_norm
@@ -68,11 +69,12 @@ class CentredOutput(nn.Module):
 
     def set_output_scale(self, output_scale: float) -> None:
         """Change the output scale γ, in place."""
-        if not 0 < output_scale < float("inf"):
+        scale = number(output_scale)
+        if scale is None or not 0 < scale < float("inf"):
             raise InputError(
-                f"`output_scale` must be a positive number, got {output_scale}. Correct it."
+                f"`output_scale` must be a positive number, got {shown(output_scale)}. Correct it."
             )
-        self.output_scale.fill_(output_scale)
+        self.output_scale.fill_(scale)
 
     def train(self, mode: bool = True) -> CentredOutput:
         """Set train or eval mode; the frozen copy follows where it normalises by batches only."""
@@ -105,8 +107,7 @@ class CentredOutput(nn.Module):
         """The centred and scaled output; what the network draws, its initial function drew, too."""
         compiling = torch.compiler.is_compiling()  # it has no generators to put back
         generators = [] if compiling else [(one, state_of(one)) for one in self._generators()]
-        with torch.no_grad():
-            h0 = single_output(self.reference(*args, **kwargs))
+        h0 = single_output(self.reference(*args, **kwargs)).detach()
         for generator, state in generators:
             set_state(generator, state)
         return self.output_scale * (single_output(self.network(*args, **kwargs)) - h0)

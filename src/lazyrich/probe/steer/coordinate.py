@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from lazyrich._arguments import number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, random_count
@@ -38,6 +40,7 @@ from lazyrich.numerics.ladder import (
     fit_exponent,
     fitted_phase,
 )
+from lazyrich.probe.arguments import refuse_family, refuse_levels
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
@@ -183,16 +186,9 @@ def coordinate_check(
         Coordinate checks: Yang et al., Tensor Programs V, arXiv:2203.03466; the phases: Xu &
         Ziyin, arXiv:2401.07085.
     """
-    if len(set(widths)) < 3 or min(widths) < 1:
-        raise InputError(
-            f"`widths` must hold at least 3 different positive widths to fit an exponent with an "
-            f"interval, got {tuple(widths)}."
-        )
-    if steps < 1 or seeds < 1:
-        raise InputError(f"`steps` and `seeds` must be ≥ 1, got {steps} and {seeds}.")
-    if not 0 < confidence < 1:
-        raise InputError(f"`confidence` must lie between 0 and 1, got {confidence:g}.")
-    make = optimizer if callable(optimizer) else _plain_sgd(float(optimizer))
+    refuse_family(factory, widths, steps, seeds)
+    refuse_levels(confidence, tolerance)
+    make = optimizer if callable(optimizer) else _plain_sgd(optimizer)
     runs = {
         (width, seed): _run(factory, make, batch, loss, (width, seed, steps, directions))
         for width in sorted(set(widths))
@@ -214,8 +210,14 @@ class _Run:
     loss_ratio: float
 
 
-def _plain_sgd(rate: float) -> OptimizerFactory:
-    return lambda model, width: SGD(model.parameters(), lr=rate)
+def _plain_sgd(rate: object) -> OptimizerFactory:
+    lr = number(rate)
+    if lr is None or not 0 <= lr < inf:
+        raise InputError(
+            "`optimizer` must be a function (model, width) -> optimizer or a learning rate ≥ 0, "
+            f"got {shown(rate)}."
+        )
+    return lambda model, width: SGD(model.parameters(), lr=lr)
 
 
 def _run(
@@ -262,7 +264,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
     """Full-batch steps in the model's own mode; the largest change of the output before any."""
     network, largest = start.network, 0.0
     for _ in range(steps):
-        with undisturbed(network.module), torch.no_grad():
+        with undisturbed(network.module):
             here = _weights(network)
             outputs = network.at(here)(here)
         largest = max(largest, (outputs - start.outputs).double().norm().item())

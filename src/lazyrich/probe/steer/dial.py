@@ -11,13 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from lazyrich._arguments import number, shown
 from lazyrich._errors import ConvergenceError, InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.directions import Directions, random_count
+from lazyrich.capture.directions import Directions, checked_seed, random_count
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
-from lazyrich.capture.optimizer_step import ScalesGradients
+from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer
 from lazyrich.probe.forecast.first_step import (
     Start,
     measured_richness,
@@ -142,9 +143,11 @@ def dial(
         The scale of lazy training: Chizat, Oyallon & Bach, arXiv:1812.07956; the balance of
         layers: after Chizat & Netrapalli, arXiv:2311.18718.
     """
-    if not 0 < richness < inf:
-        raise InputError(f"`richness` must be a positive number, got {richness}.")
-    _refuse_running(optimizer, dry_run)
+    target = number(richness)
+    if target is None or not 0 < target < inf:
+        raise InputError(f"`richness` must be a positive number, got {shown(richness)}.")
+    checked_seed(seed)
+    _refuse_running(checked_optimizer(optimizer), dry_run)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
     first_output_scale = centred.output_scale.item()

@@ -1,0 +1,51 @@
+"""Whether what somebody gave is of the kind that is meant; the caller says what to do if not."""
+
+from __future__ import annotations
+
+import reprlib
+from math import isfinite
+
+
+def number(value: object) -> float | None:
+    """The number that a value is; None for what is none, also for a truth value or words.
+
+    Args:
+        value: of Python, NumPy or PyTorch.
+
+    Example:
+        >>> number(2), number("2"), number(True)
+        (2.0, None, None)
+    """
+    if isinstance(value, str | bytes | bytearray | bool):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # of tensors with many entries
+        return None
+
+
+def whole(value: object) -> int | None:
+    """The whole number that a value is; None for what is none.
+
+    Args:
+        value: of Python, NumPy or PyTorch.
+
+    Example:
+        >>> whole(3.0), whole(3.5), whole(None)
+        (3, None, None)
+    """
+    found = number(value)
+    return int(found) if found is not None and isfinite(found) and found == int(found) else None
+
+
+def shown(value: object) -> str:
+    """A value in an error: its `repr`, cut where it is long.
+
+    Args:
+        value: anything.
+
+    Example:
+        >>> shown("a"), len(shown("a" * 1000)) < 40
+        ("'a'", True)
+    """
+    return " ".join(reprlib.repr(value).split())

@@ -1,0 +1,85 @@
+"""What is refused before anything is measured; each function raises an `InputError`, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from lazyrich._arguments import number, shown, whole
+from lazyrich._errors import InputError
+from lazyrich.capture.directions import checked_seed
+from lazyrich.capture.jacobian import checked_memory
+from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.probe.verdict import Thresholds
+
+
+def refuse_settings(samples: object, memory: object, seed: object, thresholds: object) -> None:
+    """Refuse settings of a probe that are of another kind."""
+    if samples is not None and (whole(samples) or 0) < 1:
+        raise InputError(
+            f"`samples` must be a whole number ≥ 1 or None, got {shown(samples)}. Pass how many of "
+            "the batch to measure."
+        )
+    checked_memory(memory)
+    checked_seed(seed)
+    if thresholds is not None and not isinstance(thresholds, Thresholds):
+        raise InputError(
+            f"`thresholds` must be a `Thresholds`, got {shown(thresholds)}. Pass such as "
+            "Thresholds(rich_from=0.2)."
+        )
+
+
+def refuse_measurement(step: object, optimizer: object) -> None:
+    """Refuse what is no number of steps, or no optimiser that made them."""
+    if (made := whole(step)) is None or made < 0:
+        raise InputError(
+            f"`step` must be a whole number ≥ 0, got {shown(step)}. Count the optimiser's steps."
+        )
+    if optimizer is not None:
+        checked_optimizer(optimizer)
+
+
+def refuse_watch(model: nn.Module, optimizer: object, budget: object) -> None:
+    """Refuse an optimiser of another model, and what is no share of the time."""
+    groups = checked_optimizer(optimizer).param_groups
+    owned = {id(p) for group in groups for p in group["params"]}
+    if not any(id(p) in owned for p in model.parameters() if p.requires_grad):
+        raise InputError(
+            "the optimiser must own parameters of the probed model, got one that owns none. "
+            "Build it from model.parameters() of this very model."
+        )
+    if budget is not None and not 0 < (number(budget) or 0) < 1:
+        raise InputError(
+            f"`budget` must be a share between 0 and 1, got {shown(budget)}. Pass such as 0.05."
+        )
+
+
+def refuse_family(
+    factory: object,
+    widths: object,
+    steps: object,
+    seeds: object,
+) -> None:
+    """Refuse what is no family of networks over widths."""
+    if not callable(factory):
+        raise InputError(
+            f"`factory` must be a function that makes the model of a width, got {shown(factory)}. "
+            "Pass such as `lambda width: …`."
+        )
+    ladder = [whole(one) or 0 for one in widths] if isinstance(widths, Iterable) else []
+    if len(set(ladder)) < 3 or min(ladder) < 1:
+        raise InputError(
+            f"`widths` must hold at least 3 different positive widths to fit an exponent with an "
+            f"interval, got {shown(widths)}."
+        )
+    if (whole(steps) or 0) < 1 or (whole(seeds) or 0) < 1:
+        raise InputError(f"`steps` and `seeds` must be ≥ 1, got {shown(steps)} and {shown(seeds)}.")
+
+
+def refuse_levels(confidence: object, tolerance: object) -> None:
+    """Refuse what is no level of an interval, or no size of an exponent."""
+    if not 0 < (number(confidence) or 0) < 1:
+        raise InputError(f"`confidence` must lie between 0 and 1, got {shown(confidence)}.")
+    if (edge := number(tolerance)) is None or not edge >= 0:
+        raise InputError(f"`tolerance` must be a number ≥ 0, got {shown(tolerance)}.")
