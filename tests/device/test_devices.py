@@ -18,6 +18,7 @@ from torch import nn
 import lazyrich as lr
 from lazyrich import study
 from lazyrich.observables.catalogue import quantities
+from lazyrich.probe.callbacks.stepwise import Stepwise
 from tests.device.pretended import DEVICE, pretended
 from tests.models import Attention, Residual, Transformer
 
@@ -148,6 +149,25 @@ def test_looks_of_all_observables(kind, samples, check):
                 optimizer.step()
         probe.verdict()
         return probe.history
+
+    check(run)
+
+
+def test_a_trainer_moves_the_model_after_the_probe_was_made(check):
+    """As those of Lightning and Hugging Face do; the batch comes after it."""
+
+    def run(device):
+        model, x, y = made("mlp", CPU)
+        probe = lr.Probe(model, (x, y))
+        model.to(device)
+        before = probe.forecast(max_steps=3)
+        look = Stepwise(probe, lr.every(1))
+        look(0, None, now=True)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(1.1)
+        last = look(1, None)
+        return [before.richness, *last.values()]
 
     check(run)
 
