@@ -67,8 +67,8 @@ def estimate(left: Sequence[Any], workers: int, environment: Mapping[str, str]) 
     with _environment(environment), _one_thread():
         _smallest(left[0]).run()  # reads the data, wakes the device
         for alike in sizes.values():
-            times = _times(alike[0])
-            each = [_predicted(one, times) for one in alike]
+            taken = times(alike[0])
+            each = [predicted(one, taken) for one in alike]
             seconds, longest = seconds + sum(each), max(longest, *each)
     spent = time.perf_counter() - started
     shared = max(seconds / min(workers, len(left)), longest)
@@ -96,23 +96,32 @@ def _smallest(one: Any) -> Any:  # noqa: ANN401 - an experiment
     return replace(one, **{n: min(FEWEST.get(n, 1), getattr(one, n)) for n in one.COUNTED})
 
 
-def _times(one: Any) -> dict[str, float]:  # noqa: ANN401 - an experiment
-    """Seconds of the smallest run, under "", and of one more of each count."""
+def times(one: Any) -> dict[str, float]:  # noqa: ANN401 - an experiment
+    """Seconds of the smallest run, under "", and of one more of each count.
+
+    Args:
+        one: an experiment that says what is COUNTED.
+    """
     small = _smallest(one)
-    times = {"": _seconds(small)}
+    taken = {"": _seconds(small)}
     for name in one.COUNTED:
         now, most = getattr(small, name), getattr(one, name)
         more = min(MORE.get(name, 1), most - now)
-        longer = replace(small, **{name: now + more}) if more > 0 else small
-        taken = _seconds(longer) if more > 0 else times[""]
-        times[name] = max(0.0, taken - times[""]) / max(1, more)
-    return times
+        longer = _seconds(replace(small, **{name: now + more})) if more > 0 else taken[""]
+        taken[name] = max(0.0, longer - taken[""]) / max(1, more)
+    return taken
 
 
-def _predicted(one: Any, times: Mapping[str, float]) -> float:  # noqa: ANN401 - an experiment
+def predicted(one: Any, taken: Mapping[str, float]) -> float:  # noqa: ANN401 - an experiment
+    """Seconds of an experiment.
+
+    Args:
+        one: the experiment.
+        taken: of `times`, of one of its size.
+    """
     small = _smallest(one)
     more = {name: getattr(one, name) - getattr(small, name) for name in one.COUNTED}
-    return times[""] + sum(times[name] * count for name, count in more.items())
+    return taken[""] + sum(taken[name] * count for name, count in more.items())
 
 
 def _seconds(one: Any) -> float:  # noqa: ANN401 - an experiment

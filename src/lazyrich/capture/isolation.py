@@ -165,6 +165,20 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
     return map_tensors(pick, tree)
 
 
+def brought_to(model: nn.Module, tree: Any) -> Any:  # noqa: ANN401 - any nesting
+    """A batch on the device of a model; as it is if it is there, or the model is on several.
+
+    Args:
+        model: any.
+        tree: inputs or targets.
+    """
+    devices = {p.device for p in model.parameters()}
+    if len(devices) != 1 or {tensor.device for tensor in tensors_in(tree)} <= devices:
+        return tree
+    (device,) = devices
+    return map_tensors(lambda tensor: tensor.to(device), tree)
+
+
 @contextmanager
 def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Generator]]:
     """Evaluation mode, gradients on, eager execution in full precision; all is put back.

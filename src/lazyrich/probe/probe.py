@@ -21,12 +21,8 @@ from lazyrich._files import write_arrays
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
-from lazyrich.capture.directions import (
-    Directions,
-    checked_directions,
-    random_count,
-)
-from lazyrich.capture.isolation import batch_size, shapes, take, unwrap
+from lazyrich.capture.directions import Directions, checked_directions, random_count
+from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
@@ -179,7 +175,7 @@ class Probe:
         """
         self.forecasted = forecast(
             self.model,
-            self.batch,
+            brought_to(self.model, self.batch),
             self.loss,
             optimizer=optimizer,
             to_loss=to_loss,
@@ -209,6 +205,9 @@ class Probe:
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         start = time.perf_counter()
+        if self._reference is None:  # a trainer may have moved the model since
+            self._plan = replace(self._plan, inputs=brought_to(self.model, self._plan.inputs))
+            self._targets = brought_to(self.model, self._targets)
         if self._reference is None and self._plan.lrs is None and optimizer is not None:
             self._plan = replace(self._plan, lrs=relative_rates(optimizer, unwrap(self.model)))
         with torch.no_grad(), exact_arithmetic():

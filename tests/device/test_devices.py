@@ -1,20 +1,33 @@
-"""Everything that trains or measures, on a device that is pretended: as on the CPU."""
+"""Everything that trains or measures gives on other devices what it gives on the CPU.
+
+On one that is pretended, always; on CUDA where there is some.
+"""
 
 import copy
+import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from papers.beaglehole2024alignment.watched import Watched
+from papers.xu2025three.images import Images
 from torch import nn
 
 import lazyrich as lr
 from lazyrich import study
 from lazyrich.observables.catalogue import quantities
+from lazyrich.probe.callbacks.stepwise import Stepwise
 from tests.device.pretended import DEVICE, pretended
 from tests.models import Attention, Residual, Transformer
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+TOLERANCES = {
+    "pretended": {"rtol": 1e-4, "atol": 1e-6},  # another order of sums in fused attention
+    "cuda": {"rtol": 1e-2, "atol": 1e-4},  # everywhere
+}
 
 
 def mlp(width=6, outputs=3):
@@ -62,14 +75,22 @@ def as_numbers(found):
     return {"": np.array(found, float)}
 
 
-def check(run):
-    """A run on the pretended device gives what it gives on the CPU."""
-    here = as_numbers(run(CPU))
-    with pretended():
-        there = as_numbers(run(DEVICE))
-    assert here.keys() == there.keys()
-    for name, values in here.items():  # another order of sums in fused attention
-        np.testing.assert_allclose(there[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=NEEDS_CUDA)])
+def check(request):
+    """Compares what a run gives on the CPU with what it gives on another device."""
+
+    def compare(run, *, same_draws=False):
+        if same_draws and request.param == "cuda":
+            pytest.skip("CUDA draws other numbers, or a threshold decides")
+        here = as_numbers(run(CPU))
+        with pretended() if request.param == "pretended" else nullcontext(CUDA) as device:
+            there = as_numbers(run(device))
+        assert here.keys() == there.keys()
+        for name, values in here.items():
+            options = TOLERANCES[request.param] | {"err_msg": name}
+            np.testing.assert_allclose(there[name], values, **options)
+
+    return compare
 
 
 # --- the pretended device refuses what a real one refuses ---------------------------------------
@@ -115,7 +136,7 @@ def test_it_allows_what_a_real_one_allows(right):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("samples", [None, 6])
-def test_looks_of_all_observables(kind, samples):
+def test_looks_of_all_observables(kind, samples, check):
     def run(device):
         model, x, y = made(kind, device)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -132,7 +153,26 @@ def test_looks_of_all_observables(kind, samples):
     check(run)
 
 
-def test_looks_with_classes_and_learning_rates():
+def test_a_trainer_moves_the_model_after_the_probe_was_made(check):
+    """As those of Lightning and Hugging Face do; the batch comes after it."""
+
+    def run(device):
+        model, x, y = made("mlp", CPU)
+        probe = lr.Probe(model, (x, y))
+        model.to(device)
+        before = probe.forecast(max_steps=3)
+        look = Stepwise(probe, lr.every(1))
+        look(0, None, now=True)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(1.1)
+        last = look(1, None)
+        return [before.richness, *last.values()]
+
+    check(run)
+
+
+def test_looks_with_classes_and_learning_rates(check):
     def run(device):
         model, x, _ = made("mlp", device)
         labels = torch.arange(8, device=device) % 3
@@ -161,7 +201,7 @@ OPTIMISERS = {
 
 @pytest.mark.parametrize("kind", ["mlp", "residual", "attention"])
 @pytest.mark.parametrize("optimizer", ["none", "sgd", "adam", "adamw", "rmsprop"])
-def test_forecast(kind, optimizer):
+def test_forecast(kind, optimizer, check):
     def run(device):
         model, x, y = made(kind, device)
         chosen = OPTIMISERS[optimizer](model)
@@ -177,7 +217,7 @@ def test_forecast(kind, optimizer):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("equal_speed", [False, True])
-def test_dial(optimizer, equal_speed):
+def test_dial(optimizer, equal_speed, check):
     def run(device):
         model, x, y = made("mlp", device)
         chosen = OPTIMISERS[optimizer](model)
@@ -192,7 +232,7 @@ def test_dial(optimizer, equal_speed):
     check(run)
 
 
-def test_coordinate_check():
+def test_coordinate_check(check):
     def run(device):
         x = torch.linspace(-1, 1, 16).view(4, 4).to(device)
         y = x[:, :2] ** 2
@@ -210,7 +250,7 @@ def test_coordinate_check():
 
 
 @pytest.mark.parametrize("kind", ["mlp", "residual", "attention"])
-def test_the_one_shot_calls(kind):
+def test_the_one_shot_calls(kind, check):
     def run(device):
         model, x, y = made(kind, device)
         start = copy.deepcopy(model)
@@ -231,7 +271,7 @@ def test_the_one_shot_calls(kind):
     check(run)
 
 
-def test_heads():
+def test_heads(check):
     def run(device):
         model, x, _ = made("attention", device)
         start = {name: p.detach().clone() for name, p in model.state_dict().items()}
@@ -243,7 +283,7 @@ def test_heads():
     check(run)
 
 
-def test_the_optimiser_that_steers():
+def test_the_optimiser_that_steers(check):
     def run(device):
         model, x, y = made("mlp", device)
         optimizer = lr.optim.SpeedLimited(
@@ -280,21 +320,21 @@ def on(device):
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_points_of_a_study(name, monkeypatch):
+def test_points_of_a_study(name, monkeypatch, check):
     point = study.Training(**{**SMALL, "probe_samples": 8, **POINTS[name]})
 
     def run(device):
         for key, value in on(device).items():
             monkeypatch.setenv(key, value)
         result = point.run()
-        assert result.computed_on == f"{device.type}, full"
+        assert re.fullmatch(rf"{device.type}( \(.+\))?, full", result.computed_on)
         return result.data
 
-    check(run)
+    check(run, same_draws="steps" in POINTS[name] or "accuracy" in POINTS[name])
 
 
 @pytest.mark.parametrize("more", [{}, {"batch_size": 16}, {"batch_size": 16, "optimizer": "adam"}])
-def test_points_that_train_together(more, monkeypatch):
+def test_points_that_train_together(more, monkeypatch, check):
     axes = [(seed, lr) for seed in (0, 1) for lr in (0.1, 0.2, 0.3, 1e9)]
     points = [study.Training(**SMALL, seed=seed, lr=lr, **more) for seed, lr in axes]
 
@@ -308,7 +348,7 @@ def test_points_that_train_together(more, monkeypatch):
     check(run)
 
 
-def test_training_together_with_images_that_move():
+def test_training_together_with_images_that_move(check):
     data = study.digits().take(48, 20, seed=0)
     recipe = study.Recipe(lr=0.1, steps=3, batch_size=16, augment=True, stop_loss=0.1)
 
@@ -328,7 +368,7 @@ def test_training_together_with_images_that_move():
     check(run)
 
 
-def test_training_with_dropout_draws_the_same():
+def test_training_with_dropout_draws_the_same(check):
     data = study.digits().take(48, 20, seed=0)
 
     def run(device):
@@ -337,4 +377,75 @@ def test_training_with_dropout_draws_the_same():
         recipe = study.Recipe(lr=0.1, steps=3, batch_size=16)
         return [study.train(model.to(device), data, recipe, seed=0).loss]
 
+    check(run, same_draws=True)
+
+
+# --- papers --------------------------------------------------------------------------------------
+
+IMAGES = {"data": "digits", "samples": 40, "test_samples": 20, "seed": 0}
+RUNS = {
+    "images": Images(
+        **IMAGES, width=4, parametrisation="ntk", steps=4, evaluations=2, measurements=2
+    ),
+    "resnet": Images(
+        **{**IMAGES, "network": "resnet18", "width": 1, "parametrisation": "default", "lr": 0.01},
+        **{"steps": 2, "augment": True, "batch_size": 20, "measurements": 1},
+    ),
+    "watched": Watched(**IMAGES, width=4, lr=0.01, epochs=2, points=2, measured=20, batch_size=20),
+    "adaptive": Watched(
+        **IMAGES, width=4, lr=0.01, epochs=1, points=2, measured=20, batch_size=20, rule="adaptive"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_of_papers(name, monkeypatch, check):
+    def run(device):
+        for key, value in on(device).items():
+            monkeypatch.setenv(key, value)
+        return RUNS[name].run().data
+
     check(run)
+
+
+# --- what only a real device can show ------------------------------------------------------------
+
+
+@NEEDS_CUDA
+def test_cuda_generators_are_left_alone_and_used(monkeypatch):
+    monkeypatch.setenv("LAZYRICH_DEVICE", "cuda")
+    torch.cuda.manual_seed(1)
+    before = torch.cuda.get_rng_state()
+    study.Training(**SMALL).run()
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    data = study.digits().take(48, 20, seed=0)
+    recipe = study.Recipe(lr=0.1, steps=3, batch_size=16)
+    losses = []
+    for seed in (0, 1):
+        torch.cuda.manual_seed(seed)  # of which the seed of `train` makes nothing
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Dropout(), nn.Linear(8, 10))
+        losses.append(study.train(model.to(CUDA), data, recipe, seed=0).loss)
+    assert losses[0] == losses[1]
+
+
+@NEEDS_CUDA
+def test_cuda_convolutions_are_measured_in_float32():
+    """By TF32, the default, the kernel would be wrong in its fourth digit."""
+    torch.manual_seed(0)
+    net = study.cnn((3, 16, 16), 4, width=8)
+    x = torch.randn(6, 3, 16, 16)
+    here, there = lr.ntk(net, x), lr.ntk(net.to(CUDA), x.to(CUDA)).cpu()
+    assert (there - here).norm() < 1e-5 * here.norm()
+
+
+@NEEDS_CUDA
+def test_cuda_in_mixed_precision(monkeypatch):
+    point = study.Training(**SMALL, lr=0.1)
+    monkeypatch.setenv("LAZYRICH_DEVICE", "cuda")
+    full = point.run()
+    monkeypatch.setenv("LAZYRICH_PRECISION", "bfloat16-mixed")
+    mixed = point.run()
+    np.testing.assert_allclose(mixed.data.loss, full.data.loss, rtol=0.02)
+    assert mixed.data.loss.values[0] == full.data.loss.values[0]
+    assert mixed.data.loss.values[-1] != full.data.loss.values[-1]
