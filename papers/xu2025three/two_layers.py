@@ -93,9 +93,7 @@ class TwoLayers:
         u, w, scale = _weights(self.start, self.width, outputs, rng)
         model = _Scaled(u, w, ACTIVATIONS[self.activation](), scale)
         loss = "squared_error" if self.task == "regression" else "cross_entropy"
-        offset = self.width * AT_ZERO.get(self.activation, 0.0) ** 2
-        kernel = scale**2 * (float((u**2).sum()) / outputs + float((w**2).sum()) + offset)
-        rate = SPEED[self.task] / max(kernel, 4 * scale)
+        rate = self._rate(u, w, scale)
         probe = lr.Probe(
             model,
             (x, y),
@@ -110,28 +108,20 @@ class TwoLayers:
         probe.measure(0)
         curves, loss = self._trained(model, optimizer, (x, y))
         probe.measure(self.steps)
-        found = lr.mechanisms(curves)
-        last = probe.history.isel(step=-1)
-        data = xr.Dataset(
-            {
-                **{name: ("step", curves[name].values) for name in LAYERS},
-                "theory_alignment": ("step", theory),
-                "from_theory": float(np.abs(curves.alignment.values - theory).max()),
-                "largest_input": _largest_input(model, x),
-                "change": ("mechanism", found.mechanism_change.values),
-                "from": ("mechanism", found.window_start.values),
-                "until": ("mechanism", found.window_stop.values),
-                "richness": rho,
-                "ntk_change": float(last.ntk_change),
-                "first_loss": float(probe.history.loss[0]),
-                "last_loss": loss,
-            },
-            coords={
-                "step": curves.step.values,
-                "mechanism": found.mechanism.values.astype(str),
-            },
+        data = _summary(curves, probe.history).assign(
+            theory_alignment=("step", theory),
+            from_theory=float(np.abs(curves.alignment.values - theory).max()),
+            largest_input=_largest_input(model, x),
+            richness=rho,
+            last_loss=loss,
         )
         return sweeps.Result(status="finished", sentence="trained to the end", data=data)
+
+    def _rate(self, u: Tensor, w: Tensor, scale: float) -> float:
+        """Learning rate, from the larger of the kernel at the start and at the end."""
+        offset = self.width * AT_ZERO.get(self.activation, 0.0) ** 2
+        norms = float((u**2).sum()) / len(u) + float((w**2).sum())
+        return SPEED[self.task] / max(scale**2 * (norms + offset), 4 * scale)
 
     def _theory(self, u: Tensor, w: Tensor, scale: float, rate: float) -> np.ndarray:
         """Alignment ζ of the linear network over the recorded steps; NaN for classification."""
@@ -169,6 +159,22 @@ class TwoLayers:
         curves = zip(LAYERS, np.array(rows).T, strict=True)
         seen = xr.Dataset({name: ("step", part) for name, part in curves}, coords={"step": at})
         return seen, float(value.detach())
+
+
+def _summary(curves: xr.Dataset, history: xr.Dataset) -> xr.Dataset:
+    """The layers over the steps, what each mechanism did and when, and what came of it."""
+    found = lr.mechanisms(curves)
+    return xr.Dataset(
+        {
+            **{name: ("step", curves[name].values) for name in LAYERS},
+            "change": ("mechanism", found.mechanism_change.values),
+            "from": ("mechanism", found.window_start.values),
+            "until": ("mechanism", found.window_stop.values),
+            "ntk_change": float(history.isel(step=-1).ntk_change),
+            "first_loss": float(history.loss[0]),
+        },
+        coords={"step": curves.step.values, "mechanism": found.mechanism.values.astype(str)},
+    )
 
 
 class _Scaled(nn.Module):
