@@ -129,7 +129,8 @@ def arguments(who: str) -> dict[str, object]:
         "widths": (4, 8, 16),
     }
     needed = [p.name for p in SIGNATURES[who].parameters.values() if p.default is p.empty]
-    return {name: known[name] for name in needed}
+    one_of_two = {"ntk_change": 0.1} if who == "dial" else {}
+    return {name: known[name] for name in needed} | one_of_two
 
 
 @pytest.mark.parametrize("who", with_parameter("directions"))

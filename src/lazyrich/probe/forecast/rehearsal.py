@@ -68,6 +68,7 @@ class Goal:
         steps: to make; None if the loss decides.
         most_steps: budget.
         until: budget, as `time.monotonic()` tells the time.
+        blown_up: how far the loss may rise, in units of the loss at the start.
     """
 
     loss: float | None
@@ -75,11 +76,12 @@ class Goal:
     steps: int | None
     most_steps: int
     until: float
+    blown_up: float = BLOWN_UP
 
     def reached(self, losses: list[float]) -> Ended | None:
         """Whether the rehearsal is over, by the losses so far."""
         made = len(losses) - 1
-        if not isfinite(losses[-1]) or losses[-1] > losses[0] + BLOWN_UP * abs(losses[0]):
+        if not isfinite(losses[-1]) or losses[-1] > losses[0] + self.blown_up * abs(losses[0]):
             return Ended.DIVERGED
         if self.loss is not None and losses[-1] <= self.loss:
             return Ended.FITTED

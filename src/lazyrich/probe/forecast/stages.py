@@ -96,14 +96,7 @@ def stages(plan: RehearsalPlan) -> Stages:
     """
     with undisturbed(plan.network.module, twice=True):
         function = plan.network.trained
-        apprentice = _apprentice(plan)
-        course = rehearse(
-            "the network",
-            of_network(function, plan.loss),
-            apprentice,
-            plan.goal,
-            progress=plan.progress,
-        )
+        course, apprentice = _network(plan)
         end = _detached(apprentice.leaves)
         linear = Linearisation(function, plan.network.theta)
         gap, beside = _gap(function, linear, end), None
@@ -120,6 +113,28 @@ def stages(plan: RehearsalPlan) -> Stages:
         gradients=cost,
         notes=(*apprentice.notes, *_remarks(plan.network, beside)),
     )
+
+
+def network_alone(plan: RehearsalPlan) -> tuple[Rehearsal, Outlook | None]:
+    """The rehearsal of the network, and the kernel where it ended, without a certificate.
+
+    Args:
+        plan: as for `stages`.
+
+    Returns:
+        No look at the kernel where training diverged.
+    """
+    with undisturbed(plan.network.module, twice=True):
+        course, apprentice = _network(plan)
+        diverged = course.ended == Ended.DIVERGED
+        return course, None if diverged else _outlook(plan, _detached(apprentice.leaves))
+
+
+def _network(plan: RehearsalPlan) -> tuple[Rehearsal, Apprentice]:
+    apprentice = _apprentice(plan)
+    evaluate = of_network(plan.network.trained, plan.loss)
+    course = rehearse("the network", evaluate, apprentice, plan.goal, progress=plan.progress)
+    return course, apprentice
 
 
 def _apprentice(plan: RehearsalPlan) -> Apprentice:

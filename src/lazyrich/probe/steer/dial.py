@@ -1,92 +1,34 @@
-"""Set how rich the training will be: output scale and learning rates, then a check by measuring."""
+"""Set how rich the training will be: output scale and learning rates, checked by rehearsals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from math import exp, inf, log
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lazyrich._arguments import number, shown
-from lazyrich._errors import ConvergenceError, InputError
+from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.directions import Directions, checked_seed, random_count
+from lazyrich.capture.directions import Directions, checked_seed
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
 from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer
-from lazyrich.probe.forecast.first_step import (
-    Start,
-    measured_richness,
-    overshoot,
-    start_of_training,
-)
+from lazyrich.probe.forecast.rehearsal import Progress
+from lazyrich.probe.forecast.result import Forecast
+from lazyrich.probe.steer.aim import at_change, at_richness
 from lazyrich.probe.steer.centred import CentredOutput
+from lazyrich.probe.steer.dialled import Aim, Dialled
 from lazyrich.probe.steer.feature_speed import own_speeds
+from lazyrich.probe.steer.plan import apply, layers_of_tensors, planned, rates_by_layer
+from lazyrich.probe.steer.ruler import Budget, Ruler, Schedule, Trial
 from lazyrich.vocabulary.numerals import in_words
 
-TOLERANCE = 0.1
-AIM = 0.01
-MAX_ROUNDS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearningRate:
-    """A layer's learning rate before and after.
-
-    Attributes:
-        before: what the optimiser had.
-        after: what it has now, or should have (`dry_run`).
-    """
-
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dialled:
-    """What `dial` changed, or advises to change. `print` it.
-
-    Attributes:
-        model: train this one: γ(h − h₀). With `dry_run` the model that was given.
-        output_scale: γ.
-        richness: ρ of the result, measured.
-        richness_before: ρ of the centred network at the output scale and rates it came with.
-        target: the ρ to reach.
-        learning_rates: of every layer, by its path in the network that was given.
-        applied: False for a `dry_run`.
-        notes: what else one has to know, in sentences.
-    """
-
-    model: nn.Module
-    output_scale: float
-    richness: float
-    richness_before: float
-    target: float
-    learning_rates: Mapping[str, LearningRate]
-    applied: bool
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        did = "Dialled" if self.applied else "Advice (nothing was changed): dial"
-        margin = max(8, *(len(layer) for layer in self.learning_rates))
-        lines = [
-            f"{did} the richness to ρ = {in_words(self.richness, 3)} (target: "
-            f"{in_words(self.target, 3)}); without its initial function the network had "
-            f"{in_words(self.richness_before, 3)}.",
-            f"Output: {in_words(self.output_scale, 4)} × (network − its initial function).",
-            f"{'layer':>{margin}}   learning rate",
-        ]
-        lines += [
-            f"{layer or '(model)':>{margin}}   {in_words(rate.before, 4)} → "
-            f"{in_words(rate.after, 4)}"
-            for layer, rate in self.learning_rates.items()
-        ]
-        return "\n".join([*lines, *self.notes])
+MAX_STEPS: dict[Aim, int] = {"ntk_change": 5000, "richness": 1000}
 
 
 @exact_arithmetic()
@@ -96,30 +38,51 @@ def dial(
     loss: Loss = "mse",
     *,
     optimizer: Optimizer,
-    richness: float,
+    ntk_change: float | None = None,
+    richness: float | None = None,
+    to_loss: float | None = None,
+    steps: int | None = None,
+    schedule: Schedule | None = None,
     dry_run: bool = False,
     equal_speed: bool = False,
+    max_steps: int | None = None,
+    max_seconds: float = inf,
+    progress: Progress | None = None,
     directions: Directions = 16,
     seed: int = 0,
 ) -> Dialled:
-    """Set how rich training will be, by output scale and learning rates, and check by measuring.
+    """Set how rich training will be, by output scale and learning rates, checked by rehearsals.
 
-    The output becomes γ(h − h₀), with ρ ∝ 1/γ; learning rates become η/γ² for SGD and η/γ for
-    Adam, whose step does not see the gradient's scale, so that the time to fit stays the same
-    (under Adam, far on the rich side, about so).
-    Weight decay keeps its coefficient.
+    The output becomes γ(h − h₀), where γ ≪ 1 is rich and γ ≫ 1 lazy. It is found by what comes
+    of it: for `ntk_change` γ is looked for until training, rehearsed as `forecast` does, changes
+    the kernel by so much; for `richness` until ρ is that.
+
+    Learning rates become η/γ² for SGD, η/γ for Adam, whose step does not see the gradient's
+    scale, and for any other optimiser those that keep the time to fit. Far on the rich side
+    training would diverge at such rates (it bears about η ∝ γ^(−2/L) at L layers): there they
+    are halved until the loss falls in the rehearsal, and a note says so. Weight decay keeps its
+    coefficient. Until all is found nothing changes, also when it is not, or on Ctrl-C.
 
     Args:
         model: the network h, or the result of an earlier dial. Its weights stay as they are.
-        batch: `(inputs, targets)` to measure on.
+        batch: `(inputs, targets)` to rehearse on.
         loss: as in `forecast`.
-        optimizer: SGD, Adam or AdamW, before its first step; its learning rates are set in place.
-        richness: ρ* > 0, what to set; ≪ 1 is lazy, ≳ 1 is rich.
+        optimizer: any with learning rates, before its first step; these are set in place.
+        ntk_change: the change of the kernel ‖Θ − Θ₀‖/‖Θ₀‖ to set, > 0; < 0.1 is lazy, ≥ 1 rich.
+        richness: ρ* > 0 to set instead; ≪ 1 is lazy, ≳ 1 is rich.
+        to_loss: the loss at which training will stop, as in `forecast`.
+        steps: how many steps training will make, as in `forecast`.
+        schedule: what multiplies the learning rates after so many steps.
         dry_run: change nothing, only advise.
         equal_speed: first give every layer the same relative feature speed by its own update
-            (`feature_speed.own_speeds`); this splits the parameter groups layer by layer.
-        directions: random output directions, as in `forecast`, or `"all"`; ρ is measured two or
-            three times.
+            (`feature_speed.own_speeds`); this splits the parameter groups layer by layer. For
+            SGD, Adam and AdamW.
+        max_steps: of each rehearsal, ≥ 1; by default 5000 for `ntk_change`, and 1000 for
+            `richness`, where it only has to show that the loss falls.
+        max_seconds: of the rehearsals of the search together; a last one, with its certificate,
+            follows.
+        progress: `(what, steps made, loss)`, called at every step.
+        directions: random output directions, as in `forecast`, or `"all"`.
         seed: of the random directions.
 
     Returns:
@@ -128,122 +91,123 @@ def dial(
     Raises:
         InputError: what `forecast` refuses; an optimiser that has made steps or has a scheduler;
             a model that is linear in its parameters.
-        ConvergenceError: the richness could not be set within 10 %; nothing was changed.
+        ConvergenceError: the change could not be set within a factor of 1.3, or the richness
+            within 10 %; rehearsals were out of steps or time, or their loss does not fall.
 
     Example:
         >>> import torch
         >>> _ = torch.manual_seed(0)
         >>> net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 1))
         >>> optimizer, x = SGD(net.parameters(), lr=0.1), torch.randn(8, 3)
-        >>> result = dial(net, (x, x[:, :1]), optimizer=optimizer, richness=2.0)
-        >>> round(result.richness, 3), result.model(x).abs().max().item()
-        (2.0, 0.0)
+        >>> result = dial(net, (x, x[:, :1]), optimizer=optimizer, ntk_change=0.05)
+        >>> round(result.predicted_ntk_change, 2), result.regime
+        (0.05, 'lazy')
+        >>> result.model(x).abs().max().item()  # it starts at zero
+        0.0
 
     Reference:
-        The scale of lazy training: Chizat, Oyallon & Bach, arXiv:1812.07956; the balance of
-        layers: after Chizat & Netrapalli, arXiv:2311.18718.
+        The scale of lazy training: Chizat, Oyallon & Bach, arXiv:1812.07956; learning rates at
+        the rich end: Atanasov et al., arXiv:2410.04642; the balance of layers: after Chizat &
+        Netrapalli, arXiv:2311.18718.
     """
-    target = number(richness)
-    if target is None or not 0 < target < inf:
-        raise InputError(f"`richness` must be a positive number, got {shown(richness)}.")
+    quantity, target = _asked(ntk_change, richness)
     checked_seed(seed)
-    _refuse_running(checked_optimizer(optimizer), dry_run)
+    _refuse(checked_optimizer(optimizer), dry_run=dry_run, equal_speed=equal_speed)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
     first_output_scale = centred.output_scale.item()
-    plan = _shadow(optimizer, centred if equal_speed else None)
-    measure = _Ruler(
-        centred=centred, batch=batch, loss=loss, plan=plan, directions=directions, seed=seed
-    )
+    ruler = Ruler(
+        centred=centred, plan=planned(optimizer, centred if equal_speed else None),
+        batch=batch, loss=loss, schedule=schedule, progress=progress,
+        directions=directions, seed=seed,
+    )  # fmt: skip
+    budget = Budget(
+        to_loss=to_loss, steps=steps, max_seconds=max_seconds,
+        max_steps=MAX_STEPS[quantity] if max_steps is None else max_steps,
+    )  # fmt: skip
     dialled = False
     try:
-        before, tau = measure.richness(), measure.start().time_to_fit
-        speed_notes = _balance(measure, tau) if equal_speed else ()
-        reached = _search(measure, richness)
+        found = _found(ruler, quantity, target, budget, equal_speed=equal_speed)
         dialled = not dry_run
-        output_scale = centred.output_scale.item()
+        output_scale = ruler.output_scale
     finally:
         if not dialled:
             centred.set_output_scale(first_output_scale)
-    rates = _rates_by_layer(centred, optimizer, plan, wrapped=centred is not given)
+    rates = rates_by_layer(centred, optimizer, ruler.plan, wrapped=centred is not given)
     if dialled:
-        _apply(plan, optimizer, split=equal_speed)
+        apply(ruler.plan, optimizer, split=equal_speed)
     return Dialled(
         model=centred if dialled else model,
         output_scale=output_scale,
-        richness=reached,
-        richness_before=before,
-        target=richness,
+        forecast=found.forecast,
+        richness=found.forecast.richness,
+        richness_before=found.richness_before,
+        quantity=quantity,
+        target=target,
         learning_rates=rates,
         applied=dialled,
-        notes=(*_notes(model, centred, optimizer), *speed_notes, *overshoot(tau)),
+        gradients=ruler.gradients + found.forecast.gradients,
+        notes=(*_notes(model, centred, optimizer), *found.notes),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ruler:
-    """Measures a centred network under planned learning rates, always by the same directions."""
+class _Found:
+    """What the search came to; scale and rates are set.
 
-    centred: CentredOutput
-    batch: tuple[Any, Any] | list[Any]
-    loss: Loss
-    plan: Optimizer
-    directions: Directions
-    seed: int
+    Attributes:
+        forecast: there.
+        richness_before: ρ at the scale and the rates that came.
+        notes: in sentences.
+    """
 
-    def start(self) -> Start:
-        return start_of_training(self.centred, self.batch, self.loss, self.plan, self.directions)
-
-    def richness(self) -> float:
-        start = self.start()
-        with undisturbed(self.centred, twice=True):
-            count = random_count(self.directions, start.outputs.numel())
-            rho: float = measured_richness(start, count, self.seed)[0]
-        if rho == 0:
-            raise InputError(
-                "a model that is linear in its trainable parameters cannot be dialled: its tangent "
-                "features never move, ρ is 0 at every scale. Train a layer below the readout, too."
-            )
-        return rho
-
-    def rescale(self, output_scale: float) -> None:
-        """Set γ, and the learning rates so that the time to fit stays the same."""
-        ratio = self.centred.output_scale.item() / output_scale
-        self.centred.set_output_scale(output_scale)
-        for group in self.plan.param_groups:
-            group["lr"] *= ratio**2 if isinstance(self.plan, SGD) else ratio
+    forecast: Forecast
+    richness_before: float
+    notes: tuple[str, ...]
 
 
-def _search(measure: _Ruler, target: float) -> float:
-    """ρ ∝ 1/γ hits at once, unless weight decay bends it; then it is repeated."""
-    rho = measure.richness()
-    for _ in range(MAX_ROUNDS):
-        measure.rescale(measure.centred.output_scale.item() * rho / target)
-        rho = measure.richness()
-        if abs(rho / target - 1) <= AIM:
-            break
-    if abs(rho / target - 1) <= TOLERANCE:
-        return rho
-    raise ConvergenceError(
-        f"the richness could not be set to {target:.3g} within {TOLERANCE:.0%}: after {MAX_ROUNDS} "
-        f"rounds it is {rho:.3g} at output scale {measure.centred.output_scale.item():.3g}. "
-        "Strong weight decay and noise in the forward pass are the usual reasons: lower them, or "
-        "ask for a smaller change."
+def _found(
+    ruler: Ruler, quantity: Aim, target: float, budget: Budget, *, equal_speed: bool
+) -> _Found:
+    by_richness = quantity == "richness"
+    before = ruler.richness() if by_richness else ruler.richness_if_any()
+    notes = _balance(ruler) if equal_speed else ()
+    ruler.rebase()
+    goal = ruler.goal(budget)
+    if by_richness:
+        at_richness(ruler, target)
+        trial = ruler.rehearsed(ruler.output_scale, goal)
+    else:
+        trial = at_change(ruler, target, before, goal)
+    return _Found(
+        forecast=ruler.forecast(budget),
+        richness_before=before,
+        notes=(*notes, *_on_rates(ruler, trial)),
     )
 
 
-def _balance(measure: _Ruler, tau: float) -> tuple[str, ...]:
+def _on_rates(ruler: Ruler, trial: Trial) -> tuple[str, ...]:
+    """Where the rates come from."""
+    if trial.slowed == 1:
+        return ()
+    return (
+        f"At learning rates that follow the output scale ({ruler.rule}) the loss would not fall in "
+        f"the rehearsal: they are divided by {in_words(1 / trial.slowed)}, where it does.",
+    )
+
+
+def _balance(ruler: Ruler) -> tuple[str, ...]:
     """Give all layers the same own feature speed, and the network its time to fit back."""
-    start = measure.start()
-    with undisturbed(measure.centred, twice=True):
+    start = ruler.start()
+    with undisturbed(ruler.centred, twice=True):
         speeds = own_speeds(start.network, start.step)
     mean = exp(sum(log(s) for s in speeds.values()) / max(len(speeds), 1))
-    layer_of_tensor = _layers_of_tensors(measure.centred)
-    for group in measure.plan.param_groups:
+    layer_of_tensor = layers_of_tensors(ruler.centred)
+    for group in ruler.plan.param_groups:
         layer = layer_of_tensor.get(id(group["params"][0]))
         group["lr"] *= mean / speeds.get(layer or "", mean)
-    slower = measure.start().time_to_fit / tau
-    for group in measure.plan.param_groups:
+    slower = ruler.start().time_to_fit / start.time_to_fit
+    for group in ruler.plan.param_groups:
         group["lr"] *= slower
     layers = dict.fromkeys(layer_of(name) for name in start.network.theta)
     still = [layer.removeprefix("network.") for layer in layers if layer not in speeds]
@@ -253,23 +217,38 @@ def _balance(measure: _Ruler, tau: float) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _layers_of_tensors(centred: CentredOutput) -> dict[int, str]:
-    return {id(p): layer_of(name) for name, p in centred.named_parameters() if p.requires_grad}
+def _asked(ntk_change: float | None, richness: float | None) -> tuple[Aim, float]:
+    if (ntk_change is None) == (richness is None):
+        raise InputError(
+            f"`dial` must be given one of `ntk_change` and `richness`, got "
+            f"{'none' if richness is None else 'both'}. Say the change of the kernel that training "
+            "is to make, as ntk_change=0.1."
+        )
+    quantity: Aim = "richness" if ntk_change is None else "ntk_change"
+    asked = richness if ntk_change is None else ntk_change
+    target = number(asked)
+    if target is None or not 0 < target < inf:
+        raise InputError(f"`{quantity}` must be a positive number, got {shown(asked)}. Correct it.")
+    return quantity, target
 
 
-def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
+def _refuse(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> None:
     if isinstance(optimizer, ScalesGradients):
         raise InputError(
             f"`dial` must have the optimiser that holds the learning rates, got a "
             f"{type(optimizer).__name__} around it. Pass its `optimizer`, and wrap that afterwards."
         )
-    if type(optimizer) not in (SGD, Adam, AdamW):
+    if any("lr" not in group for group in optimizer.param_groups):
         raise InputError(
-            f"`dial` must know how steps follow the output scale, as those of SGD, Adam and AdamW "
-            f"do, got {type(optimizer).__name__}. Dial with the one of these whose steps it "
-            "resembles, and take over the learning rates."
+            f"`dial` must have an optimiser whose groups have a learning rate `lr`, got a "
+            f"{type(optimizer).__name__} without. Dial with another one."
         )
-    if any(optimizer.state.values()):
+    if equal_speed and type(optimizer) not in (SGD, Adam, AdamW):
+        raise InputError(
+            f"`equal_speed` must have SGD, Adam or AdamW, whose rates can be given layer by layer, "
+            f"got {type(optimizer).__name__}. Leave it out."
+        )
+    if any(map(_has_stepped, optimizer.state.values())):
         raise InputError(
             "`dial` must come before the first step, got an optimiser that has already made "
             "steps. Build a new one."
@@ -281,56 +260,9 @@ def _refuse_running(optimizer: Optimizer, dry_run: bool) -> None:
         )
 
 
-def _shadow(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
-    """The optimiser with parameter groups of its own; those of `split` layer by layer."""
-    plan = copy(optimizer)
-    plan.param_groups = []
-    layers = {} if split is None else _layers_of_tensors(split)
-    for group in optimizer.param_groups:
-        parts: dict[str | None, list[int]] = {}
-        for i, p in enumerate(group["params"]):
-            parts.setdefault(layers.get(id(p)), []).append(i)
-        for rows in parts.values():
-            listed: dict[str, Any] = {
-                key: [group[key][i] for i in rows]
-                for key in ("params", "param_names")
-                if key in group
-            }
-            plan.param_groups.append({**group, **listed, "lr": float(group["lr"])})
-    return plan
-
-
-def _apply(plan: Optimizer, optimizer: Optimizer, split: bool) -> None:
-    """Write the planned learning rates into the user's optimiser; tensors stay tensors."""
-    if split:
-        optimizer.param_groups = plan.param_groups
-        return
-    for group, planned in zip(optimizer.param_groups, plan.param_groups, strict=True):
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(planned["lr"])
-        else:
-            group["lr"] = planned["lr"]
-
-
-def _rates_by_layer(
-    centred: CentredOutput, optimizer: Optimizer, plan: Optimizer, wrapped: bool
-) -> dict[str, LearningRate]:
-    """Rates by layer; by parameter in a layer whose parameters have different ones."""
-    before, after = (
-        {id(p): float(group["lr"]) for group in o.param_groups for p in group["params"]}
-        for o in (optimizer, plan)
-    )
-    layers: dict[str, dict[str, LearningRate]] = {}
-    for name, p in centred.named_parameters():
-        if p.requires_grad and id(p) in before:
-            path = name.removeprefix("network.") if wrapped else name
-            rate = LearningRate(before=before[id(p)], after=after[id(p)])
-            layers.setdefault(layer_of(path), {})[path] = rate
-    table: dict[str, LearningRate] = {}
-    for layer, rates in layers.items():
-        same = len(set(rates.values())) == 1
-        table |= {layer: next(iter(rates.values()))} if same else rates
-    return table
+def _has_stepped(state: Mapping[str, Any]) -> bool:
+    """Whether it is of a parameter that was stepped; some optimisers have a state before that."""
+    return bool(state) and float(state.get("step", 1)) > 0
 
 
 def _notes(model: nn.Module, centred: CentredOutput, optimizer: Optimizer) -> tuple[str, ...]:
@@ -342,6 +274,6 @@ def _notes(model: nn.Module, centred: CentredOutput, optimizer: Optimizer) -> tu
         notes.append("The compiled or parallel wrapper was taken off: wrap the result again.")
     if any(isinstance(m, DROPOUT) and m.p > 0 for m in centred.network.modules()):
         notes.append("In train mode dropout makes the output differ from zero by its noise.")
-    if any(group["weight_decay"] for group in optimizer.param_groups):
+    if any(group.get("weight_decay") for group in optimizer.param_groups):
         notes.append("Weight decay keeps its coefficient; its pull follows the learning rate.")
     return tuple(notes)
