@@ -36,7 +36,8 @@ from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.probe.steer.centred import CentredOutput
-from lazyrich.probe.verdict import Thresholds, Verdict, judge
+from lazyrich.probe.thresholds import Thresholds
+from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.probe.versions import versions
 
 _DEFAULT_INTERVAL = 50
@@ -166,18 +167,10 @@ class Probe:
             The forecast, also kept as `forecasted`.
         """
         self.forecasted = forecast(
-            self.model,
-            self.batch,
-            self.loss,
-            optimizer=optimizer,
-            to_loss=to_loss,
-            steps=steps,
-            schedule=schedule,
-            max_steps=max_steps,
-            max_seconds=max_seconds,
-            progress=progress,
-            seed=self._plan.seed,
-        )
+            self.model, self.batch, self.loss, seed=self._plan.seed, optimizer=optimizer,
+            to_loss=to_loss, steps=steps, schedule=schedule,
+            max_steps=max_steps, max_seconds=max_seconds, progress=progress,
+        )  # fmt: skip
         return self.forecasted
 
     def measure(self, step: int, *, optimizer: Optimizer | None = None) -> None:
@@ -213,6 +206,7 @@ class Probe:
 
     def _row(self, step: int, optimizer: Optimizer | None) -> Row:
         kernel = any(observable.kernel for observable in self._observables)
+        centred = any(observable.centred for observable in self._observables)
         before = [one for one in self._kernels if one.step < step]
         try:
             known = self._reference
@@ -231,7 +225,7 @@ class Probe:
                 previous=before[-1] if before else None,
             )
             if known is None:
-                self._reference = known = reference_of(look, kernel=kernel)
+                self._reference = known = reference_of(look, kernel=kernel, centred=centred)
             row: Row = {}
             for observable in self._observables:
                 row |= observable.measure(look, known)
@@ -349,7 +343,7 @@ class Probe:
         return as_dataset(
             self._steps,
             self._rows,
-            list(reference.weights),
+            reference.layers,
             loss_name(self.loss),
             {
                 "setting": json.dumps(self._setting(reference), ensure_ascii=False),
