@@ -43,7 +43,7 @@ from .probe.similarity import cka as cka
 from .probe.steer.centred import CentredOutput as CentredOutput
 from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
-from .probe.verdict import Thresholds as Thresholds
+from .probe.thresholds import Thresholds as Thresholds
 from .report.write import write_report as write_report
 from .sweeps.describe.description import Study as Study
 from .sweeps.run.sweep import sweep as sweep

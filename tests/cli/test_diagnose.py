@@ -9,10 +9,12 @@ import torch
 from typer.testing import CliRunner
 
 from lazyrich.cli import app, progress
+from lazyrich.cli.gate import VERDICTS
 from lazyrich.study.data.downloads import DEBIAN
 
 QUICK = ["--samples", "128", "--epochs", "3"]
 KEYS = {"regime", "richness", "ntk_change", "kernel_distance", "layers", "overhead"}
+KEYS |= {"centred_kernel_distance", "linearisation_error", "predicted_regime", "agreement"}
 LAYER_KEYS = {"name", "regime", "layer_log_alignment", "layer_log_rescaling", "nfa", "cnfa"}
 
 
@@ -100,7 +102,7 @@ def test_every_built_in_network(model):
     assert len(result["layers"]) >= 3
     for layer in result["layers"]:
         assert set(layer) >= LAYER_KEYS
-        assert layer["regime"] in ("lazy", "rich", "frozen", "unstable", "cannot tell")
+        assert layer["regime"] in VERDICTS
     assert 0 < result["overhead"] < 1
     assert result["loss"][1] < result["loss"][0]
 
@@ -121,7 +123,10 @@ def test_init_scale_and_mse_reach_the_network():
 def test_a_table_in_words():
     done = call("--width", 8, *QUICK)
     assert done.exit_code == 0
-    assert done.stdout.startswith("RICH. ")
+    assert done.stdout.startswith("INTERMEDIATE. After the loss fell to ")
+    assert "Forecast: " in done.stdout
+    assert "The forecast is for a loss of " in done.stdout
+    assert " between samples; " in done.stdout
     assert "richness ρ = " in done.stdout
     assert "network.layer1" in done.stdout
     assert "training" in done.stderr

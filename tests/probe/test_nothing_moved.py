@@ -159,7 +159,7 @@ def jacobian_kernel(model, x, oracle):
     return (j @ j.T).view(*f.shape, *f.shape)
 
 
-def test_a_network_that_trains_is_still_rich():
+def test_a_network_that_trains_is_still_seen_to_move():
     """And its statistics are those of its weights: the kernel's change is that of the oracle."""
     model, x = ARCHITECTURES["batch norm"]()
     model, x = model.double(), x.double()
@@ -173,7 +173,9 @@ def test_a_network_that_trains_is_still_rich():
             (model(x) - y).square().mean().backward()
             optimizer.step()
     change = (brute_kernel(model, x) - before).norm() / before.norm()
-    assert probe.verdict().regime == "rich"
+    low, high = probe.verdict().interval
+    assert 0.1 < low < change < high
+    assert "had changed" in probe.verdict().sentence
     assert probe.history.ntk_change[-1].item() == pytest.approx(change.item(), rel=1e-9)
 
 

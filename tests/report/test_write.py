@@ -10,7 +10,9 @@ import torch
 import xarray as xr
 from torch import nn
 
-from lazyrich import InputError
+from lazyrich import InputError, Thresholds
+from lazyrich.probe import Ended, judge
+from lazyrich.probe.agreement import agreement
 from lazyrich.probe.probe import Probe
 from lazyrich.report.write import write_report
 from lazyrich.vocabulary.numerals import in_words
@@ -177,19 +179,54 @@ def test_a_probe_that_has_not_measured_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("factor", [1e-9, 0.3, 1.0, 72.0, 3e7])
-def test_the_caption_of_the_forecast_says_how_far_training_went(probe, tmp_path, factor):
+def test_forecast_and_outcome_are_compared_in_words(probe, tmp_path, factor):
     """A forecast may be far below the outcome or far above it; nothing is said to add to it."""
-    came = probe.verdict().evidence["ntk_change"]
+    verdict = probe.verdict()
+    came = verdict.evidence["ntk_change"]
     before = dataclasses.replace(probe.forecasted, predicted_ntk_change=came / factor)
     target = tmp_path / "report.html"
     text = unescape(write_report(probe.history, target, forecast=before).read_text("utf-8"))
     assert "add to it" not in text
-    said = f"Training changed the kernel {in_words(factor)} times as much."
-    assert said in text
+    for sentence in agreement(before, verdict, probe.history):
+        assert sentence in text
+    assert ("they agree" in text) == (factor == 1)
+    assert f"at a loss of {in_words(before.network.losses[-1], 3)}." in text
     once = probe.history.isel(step=[0])
     text = unescape(write_report(once, target, forecast=before).read_text("utf-8"))
-    assert "where a rehearsal of" in text
-    assert "Training changed" not in text
+    assert "There is no outcome to compare it with" in text
+    assert "agree" not in text
+
+
+def test_regimes_and_bounds_are_those_of_the_thresholds(probe, tmp_path):
+    """One scale on one page, whatever it is; every word has its colour."""
+    came, foretold = probe.verdict().evidence["ntk_change"], 0.3
+    before = dataclasses.replace(
+        probe.forecasted, predicted_ntk_change=foretold, predicted_ntk_change_stderr=0.0,
+        network=dataclasses.replace(probe.forecasted.network, ended=Ended.FITTED),
+    )  # fmt: skip
+    for limits, word in (
+        (Thresholds(), "intermediate"),
+        (Thresholds(lazy_below=0.4), "lazy"),
+        (Thresholds(lazy_below=0.1, rich_from=0.2), "rich"),
+    ):
+        verdict = judge(probe.history, limits)
+        text = write_report(
+            probe.history, tmp_path / "report.html", forecast=before, verdict=verdict
+        ).read_text("utf-8")
+        bounds = f"lazy below {limits.lazy_below:g}, rich from {limits.rich_from:g}"
+        assert text.count(bounds) == 3  # beside forecast and outcome, and in the evidence
+        assert f'<span class="chip {word}">{word}</span>' in text
+        assert f"Forecast: {word}. Outcome: {verdict.regime}." in text
+    assert came > 0
+    assert all(f".{word} {{" in text for word in ("frozen", "lazy", "intermediate", "rich"))
+
+
+def test_a_forecast_of_an_older_version_is_left_out(probe, tmp_path):
+    old = {"richness": 1.0, "layers": {}, "predicted_ntk_change": 0.2, "notes": []}
+    history = probe.history.assign_attrs(forecast=json.dumps(old))
+    text = write_report(history, tmp_path / "report.html").read_text("utf-8")
+    assert "is of an older version, and is not shown" in text
+    assert "None was made" not in text
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 72.0, 1e12])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.centred_kernel import Columns, centred, centred_columns
 from lazyrich.capture.directions import Directions, random_count, random_signs
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
@@ -46,6 +47,8 @@ from lazyrich.capture.sampled_kernel import (
 from lazyrich.capture.sketch import Sketch, sketch
 
 Kernel = Float[Tensor, "n s n s"]
+
+CENTRED_DIRECTIONS = 4  # vectors over all outputs of all samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +222,20 @@ class Look:
         return torch.stack(list(self.kernels.values())).sum(0)
 
     @cached_property
+    def centred_kernel(self) -> Columns:
+        """HΘH: its columns if all outputs are directions, else HΘHe for a few random vectors e."""
+        if not self.random:
+            return centred_columns(self.kernel)
+        network, columns = network_of(self.capture), []
+        for signs in random_signs(self.f, CENTRED_DIRECTIONS, seed=self.plan.seed + 1):
+            gradients = self.capture.backward(centred(signs).to(signs), list(network.theta))[1]
+            along = {name: self.rates[name] * g for name, g in gradients.items()}
+            with undisturbed(network.module, twice=True):
+                moved = derivative(network, network.theta, along)[1]
+            columns.append(centred(moved.view_as(signs)))
+        return torch.stack(columns)
+
+    @cached_property
     def norms(self) -> list[LayerNorms]:
         """Norms of weights, inputs and pre-activations of all layers."""
         return [
@@ -244,7 +261,7 @@ class KernelStart:
 
     Attributes:
         whole: Θ_0.
-        layers: every layer's part of it.
+        layers: every part of it, by the module that owns the parameters, whatever its kind.
         squares: `‖Θ_0‖²` of the whole, then of the layers, as `pair_sums`.
         traces: of every sample's block with itself.
     """
@@ -264,6 +281,7 @@ class Reference:
         outputs: f_0.
         distance_to_fit: ‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if unknown.
         kernel: what later kernels are compared with; None if none will be.
+        centred: the same of sample-centred kernels, see `Look`.
         norms: of all layers.
         weights: W_0 of all layers.
         features: of all layers.
@@ -276,6 +294,7 @@ class Reference:
     outputs: Float[Tensor, "n k"]
     distance_to_fit: float
     kernel: KernelStart | None
+    centred: Columns | None
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
     features: dict[str, Float[Tensor, "n p"]]
@@ -283,13 +302,29 @@ class Reference:
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]
 
+    @property
+    def layers(self) -> list[str]:
+        """All that has a part in the kernel or a weight to study, nearly in forward order.
 
-def reference_of(look: Look, *, kernel: bool) -> Reference:
+        What has no weight to study, such as an attention, a norm or the model itself with vectors
+        of its own, follows what stands before it among the modules.
+        """
+        names, before = list(self.weights), -1
+        parts = self.kernel.layers if self.kernel else {}
+        for name, _ in self.network.module.named_modules():
+            if name in parts and name not in names:
+                names.insert(before + 1, name)
+            before = names.index(name) if name in names else before
+        return names
+
+
+def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
     """Keep what later measurements compare with: copies, no graph.
 
     Args:
         look: the first one.
         kernel: whether kernels will be compared.
+        centred: whether sample-centred ones will.
     """
     seen = look.capture
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
@@ -298,6 +333,7 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
         outputs=look.f,
         distance_to_fit=_distance_to_fit(look),
         kernel=_kernel_start(look) if kernel else None,
+        centred=look.centred_kernel if centred else None,
         norms=look.norms,
         weights={layer.name: layer.matrix for layer in look.layers},
         features=look.features,
@@ -308,12 +344,11 @@ def reference_of(look: Look, *, kernel: bool) -> Reference:
 
 
 def _kernel_start(look: Look) -> KernelStart:
-    names = [layer.name for layer in look.layers if layer.name in look.kernels]
-    layers = {name: look.kernels[name] for name in names}
-    squares = [block_squares(k, random=look.random) for k in (look.kernel, *layers.values())]
+    parts = (look.kernel, *look.kernels.values())
+    squares = [block_squares(theta, random=look.random) for theta in parts]
     return KernelStart(
         whole=look.kernel,
-        layers=layers,
+        layers=dict(look.kernels),
         squares=pair_sums(torch.stack(squares)),
         traces=sampled_traces(look.kernel, random=look.random),
     )

@@ -1,4 +1,4 @@
-"""`lazyrich diagnose`: train a network on images, watch it, and say whether it was lazy or rich."""
+"""`lazyrich diagnose`: train a network on images, watch it, and say how lazy or rich it was."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def diagnose(
         ),
     ] = None,
 ) -> None:
-    """Train a network on images by plain SGD and diagnose it: lazy or rich, layer by layer.
+    """Train a network on images by plain SGD and diagnose it: lazy to rich, layer by layer.
 
     The network is MODULE:FUNCTION, which returns a torch module from images (n, channels, height,
     width), or from vectors of their pixels, to a number for each of the 10 classes; or one of the
@@ -227,16 +227,22 @@ def _verdict(probe: Probe, outcome: Outcome) -> Verdict:
 
 
 def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
+    from lazyrich.probe.agreement import agreement
+
     before = probe.forecasted
     return {
         "regime": verdict.regime,
         "sentence": verdict.sentence,
         "richness": None if before is None else before.richness,
+        "predicted_regime": None if before is None else before.regime,
         "predicted_ntk_change": None if before is None else before.predicted_ntk_change,
         "certificate": None if before is None else before.certificate,
         "ntk_change": verdict.evidence["ntk_change"],
         "kernel_distance": verdict.evidence["kernel_distance"],
+        "centred_kernel_distance": verdict.evidence["centred_kernel_distance"],
+        "linearisation_error": verdict.evidence["linearisation_error"],
         "interval": verdict.interval,
+        "agreement": [] if before is None else agreement(before, verdict, probe.history),
         "layers": [
             {
                 "name": layer.name,
@@ -261,14 +267,17 @@ def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> N
     typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
     when = ", as long as it was finite" if verdict.evidence["diverged"] else ""
     first, last = (in_words(x, 3) if isfinite(x) else "not finite" for x in summary["loss"])
+    turn = summary["centred_kernel_distance"]
+    turned = f" and turned by {in_words(turn, 3)} between samples" if isfinite(turn) else ""
     typer.echo(
-        f"Forecast: the NTK changes by {in_words(summary['predicted_ntk_change'], 3)} of its size "
+        f"Forecast: {summary['predicted_regime']}, the NTK changes by "
+        f"{in_words(summary['predicted_ntk_change'], 3)} of its size "
         f"(certificate: {summary['certificate']}); richness ρ = "
         f"{in_words(summary['richness'], 3)}. Outcome{when}: the NTK changed by "
-        f"{in_words(summary['ntk_change'], 3)} and turned by "
-        f"{in_words(summary['kernel_distance'], 3)}; {loss_words} {first} → {last}; watching took "
-        f"{summary['overhead']:.0%} of the time."
+        f"{in_words(summary['ntk_change'], 3)}{turned}; {loss_words} {first} → {last}; watching "
+        f"took {summary['overhead']:.0%} of the time."
     )
+    typer.echo(" ".join(summary["agreement"][1:]))
     for note in verdict.notes:
         typer.echo(note)
     rows = summary["layers"]

@@ -43,6 +43,7 @@ from lazyrich.observables.ansatz import (
 )
 from lazyrich.observables.ansatz_sketch import Ansatz, ansatz_from_sketches
 from lazyrich.observables.balance import alignment, imbalance
+from lazyrich.observables.centred_kernel import centred_kernel_distance
 from lazyrich.observables.cka import linear_cka
 from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
@@ -80,6 +81,7 @@ __all__ = [
     "ansatz_from_sketches",
     "backward_feature_cosine",
     "block_squares",
+    "centred_kernel_distance",
     "centred_share",
     "change_interval",
     "condensation",

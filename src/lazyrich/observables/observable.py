@@ -25,12 +25,14 @@ class Observable:
         measure: reads them off a look and what it is compared with.
         default: whether they are measured unless others are chosen.
         kernel: whether the reference has to keep its kernel.
+        centred: whether it has to keep its sample-centred kernel.
     """
 
     quantities: tuple[Quantity, ...]
     measure: Callable[[Look, Reference], Row]
     default: bool = True
     kernel: bool = False
+    centred: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

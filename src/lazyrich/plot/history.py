@@ -15,7 +15,7 @@ from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axe
 WRAP = 40  # characters above a panel
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
 
-SHORT = {"ntk_change": "change", "kernel_distance": "rotation"}
+SHORT = {"ntk_change": "change", "centred_kernel_distance": "rotation"}
 SHARES = (
     ("layer_log_alignment", "alignment  Δ ln A", BLUE, "-"),
     ("layer_log_rescaling", "rescaling  Δ ln‖W‖", VERMILION, "-"),
@@ -82,15 +82,15 @@ def feature_ansatz(history: xr.Dataset, layer: str, *, ax: Axes | None = None) -
 
 
 def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw how far the NTK has moved since the start: in size, and in direction alone.
+    """Draw how far the NTK has moved since the start, and how far it turned between samples.
 
     Args:
-        history: with the dim `step` and the variables `ntk_change` and, if measured,
-            `kernel_distance`, and their intervals `…_low`, `…_high`.
+        history: with the dim `step` and the variables `ntk_change`, with its interval `…_low`,
+            `…_high`, and, if measured, `centred_kernel_distance`.
         ax: where to draw.
     """
     ax = axes(ax)
-    for name, colour in (("ntk_change", BLUE), ("kernel_distance", PURPLE)):
+    for name, colour in (("ntk_change", BLUE), ("centred_kernel_distance", PURPLE)):
         if name in history:
             _interval(ax, history, name, colour)
             label = f"{SHORT[name]}  {history[name].attrs.get('symbol', name)}"

@@ -11,7 +11,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.jacobian import checked_memory
 from lazyrich.capture.optimizer_step import checked_optimizer
-from lazyrich.probe.verdict import Thresholds
+from lazyrich.probe.thresholds import Thresholds
 
 
 def refuse_settings(samples: object, memory: object, seed: object, thresholds: object) -> None:
@@ -40,8 +40,22 @@ def refuse_measurement(step: object, optimizer: object) -> None:
         checked_optimizer(optimizer)
 
 
-def refuse_watch(model: nn.Module, optimizer: object, budget: object) -> None:
-    """Refuse an optimiser of another model, and what is no share of the time."""
+def refuse_batch(batch: object) -> None:
+    """Refuse what is no pair of inputs and targets."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InputError(
+            f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
+            "Pass the inputs and the targets of one batch."
+        )
+
+
+def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside: bool) -> None:
+    """Refuse an optimiser of another model, what is no share of the time, and a watch inside."""
+    if inside:
+        raise InputError(
+            "`watch` must be left before it is entered again, got a second one inside: every "
+            "step would count twice. Use one, around the whole loop."
+        )
     groups = checked_optimizer(optimizer).param_groups
     owned = {id(p) for group in groups for p in group["params"]}
     if not any(id(p) in owned for p in model.parameters() if p.requires_grad):

@@ -30,7 +30,7 @@ from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Observable, Row
-from lazyrich.probe.arguments import refuse_measurement, refuse_settings, refuse_watch
+from lazyrich.probe import arguments
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -38,15 +38,12 @@ from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.probe.steer.centred import CentredOutput
-from lazyrich.probe.verdict import Thresholds, Verdict, judge
+from lazyrich.probe.thresholds import Thresholds
+from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.probe.versions import versions
+from lazyrich.probe.wording import no_step
 
 _DEFAULT_INTERVAL = 50
-_NO_STEP = (
-    "No step of {} was seen inside `watch`, though weights changed: the measurement at its end "
-    "stands one step after the one before. Where another optimiser makes the steps, watch that "
-    "one; or call `probe.measure(step)`."
-)
 
 
 class Probe:
@@ -114,14 +111,10 @@ class Probe:
         memory: int = 2**30,
         seed: int = 0,
     ) -> None:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise InputError(
-                f"`batch` must be a pair (x, y), got a {type(batch).__name__}. "
-                "Pass inputs and targets of one batch."
-            )
+        arguments.refuse_batch(batch)
         unwrap(model)  # refuses what is no network
         checked_directions(directions)
-        refuse_settings(samples, memory, seed, thresholds)
+        arguments.refuse_settings(samples, memory, seed, thresholds)
         self.model = model
         self.batch = (batch[0], batch[1])
         self.loss = loss
@@ -174,18 +167,11 @@ class Probe:
             The forecast, also kept as `forecasted`.
         """
         self.forecasted = forecast(
-            self.model,
-            brought_to(self.model, self.batch),
-            self.loss,
-            optimizer=optimizer,
-            to_loss=to_loss,
-            steps=steps,
-            schedule=schedule,
-            max_steps=max_steps,
-            max_seconds=max_seconds,
-            progress=progress,
-            seed=self._plan.seed,
-        )
+            self.model, brought_to(self.model, self.batch), self.loss,
+            seed=self._plan.seed, optimizer=optimizer,
+            to_loss=to_loss, steps=steps, schedule=schedule,
+            max_steps=max_steps, max_seconds=max_seconds, progress=progress,
+        )  # fmt: skip
         return self.forecasted
 
     def measure(self, step: int, *, optimizer: Optimizer | None = None) -> None:
@@ -201,7 +187,7 @@ class Probe:
         Raises:
             InputError: a step before the last one, or see `capture`.
         """
-        refuse_measurement(step, optimizer)
+        arguments.refuse_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         start = time.perf_counter()
@@ -225,6 +211,7 @@ class Probe:
 
     def _row(self, step: int, optimizer: Optimizer | None) -> Row:
         kernel = any(observable.kernel for observable in self._observables)
+        centred = any(observable.centred for observable in self._observables)
         before = [one for one in self._kernels if one.step < step]
         try:
             known = self._reference
@@ -243,7 +230,7 @@ class Probe:
                 previous=before[-1] if before else None,
             )
             if known is None:
-                self._reference = known = reference_of(look, kernel=kernel)
+                self._reference = known = reference_of(look, kernel=kernel, centred=centred)
             row: Row = {}
             for observable in self._observables:
                 row |= self._measured(observable, look, known)
@@ -293,12 +280,7 @@ class Probe:
             InputError: the optimiser does not own a parameter of the model; a budget that is no
                 share; a log that is neither of both; a watch inside another one.
         """
-        refuse_watch(self.model, optimizer, budget)
-        if self._watching:
-            raise InputError(
-                "`watch` must be left before it is entered again, got a second one inside: every "
-                "step would count twice. Use one, around the whole loop."
-            )
+        arguments.refuse_watch(self.model, optimizer, budget, inside=self._watching)
         default = 1 if budget is not None else _DEFAULT_INTERVAL
         due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
@@ -329,7 +311,7 @@ class Probe:
             self._watching = False
             if usable and self._made == entered and fingerprint(self.model) != weights:
                 self._made += 1
-                self._notes.append(_NO_STEP.format(type(optimizer).__name__))
+                self._notes.append(no_step(optimizer))
             if usable and self._made != self._steps[-1]:
                 measure()
 
@@ -365,7 +347,7 @@ class Probe:
         return as_dataset(
             self._steps,
             self._rows,
-            list(reference.weights),
+            reference.layers,
             loss_name(self.loss),
             {
                 "setting": json.dumps(self._setting(reference), ensure_ascii=False),
@@ -379,8 +361,7 @@ class Probe:
 
     def _setting(self, reference: Reference) -> dict[str, Any]:
         model = unwrap(self.model)
-        outputs = reference.outputs.shape[1]
-        count = random_count(self._plan.directions, outputs)
+        count = random_count(self._plan.directions, outputs := reference.outputs.shape[1])
         return {
             "model": model.title if isinstance(model, CentredOutput) else type(model).__name__,
             "parameters": sum(p.numel() for p in model.parameters()),

@@ -1,10 +1,10 @@
-"""Lazy, rich, frozen, unstable, or cannot tell: a history put into words."""
+"""Lazy, intermediate, rich, frozen, unstable, or cannot tell: a history put into words."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import inf, isfinite, nan
 
 import numpy as np
@@ -15,8 +15,9 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe import wording
+from lazyrich.probe.thresholds import Thresholds, has_one_threshold
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
-from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime
+from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, only
 
 QUANTITIES = (
     Quantity(
@@ -36,47 +37,13 @@ _WORDS = {  # columns of the table that are no numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """Where one regime ends and the next begins; every number may be changed.
-
-    Attributes:
-        rich_from: relative change of the NTK, ‖ΔΘ‖/‖Θ₀‖, from which training is rich. On the
-            solvable two-layer network 0.1 belongs to the order parameter F = 0.92, the edge of
-            its feature-learning phase.
-        turned_from: kernel distance, 1 − cos(Θ₀, Θ), from which the kernel is said to have turned
-            and not only grown or shrunk. It names the kind of richness and decides nothing.
-        frozen_below: change of the output, in units of the distance to the fit, below
-            which nothing was learned (and nothing counts as lazy).
-        unstable_above: ratio of the last to the first loss above which training is unstable.
-        alignment: total rise or fall of a layer's alignment A from which it aligns or disaligns.
-        rescaling: total variation of ln‖W‖ from which a layer rescales.
-
-    Raises:
-        InputError: a threshold that is not a positive number.
-    """
-
-    rich_from: float = 0.1
-    turned_from: float = 0.05
-    frozen_below: float = 0.05
-    unstable_above: float = 2.0
-    alignment: float = 0.1
-    rescaling: float = 0.1
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (isinstance(value, int | float) and 0 < value < float("inf")):
-                raise InputError(f"`{field.name}` must be a positive number, got {value!r}.")
-
-
-@dataclass(frozen=True, kw_only=True)
 class LayerVerdict:
     """What one layer did.
 
     Attributes:
         name: its path in `named_modules()`.
-        regime: of its own part of the NTK; rich only if that part changed, and by enough of the
-            whole: `rich_from` divided by the number of layers, undivided in a lazy network.
+        regime: of its own part of the NTK, by the thresholds of the network; lazy where that part
+            brings too little to the whole, see `judge`.
         sentence: the same in words.
         layer_log_alignment: Δln A, its part in the change of ln‖f‖ by alignment with its data.
         layer_log_rescaling: Δln‖W‖, its part by growth of its weight.
@@ -121,8 +88,12 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [f"{self.regime.capitalize()}. {self.sentence}"]
-        margin = max((len(layer.name) for layer in self.layers), default=0)
-        lines += [f"  {layer.name:<{margin}}  {layer.sentence}" for layer in self.layers]
+        names = [layer.name or wording.ITSELF for layer in self.layers]
+        margin = max(map(len, names), default=0)
+        lines += [
+            f"  {name:<{margin}}  {layer.sentence}"
+            for name, layer in zip(names, self.layers, strict=True)
+        ]
         return "\n".join([*lines, *self.notes])
 
     def table(self) -> xr.Dataset:
@@ -155,9 +126,14 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     """Judge a history, fresh or loaded from a file.
 
     Unstable: the loss is not finite or grew by more than `unstable_above`. Frozen: the output
-    hardly moved and the kernel stayed, or nothing that was measured moved at all. Rich or lazy: the
-    interval of ‖ΔΘ‖/‖Θ₀‖ lies on one side of `rich_from`; if it holds the threshold,
-    nobody can tell from these samples, nor from a single measurement.
+    hardly moved and the kernel stayed, or nothing that was measured moved at all. Else lazy,
+    intermediate or rich, as the interval of ‖ΔΘ‖/‖Θ₀‖ lies below `lazy_below`, between, or from
+    `rich_from` on; if it holds a threshold, nobody can tell from these samples, nor from a single
+    measurement.
+
+    A layer is judged likewise, by its own ‖ΔΘ_l‖/‖Θ_l,0‖. A large change of a small part is none of
+    the whole: a layer is lazy where ‖ΔΘ_l‖/‖Θ₀‖ is below `lazy_below` divided by the number of
+    layers, for were all layers so, the network would be lazy; undivided in a network that is.
 
     Args:
         history: of a probe, with at least the variables `loss` and `ntk_change`.
@@ -175,10 +151,14 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
             f"{', '.join(map(str, history.coords)) or 'none'}. Pass `probe.history`, or what "
             "`probe.save` has written."
         )
-    limits = thresholds or _recorded(history)
+    recorded = _recorded(history) if thresholds is None else {}
+    limits = thresholds or Thresholds.recorded(recorded)
     evidence = _evidence(history)
     regime, sentence = _network(history, evidence, limits)
     layers = tuple(_layer(history, i, regime, limits) for i in range(history.sizes["layer"]))
+    notes = _notes(history)
+    if has_one_threshold(recorded):
+        notes += (wording.one_threshold(limits.lazy_below, limits.rich_from),)
     return Verdict(
         regime=regime,
         sentence=sentence,
@@ -186,19 +166,22 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
         interval=(evidence["ntk_change_low"], evidence["ntk_change_high"]),
         layers=layers,
         thresholds=limits,
-        notes=_notes(history),
+        notes=notes,
     )
 
 
-def _recorded(history: xr.Dataset) -> Thresholds:
+def _recorded(history: xr.Dataset) -> dict[str, float]:
+    """The thresholds that a history was saved with, as they were written."""
     setting = history.attrs.get("setting", "{}")
     try:
-        return Thresholds(**json.loads(setting).get("thresholds", {}))
+        found = json.loads(setting).get("thresholds", {})
+        Thresholds.recorded(found)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"the attribute `setting` of a history must be as the probe wrote it, got "
             f"{str(setting)[:80]!r}. Pass `thresholds` to judge it all the same."
         ) from error
+    return dict(found)
 
 
 def _evidence(history: xr.Dataset) -> dict[str, float]:
@@ -207,6 +190,8 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "ntk_change_low",
         "ntk_change_high",
         "kernel_distance",
+        "centred_kernel_distance",
+        "centred_kernel_distance_stderr",
         "ntk_trace_ratio",
         "linearisation_error",
         "output_change",
@@ -253,6 +238,17 @@ def _value(row: xr.Dataset, name: str) -> float:
 def _network(
     history: xr.Dataset, evidence: Mapping[str, float], limits: Thresholds
 ) -> tuple[JudgedRegime, str]:
+    regime, sentence = _by_the_kernel(history, evidence, limits)
+    missed = evidence["linearisation_error"]
+    if evidence["output_change"] < wording.NOTHING:
+        missed = nan  # of a change that is rounding
+    told = wording.linearised(missed, regime, while_finite=bool(evidence["diverged"]))
+    return regime, wording.joined(sentence, told)
+
+
+def _by_the_kernel(
+    history: xr.Dataset, evidence: Mapping[str, float], limits: Thresholds
+) -> tuple[JudgedRegime, str]:
     if evidence["diverged"]:
         return Regime.UNSTABLE, wording.diverged(history.step.values, _not_finite(history))
     if evidence["loss_ratio"] > limits.unstable_above:
@@ -265,18 +261,18 @@ def _network(
     if not isfinite(change):
         return CANNOT_TELL, wording.no_kernel(history)
     if not (isfinite(low) and isfinite(high)):
-        return CANNOT_TELL, wording.no_interval(change)
-    spread = wording.spread(change, low, high)
-    if evidence["output_change"] < limits.frozen_below and high < limits.rich_from:
-        return Regime.FROZEN, wording.frozen(evidence["output_change"], high)
-    if low >= limits.rich_from:
-        return Regime.RICH, f"In training {spread}, {wording.turned(evidence, limits.turned_from)}."
-    if high < limits.rich_from:
-        return Regime.LAZY, f"In training {spread}: {wording.linear(evidence)}."
-    return CANNOT_TELL, (
-        f"In training {spread}, which holds the threshold {limits.rich_from:g}. Measure on more "
-        "samples."
-    )
+        return CANNOT_TELL, f"{wording.reached(history)} {wording.no_interval(change)}"
+    spread = f"{wording.reached(history)} {wording.spread(change, low, high)}"
+    if evidence["output_change"] < limits.frozen_below and high < limits.lazy_below:
+        little = wording.frozen(evidence["output_change"], high)
+        return Regime.FROZEN, f"{wording.reached(history)} {little}"
+    may_be = limits.regimes(low, high)
+    regime = only(may_be)
+    if regime == CANNOT_TELL:
+        return CANNOT_TELL, f"{spread}, {wording.between(may_be, limits)}. Measure on more samples."
+    if regime == Regime.LAZY:
+        return Regime.LAZY, f"{spread}: by the kernel, features stayed."
+    return regime, f"{spread}, {wording.turned(history, evidence, limits.turned_from, regime)}."
 
 
 def _stood_still(history: xr.Dataset, evidence: Mapping[str, float]) -> bool:
@@ -299,24 +295,26 @@ def _layer(
     moved = _value(last, "weight_movement")
     acted = _acted(one, limits)
     share = _value(last, "layer_ntk_share")
-    weight = share if isfinite(share) else 1.0  # unknown: by its own change alone
-    # what a layer has to bring to the whole; some layer of a rich network does
-    needed = limits.rich_from / (1 if network == Regime.LAZY else history.sizes["layer"])
-    regime: JudgedRegime = CANNOT_TELL
+    own = limits.regimes(low, high)
+    may_be = _weighed(own, (low, high), share, _needed(history, network, limits))
+    regime: JudgedRegime = only(may_be)
     if network in (Regime.UNSTABLE, Regime.FROZEN):
         regime = network
-    elif history.sizes["step"] < 2:
-        pass  # nothing can have moved yet
+    elif history.sizes["step"] < 2:  # nothing can have moved yet
+        regime, may_be = CANNOT_TELL, ()
     elif moved == 0:
         regime = Regime.FROZEN
-    elif high < limits.rich_from or weight * high < needed:
-        regime = Regime.LAZY
-    elif low >= limits.rich_from and weight * low >= needed:
-        regime = Regime.RICH
     return LayerVerdict(
         name=str(one.layer.item()),
         regime=regime,
-        sentence=wording.layer(regime, share, (change, low, high), acted),
+        sentence=wording.layer(
+            regime,
+            () if regime != CANNOT_TELL else may_be,
+            share,
+            (change, low, high),
+            acted,
+            too_small=regime == Regime.LAZY != only(own),
+        ),
         layer_log_alignment=_value(last, "layer_log_alignment"),
         layer_log_rescaling=_value(last, "layer_log_rescaling"),
         nfa=_value(last, "nfa"),
@@ -330,6 +328,23 @@ def _layer(
             "weight_movement": moved,
         },
     )
+
+
+def _needed(history: xr.Dataset, network: JudgedRegime, limits: Thresholds) -> float:
+    """How far a layer has to change the whole kernel, ‖ΔΘ_l‖/‖Θ₀‖, to be more than lazy."""
+    return limits.lazy_below / (1 if network == Regime.LAZY else history.sizes["layer"])
+
+
+def _weighed(
+    own: tuple[Regime, ...], change: tuple[float, float], share: float, needed: float
+) -> tuple[Regime, ...]:
+    """What a layer may be by its own change, if that is enough of the whole to matter."""
+    if not (own and isfinite(share)):
+        return own  # of an unknown part: by its own change alone
+    low, high = (share * end for end in change)
+    if high < needed:
+        return (Regime.LAZY,)
+    return own if low >= needed else tuple(dict.fromkeys((Regime.LAZY, *own)))
 
 
 def _acted(layer: xr.Dataset, limits: Thresholds) -> tuple[Window, ...] | None:

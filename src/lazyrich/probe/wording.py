@@ -10,11 +10,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lazyrich.numerics.windows import Window
+from lazyrich.probe.thresholds import Thresholds
 from lazyrich.vocabulary.numerals import in_words
+from lazyrich.vocabulary.regimes import JudgedRegime, Regime
 
 NOTHING = 1e-6  # a relative change below that is the rounding of single precision
 LINEAR_TO = 0.25  # share of the output's change that a linearisation may miss and still describe it
 
+ITSELF = "(the model itself)"  # with parameters of its own
 STILL = "Nothing that was measured moved by more than a millionth."
 
 
@@ -39,10 +42,56 @@ def grown(ratio: float) -> str:
     )
 
 
+def joined(*sentences: str) -> str:
+    """Sentences one after the other, without those that say nothing."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def one_threshold(lazy_below: float, rich_from: float) -> str:
+    """What is said of a history that was saved when one threshold parted lazy from rich."""
+    return (
+        f"Saved when one threshold, {lazy_below:g}, parted lazy from rich: today it is lazy below, "
+        f"and rich from {rich_from:g} on."
+    )
+
+
+def reached(history: xr.Dataset) -> str:
+    """Where the loss came to, as the beginning of a sentence about what had happened by then."""
+    first, last = ends(history)
+    if not (isfinite(first) and isfinite(last)):
+        return "In training, whose loss was not measured,"
+    step = int(history.step.values[0])
+    start = f"its value at step {step}" if step else "its start"
+    if not (first > 0 and last >= 0):  # then it has no multiples
+        if last == first:
+            return f"With a loss that stayed at {in_words(first)},"
+        way = "fell" if last < first else "rose"
+        return f"After the loss {way} from {in_words(first, 3)} to {in_words(last, 3)},"
+    percent = in_words(100 * (last / first))
+    if percent == "100":
+        return f"With a loss within 1 % of {start},"
+    return f"After the loss {'fell' if last < first else 'rose'} to {percent} % of {start},"
+
+
+def ends(history: xr.Dataset) -> tuple[float, float]:
+    """The first and the last loss; NaN where it was not measured."""
+    loss = history["loss"].values if "loss" in history else np.array([])
+    return (float(loss[0]), float(loss[-1])) if loss.size else (np.nan, np.nan)
+
+
 def measured(times: int) -> str:
     """What is said where too little was measured to compare."""
     how = "Only one measurement was made" if times else "Nothing was measured"
     return f"{how}: measure again after training."
+
+
+def no_step(optimizer: object) -> str:
+    """What is said where weights changed inside a watch that saw no step."""
+    return (
+        f"No step of {type(optimizer).__name__} was seen inside `watch`, though weights changed: "
+        "the measurement at its end stands one step after the one before. Where another optimiser "
+        "makes the steps, watch that one; or call `probe.measure(step)`."
+    )
 
 
 def no_kernel(history: xr.Dataset) -> str:
@@ -57,7 +106,7 @@ def no_kernel(history: xr.Dataset) -> str:
 def no_interval(change: float) -> str:
     """What is said of a change whose uncertainty is not known."""
     return (
-        f"In training the tangent kernel changed by {in_words(change)} of its size, with an "
+        f"the tangent kernel had changed by {in_words(change)} of its size, with an "
         "uncertainty that was not measured. Measure on more samples."
     )
 
@@ -65,64 +114,126 @@ def no_interval(change: float) -> str:
 def spread(change: float, low: float, high: float) -> str:
     """A change of the kernel, with its interval."""
     return (
-        f"the tangent kernel changed by {in_words(change)} of its size "
+        f"the tangent kernel had changed by {in_words(change)} of its size "
         f"({in_words(low)} to {in_words(high)})"
     )
+
+
+def between(may_be: Sequence[Regime], limits: Thresholds) -> str:
+    """Which thresholds an interval holds, and what training may have been."""
+    if len(may_be) == 3:
+        return (
+            f"which holds both thresholds, {limits.lazy_below:g} and {limits.rich_from:g}: it may "
+            f"be {alternatives(may_be)}"
+        )
+    threshold = limits.lazy_below if Regime.LAZY in may_be else limits.rich_from
+    return f"which holds the threshold {threshold:g} between {' and '.join(may_be)}"
+
+
+def alternatives(may_be: Sequence[Regime]) -> str:
+    """Some regimes, of which one is right."""
+    *others, last = may_be
+    return f"{', '.join(others)} or {last}" if others else str(last)
 
 
 def frozen(output: float, most: float) -> str:
     """What is said of a network that hardly moved."""
     return (
-        f"The output moved {in_words(output)} of the distance to the fit, and the kernel changed "
-        f"by at most {in_words(most)} of its size: too little was learned to say more."
+        f"the output had moved {in_words(output)} of the distance to the fit, and the kernel had "
+        f"changed by at most {in_words(most)} of its size: too little was learned to say more."
     )
 
 
-def turned(evidence: Mapping[str, float], threshold: float) -> str:
+def turned(history: xr.Dataset, evidence: Mapping[str, float], threshold: float, to: Regime) -> str:
     """How a kernel moved that did.
+
+    Whether it turned is judged without the mean over samples, in which most of a kernel's norm can
+    stand still while all that tells samples apart turns.
+    """
+    distance, error = (evidence[f"centred_kernel_distance{end}"] for end in ("", "_stderr"))
+    if not isfinite(distance):
+        return "and whether it turned is not known"
+    off = 2 * error if isfinite(error) else 0.0
+    if distance - off >= threshold:
+        first, last = ends(history)
+        if last >= first:
+            return "and turned: features changed, but the loss did not fall"
+        learned = to == Regime.RICH and last < first
+        return f"and turned: features {'were learned' if learned else 'changed'}"
+    if distance + off < threshold:
+        if _grew(evidence):
+            return "mostly in size, not direction"
+        below = f", which is below the threshold {threshold:g}"
+        return f"and turned by {in_words(distance)} between samples{below}"
+    return (
+        f"and turned by {in_words(distance)} between samples, give or take {in_words(off)}, which "
+        f"may be above or below the threshold {threshold:g}"
+    )
+
+
+def _grew(evidence: Mapping[str, float]) -> bool:
+    """Whether the larger part of a kernel's change is along itself.
 
     With the change c = ‖Θ − Θ₀‖/‖Θ₀‖ and the distance d = 1 − cos(Θ₀, Θ), its relative size r
     solves r² − 2r(1 − d) + 1 = c²; the part of the change in another direction is r √(d(2 − d)).
     """
-    distance = evidence["kernel_distance"]
+    change, distance = evidence["ntk_change"], evidence["kernel_distance"]
     if not isfinite(distance):
-        return "and whether it turned was not measured"
-    if distance >= threshold:
-        if evidence["loss_ratio"] >= 1:
-            return "and turned: features changed, but the loss did not fall"
-        return "and turned: features were learned"
-    change, cosine = evidence["ntk_change"], 1 - distance
+        return False
+    cosine = 1 - distance
     largest = cosine + sqrt(max(0.0, cosine**2 - 1 + change**2))
-    if largest * sqrt(max(0.0, distance * (2 - distance))) <= change / sqrt(2):
-        return "mostly in size, not direction"
-    return f"and turned by {in_words(distance)}, which is below the threshold {threshold:g}"
+    return largest * sqrt(max(0.0, distance * (2 - distance))) <= change / sqrt(2)
 
 
-def linear(evidence: Mapping[str, float]) -> str:
-    """What is said of a network whose kernel stayed."""
-    missed = evidence["linearisation_error"]
-    if missed > LINEAR_TO:
-        return (
-            f"features stayed, but its linearisation misses {in_words(missed)} of the change of "
-            "the output"
-        )
-    return "the network acts like its linearisation, features stayed"
+def linearised(missed: float, regime: JudgedRegime, *, while_finite: bool) -> str:
+    """What the linearisation around the start makes of the outputs, beside the kernel's word."""
+    if not isfinite(missed):
+        return ""
+    little = "only " if regime == Regime.RICH and missed <= LINEAR_TO else ""
+    off = (
+        f"is off by {in_words(missed)} times the change of the output"
+        if missed > 1
+        else f"misses {little}{in_words(100 * missed)} % of the change of the output"
+    )
+    if regime == Regime.LAZY and missed > LINEAR_TO:
+        return f"But its linearisation {off}, which speaks against lazy training."
+    if little:
+        return f"But its linearisation {off}, which speaks against rich training."
+    if while_finite:
+        return f"While it was finite, its linearisation {off}."
+    return f"Its linearisation {off}{': the network acts like it' * (regime == Regime.LAZY)}."
 
 
 def layer(
-    regime: str,
+    regime: JudgedRegime,
+    may_be: Sequence[Regime],
     share: float,
     changes: tuple[float, float, float],
     acting: Sequence[Window] | None,
+    *,
+    too_small: bool,
 ) -> str:
-    """What one layer did; `acting` is None where mechanisms were not measured."""
+    """What one layer did.
+
+    Args:
+        regime: of the layer.
+        may_be: what it may be where that cannot be told; nothing if nobody knows.
+        share: of the kernel's norm; NaN if it was not measured.
+        changes: of its part of the kernel, with the ends of its interval.
+        acting: None where mechanisms were not measured.
+        too_small: whether it is lazy since its part does not matter.
+    """
     change, low, high = changes
+    word = f"{regime}, {alternatives(may_be)}" if may_be else str(regime)
     ending = ""
     if acting is not None:
         acted = ", ".join(f"{w.mechanism} (steps {w.start:.0f} to {w.stop:.0f})" for w in acting)
         ending = f"; {acted or 'no mechanism acted'}"
     if not isfinite(change):
-        return f"{regime}{ending}."
+        return f"{word}{ending}."
     part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
     around = f" ({in_words(low)} to {in_words(high)})" if isfinite(low) and isfinite(high) else ""
-    return f"{regime}: its tangent features{part} changed by {in_words(change)}{around}{ending}."
+    little = ", too little of the whole to matter" if too_small else ""
+    return (
+        f"{word}: its tangent features{part} changed by {in_words(change)}{around}{little}{ending}."
+    )

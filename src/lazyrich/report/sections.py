@@ -15,7 +15,9 @@ from lazyrich.observables.catalogue import quantities
 from lazyrich.plot.history import SHARES
 from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
-from lazyrich.probe.forecast.result import LAZY_BELOW, RICH_FROM, Forecast, with_error
+from lazyrich.probe.agreement import agreement
+from lazyrich.probe.forecast.result import Forecast, with_error
+from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.report.page import drawing, html_table
@@ -26,7 +28,6 @@ from lazyrich.vocabulary.quantity import by_name
 
 MOST_PICTURES = 24  # of layers; the table has them all
 SMALL, LARGE = (3.1, 2.1), (3.9, 2.6)  # inches
-FORECAST_BOUNDS = f"lazy below {LAZY_BELOW:g}, rich from {RICH_FROM:g}"
 CSS_LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -35,9 +36,13 @@ def opening(
 ) -> str:
     """The verdict in words, and the numbers that one asks for first."""
     facts = [
-        ("forecast change of the NTK", _foretold_change(before), FORECAST_BOUNDS),
+        ("forecast change of the NTK", _foretold_change(before), _bounds(verdict.thresholds)),
         ("change of the NTK", number(verdict.evidence["ntk_change"]), _interval(verdict)),
-        ("rotation of the NTK", number(verdict.evidence["kernel_distance"]), "0: none, 1: all"),
+        (
+            "rotation of the NTK between samples",
+            number(verdict.evidence["centred_kernel_distance"]),
+            "0: none, 1: all",
+        ),
         ("loss on the probe batch", _ends(history, "loss"), f"first → last, {of.loss}"),
     ]
     return f"""<p class="kicker">lazyrich · how {escape(of.network)} learned</p>
@@ -51,8 +56,8 @@ def evidence_section(verdict: Verdict) -> str:
     """The numbers behind the verdict, beside their thresholds."""
     limits = verdict.thresholds
     bounds = {
-        "ntk_change": f"rich from {limits.rich_from:g}",
-        "kernel_distance": f"turned from {limits.turned_from:g}",
+        "ntk_change": _bounds(limits),
+        "centred_kernel_distance": f"turned from {limits.turned_from:g}",
         "output_change": f"frozen below {limits.frozen_below:g}",
         "loss_ratio": f"unstable above {limits.unstable_above:g}",
     }
@@ -151,18 +156,48 @@ def kernel_section(history: xr.Dataset) -> str:
     return f'<h2>The kernel</h2><div class="grid">{drawn}</div>'
 
 
-def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | None) -> str:
-    """What was forecast, beside what came."""
+def forecast_section(
+    verdict: Verdict, history: xr.Dataset, before: Forecast | None, *, older: bool = False
+) -> str:
+    """What was forecast, beside what came; `older` is one that cannot be read any more."""
     if before is None:
-        return (
-            "<h2>Forecast</h2><p>None was made before training: <code>probe.forecast()</code>.</p>"
+        none = (
+            "The one that was made before training is of an older version, and is not shown."
+            if older
+            else "None was made before training: <code>probe.forecast()</code>."
         )
-    rows = [
-        ["regime", escape(before.regime), chip(verdict.regime)],
+        return f"<h2>Forecast</h2><p>{none}</p>"
+    picture = ""
+    if "ntk_change" in history:
+        picture = _figure(
+            lambda ax: plot.forecast_and_outcome(
+                history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
+            ),
+            LARGE,
+            _beside(before),
+            "Forecast and measured change of the NTK over the steps",
+        )
+    table = html_table(("", "forecast", "outcome"), _compared(verdict, history, before))
+    said = "".join(f"<p>{escape(x)}</p>" for x in agreement(before, verdict, history))
+    return f"""<h2>Forecast against outcome</h2>
+{said}
+<div class="grid"><div>{table}{_shares(verdict, before)}</div>
+{picture}</div>{items(before.notes)}"""
+
+
+def _compared(verdict: Verdict, history: xr.Dataset, before: Forecast) -> list[list[str]]:
+    """Forecast and outcome, quantity by quantity."""
+    return [
+        ["regime", chip(before.judged(verdict.thresholds)), chip(verdict.regime)],
         [
             "change of the NTK",
             _foretold_change(before),
             number(verdict.evidence["ntk_change"]),
+        ],
+        [
+            "rotation between samples",
+            number(before.predicted_centred_kernel_distance),
+            number(verdict.evidence["centred_kernel_distance"]),
         ],
         [
             "loss, first → last",
@@ -172,30 +207,19 @@ def forecast_section(verdict: Verdict, history: xr.Dataset, before: Forecast | N
         ["certificate (gap)", _certificate(before), NOTHING],
         ["richness ρ of the first step", _rho(before), NOTHING],
     ]
-    picture = ""
-    if "ntk_change" in history:
-        picture = _figure(
-            lambda ax: plot.forecast_and_outcome(
-                history, before.predicted_ntk_change, before.predicted_ntk_change_stderr, ax=ax
-            ),
-            LARGE,
-            _beside(verdict, history, before),
-            "Forecast and measured change of the NTK over the steps",
-        )
-    table = html_table(("", "forecast", "outcome"), rows)
-    return f"""<h2>Forecast against outcome</h2>
-<div class="grid"><div>{table}{_shares(verdict, before)}</div>
-{picture}</div>{items(before.notes)}"""
 
 
-def _beside(verdict: Verdict, history: xr.Dataset, before: Forecast) -> str:
-    """What was rehearsed, and how far training went beside it."""
-    step = f"Dashed: where a rehearsal of {before.network.steps} steps on the probe batch ended."
-    came, foretold = verdict.evidence["ntk_change"], before.predicted_ntk_change
-    if history.sizes["step"] < 2 or not (isfinite(came) and foretold > 0):
-        return step
-    until = ", as long as it was finite" if verdict.evidence["diverged"] else ""
-    return f"{step} Training{until} changed the kernel {in_words(came / foretold)} times as much."
+def _beside(before: Forecast) -> str:
+    """What the dashed line is."""
+    steps, losses = before.network.steps, before.network.losses
+    return (
+        f"Dashed: where a rehearsal of {steps} step{'s' if steps != 1 else ''} on the probe batch "
+        f"ended, at a loss of {in_words(losses[-1], 3)}."
+    )
+
+
+def _bounds(limits: Thresholds) -> str:
+    return f"lazy below {limits.lazy_below:g}, rich from {limits.rich_from:g}"
 
 
 def _shares(verdict: Verdict, before: Forecast) -> str:

@@ -16,15 +16,18 @@ from lazyrich.report.words import items, number
 from lazyrich.vocabulary.losses import meaning_of
 
 WORDS = """<details><summary>What the words mean</summary><dl class="words">
-<dt>lazy</dt><dd>The network acts like its linearisation around the start: its neural tangent kernel
-stands still and the features stay those of the random start.</dd>
-<dt>rich</dt><dd>The kernel changes by a share of its own size: features are learned.</dd>
+<dt>lazy</dt><dd>The neural tangent kernel hardly changes: the features stay those of the random
+start. Mostly the network then acts like its linearisation around it; what that misses of the change
+of the output is the linearisation error.</dd>
+<dt>intermediate</dt><dd>The kernel changes by a share of its size.</dd>
+<dt>rich</dt><dd>The kernel changes by its own size or more: features are learned.</dd>
 <dt>frozen</dt><dd>The outputs hardly moved towards the targets.</dd>
 <dt>unstable</dt><dd>The loss grew or is no longer a number.</dd>
 <dt>cannot tell</dt><dd>The uncertainty of the measurement holds the threshold, or too little was
 measured.</dd>
 <dt>NTK, neural tangent kernel</dt><dd>How much a step that fits one sample moves the output of
-another one. Its change is ‖Θ − Θ₀‖/‖Θ₀‖, its rotation 1 − cos(Θ₀, Θ).</dd>
+another one. Its change is ‖Θ − Θ₀‖/‖Θ₀‖, its rotation 1 − cos(Θ₀, Θ), and that between samples the
+same without the means over samples, which may hide it.</dd>
 <dt>richness ρ</dt><dd>The relative displacement of the tangent features that fitting the data will
 ask for, known before the first step.</dd>
 <dt>alignment, disalignment, rescaling</dt><dd>The three mechanisms of feature learning: a layer's
@@ -47,7 +50,7 @@ class MeasurementSetup:
         versions: of what it was measured with, by name; none where the history does not say.
         steps: first, last and number of the measurements.
         overhead: share of the time that measuring took.
-        skipped: modules that are not among the layers, and why.
+        skipped: modules whose weights are not looked at, and why.
     """
 
     network: str
@@ -107,5 +110,6 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
     lines = [[escape(title), escape(value)] for title, value in rows.items()]
     return f"""<h2>The setting</h2>
 {html_table(("", ""), lines)}
-<h3>Modules that are not among the layers</h3>
-{items(of.skipped) or "<p>None was left out.</p>"}"""
+<h3>Modules whose weights are not looked at</h3>
+{items(of.skipped) or "<p>None was left out.</p>"}
+<p>Those that train have their part in the kernel all the same.</p>"""

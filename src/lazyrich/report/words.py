@@ -16,6 +16,7 @@ STYLE = """
 .chip { display: inline-block; padding: .05rem .6rem; border-radius: 1rem; font-weight: 600;
         font-size: .875rem; white-space: nowrap; border: 1px solid; }
 .rich { color: #00563f; background: #dff3ec; border-color: #7cc7ae; }
+.intermediate { color: #4b2e63; background: #f0e6f6; border-color: #bb9bd0; }
 .lazy { color: #00456d; background: #e0eff8; border-color: #86b9da; }
 .frozen { color: #3c474d; background: #e9ecee; border-color: #aab4b9; }
 .unstable { color: #8a3c00; background: #fbe9dd; border-color: #e3a57c; }

@@ -52,7 +52,8 @@ def write_report(
         history: of a probe, fresh or loaded from a file.
         path: of the page.
         verdict: None for that of the history.
-        forecast: None for the one that the history carries, if any.
+        forecast: None for the one that the history carries, if any that can be read: one of an
+            older version is left out.
 
     Returns:
         The path.
@@ -69,8 +70,7 @@ def write_report(
             "Pass `probe.history`, or what `probe.save` has written."
         )
     verdict = judge(history) if verdict is None else verdict
-    if forecast is None and "forecast" in history.attrs:
-        forecast = Forecast.from_json(history.attrs["forecast"])
+    forecast = _carried(history) if forecast is None else forecast
     of = MeasurementSetup.of(history)
     with style():
         parts = [
@@ -78,7 +78,9 @@ def write_report(
             sections.layer_section(verdict),
             sections.mechanism_section(verdict, history),
             sections.kernel_section(history),
-            sections.forecast_section(verdict, history, forecast),
+            sections.forecast_section(
+                verdict, history, forecast, older="forecast" in history.attrs
+            ),
             sections.feature_section(history),
             sections.evidence_section(verdict),
             setup_section(of, verdict),
@@ -88,3 +90,11 @@ def write_report(
     made = f"lazyrich {__version__}"
     text = page(title, "\n".join(parts), made, style=STYLE)
     return write_whole(target, lambda new: new.write_text(text, encoding="utf-8"))
+
+
+def _carried(history: xr.Dataset) -> Forecast | None:
+    """The forecast that a history has with it; none of version 0.2, which rehearsed nothing."""
+    try:
+        return Forecast.from_json(history.attrs["forecast"])
+    except (KeyError, InputError):
+        return None

@@ -3,8 +3,11 @@ from .losses import LossConvention as LossConvention
 from .losses import LossName as LossName
 from .quantity import Quantity as Quantity
 from .regimes import CANNOT_TELL as CANNOT_TELL
+from .regimes import LAZY_BELOW as LAZY_BELOW
+from .regimes import RICH_FROM as RICH_FROM
 from .regimes import JudgedPhase as JudgedPhase
 from .regimes import JudgedRegime as JudgedRegime
 from .regimes import Mechanism as Mechanism
 from .regimes import Phase as Phase
 from .regimes import Regime as Regime
+from .regimes import regimes_of_change as regimes_of_change

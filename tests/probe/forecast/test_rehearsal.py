@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import random
 from dataclasses import replace
@@ -18,7 +19,7 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 import lazyrich
-from lazyrich import CentredOutput, InputError, forecast
+from lazyrich import CentredOutput, InputError, Thresholds, forecast
 from lazyrich.capture.losses import output_loss
 from lazyrich.capture.network import as_network
 from lazyrich.probe import Ended, Forecast
@@ -117,12 +118,18 @@ def trained(model: nn.Module, optimizer, batch, loss, *, steps: int, after=lambd
     return (*losses, loss(model(x), y).item())
 
 
-def measured_change(model: nn.Module, x: Tensor, then: dict[str, Tensor]) -> tuple[float, float]:
-    """Change and turn of the kernel by explicit Jacobians."""
+def measured_change(model: nn.Module, x: Tensor, then: dict[str, Tensor]) -> tuple[float, ...]:
+    """Change of the kernel, its turn, and that between samples, by explicit Jacobians."""
     a, b = (flat_jacobian(model, x, theta) for theta in (then, weights(model)))
     before, now = a @ a.T, b @ b.T
-    cosine = (before * now).sum() / (before.norm() * now.norm())
-    return ((now - before).norm() / before.norm()).item(), (1 - cosine).item()
+    n, k = len(x), len(a) // len(x)
+    H = torch.kron(torch.eye(n) - 1 / n, torch.eye(k)).to(a)
+
+    def turn(before: Tensor, now: Tensor) -> float:
+        return (1 - (before * now).sum() / (before.norm() * now.norm())).item()
+
+    change = ((now - before).norm() / before.norm()).item()
+    return change, turn(before, now), turn(H @ before @ H, H @ now @ H)
 
 
 @pytest.mark.parametrize("earlier", [0, 3])
@@ -140,9 +147,10 @@ def test_it_is_the_training_that_comes(name, earlier):
     losses = trained(model, optimizer, batch, mse_loss, steps=7)
     assert told.network.losses == pytest.approx(losses, rel=1e-9)
     assert (told.network.ended, told.network.steps) == ("all steps made", 7)
-    change, turn = measured_change(model, batch[0], then)
+    change, turn, between = measured_change(model, batch[0], then)
     assert told.predicted_ntk_change == pytest.approx(change, rel=1e-7)
     assert told.predicted_kernel_distance == pytest.approx(turn, rel=1e-6, abs=1e-12)
+    assert told.predicted_centred_kernel_distance == pytest.approx(between, rel=1e-6, abs=1e-12)
 
 
 SCHEDULES = {
@@ -692,7 +700,7 @@ def some() -> Forecast:
 
 
 def test_words_are_of_the_change_and_of_the_gap():
-    told = some()
+    told = replace(some(), predicted_ntk_change_stderr=0.0)
     for change, word in (
         *((0.0, "lazy"), (0.0999, "lazy"), (0.1, "intermediate"), (0.999, "intermediate")),
         *((1.0, "rich"), (1e5, "rich"), (math.inf, "rich"), (math.nan, "cannot tell")),
@@ -707,6 +715,41 @@ def test_words_are_of_the_change_and_of_the_gap():
         known = replace(told, linearisation_gap=gap)
         assert known.certificate == word
         assert f"Certificate: {word}." in str(known)
+
+
+def test_a_change_near_a_threshold_cannot_be_told():
+    """As in a verdict, by two standard errors of the logarithm; both ends are named."""
+    told = some()
+    for change, error, word, named in (
+        (0.11, 0.02, "cannot tell", "Cannot tell: lazy or intermediate. "),
+        (0.09, 0.01, "cannot tell", "Cannot tell: lazy or intermediate. "),
+        (0.9, 0.2, "cannot tell", "Cannot tell: intermediate or rich. "),
+        (0.3, 0.9, "cannot tell", "Cannot tell: lazy or intermediate or rich. "),
+        (0.2, 0.02, "intermediate", "Intermediate. "),
+        (0.02, 0.01, "lazy", "Lazy. "),
+        (30.0, 1.0, "rich", "Rich. "),
+        (math.inf, math.nan, "rich", "Rich. "),
+    ):
+        near = replace(told, predicted_ntk_change=change, predicted_ntk_change_stderr=error)
+        assert near.regime == word
+        assert str(near).startswith(named)
+        cut = replace(near, network=replace(near.network, ended=Ended.OUT_OF_STEPS))
+        if word == "cannot tell":
+            assert str(cut).startswith(named.replace(". ", " so far. "))
+    elsewhere = Thresholds(lazy_below=0.3, rich_from=0.4)
+    for change, word in ((0.2, "lazy"), (0.35, "intermediate"), (0.5, "rich")):
+        assert replace(told, predicted_ntk_change=change).judged(elsewhere) == word
+
+
+def test_the_turn_between_samples_is_said_where_it_is_known():
+    told = some()
+    assert "turned by 0.25 between samples" in str(
+        replace(told, predicted_centred_kernel_distance=0.25)
+    )
+    assert "turned" not in str(replace(told, predicted_centred_kernel_distance=math.nan))
+    fields = json.loads(told.to_json())
+    del fields["predicted_centred_kernel_distance"]  # of a forecast made before it was
+    assert math.isnan(Forecast.from_json(json.dumps(fields)).predicted_centred_kernel_distance)
 
 
 def test_what_is_cut_short_promises_nothing():

@@ -30,6 +30,7 @@ from lazyrich.capture.losses import (
 )
 from lazyrich.capture.network import Network, as_network
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
+from lazyrich.probe.arguments import refuse_batch
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
 from lazyrich.probe.forecast.settled_step import adapts, settled_step
 from lazyrich.probe.forecast.tangent import (
@@ -212,11 +213,7 @@ def checked(
     Raises:
         InputError: see `forecast`.
     """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InputError(
-            f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
-            "Pass the inputs and the targets of one batch."
-        )
+    refuse_batch(batch)
     checked_directions(directions)
     network = as_network(model, batch[0])
     with undisturbed(network.module, twice=True):

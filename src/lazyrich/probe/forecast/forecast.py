@@ -124,6 +124,7 @@ def forecast(
         predicted_ntk_change=made.outlook.ntk_change,
         predicted_ntk_change_stderr=made.outlook.ntk_change_stderr,
         predicted_kernel_distance=made.outlook.kernel_distance,
+        predicted_centred_kernel_distance=made.outlook.centred_kernel_distance,
         layer_ntk_change=made.outlook.layer_ntk_change,
         linearisation_gap=made.gap,
         linear=made.linear,

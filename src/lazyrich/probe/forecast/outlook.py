@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
 
 from torch import Tensor
 
+from lazyrich.capture.centred_kernel import centred
 from lazyrich.capture.network import Parameters, layer_of
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.forecast.tangent import output_directions, root_of_ratio
 
-DIRECTIONS_FOR_LAYERS = 4  # random ones; a layer costs as much as the whole
+FEW_DIRECTIONS = 4  # random ones, for layers and samples: each of these costs as much as the whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class Outlook:
         ntk_change: ‖Θ − Θ₀‖/‖Θ₀‖.
         ntk_change_stderr: its standard error; 0 if exact.
         kernel_distance: 1 − cos(Θ, Θ₀).
+        centred_kernel_distance: the same of HΘH and HΘ₀H, where H takes the mean over samples off;
+            of random directions four count, whose error is some tenth of it.
         layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ by layer; NaN where Θ₀_l = 0.
         gradients: what the look cost.
     """
@@ -30,6 +33,7 @@ class Outlook:
     ntk_change: float
     ntk_change_stderr: float
     kernel_distance: float
+    centred_kernel_distance: float
     layer_ntk_change: Mapping[str, float]
     gradients: float
 
@@ -49,51 +53,71 @@ def kernel_outlook(
     layers: dict[str, list[str]] = {}
     for name in start.at:
         layers.setdefault(layer_of(name), []).append(name)
-    changes, before, after = list[float](), list[float](), list[float]()
-    by_layer: dict[str, list[float]] = {layer: [0.0, 0.0] for layer in layers}
+    whole, between = _Squares(), _Squares()  # of Θe, of HΘHe
+    by_layer = {layer: _Squares() for layer in layers}
     gradients = 0.0
     for i, e in enumerate(output_directions(start.outputs, count, seed)):
         pulled = [_weighted(point.transposed(e), rates) for point in (start, end)]
-        a, b = (_kernel_times(point, g) for point, g in zip((start, end), pulled, strict=True))
-        changes.append((b - a).square().sum().item())
-        before.append(a.square().sum().item())
-        after.append(b.square().sum().item())
+        whole.add(*_both(start, end, pulled))
         gradients += 6
-        if count is None or i < DIRECTIONS_FOR_LAYERS:
-            for layer, names in layers.items():
-                x, y = (
-                    _kernel_times(point, {name: g[name] for name in names})
-                    for point, g in zip((start, end), pulled, strict=True)
-                )
-                by_layer[layer][0] += (y - x).square().sum().item()
-                by_layer[layer][1] += x.square().sum().item()
-            gradients += 2 * len(layers)
+        if count is not None and i >= FEW_DIRECTIONS:
+            continue
+        for layer, names in layers.items():
+            own = [{name: g[name] for name in names} for g in pulled]
+            by_layer[layer].add(*_both(start, end, own))
+        apart = centred(e).to(e)
+        pulled = [_weighted(point.transposed(apart), rates) for point in (start, end)]
+        between.add(*(centred(f) for f in _both(start, end, pulled)))
+        gradients += 2 * len(layers) + 6
     change, error = nan, nan
-    if any(before):  # else nothing moves at first order, and no change is relative to anything
-        change, error = root_of_ratio(changes, before, exact=count is None)
+    if any(whole.before):  # else nothing moves at first order: no change relative to anything
+        change, error = root_of_ratio(whole.changes, whole.before, exact=count is None)
     return Outlook(
         ntk_change=change,
         ntk_change_stderr=error,
-        kernel_distance=_distance(sum(changes), sum(before), sum(after)),
-        layer_ntk_change={
-            layer: (moved / size) ** 0.5 if size else nan
-            for layer, (moved, size) in by_layer.items()
-        },
+        kernel_distance=whole.distance,
+        centred_kernel_distance=between.distance,
+        layer_ntk_change={layer: squares.change for layer, squares in by_layer.items()},
         gradients=gradients,
     )
 
 
+@dataclass(frozen=True)
+class _Squares:
+    """‖ΔΘe‖², ‖Θ₀e‖² and ‖Θe‖², one of each for a direction e."""
+
+    changes: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """Those of one more direction."""
+        self.changes.append((after - before).square().sum().item())
+        self.before.append(before.square().sum().item())
+        self.after.append(after.square().sum().item())
+
+    @property
+    def change(self) -> float:
+        """‖Θ − Θ₀‖/‖Θ₀‖; NaN where Θ₀ = 0."""
+        size = sum(self.before)
+        return (sum(self.changes) / size) ** 0.5 if size else nan
+
+    @property
+    def distance(self) -> float:
+        """1 − cos = (‖Θ − Θ₀‖² − (‖Θ‖ − ‖Θ₀‖)²) / 2‖Θ‖‖Θ₀‖, which keeps small distances."""
+        b, a = sum(self.before) ** 0.5, sum(self.after) ** 0.5
+        longer = a - b
+        moved = sum(self.changes)
+        return max((moved - longer * longer) / (2 * a * b), 0.0) if a and b else nan
+
+
+def _both(
+    start: Linearisation, end: Linearisation, pulled: Sequence[Parameters]
+) -> tuple[Tensor, Tensor]:
+    """Θ₀e and Θe = J diag(η) Jᵀe."""
+    before, after = (point.times(g).double() for point, g in zip((start, end), pulled, strict=True))
+    return before, after
+
+
 def _weighted(gradient: Parameters, rates: Parameters) -> Parameters:
     return {name: rates[name] * g for name, g in gradient.items()}
-
-
-def _kernel_times(at: Linearisation, pulled: Parameters) -> Tensor:
-    """Θe = J diag(η) Jᵀe."""
-    return at.times(pulled).double()
-
-
-def _distance(moved: float, before: float, after: float) -> float:
-    """1 − cos = (‖Θ − Θ₀‖² − (‖Θ‖ − ‖Θ₀‖)²) / 2‖Θ‖‖Θ₀‖, which keeps small distances."""
-    b, a = before**0.5, after**0.5
-    longer = a - b
-    return max((moved - longer * longer) / (2 * a * b), 0.0) if a and b else nan

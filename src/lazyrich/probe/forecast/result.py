@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite, isnan
+from math import exp, inf, isfinite, isnan, nan
 from typing import Any
 
 from lazyrich._errors import InputError
 from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
+from lazyrich.probe.thresholds import Thresholds
 from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
-from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, Word
+from lazyrich.vocabulary.regimes import (
+    CANNOT_TELL,
+    JudgedRegime,
+    Regime,
+    Word,
+    only,
+)
 
-LAZY_BELOW = 0.1  # relative change of the kernel
-RICH_FROM = 1.0
 FROZEN_BELOW = 0.05  # of the loss above the least possible one
 HOLDS_TO = 0.1  # gap of the certificate
 ABOUT_TO = 0.25
@@ -110,6 +115,8 @@ class Forecast:
         predicted_ntk_change: ‖Θ − Θ₀‖/‖Θ₀‖ at the end of the network's rehearsal.
         predicted_ntk_change_stderr: its standard error; 0 if exact.
         predicted_kernel_distance: 1 − cos(Θ, Θ₀) there.
+        predicted_centred_kernel_distance: the same of the kernels without their mean over samples,
+            which says whether the kernel turns.
         layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ there, by the layer's path in `named_modules()`.
         linearisation_gap: ‖f − f_lin‖/‖f_lin − f₀‖, the larger one of that where the linearised
             network ended and of that where the network itself did.
@@ -133,6 +140,7 @@ class Forecast:
     predicted_ntk_change: float
     predicted_ntk_change_stderr: float
     predicted_kernel_distance: float
+    predicted_centred_kernel_distance: float
     layer_ntk_change: Mapping[str, float]
     linearisation_gap: float
     network: Rehearsal
@@ -188,10 +196,20 @@ class Forecast:
     def regime(self) -> JudgedRegime:
         """Lazy below a change of 0.1, rich from 1, intermediate between.
 
-        Unstable if the rehearsal diverges, frozen if the loss hardly moves in it. Of one that was
-        cut short only rich and unstable can be told, for the kernel can still change.
+        As in a verdict, what is uncertain by so much that it holds a threshold cannot be told:
+        here by two standard errors over random directions. Unstable if the rehearsal diverges,
+        frozen if the loss hardly moves in it. Of one that was cut short only rich and unstable can
+        be told, for the kernel can still change.
         """
-        so_far = regime_so_far(self)
+        return self.judged(Thresholds())
+
+    def judged(self, limits: Thresholds) -> JudgedRegime:
+        """The regime by other thresholds.
+
+        Args:
+            limits: of which those of the kernel's change count.
+        """
+        so_far = regime_so_far(self, limits)
         settled = self.is_whole or so_far in (Regime.RICH, Regime.UNSTABLE)
         return so_far if settled else CANNOT_TELL
 
@@ -208,6 +226,7 @@ class Forecast:
         """
         try:
             fields = json.loads(text)
+            fields.setdefault("predicted_centred_kernel_distance", nan)  # is younger than the rest
             fields["layers"] = {n: LayerShare(**share) for n, share in fields["layers"].items()}
             fields["network"] = _rehearsal(fields["network"])
             fields["linear"] = None if fields["linear"] is None else _rehearsal(fields["linear"])
@@ -226,37 +245,44 @@ def _rehearsal(fields: Mapping[str, Any]) -> Rehearsal:
     )
 
 
-def regime_so_far(of: Forecast) -> JudgedRegime:
+def regime_so_far(of: Forecast, limits: Thresholds) -> JudgedRegime:
     """The regime of the stretch that was rehearsed.
 
     Args:
         of: the forecast.
+        limits: its thresholds.
     """
-    losses, change = of.network.losses, of.predicted_ntk_change
+    losses = of.network.losses
     if of.network.ended == Ended.DIVERGED or losses[-1] > losses[0] + abs(losses[0]):
         return Regime.UNSTABLE
-    if isnan(change):
+    if isnan(of.predicted_ntk_change):
         return CANNOT_TELL
     moved = max(abs(loss - losses[0]) for loss in losses)
     if moved < FROZEN_BELOW * (losses[0] - of.least_loss):
         return Regime.FROZEN
-    if change >= RICH_FROM:
-        return Regime.RICH
-    return Regime.INTERMEDIATE if change >= LAZY_BELOW else Regime.LAZY
+    return only(_may_be(of, limits))
+
+
+def _may_be(of: Forecast, limits: Thresholds) -> tuple[Regime, ...]:
+    """By the kernel alone, give or take two standard errors of the logarithm."""
+    change, error = of.predicted_ntk_change, of.predicted_ntk_change_stderr
+    factor = exp(2 * error / change) if error and 0 < change < inf else 1.0
+    return limits.regimes(change / factor, change * factor)
 
 
 def _came(of: Forecast) -> str:
     """Where the rehearsal came, and what it did to the kernel."""
-    course, so_far = of.network, regime_so_far(of)
+    course, so_far = of.network, regime_so_far(of, Thresholds())
     change = with_error(of.predicted_ntk_change, of.predicted_ntk_change_stderr)
     word = of.regime.capitalize()
     word += f": {so_far} so far" if of.regime == CANNOT_TELL != so_far else ""
+    may_be = _may_be(of, Thresholds()) if so_far == CANNOT_TELL else ()
+    word += f": {' or '.join(may_be)}{'' if of.is_whole else ' so far'}" if may_be else ""
     aim = "" if of.goal is None else f", short of the {in_words(of.goal, 3)} that it was to come to"
     diverged = course.ended == Ended.DIVERGED
     cut = "" if of.is_whole else ": it diverges" if diverged else f": {course.ended}{aim}"
     kernel = (
-        f"the kernel (NTK) has changed by {change} of its size, and turned by "
-        f"{in_words(of.predicted_kernel_distance)}."
+        f"the kernel (NTK) has changed by {change} of its size{turned_by(of)}."
         if isfinite(of.predicted_ntk_change)
         else "the kernel (NTK) is not finite."
     )
@@ -265,6 +291,16 @@ def _came(of: Forecast) -> str:
         f"goes from {in_words(course.losses[0], 3)} to {in_words(course.losses[-1], 3)}{cut}. "
         f"There {kernel}"
     )
+
+
+def turned_by(of: Forecast) -> str:
+    """How far the kernel turns, to be said after by how much it changes.
+
+    Args:
+        of: the forecast.
+    """
+    turn = of.predicted_centred_kernel_distance
+    return f", and turned by {in_words(turn)} between samples" if isfinite(turn) else ""
 
 
 def _certified(of: Forecast) -> str:

@@ -187,6 +187,7 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
             ntk_change=nan,
             ntk_change_stderr=nan,
             kernel_distance=nan,
+            centred_kernel_distance=nan,
             layer_ntk_change=dict.fromkeys(sorted(names), nan),
             gradients=0.0,
         )
