@@ -18,6 +18,7 @@ from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz import Correlation
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.catalogue import quantities
+from lazyrich.probe.arguments import refuse_batch
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 
 
@@ -69,10 +70,7 @@ def initial_cnfa(
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271, on derivative alignment; the identity
         is derived in the lazyrich documentation.
     """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InputError(
-            f"`batch` must be a pair (x, y), got a {type(batch).__name__}. Pass inputs and targets."
-        )
+    refuse_batch(batch)
     checked = checked_directions(directions)
     seen = capture(model, batch[0])
     parts, skipped = _learning(seen, hidden_parts(seen, heads))

@@ -14,7 +14,6 @@ from math import isnan
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import grad
 from torch.optim import Optimizer
 
 from lazyrich._errors import InputError, NoDescentError
@@ -28,7 +27,7 @@ from lazyrich.capture.losses import (
     descent_along,
     output_loss,
 )
-from lazyrich.capture.network import Network, as_network
+from lazyrich.capture.network import Network, as_network, gradient
 from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
 from lazyrich.probe.arguments import refuse_batch
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
@@ -227,13 +226,13 @@ def checked(
 
 
 def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:
-    gradient = grad(lambda theta: loss(network(theta)))(network.theta)
+    slope = gradient(lambda theta: loss(network(theta)), network.theta)
     if optimizer is None:
-        step = gradient_step(gradient)
+        step = gradient_step(slope)
     elif adapts(optimizer):
         step = settled_step(network, loss, optimizer)
     else:
-        step = next_step(optimizer, network.module, network.theta, gradient)
+        step = next_step(optimizer, network.module, network.theta, slope)
     if not any(eta.any() for eta in step.rates.values()):
         raise InputError(
             "at least one learning rate must be > 0, got 0 for every parameter: nothing will be "

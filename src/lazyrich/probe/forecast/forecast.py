@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import NoDescentError
 from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.directions import Directions, random_count
+from lazyrich.capture.directions import Directions, checked_seed, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import (
     Loss,
@@ -104,6 +104,7 @@ def forecast(
         Lazy training as training of the linearisation: Chizat, Oyallon & Bach, arXiv:1812.07956.
         ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
+    checked_seed(seed)
     network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
         loss, value, outputs, batch[1],

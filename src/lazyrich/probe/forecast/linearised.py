@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.network import Parameters
+from lazyrich.capture.network import Parameters, refuse_silent_ends
 
 Function = Callable[[Parameters], Tensor]
 """θ ↦ f(θ), on one batch."""
@@ -44,6 +44,7 @@ class Linearisation:
         rows = torch.autograd.grad(
             self._f, list(self._leaves.values()), self._u, create_graph=True, allow_unused=True
         )
+        refuse_silent_ends([row for row in rows if row is not None])
         self._rows = {
             name: row
             for name, row in zip(self._leaves, rows, strict=True)

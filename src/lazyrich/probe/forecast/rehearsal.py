@@ -9,10 +9,9 @@ from math import inf, isfinite
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from lazyrich.capture.losses import Loss, OutputLoss
-from lazyrich.capture.network import Parameters
+from lazyrich.capture.network import Parameters, gradient
 from lazyrich.probe.forecast.linearised import Function, Linearisation
 from lazyrich.probe.forecast.training import Apprentice
 from lazyrich.vocabulary.regimes import Word
@@ -101,7 +100,7 @@ def of_linearisation(linear: Linearisation, loss: OutputLoss) -> Evaluate:
 
     def evaluate(theta: Parameters) -> tuple[Tensor, Parameters]:
         f = linear.at_displaced({name: p.detach() for name, p in theta.items()})
-        return loss(f).detach(), linear.transposed(grad(loss)(f))
+        return loss(f).detach(), linear.transposed(gradient(loss, f))
 
     return evaluate
 
@@ -114,11 +113,11 @@ def of_network(function: Function, loss: OutputLoss) -> Evaluate:
             leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
             value = loss(function(leaves))
             rows = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-        gradient = {
+        slope = {
             name: torch.zeros_like(p) if row is None else row.to_dense()
             for (name, p), row in zip(leaves.items(), rows, strict=True)
         }
-        return value.detach(), gradient
+        return value.detach(), slope
 
     return evaluate
 

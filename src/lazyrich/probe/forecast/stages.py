@@ -8,13 +8,12 @@ from math import inf, isfinite, nan
 
 import torch
 from torch import Tensor
-from torch.func import grad, vjp
 from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss
-from lazyrich.capture.network import Network, Parameters
+from lazyrich.capture.network import Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.statistics import is_derived
 from lazyrich.probe.forecast.linearised import Function, Linearisation
@@ -170,8 +169,7 @@ def _detached(leaves: Parameters) -> Parameters:
 
 def _gap(function: Function, linear: Linearisation, theta: Parameters) -> float:
     """‖f − f_lin‖/‖f_lin − f₀‖ at θ; NaN if neither has moved."""
-    with torch.no_grad():
-        f = function(_detached(theta)).double()
+    f = function(_detached(theta)).detach().double()
     f_lin = linear.at_displaced(_detached(theta)).double()
     apart, way = (f - f_lin).norm().item(), (f_lin - linear.outputs).norm().item()
     if not (isfinite(apart) and isfinite(way)):
@@ -279,14 +277,14 @@ def gradient_descent(network: Network, loss: OutputLoss, richness: float) -> Opt
         richness: ρ; NaN counts as 0.
     """
     linear = Linearisation(network, network.theta)
-    times_H = vjp(grad(loss), linear.outputs)[1]
-    v = linear.transposed(grad(loss)(linear.outputs))
+    v = linear.transposed(gradient(loss, linear.outputs))
     size = 0.0
     for _ in range(SHARPNESS_STEPS):
         norm = _norm(v)
         if not norm:
             break
-        v = linear.transposed(times_H(linear.times({n: t / norm for n, t in v.items()}))[0])
+        along = linear.times({n: t / norm for n, t in v.items()})
+        v = linear.transposed(pull_back(lambda f: gradient(loss, f), linear.outputs, along))
         size = _norm(v)
     growth = (1 + (richness if isfinite(richness) else 0.0) ** 2 / 4) ** 0.5
     trained = [p for n, p in network.module.named_parameters() if n in network.theta]

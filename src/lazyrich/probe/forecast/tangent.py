@@ -12,10 +12,9 @@ from math import sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import vjp
 
 from lazyrich.capture.directions import random_signs
-from lazyrich.capture.network import Network, Parameters, derivative, layer_of
+from lazyrich.capture.network import Network, Parameters, derivative, layer_of, pull_back
 
 
 def output_directions(
@@ -97,7 +96,7 @@ def root_of_ratio(
 
 def _pull_back(network: Network, theta: Parameters, e: Tensor) -> Parameters:
     """Jᵀe."""
-    Jt_e: Parameters = vjp(network, theta)[1](e)[0]
+    Jt_e: Parameters = pull_back(network, theta, e)
     return Jt_e
 
 
