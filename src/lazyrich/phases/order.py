@@ -87,7 +87,7 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     """
     require_free(by_name(QUANTITIES), *line_arguments(state, network, data))
 
-    def evaluate(*arrays: Array) -> tuple[Array, Array]:
+    def evaluate(*arrays: Array) -> tuple[Array, ...]:
         units = natural_units(LineProblem(*arrays))
         kernel = units.scaled(units.p + units.q)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -95,10 +95,16 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
             goes = (units.drive != 0) & (kernel.mantissa > 0)
             distance = np.where(goes, way, 0.0)
             constant = (Scaled.of(1 / units.growth) / units.rate).value()
-        moves = (units.rate.mantissa > 0) & (units.growth > 0) & (kernel.mantissa > 0)
-        return distance, np.where(moves, constant, np.inf)
+        still = (units.rate.mantissa == 0) | (kernel.mantissa == 0)
+        moves = ~still & (units.growth > 0)
+        return (
+            distance,
+            np.where(moves, constant, np.inf),
+            still | np.zeros(np.shape(constant), bool),
+        )
 
-    f, tau = apply(evaluate, *line_arguments(state, network, data), output_core_dims=[()] * 2)
+    arguments = line_arguments(state, network, data)
+    f, tau, still = apply(evaluate, *arguments, output_core_dims=[()] * 3)
     end = flow(state, network, data, float("inf")).drop_vars("t")
     result = dataset(
         {
@@ -113,7 +119,7 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     )
     result.attrs = {"references": XU2025}
     status = end.status.broadcast_like(result.order_parameter).transpose(*f.dims)
-    texts = np.where(is_frozen(result).transpose(*f.dims), FROZEN, status)
+    texts = np.where(still.transpose(*f.dims), FROZEN, status)
     like = result.order_parameter.drop_attrs(deep=False)
     result = result.assign_coords(status=like.copy(data=texts))
     return result.drop_vars("remaining", errors="ignore")
@@ -121,9 +127,8 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
 
 def is_frozen(order: xr.Dataset) -> xr.DataArray:
     """Where `order_parameters` says that a network can never move."""
-    never = np.isinf(order.time_constant) & np.isinf(order.learning_time)
-    frozen: xr.DataArray = never & (order.order_parameter == 0)
-    return frozen.drop_attrs()
+    frozen: xr.DataArray = order.status == FROZEN
+    return frozen.drop_vars("status")
 
 
 def fitted_feature_kind(change: xr.Dataset, *, tolerance: float = TOLERANCE) -> xr.DataArray:

@@ -11,6 +11,7 @@ from lazyrich.theory.two_layer_linear import (
     LinearNetwork,
     LineData,
     LineState,
+    MomentData,
     descent,
     flow,
     neurons,
@@ -162,3 +163,39 @@ def test_no_warnings_leak_at_extremes():
             mechanisms(found)
             descent(state, network, data, steps=3)
             descent(state, network, data, steps=3, momentum=0.5)
+
+
+@pytest.mark.parametrize(
+    ("norms", "zeta", "rates", "scale", "moments"),
+    [
+        ((1e-300, 1.0), -0.3, (1e300, 1.0), 0.0, (1.0, 1e150)),
+        ((0.0, 0.0), 0.0, (1e300, 1e-300), 1e160, (1.0, -1e150)),
+        ((1e160, 1.0), 0.5, (1e-160, 0.0), -1e300, (0.0, 0.0)),
+        ((0.0, 1e-300), 0.0, (0.0, 1e160), 0.0, (1e300, 1e300)),
+        ((1e-300, 0.0), 0.0, (1e-160, 1e300), 1e160, (1e300, -1.0)),
+        ((0.0, 0.0), 0.0, (0.0, 1e160), 1e160, (1e300, 1e150)),
+    ],
+)
+def test_no_descent_is_missing_numbers(norms, zeta, rates, scale, moments):
+    """Rates beyond the range of floats in natural units gave NaN with status ok, and warnings."""
+    uu, ww = norms
+    state = LineState(uu=uu, uw=zeta * uu**0.5 * ww**0.5, ww=ww)
+    network = LinearNetwork(output_scale=scale, lr_u=rates[0], lr_w=rates[1])
+    line = LineData(mean_aa=moments[0], mean_ay=moments[1], mean_yy=1e300)
+    data = MomentData(sigma_xx=[[moments[0]]], sigma_yx=[[moments[1]]], mean_yy=1e300)
+    for found in (
+        descent(state, network, line, steps=3),
+        descent(state, network, line, steps=3, momentum=0.5, weight_decay_u=0.1),
+        descent(state.gram(), network, data, steps=3),
+    ):
+        for name, values in found.data_vars.items():
+            assert values.notnull().all(), (name, found.status.item())
+
+
+def test_layers_that_leave_the_range_of_numbers_are_parallel():
+    """At infinity `u·w` is 1e600; its sign is known, and the frozen one is not called frozen."""
+    network = LinearNetwork(output_scale=1e-300, lr_u=1e-300, lr_w=1e-300)
+    data = LineData(mean_aa=1e-300, mean_ay=-1.0, mean_yy=1e300)
+    state = LineState(uu=1e160, uw=0.0, ww=1.0)
+    assert flow(state, network, data, np.inf).alignment.item() == -1
+    assert order_parameters(state, network, data).status.item() == "ok"

@@ -11,7 +11,6 @@ Powers of two make the change exact.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +40,10 @@ class Units(NamedTuple):
         """The power of each row of Θ."""
         return by_row(self.u, self.w, outputs, inputs)
 
+    def of_steps(self) -> Units:
+        """The same where time is counted in steps: rates may be beyond the range of floats."""
+        return self._replace(t=xr.zeros_like(self.t))
+
     def network(
         self, gamma: xr.DataArray, lr_u: xr.DataArray, lr_w: xr.DataArray
     ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
@@ -58,8 +61,6 @@ def units_for(
     network: LinearNetwork,
     best: xr.DataArray,
     power: xr.DataArray,
-    *,
-    of_time: bool,
 ) -> Units:
     """Choose the units, for every network of its own.
 
@@ -68,7 +69,6 @@ def units_for(
         network: scale and learning rates.
         best: largest entry of the best map.
         power: largest entry of the inputs' second moments.
-        of_time: whether time has a unit, or is counted in steps.
     """
     k = state.outputs
     sizes = (
@@ -77,7 +77,7 @@ def units_for(
     )
     x = apply(_exponent, power) // 2
     u, w, y, t = apply(
-        partial(_choose, of_time=of_time),
+        _choose,
         *(*sizes, network.output_scale, network.lr_u, network.lr_w, best, x),
         output_core_dims=[()] * 4,
     )
@@ -109,8 +109,6 @@ def _choose(
     eta_w: Array,
     best: Array,
     x: Powers,
-    *,
-    of_time: bool,
 ) -> tuple[Powers, ...]:
     """Each layer's unit is what it starts with or, if that is more, what the data ask for."""
     u, w, scale, rate_u, rate_w = (_exponent(a) for a in (size_u, size_w, gamma, eta_u, eta_w))
@@ -137,7 +135,7 @@ def _choose(
         np.where(eta_u > 0, rate_u - 2 * u, _LEAST), np.where(eta_w > 0, rate_w - 2 * w, _LEAST)
     )
     still = (eta_u == 0) & (eta_w == 0)
-    t = np.where(still | (not of_time), 0, -(fastest + 2 * y) - pull)
+    t = np.where(still, 0, -(fastest + 2 * y) - pull)
     return tuple(np.broadcast_arrays(u, w, y, t))
 
 

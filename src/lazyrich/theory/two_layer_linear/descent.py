@@ -141,7 +141,7 @@ def descent(
         yx = xr.DataArray([batch.sigma_yx for batch in parts], dims=("batch", "k", "m"))
         power = xr.DataArray(np.trace(moments.sigma_xx))
         best = xr.DataArray(np.abs(moments.best_map).max())
-        units = units_for(state, network, best, power, of_time=False)
+        units = units_for(state, network, best, power)
         path, phi, diverged = _step_factor(state, network, xx, yx, power, units, rule, recorded)
         movement = Movement.of(units, state, path)
         result = gram_quantities(state, network, moments, movement).assign(
@@ -201,7 +201,7 @@ def _descend_on_line(
         xx, yx = aa.expand_dims(["m", "m_"], (-2, -1)), ay.expand_dims(["k", "m"], (-2, -1))
         gram = state.gram()
         best = abs(data.mean_ay) / data.mean_aa.where(data.mean_aa > 0, np.inf)
-        units = units_for(gram, network, best, data.mean_aa, of_time=False)
+        units = units_for(gram, network, best, data.mean_aa)
         path, phi, diverged = _step_factor(
             gram, network, xx, yx, data.mean_aa, units, rule, recorded
         )
@@ -248,17 +248,17 @@ def _step_line(
         modes = units.p, units.q, units.r, units.inner, units.area, lag
         slope = gamma * (Scaled.of(column.mean_aa).sqrt() * one / x)
         most = Scaled.of(_kernels.LARGEST)
-        limits = most * eta_w / one, most * eta_u / one, most.sqrt() / slope
-        ends = np.concatenate([np.abs(limit.value()) for limit in limits], -1)
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is a status
+        before = np.where(units.p + units.q > 0, units.p + units.q, np.inf)[..., None]
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # divergence: a status
+            limits = most * eta_w / one, most * eta_u / one, most.sqrt() / slope
+            ends = np.concatenate([np.abs(limit.value()) for limit in limits], -1)
             own_u, inner, own_w, balance, change, powers, diverged = _kernels.line_steps(
                 *modes, keep_u, keep_w, slopes, pushes, ends, recorded
             )
+            changed = Scaled.of(np.abs(change) / before).shifted(powers).value()
         own = own.shifted(powers)
         uu, ww = Scaled.of(own_u) * own / eta_w, Scaled.of(own_w) * own / eta_u
         uw, balance = Scaled.of(inner) * own / x, Scaled.of(balance) * own
-        before = np.where(units.p + units.q > 0, units.p + units.q, np.inf)[..., None]
-        changed = Scaled.of(np.abs(change) / before).shifted(powers).value()
         return uu.value(), uw.value(), ww.value(), balance.value(), changed, diverged
 
     return tuple(
@@ -288,7 +288,7 @@ def _step_factor(
     """The smallest network and the propagator, step by step, and where they diverged."""
     k, m = state.outputs, state.inputs
     rows, begin = units.rows(k, m), Path.at_start(state, units)
-    gamma, eta_u, eta_w = units.network(network.output_scale, network.lr_u, network.lr_w)
+    gamma, eta_u, eta_w = units.of_steps().network(network.output_scale, network.lr_u, network.lr_w)
     drops = network.lr_u * rule.weight_decay_u, network.lr_w * rule.weight_decay_w
 
     def evaluate(gamma: float, mu: float, *arrays: Array) -> tuple[Array, Array, Array, Array, int]:

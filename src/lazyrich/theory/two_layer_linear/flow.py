@@ -203,6 +203,7 @@ def _flow_on_line(
             readout = line_readout(problem, noise, (uu, uw, ww), remaining, ntk_change)
         gone = saddle & (readout.alignment == 0)  # both layers, with their directions opposed
         alignment = np.where(gone, np.sign(problem.uw), readout.alignment)
+        alignment = np.where(np.isinf(uw), np.sign(uw), alignment)  # what is across is conserved
         units = natural_units(problem)
         balance = (Scaled.of(4 * units.r) * units.own).value()  # conserved
         return LineReadout(
@@ -238,7 +239,6 @@ def _flow_on_moments(
     units = units_for(
         *(state, network),
         *(xr.DataArray(np.abs(of).max()) for of in (data.best_map, data.sigma_xx)),
-        of_time=True,
     )
     begin = Path.at_start(state, units)
     path, phi, status = _follow(begin, units, network, data, time, propagator)
