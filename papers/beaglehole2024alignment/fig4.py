@@ -178,10 +178,10 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         (top[0], "test_error", "test error / variance"),
         (top[1], "energy", "share of the five inputs in WᵀW"),
     ):
-        _dots(ax, names, [methods[n][quantity] for n in names], title)
+        dots(ax, names, [methods[n][quantity] for n in names], title)
     for ax, layer in ((top[2], 0), (top[3], 1)):
         values = [np.array(methods[n]["nfa"])[:, layer] for n in names]
-        _dots(ax, names, values, f"ansatz of layer {layer + 1}; bars: null")
+        dots(ax, names, values, f"ansatz of layer {layer + 1}; bars: null")
         for y, n in enumerate(names):
             null = float(np.mean(np.array(methods[n]["nfa_null"])[:, layer]))
             ax.plot([null, null], [y - 0.3, y + 0.3], color="0.5")
@@ -195,7 +195,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     return made
 
 
-def _dots(ax: Any, names: list[str], values: list[Any], title: str) -> None:  # noqa: ANN401
+def dots(ax: Any, names: list[str], values: list[Any], title: str) -> None:  # noqa: ANN401
     """A row a method: every seed, and the mean with its interval."""
     for y, found in enumerate(values):
         x = np.asarray(found, float)
