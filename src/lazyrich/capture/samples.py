@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lazyrich._errors import LazyRichError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
@@ -25,6 +26,7 @@ from lazyrich.capture.weights import read_weights
 _FEW = 4  # tensors, of which all subsets are tried
 
 
+@exact_arithmetic()
 def some_samples(model: nn.Module, x: Batch, count: int) -> tuple[Batch, Tensor]:
     """Some samples of a batch, evenly spread.
 

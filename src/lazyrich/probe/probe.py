@@ -22,7 +22,7 @@ from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
-from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap
+from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
@@ -119,14 +119,14 @@ class Probe:
         if samples is not None and samples < 1:
             raise InputError(f"`samples` must be ≥ 1 or None, got {samples}.")
         self.model = model
-        self.batch = (batch[0], batch[1])
+        self.batch = brought_to(model, (batch[0], batch[1]))
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
-        given = batch_size(batch[0])
-        x, index = some_samples(model, batch[0], given if samples is None else samples)
-        self._targets = take(batch[1], given, index)
+        given = batch_size(self.batch[0])
+        x, index = some_samples(model, self.batch[0], given if samples is None else samples)
+        self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(
             model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
@@ -196,6 +196,7 @@ class Probe:
         """
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
+        wait_for(self.model)
         start = time.perf_counter()
         if self._reference is None:  # a trainer may have moved the model since
             self._plan = replace(self._plan, inputs=brought_to(self.model, self._plan.inputs))
