@@ -419,8 +419,9 @@ def test_runs_of_papers(name, monkeypatch, check):
 def test_the_clock_of_measuring_waits_for_what_is_queued(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    card = SimpleNamespace(device=CUDA)
-    wait_for(SimpleNamespace(parameters=lambda: [card, card]))
+    model = nn.Linear(1, 1)
+    monkeypatch.setattr(model, "parameters", lambda: [SimpleNamespace(device=CUDA)] * 2)
+    wait_for(model)
     assert waited == [CUDA]
     wait_for(nn.Linear(1, 1))
     assert waited == [CUDA]
