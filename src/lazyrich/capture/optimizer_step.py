@@ -188,3 +188,13 @@ def _adam(
     rates = eta / made.root
     v = -rates * made.mean / made.bias
     return (v - eta * decay * theta if decay and decoupled else v), rates
+
+
+def check_owner(optimizer: Optimizer, model: nn.Module) -> None:
+    """Refuse to watch an optimiser that owns no parameter of a model."""
+    owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(p) in owned for p in model.parameters() if p.requires_grad):
+        raise InputError(
+            "the optimiser must own parameters of the probed model, got one that owns none. "
+            "Build it from model.parameters() of this very model."
+        )

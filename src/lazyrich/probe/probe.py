@@ -25,7 +25,7 @@ from lazyrich.capture.directions import Directions, checked_directions, random_c
 from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
-from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.optimizer_step import check_owner, relative_rates
 from lazyrich.capture.samples import some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
@@ -278,7 +278,9 @@ class Probe:
             InputError: the optimiser does not own a parameter of the model; a budget that is no
                 share; a log that is neither of both.
         """
-        self._check(optimizer, budget)
+        check_owner(optimizer, self.model)
+        if budget is not None and not 0 < budget < 1:
+            raise InputError(f"`budget` must be a share between 0 and 1, got {budget}.")
         default = 1 if budget is not None else _DEFAULT_INTERVAL
         due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
@@ -311,16 +313,6 @@ class Probe:
                 self._notes.append(_NO_STEP.format(type(optimizer).__name__))
             if usable and self._made != self._steps[-1]:
                 measure()
-
-    def _check(self, optimizer: Optimizer, budget: float | None) -> None:
-        owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(p) in owned for p in self.model.parameters() if p.requires_grad):
-            raise InputError(
-                "the optimiser must own parameters of the probed model, got one that owns none. "
-                "Build it from model.parameters() of this very model."
-            )
-        if budget is not None and not 0 < budget < 1:
-            raise InputError(f"`budget` must be a share between 0 and 1, got {budget}.")
 
     def _affordable(self, budget: float | None) -> bool:
         """Whether one more measurement, and the one at exit, fit into the budget."""
