@@ -70,6 +70,8 @@ def estimate(left: Sequence[Any], workers: int, environment: Mapping[str, str]) 
             taken = times(alike[0])
             each = [predicted(one, taken) for one in alike]
             seconds, longest = seconds + sum(each), max(longest, *each)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # for the processes that share the device
     spent = time.perf_counter() - started
     shared = max(seconds / min(workers, len(left)), longest)
     return Estimate(seconds=shared, runs=len(left), longest=longest, spent=spent)

@@ -115,11 +115,18 @@ class Backend(backend_registration._DummyBackendModule):
         return 1
 
 
+class Hook(backend_registration._DummyPrivateUse1Hook):
+    """What `torch.accelerator` asks: other tests of this process find no accelerator."""
+
+    def is_available(self):
+        return Backend.present
+
+
 def _registered() -> torch.device:
     """The device, made once in a process."""
     backends = backend_registration
     if backends._privateuse1_backend_name != NAME:
-        backends._setup_privateuseone_for_python_backend(NAME, backend_module=Backend())
+        backends._setup_privateuseone_for_python_backend(NAME, Backend(), Hook())
     return torch.device(NAME, 0)
 
 

@@ -6,6 +6,7 @@ On one that is pretended, always; on CUDA where there is some.
 import copy
 import re
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from torch import nn
 
 import lazyrich as lr
 from lazyrich import study
+from lazyrich.capture.isolation import wait_for
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.callbacks.stepwise import Stepwise
 from tests.device.pretended import DEVICE, pretended
@@ -153,12 +155,15 @@ def test_looks_of_all_observables(kind, samples, check):
     check(run)
 
 
-def test_a_trainer_moves_the_model_after_the_probe_was_made(check):
-    """As those of Lightning and Hugging Face do; the batch comes after it."""
+@pytest.mark.parametrize("first", [True, False])
+def test_a_trainer_moves_the_model_and_the_batch_comes_after_it(first, check):
+    """As those of Lightning and Hugging Face do, when the probe is made."""
 
     def run(device):
         model, x, y = made("mlp", CPU)
-        probe = lr.Probe(model, (x, y))
+        if first:
+            model.to(device)
+        probe = lr.Probe(model, (x, y), samples=6)
         model.to(device)
         before = probe.forecast(max_steps=3)
         look = Stepwise(probe, lr.every(1))
@@ -409,6 +414,17 @@ def test_runs_of_papers(name, monkeypatch, check):
 
 
 # --- what only a real device can show ------------------------------------------------------------
+
+
+def test_the_clock_of_measuring_waits_for_what_is_queued(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    model = nn.Linear(1, 1)
+    monkeypatch.setattr(model, "parameters", lambda: [SimpleNamespace(device=CUDA)] * 2)
+    wait_for(model)
+    assert waited == [CUDA]
+    wait_for(nn.Linear(1, 1))
+    assert waited == [CUDA]
 
 
 @NEEDS_CUDA

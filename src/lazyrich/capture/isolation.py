@@ -179,6 +179,16 @@ def brought_to(model: nn.Module, tree: Any) -> Any:  # noqa: ANN401 - any nestin
     return map_tensors(lambda tensor: tensor.to(device), tree)
 
 
+def wait_for(model: nn.Module) -> None:
+    """Wait until the devices of a model have done what is queued, which a clock would count.
+
+    Args:
+        model: any.
+    """
+    for device in {p.device for p in model.parameters() if p.device.type == "cuda"}:
+        torch.cuda.synchronize(device)
+
+
 @contextmanager
 def undisturbed(model: nn.Module, *, twice: bool = False) -> Iterator[list[Generator]]:
     """Evaluation mode, gradients on, eager execution in full precision; all is put back.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError, LazyRichError
+from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
@@ -31,6 +32,7 @@ Shared = Collection[str | int]
 """Names, or positions, of the inputs that all samples share."""
 
 
+@exact_arithmetic()
 def some_samples(
     model: nn.Module, x: Batch, count: int, *, shared: Shared | None = None
 ) -> tuple[Batch, Tensor]:

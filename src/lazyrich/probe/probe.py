@@ -22,7 +22,7 @@ from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
-from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap
+from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
@@ -116,16 +116,16 @@ class Probe:
         checked_directions(directions)
         arguments.refuse_settings(samples, memory, seed, thresholds)
         self.model = model
-        self.batch = (batch[0], batch[1])
+        self.batch = brought_to(model, (batch[0], batch[1]))
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
-        given = batch_size(batch[0])
+        given = batch_size(self.batch[0])
         x, index = some_samples(
-            model, batch[0], given if samples is None else samples, shared=shared
+            model, self.batch[0], given if samples is None else samples, shared=shared
         )
-        self._targets = take(batch[1], given, index)
+        self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(
             model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
@@ -190,6 +190,7 @@ class Probe:
         arguments.refuse_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
+        wait_for(self.model)
         start = time.perf_counter()
         if self._reference is None:  # a trainer may have moved the model since
             self._plan = replace(self._plan, inputs=brought_to(self.model, self._plan.inputs))

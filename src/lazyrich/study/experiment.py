@@ -25,8 +25,8 @@ class Training(TrainingConfig):
     """One network, trained and measured; its fields are those of `TrainingConfig`.
 
     The weights, the order of the samples and the learning rate follow from the fields alone, so
-    that the same fields give the same bits on one machine. On which device it runs, and in which
-    precision, is no field of it; see `Compute`.
+    that the same fields give the same bits on one machine's CPU. On which device it runs, and in
+    which precision, is no field of it; see `Compute`.
 
     Raises:
         InputError: naming the field that is out of its range.

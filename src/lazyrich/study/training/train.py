@@ -64,8 +64,8 @@ def train(
 
     Order of the samples, augmentation and dropout come from the seed alone, and the global random
     state stays as it is: on one machine, with one number of threads, the same seed gives the same
-    bits. The data are taken to the device and the precision of the model's parameters; order and
-    augmentation are the same on every device.
+    bits on the CPU; CUDA adds some sums in any order. The data are taken to the device and the
+    precision of the model's parameters; order and augmentation are the same on every device.
 
     Args:
         model: maps (n, *inputs) to (n, outputs).
