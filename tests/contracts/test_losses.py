@@ -228,6 +228,7 @@ def test_the_dial_knows_no_factor(equal_speed):
             richness=2.0,
             equal_speed=equal_speed,
             directions="all",
+            max_steps=20,
         )
         for loss in ("mse", "squared_error")
     )

@@ -24,8 +24,9 @@ def sgd(model):
 
 def dry(model, x, y, **options):
     return lazyrich.dial(
-        model, (x, y), optimizer=sgd(model), richness=1.0, directions=2, dry_run=True, **options
-    )
+        model, (x, y), optimizer=sgd(model), richness=1.0, directions=2, dry_run=True,
+        max_steps=3, **options,
+    )  # fmt: skip
 
 
 ENTRIES = {

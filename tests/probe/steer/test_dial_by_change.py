@@ -302,20 +302,29 @@ def test_progress_tells_the_scale():
 # --- what it leaves as it was ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", [{"ntk_change": 0.1}, {"richness": 3.0}])
-@pytest.mark.parametrize("at", [3, 12])
+@pytest.mark.parametrize("asked", [{"ntk_change": 0.1}, {"richness": 0.5}])
+@pytest.mark.parametrize("at", ["the network", "the last network", "the linearised network"])
 def test_ctrl_c_leaves_everything_unchanged(asked, at):
+    """In the search, and in the look at its result, where a forecast would end early."""
     torch.manual_seed(0)
     net, data = tanh_mlp(), batch()
     optimizer = SGD(net.parameters(), lr=0.5)
     given = dial(net, data, optimizer=optimizer, richness=1.0).model
-    before, calls = snapshot(given, optimizer), []
+    before, said = snapshot(given, optimizer), []
+
+    def note(what: str, step: int, loss: float) -> None:
+        said.append(what.partition(" at ")[0])
+
+    dial(given, data, optimizer=optimizer, progress=note, dry_run=True, **asked)
+    linear = said.index("the linearised network")
+    stop = {"the network": 3, "the last network": linear - 3, "the linearised network": linear + 2}
 
     def interrupt(what: str, step: int, loss: float) -> None:
-        calls.append(step)
-        if len(calls) == at:
+        said.append(what)
+        if len(said) == stop[at]:
             raise KeyboardInterrupt
 
+    said.clear()
     with pytest.raises(KeyboardInterrupt):
         dial(given, data, optimizer=optimizer, progress=interrupt, **asked)
     assert same_snapshot(before, snapshot(given, optimizer))
@@ -412,7 +421,7 @@ def test_exactly_one_positive_number_is_asked_for(asked, message):
 def test_linear_models_are_refused():
     net = nn.Linear(6, 3)
     with pytest.raises(InputError, match="linear in its trainable parameters"):
-        dial(net, batch(), optimizer=Adam(net.parameters()), ntk_change=0.1)
+        dial(net, batch(), optimizer=Adam(net.parameters()), ntk_change=0.1, max_steps=9)
 
 
 def test_equal_speed_is_for_optimisers_with_a_rate_a_layer():

@@ -217,13 +217,19 @@ class Ruler:
 
         Args:
             budget: from the user; the time is not counted, since the steps are known.
+
+        Raises:
+            KeyboardInterrupt: as it came.
         """
-        return forecast(
+        told = forecast(
             self.centred, self.batch, self.loss, optimizer=self.plan,
             to_loss=budget.to_loss, steps=budget.steps, max_steps=budget.max_steps,
             schedule=self.schedule, progress=self._said(),
             directions=self.directions, seed=self.seed,
         )  # fmt: skip
+        for course in (told.network, told.linear):
+            _pass_on(course)
+        return told
 
     def rehearsed(self, output_scale: float, goal: Goal, slowed: float = 1.0) -> Trial:
         """Rehearse at an output scale, ever slower until the loss falls; scale and rates stay set.
@@ -261,8 +267,7 @@ class Ruler:
             )
         )  # fmt: skip
         self.gradients += course.gradients + (outlook.gradients if outlook else 0)
-        if course.ended == Ended.INTERRUPTED:  # which ends a forecast early, but no dial
-            raise KeyboardInterrupt
+        _pass_on(course)
         if course.ended == Ended.OUT_OF_TIME:
             raise ConvergenceError(
                 "the dial must be done within `max_seconds`, got no end of its rehearsals. Nothing "
@@ -284,6 +289,12 @@ class Ruler:
             return None
         scale = f" at output scale {in_words(self.output_scale, 3)}"
         return lambda what, step, loss: say(what + scale, step, loss)
+
+
+def _pass_on(course: Rehearsal | None) -> None:
+    """Ctrl-C ends a forecast early, which says what it has so far; a dial it ends."""
+    if course is not None and course.ended == Ended.INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def is_linear() -> InputError:
