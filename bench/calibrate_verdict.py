@@ -11,7 +11,7 @@ the end of gradient flow (`lazyrich.order_parameters`). Besides, runs that are s
 
 Within a factor 1.2 of a threshold either neighbour is right.
 
-    python bench/calibrate_verdict.py            # some ten minutes on one core
+    python bench/calibrate_verdict.py            # some five minutes of one core
 """
 
 from __future__ import annotations
@@ -170,11 +170,13 @@ def judged(case: Case) -> tuple[str, float]:
     return verdict.regime, verdict.evidence["ntk_change"]
 
 
-def nonlinear(number: int, seed: int) -> dict[str, Any]:
+def nonlinear(number: int, seed: int, until: float = math.inf) -> dict[str, Any]:
     """Watch nonlinear networks and compare the verdicts with explicit Jacobians."""
     table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     rows, left_out = list[dict[str, Any]](), 0
     for i, run in enumerate(runs(number, seed)):
+        if time.perf_counter() > until:
+            break
         start = kernel(run.model, run.x)
         probe = lazyrich.Probe(run.model, (run.x, run.y), samples=None, seed=i)
         losses = watched(run, probe, STOPS[i % len(STOPS)])
@@ -248,18 +250,19 @@ def rounded(value: Any) -> Any:  # noqa: ANN401 - a field of a run
 
 def quantiles(values: list[float]) -> dict[str, float]:
     """Median, with the values below and above which a tenth lies."""
-    low, middle, high = np.nanquantile(np.array(values), [0.1, 0.5, 0.9])
+    known = [value for value in values if math.isfinite(value)]
+    low, middle, high = np.quantile(known, [0.1, 0.5, 0.9]) if known else [math.nan] * 3
     return {"10 %": float(low), "median": float(middle), "90 %": float(high)}
 
 
-def solvable(wanted: dict[str, int], seed: int) -> dict[str, Any]:
+def solvable(wanted: dict[str, int], seed: int, until: float = math.inf) -> dict[str, Any]:
     """Watch solvable networks and compare the verdicts with theory."""
     rng = np.random.default_rng(seed)
     table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     errors, wrong, left_out = [], [], 0
     for kind, number in wanted.items():
         done = 0
-        while done < number:
+        while done < number and time.perf_counter() < until:
             case = draw(rng, kind)
             if case is None:
                 left_out += 1
@@ -275,7 +278,7 @@ def solvable(wanted: dict[str, int], seed: int) -> dict[str, Any]:
                     {"truth": name, "verdict": regime, "exact": case.change, "measured": change}
                 )
     return {
-        "networks": sum(wanted.values()),
+        "networks": sum(row.total() for row in table.values()),
         "left_out_as_too_slow_or_stable": left_out,
         "confusion": {name: dict(row) for name, row in table.items()},
         "wrong": wrong,
@@ -291,17 +294,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=200, help="that theory solves")
     parser.add_argument("--nonlinear", type=int, default=220, help="nonlinear ones")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then no further networks")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start, limits = time.perf_counter(), lazyrich.Thresholds()
-    wanted = {"converged": arguments.networks, "frozen": 30, "unstable": 30}
+    wanted = {"frozen": 30, "unstable": 30, "converged": arguments.networks}
+    ends = [start + 60 * arguments.minutes * share for share in (0.7, 1)]
     record = {
         "claim": __doc__.splitlines()[0].removeprefix("Claim: ") if __doc__ else "",
         "thresholds": [limits.lazy_below, limits.rich_from],
         "band": BAND,
-        "nonlinear": nonlinear(arguments.nonlinear, arguments.seed),
-        "solvable": solvable(wanted, arguments.seed),
+        "nonlinear": nonlinear(arguments.nonlinear, arguments.seed, ends[0]),
+        "solvable": solvable(wanted, arguments.seed, ends[1]),
         "seed": arguments.seed,
         "seconds": round(time.perf_counter() - start),
         "torch": torch.__version__,
