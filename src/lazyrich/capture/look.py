@@ -48,7 +48,7 @@ from lazyrich.capture.sketch import Sketch, sketch
 
 Kernel = Float[Tensor, "n s n s"]
 
-CENTRED_DIRECTIONS = 4  # vectors over all outputs of all samples
+CENTRED_DIRECTIONS = 2  # vectors over all outputs of all samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +227,13 @@ class Look:
         if not self.random:
             return centred_columns(self.kernel)
         network, columns = network_of(self.capture), []
-        for signs in random_signs(self.f, CENTRED_DIRECTIONS, seed=self.plan.seed + 1):
-            gradients = self.capture.backward(centred(signs).to(signs), list(network.theta))[1]
-            along = {name: self.rates[name] * g for name, g in gradients.items()}
-            with undisturbed(network.module, twice=True):
+        with undisturbed(network.module, twice=True):
+            for signs in random_signs(self.f, CENTRED_DIRECTIONS, seed=self.plan.seed + 1):
+                e = centred(signs).to(signs)
+                gradients = self.capture.backward(e, list(network.theta))[1]
+                along = {name: self.rates[name] * g for name, g in gradients.items()}
                 moved = derivative(network, network.theta, along)[1]
-            columns.append(centred(moved.view_as(signs)))
+                columns.append(centred(moved.view_as(e)))
         return torch.stack(columns)
 
     @cached_property

@@ -122,9 +122,8 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        x, index = some_samples(
-            model, self.batch[0], given if samples is None else samples, shared=shared
-        )
+        count = given if samples is None else samples
+        x, index = some_samples(model, self.batch[0], count, shared=shared)
         self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(

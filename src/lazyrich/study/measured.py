@@ -27,6 +27,7 @@ QUANTITIES = (
 ORDER = (
     "ntk_change",
     "kernel_distance",
+    "centred_kernel_distance",
     "alignment",
     "linearisation_error",
     "test_accuracy",

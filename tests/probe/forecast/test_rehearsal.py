@@ -741,6 +741,19 @@ def test_a_change_near_a_threshold_cannot_be_told():
         assert replace(told, predicted_ntk_change=change).judged(elsewhere) == word
 
 
+@pytest.mark.parametrize("gap", [0.05, 0.2, 0.3, math.inf, math.nan])
+@pytest.mark.parametrize("change", [0.03, 0.4, 3.0, math.nan])
+def test_a_certificate_that_contradicts_the_kernel_says_so(gap, change):
+    told = replace(
+        some(), predicted_ntk_change=change, predicted_ntk_change_stderr=0.0, linearisation_gap=gap
+    )
+    text = str(told)
+    assert ("which speaks against lazy training" in text) == (change == 0.03 and gap > 0.25)
+    assert ("which speaks against rich training" in text) == (change == 3.0 and gap <= 0.25)
+    cut = replace(told, network=replace(told.network, ended=Ended.OUT_OF_STEPS))
+    assert "speaks against" not in str(cut)  # neither lazy nor holding is told of a part
+
+
 def test_the_turn_between_samples_is_said_where_it_is_known():
     told = some()
     assert "turned by 0.25 between samples" in str(

@@ -25,7 +25,7 @@ class Outlook:
         ntk_change_stderr: its standard error; 0 if exact.
         kernel_distance: 1 − cos(Θ, Θ₀).
         centred_kernel_distance: the same of HΘH and HΘ₀H, where H takes the mean over samples off;
-            of random directions four count, whose error is some tenth of it.
+            of random directions four count, with a standard error of 7 to 11 % of it.
         layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ by layer; NaN where Θ₀_l = 0.
         gradients: what the look cost.
     """

@@ -305,13 +305,14 @@ def turned_by(of: Forecast) -> str:
 
 def _certified(of: Forecast) -> str:
     gap = f"gap {in_words(of.linearisation_gap)}"
+    against = _against(of)
     return {
         Certificate.HOLDS: "Certificate: holds. The network goes as its linearisation does "
-        f"({gap}).",
+        f"({gap}){against}.",
         Certificate.ABOUT: f"Certificate: about. The network goes nearly as its linearisation "
-        f"does ({gap}).",
+        f"does ({gap}){against}.",
         Certificate.NOT_LAZY: f"Certificate: not lazy. The network leaves its linearisation "
-        f"({gap}).",
+        f"({gap}){against}.",
         Certificate.CANNOT_TELL: "Certificate: cannot tell. "
         + (
             "The outputs did not move."
@@ -319,6 +320,15 @@ def _certified(of: Forecast) -> str:
             else f"So far the network is near its linearisation ({gap})."
         ),
     }[of.certificate]
+
+
+def _against(of: Forecast) -> str:
+    """Where the linearisation contradicts the word that the kernel gave."""
+    if of.regime == Regime.LAZY and of.certificate == Certificate.NOT_LAZY:
+        return ", which speaks against lazy training"
+    if of.regime == Regime.RICH and of.certificate in (Certificate.HOLDS, Certificate.ABOUT):
+        return ", which speaks against rich training"
+    return ""
 
 
 def _table(of: Forecast) -> list[str]:
