@@ -121,3 +121,36 @@ def test_the_switches_are_put_back():
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="PyTorch before 2.9"
+)
+def test_switches_of_both_kinds_may_be_used_around_and_inside():
+    """Old: an LSTM could not be measured at all, for its old switch could no longer be read."""
+
+    class Reader(nn.LSTM):
+        def forward(self, x):
+            assert torch.backends.cudnn.allow_tf32 is False
+            return super().forward(x)[0][:, -1]
+
+    x = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
+    lr.first_step(Reader(2, 4, batch_first=True), (x, x[:, 0, :1].expand(4, 4)))
+    assert torch.backends.cudnn.allow_tf32 is True
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # now the old one cannot be read
+    try:
+        plain = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
+        for model in (nn.LSTM(2, 4, batch_first=True), plain):
+            with exact_arithmetic():
+                assert set(switches()) <= EXACT
+            last = model if model is plain else nn.Sequential(model, Last())
+            assert lr.ntk(last, x).shape == (4, 4, 4, 4)
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before
+
+
+class Last(nn.Module):
+    def forward(self, found):
+        return found[0][:, -1]

@@ -60,8 +60,18 @@ def _switches(allowed: bool) -> Iterator[tuple[Any, str, object]]:
         yield backends.cuda.matmul, "allow_tf32", allowed
         yield backends.cudnn, "allow_tf32", allowed
         return
+    if _is_plain(backends.cudnn):  # first, for it sets those of convolutions and RNNs
+        yield backends.cudnn, "allow_tf32", allowed
     value = "tf32" if allowed else "ieee"
     for owner in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
         yield owner, "fp32_precision", value
     for owner in (backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):
         yield owner, "fp32_precision", "ieee"  # of this processor, some of which have bfloat16
+
+
+def _is_plain(cudnn: Any) -> bool:  # noqa: ANN401 - a module
+    """Whether its old switch can be read: not where the user has set the new ones apart."""
+    try:
+        return isinstance(cudnn.allow_tf32, bool)
+    except RuntimeError:
+        return False
