@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -16,3 +17,34 @@ def test_the_page_on_forecasts_says_what_its_record_holds():
         rank for row in record["summary"].values() for rank in row["rank_correlation_by_seed"]
     ]
     assert min(by_seed) == 1
+
+
+def test_the_page_on_forecasts_says_what_the_rehearsals_came_to():
+    record = json.loads((DOCS / "records" / "rehearsal.json").read_text())
+    page = " ".join((DOCS / "measure" / "forecast-and-dial.md").read_text().split())
+    summary = record["summary"]
+    assert summary["runs"] == len(record["runs"])
+    assert summary["holds_within_1.25"] == summary["certificate_right"] == 1
+    for said in (
+        f"two seeds: {summary['runs']} runs",
+        f"{summary['fitted']} runs came there within {record['setting']['max_steps']:,} steps",
+        f"Where the certificate holds ({summary['holds']} runs)",
+        f"below 0.3 ({summary['below_0.3']} runs) within "
+        f"{summary['below_0.3_largest_factor']:.2f};",
+        f"the rank correlation is {summary['rank_correlation']:.4f}.",
+        f"as {summary['training_steps_of_cost_median']:.0f} training steps on the batch, "
+        f"{summary['cost_over_steps_median']:.1f} for each step",
+    ):
+        assert said in page
+    fitted = [r for r in record["runs"] if r["status"] == r["ended"] == "fitted"]
+    for family in dict.fromkeys(run["family"] for run in record["runs"]):
+        ratios = [
+            run["ntk_change"] / run["predicted_ntk_change"]
+            for run in fitted
+            if run["family"] == family
+        ]
+        factors = sorted(max(ratio, 1 / ratio) for ratio in ratios)
+        total = sum(run["family"] == family for run in record["runs"])
+        found = page[page.index(f"| {family} |") :]
+        assert found.startswith(f"| {family} | {len(factors)} of {total} |")
+        assert f"| {median(factors):.2f} | {factors[-1]:.2f} |" in found[:120]
