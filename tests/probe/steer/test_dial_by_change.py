@@ -388,6 +388,20 @@ def test_a_budget_that_is_out_is_said(options, message):
     assert same_snapshot(before, snapshot(given, optimizer))
 
 
+def test_a_first_guess_that_trains_too_slowly_is_no_end():
+    """It is too lazy: at the scale that is looked for, the steps suffice."""
+    courses: dict[str, int] = {}
+    torch.manual_seed(0)
+    net, data = zero_readout(), batch()
+    optimizer = Adam(net.parameters(), lr=0.01)
+    asked = {"optimizer": optimizer, "ntk_change": 0.5, "dry_run": True}
+    dial(net, data, progress=lambda what, step, loss: courses.update({what: step}), **asked)
+    steps = [step for what, step in courses.items() if what.startswith("the network")]
+    assert steps[0] > steps[-1] + 2
+    enough = dial(net, data, max_steps=steps[0] - 1, **asked)
+    assert enough.predicted_ntk_change == pytest.approx(0.5, rel=0.15)
+
+
 def test_a_loss_that_cannot_fall_is_said():
     """Dead units: no gradient."""
     torch.manual_seed(0)

@@ -15,6 +15,7 @@ TOLERANCE = 0.1
 AIM = 0.01
 MAX_ROUNDS = 8
 MAX_REHEARSED = 14  # scales
+MAX_SHORT = 2  # of them with too few steps: a first guess that is too lazy trains more slowly
 CLOSE = log(1.05)  # enough, in ln of the change of the kernel
 NEAR = log(1.15)  # enough after some rehearsals
 PATIENCE = 6  # of them
@@ -70,19 +71,20 @@ def at_change(ruler: Ruler, target: float, richness: float, goal: Goal) -> Trial
     if 0 < richness < inf:  # the straight line from the lazy limit ends at a change of 1
         guess = KERNEL_PER_RICHNESS * richness / min(target, 1.0)
     scale: float | None = guess * ruler.output_scale
-    tried: list[Trial] = []
+    tried, short = list[Trial](), list[Trial]()
     while scale is not None and len(tried) < MAX_REHEARSED:
         # what had to be slowed down has to be so at any richer scale
         slowed = min((t.slowed for t in tried if t.output_scale >= scale), default=1.0)
         tried.append(ruler.rehearsed(scale, goal, slowed))
-        if _is_short(tried[-1], target):
-            raise _too_slow(tried[-1], target)
+        short = [trial for trial in tried if _is_short(trial, target)]
+        if len(short) == MAX_SHORT:
+            raise _too_slow(short[-1], target)
         best = min(tried, key=lambda trial: _off(trial, target))
         if _off(best, target) < (CLOSE if len(tried) < PATIENCE else NEAR):
             break
         scale = next_scale([(t.output_scale, t.ntk_change) for t in tried], target)
     if _off(best, target) > FAR:
-        raise _out_of_reach(tried, target)
+        raise _too_slow(short[-1], target) if short else _out_of_reach(tried, target)
     ruler.set(best.output_scale, best.slowed)
     return best
 

@@ -28,7 +28,7 @@ from lazyrich.probe.steer.plan import apply, layers_of_tensors, planned, rates_b
 from lazyrich.probe.steer.ruler import Budget, Ruler, Schedule, Trial
 from lazyrich.vocabulary.numerals import in_words
 
-MAX_STEPS: dict[Aim, int] = {"ntk_change": 5000, "richness": 1000}
+MAX_STEPS: dict[Aim, int] = {"ntk_change": 20_000, "richness": 1000}
 
 
 @exact_arithmetic()
@@ -77,7 +77,7 @@ def dial(
         equal_speed: first give every layer the same relative feature speed by its own update
             (`feature_speed.own_speeds`); this splits the parameter groups layer by layer. For
             SGD, Adam and AdamW.
-        max_steps: of each rehearsal, ≥ 1; by default 5000 for `ntk_change`, and 1000 for
+        max_steps: of each rehearsal, ≥ 1; by default 20,000 for `ntk_change`, and 1000 for
             `richness`, where it only has to show that the loss falls.
         max_seconds: of the rehearsals of the search together; a last one, with its certificate,
             follows.
