@@ -262,7 +262,7 @@ def _by_the_kernel(
         return CANNOT_TELL, wording.no_kernel(history)
     if not (isfinite(low) and isfinite(high)):
         return CANNOT_TELL, f"{wording.reached(history)} {wording.no_interval(change)}"
-    spread = f"{wording.reached(history)} {wording.spread(change, low, high)}"
+    spread = f"{wording.reached(history)} {wording.spread(change, low, high, limits)}"
     if evidence["output_change"] < limits.frozen_below and high < limits.lazy_below:
         little = wording.frozen(evidence["output_change"], high)
         return Regime.FROZEN, f"{wording.reached(history)} {little}"
@@ -313,6 +313,7 @@ def _layer(
             share,
             (change, low, high),
             acted,
+            limits,
             too_small=regime == Regime.LAZY != only(own),
         ),
         layer_log_alignment=_value(last, "layer_log_alignment"),
@@ -321,9 +322,7 @@ def _layer(
         cnfa=_value(last, "cnfa"),
         mechanisms=acted or (),
         evidence={
-            "layer_ntk_change": change,
-            "layer_ntk_change_low": low,
-            "layer_ntk_change_high": high,
+            **dict(zip(names, (change, low, high), strict=True)),
             "layer_ntk_share": share,
             "weight_movement": moved,
         },
