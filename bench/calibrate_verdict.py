@@ -280,7 +280,7 @@ def solvable(wanted: dict[str, int], seed: int, until: float = math.inf) -> dict
     return {
         "networks": sum(row.total() for row in table.values()),
         "left_out_as_too_slow_or_stable": left_out,
-        "confusion": {name: dict(row) for name, row in table.items()},
+        "confusion": {name: dict(table[name]) for name in (*ROWS, *wanted) if name in table},
         "wrong": wrong,
         "log_ratio_of_measured_to_exact_ntk_change": {
             "median": float(np.median(errors)),

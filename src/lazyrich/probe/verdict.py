@@ -38,10 +38,10 @@ _WORDS = {  # columns of the table that are no numbers
 
 @dataclass(frozen=True, kw_only=True)
 class LayerVerdict:
-    """What one layer did.
+    """What one layer did: any module with parameters that train.
 
     Attributes:
-        name: its path in `named_modules()`.
+        name: its path in `named_modules()`; "" for the model itself.
         regime: of its own part of the NTK, by the thresholds of the network; lazy where that part
             brings too little to the whole, see `judge`.
         sentence: the same in words.
@@ -73,7 +73,7 @@ class Verdict:
         sentence: the same in words.
         evidence: the numbers behind the regime.
         interval: 95 % interval of the NTK's relative change, for many samples.
-        layers: one verdict a layer, in forward order.
+        layers: one verdict for each part of the kernel, nearly in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
     """
