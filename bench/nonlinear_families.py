@@ -116,7 +116,7 @@ def runs(number: int, seed: int) -> Iterator[Run]:
     kinds = [(f, o, k) for f in FAMILIES for o in ("SGD", "Adam") for k in (1, 10)]
     for i in range(number):
         family, optimizer, outputs = kinds[i % len(kinds)]
-        scale = float(10 ** (3 * torch.rand(()) - (2 if optimizer == "SGD" else 1.3)))
+        scale = float(10 ** (3 * torch.rand(()) - (1.2 if optimizer == "SGD" else 0.9)))
         x = torch.randn(SAMPLES, 16)
         y = torch.tanh(x @ torch.randn(16, outputs)) * torch.sign(x[:, :1])
         model = Centred(FAMILIES[family](outputs), scale)

@@ -132,6 +132,13 @@ def test_a_table_in_words():
     assert "training" in done.stderr
 
 
+def test_of_parts_without_a_weight_to_study_no_mechanism_is_denied():
+    done = call("--model", "transformer", "--width", 8, *QUICK)
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if "network." in line}
+    assert rows["network.norm"].endswith("–")
+    assert not rows["network.readout"].endswith("–")
+
+
 @pytest.mark.parametrize(("regime", "code"), [("lazy", 3), ("rich", 0)])
 def test_a_gate_for_automatic_checks(regime, code):
     done = call("--width", 32, "--output-scale", 1000, *QUICK, "--json", "--fail-if", regime)

@@ -84,6 +84,18 @@ def test_the_ends_of_the_scale():
         assert f"{word.capitalize()}. " in str(seen)
 
 
+@pytest.mark.parametrize("near", [0.0996, 0.09999, 0.1004, 0.996, 1.004, 0.1, 1.0])
+def test_a_number_beside_a_threshold_does_not_read_as_it(near):
+    exact = near in (0.1, 1.0)
+    verdict = judge(history(change(near, near, near) | by_layer(near)))
+    said = re.findall(r"changed by ([\d.]+)", str(verdict))
+    assert len(said) == 2
+    for text in said:
+        assert (text in ("0.1", "1")) == exact
+        word = judge(history(change(*[float(text)] * 3))).regime
+        assert word == verdict.regime  # as it reads
+
+
 def by_layer(own, low=None, high=None, **more):
     ends = {"": own, "_low": own if low is None else low, "_high": own if high is None else high}
     return {f"layer_ntk_change{end}": value for end, value in ends.items()} | more

@@ -282,5 +282,8 @@ def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> N
         typer.echo(note)
     rows = summary["layers"]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
-    columns["mechanisms"] = [", ".join(names) or "none" for names in columns["mechanisms"]]
+    columns["mechanisms"] = [
+        ", ".join(row["mechanisms"]) or ("none" if isfinite(row["layer_log_alignment"]) else "–")
+        for row in rows  # of what has no weight to study, nobody knows
+    ]
     print_table(columns)

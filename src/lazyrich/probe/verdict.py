@@ -38,10 +38,10 @@ _WORDS = {  # columns of the table that are no numbers
 
 @dataclass(frozen=True, kw_only=True)
 class LayerVerdict:
-    """What one layer did.
+    """What one layer did: any module with parameters that train.
 
     Attributes:
-        name: its path in `named_modules()`.
+        name: its path in `named_modules()`; "" for the model itself.
         regime: of its own part of the NTK, by the thresholds of the network; lazy where that part
             brings too little to the whole, see `judge`.
         sentence: the same in words.
@@ -73,7 +73,7 @@ class Verdict:
         sentence: the same in words.
         evidence: the numbers behind the regime.
         interval: 95 % interval of the NTK's relative change, for many samples.
-        layers: one verdict a layer, in forward order.
+        layers: one verdict for each part of the kernel, nearly in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
     """
@@ -262,7 +262,7 @@ def _by_the_kernel(
         return CANNOT_TELL, wording.no_kernel(history)
     if not (isfinite(low) and isfinite(high)):
         return CANNOT_TELL, f"{wording.reached(history)} {wording.no_interval(change)}"
-    spread = f"{wording.reached(history)} {wording.spread(change, low, high)}"
+    spread = f"{wording.reached(history)} {wording.spread(change, low, high, limits)}"
     if evidence["output_change"] < limits.frozen_below and high < limits.lazy_below:
         little = wording.frozen(evidence["output_change"], high)
         return Regime.FROZEN, f"{wording.reached(history)} {little}"
@@ -313,6 +313,7 @@ def _layer(
             share,
             (change, low, high),
             acted,
+            limits,
             too_small=regime == Regime.LAZY != only(own),
         ),
         layer_log_alignment=_value(last, "layer_log_alignment"),
@@ -321,9 +322,7 @@ def _layer(
         cnfa=_value(last, "cnfa"),
         mechanisms=acted or (),
         evidence={
-            "layer_ntk_change": change,
-            "layer_ntk_change_low": low,
-            "layer_ntk_change_high": high,
+            **dict(zip(names, (change, low, high), strict=True)),
             "layer_ntk_share": share,
             "weight_movement": moved,
         },

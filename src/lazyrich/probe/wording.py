@@ -111,12 +111,18 @@ def no_interval(change: float) -> str:
     )
 
 
-def spread(change: float, low: float, high: float) -> str:
+def spread(change: float, low: float, high: float, limits: Thresholds) -> str:
     """A change of the kernel, with its interval."""
-    return (
-        f"the tangent kernel had changed by {in_words(change)} of its size "
-        f"({in_words(low)} to {in_words(high)})"
-    )
+    value, least, most = (beside(x, limits) for x in (change, low, high))
+    return f"the tangent kernel had changed by {value} of its size ({least} to {most})"
+
+
+def beside(change: float, limits: Thresholds) -> str:
+    """A change in so many digits that it does not read as a threshold that it is not."""
+    thresholds = (limits.lazy_below, limits.rich_from)
+    texts = [in_words(change, digits) for digits in range(2, 7)]
+    read = {in_words(x) for x in thresholds if x != change}
+    return next((text for text in texts if text not in read), texts[-1])
 
 
 def between(may_be: Sequence[Regime], limits: Thresholds) -> str:
@@ -210,6 +216,7 @@ def layer(
     share: float,
     changes: tuple[float, float, float],
     acting: Sequence[Window] | None,
+    limits: Thresholds,
     *,
     too_small: bool,
 ) -> str:
@@ -221,6 +228,7 @@ def layer(
         share: of the kernel's norm; NaN if it was not measured.
         changes: of its part of the kernel, with the ends of its interval.
         acting: None where mechanisms were not measured.
+        limits: of the regimes.
         too_small: whether it is lazy since its part does not matter.
     """
     change, low, high = changes
@@ -232,8 +240,7 @@ def layer(
     if not isfinite(change):
         return f"{word}{ending}."
     part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
-    around = f" ({in_words(low)} to {in_words(high)})" if isfinite(low) and isfinite(high) else ""
+    value, least, most = (beside(x, limits) for x in changes)
+    around = f" ({least} to {most})" if isfinite(low) and isfinite(high) else ""
     little = ", too little of the whole to matter" if too_small else ""
-    return (
-        f"{word}: its tangent features{part} changed by {in_words(change)}{around}{little}{ending}."
-    )
+    return f"{word}: its tangent features{part} changed by {value}{around}{little}{ending}."
