@@ -21,7 +21,7 @@ def test_the_page_on_forecasts_says_what_its_record_holds():
 
 
 def test_the_calibration_is_of_the_thresholds_that_are_used():
-    """And what the page says of it holds: no verdict that decides is wrong on nonlinear networks."""
+    """And what the page says of it holds: no verdict on a nonlinear network is wrong."""
     record = json.loads((DOCS / "records" / "verdict.json").read_text("utf-8"))
     limits = Thresholds()
     assert record["thresholds"] == [limits.lazy_below, limits.rich_from]
