@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from statistics import median
 
+from lazyrich import Thresholds
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -48,3 +50,17 @@ def test_the_page_on_forecasts_says_what_the_rehearsals_came_to():
         found = page[page.index(f"| {family} |") :]
         assert found.startswith(f"| {family} | {len(factors)} of {total} |")
         assert f"| {median(factors):.2f} | {factors[-1]:.2f} |" in found[:120]
+
+
+def test_the_calibration_is_of_the_thresholds_that_are_used():
+    """And what the page says of it holds: no verdict on a nonlinear network is wrong."""
+    record = json.loads((DOCS / "records" / "verdict.json").read_text("utf-8"))
+    limits = Thresholds()
+    assert record["thresholds"] == [limits.lazy_below, limits.rich_from]
+    runs = record["nonlinear"]["runs"]
+    assert len(runs) == record["nonlinear"]["networks"] > 200
+    assert record["nonlinear"]["wrong"] == []
+    assert all(run["right"] for run in runs)
+    for run in runs:
+        may_be = limits.regimes(run["exact"] / record["band"], run["exact"] * record["band"])
+        assert run["verdict"] in (*may_be, "cannot tell")
