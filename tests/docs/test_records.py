@@ -64,3 +64,21 @@ def test_the_calibration_is_of_the_thresholds_that_are_used():
     for run in runs:
         may_be = limits.regimes(run["exact"] / record["band"], run["exact"] * record["band"])
         assert run["verdict"] in (*may_be, "cannot tell")
+
+
+def test_the_page_on_the_dial_says_what_its_record_holds():
+    record = json.loads((DOCS / "records" / "dial.json").read_text())
+    page = " ".join((DOCS / "measure" / "forecast-and-dial.md").read_text().split())
+    factors = {True: [], False: []}
+    for run in record["runs"]:
+        if run["status"] != "refused":
+            ratio = run["ntk_change"] / run["request"]
+            factors[run["request"] < 1].append(max(ratio, 1 / ratio))
+    refused = [run for run in record["runs"] if run["status"] == "refused"]
+    assert all(run["request"] >= 1 for run in refused)
+    assert f"all {len(factors[True])} runs below 1 keep it" in page
+    assert f"the largest factor being {max(factors[True]):.2f}" in page
+    assert f"of {len(factors[False]) + len(refused)} requests" in page
+    assert f"{len(refused)} were refused and the others are within 1.24" in page
+    assert max(factors[True]) < 1.5
+    assert max(factors[False]) < 1.24

@@ -13,7 +13,8 @@ from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, Muon, Optimizer, RMSpr
 from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich import ConvergenceError, InputError, dial
-from lazyrich.probe.steer.ruler import RISEN
+from lazyrich.probe import Ended, Rehearsal
+from lazyrich.probe.steer.ruler import RISEN, Ruler, Trial
 from tests.probe.steer.test_dial import same_snapshot, snapshot
 
 FACTOR = 1.5  # the promise, below a change of 1
@@ -365,9 +366,26 @@ def test_what_is_out_of_reach_is_said_with_the_range(build, target, message):
     net, x = build(), batch()[0]
     data, optimizer = (x, x[:, :3]), SGD(net.parameters(), lr=0.3)
     before = snapshot(net, optimizer)
-    with pytest.raises(ConvergenceError, match=message + r".*Nothing was changed"):
+    with pytest.raises(ConvergenceError, match=message) as told:
         dial(net, data, optimizer=optimizer, ntk_change=target)
+    assert "Nothing was changed" in str(told.value)
     assert same_snapshot(before, snapshot(net, optimizer))
+
+
+def test_a_jump_over_what_was_asked_for_is_said(monkeypatch):
+    course = Rehearsal(losses=(1.0, 0.1), ended=Ended.FITTED, gradients=1.0)
+
+    def jumping(ruler: Ruler, goal: object, slowed: float) -> Trial:
+        scale = ruler.output_scale
+        change = (2.0 if scale < 7 else 0.5) * (7 / scale) ** 0.5
+        return Trial(output_scale=scale, slowed=slowed, course=course, ntk_change=change)
+
+    monkeypatch.setattr(Ruler, "_trial", jumping)
+    net = tanh_mlp()
+    with pytest.raises(
+        ConvergenceError, match=r"It jumps from 0\.\d+ to 2(\.\d+)?: ask for one of these"
+    ):
+        dial(net, batch(), optimizer=SGD(net.parameters(), lr=0.1), ntk_change=1.0)
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,14 @@ def _too_slow(trial: Trial, target: float) -> ConvergenceError:
 def _out_of_reach(tried: Sequence[Trial], target: float) -> ConvergenceError:
     scales = [trial.output_scale for trial in tried]
     changes = [trial.ntk_change for trial in tried]
+    below = max((change for change in changes if change < target), default=None)
+    above = min((change for change in changes if change > target), default=None)
+    advice = "Ask for a change in this range"
+    if below is not None and above is not None:
+        advice = f"It jumps from {in_words(below)} to {in_words(above)}: ask for one of these"
     return ConvergenceError(
         f"the change of the kernel could not be set to {in_words(target)}: over output scales from "
         f"{in_words(min(scales))} to {in_words(max(scales))} it went from {in_words(min(changes))} "
-        f"to {in_words(max(changes))} in {len(tried)} rehearsals. Nothing was changed. Ask for a "
-        "change in this range; a wider network, other learning rates or another loss to stop at "
-        "have another range."
+        f"to {in_words(max(changes))} in {len(tried)} rehearsals. Nothing was changed. {advice}; a "
+        "wider network, other learning rates or another loss to stop at have another range."
     )
