@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from lazyrich import Thresholds
+from lazyrich.vocabulary.numerals import in_words
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -82,3 +83,13 @@ def test_the_page_on_the_dial_says_what_its_record_holds():
     assert f"{len(refused)} were refused and the others are within 1.24" in page
     assert max(factors[True]) < 1.5
     assert max(factors[False]) < 1.24
+
+
+def test_the_page_on_the_tour_says_what_its_record_holds():
+    record = json.loads((DOCS / "records" / "tour.json").read_text())
+    page = " ".join((DOCS / "tour.md").read_text().split())
+    foretold, came = (
+        " and ".join(in_words(run[name]) for run in record["measured"].values())
+        for name in ("predicted_ntk_change", "ntk_change")
+    )
+    assert f"forecast change of the kernel was {foretold}, the measured one {came}." in page
