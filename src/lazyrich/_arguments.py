@@ -6,14 +6,14 @@ import reprlib
 from math import isfinite
 
 
-def number(value: object) -> float | None:
+def as_number(value: object) -> float | None:
     """The number that a value is; None for what is none, also for a truth value or words.
 
     Args:
         value: of Python, NumPy or PyTorch.
 
     Example:
-        >>> number(2), number("2"), number(True)
+        >>> as_number(2), as_number("2"), as_number(True)
         (2.0, None, None)
     """
     if isinstance(value, str | bytes | bytearray | bool):
@@ -34,7 +34,7 @@ def whole(value: object) -> int | None:
         >>> whole(3.0), whole(3.5), whole(None)
         (3, None, None)
     """
-    found = number(value)
+    found = as_number(value)
     return int(found) if found is not None and isfinite(found) and found == int(found) else None
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lazyrich._arguments import number, shown
+from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.capture import Capture, Layer
@@ -126,7 +126,7 @@ def checked_memory(memory: object) -> None:
     Raises:
         InputError: no number > 0.
     """
-    if not (number(memory) or 0) > 0:
+    if not (as_number(memory) or 0) > 0:
         raise InputError(
             f"`memory` must be a number of bytes > 0, got {shown(memory)}. Pass 2**30 for 1 GiB."
         )
@@ -151,7 +151,7 @@ def learning_rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dic
             )
         key = max(keys, key=len)
         used.add(key)
-        rate = number(lrs[key])
+        rate = as_number(lrs[key])
         if rate is None or not 0 <= rate < float("inf"):
             raise InputError(f"`lrs` must be ≥ 0 and finite, got {shown(lrs[key])} for `{key}`.")
         rates[name] = rate

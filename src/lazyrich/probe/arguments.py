@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from lazyrich._arguments import number, shown, whole
+from lazyrich._arguments import as_number, shown, whole
 from lazyrich._errors import InputError
 from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.jacobian import checked_memory
@@ -63,7 +63,7 @@ def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside:
             "the optimiser must own parameters of the probed model, got one that owns none. "
             "Build it from model.parameters() of this very model."
         )
-    if budget is not None and not 0 < (number(budget) or 0) < 1:
+    if budget is not None and not 0 < (as_number(budget) or 0) < 1:
         raise InputError(
             f"`budget` must be a share between 0 and 1, got {shown(budget)}. Pass such as 0.05."
         )
@@ -93,7 +93,7 @@ def refuse_family(
 
 def refuse_levels(confidence: object, tolerance: object) -> None:
     """Refuse what is no level of an interval, or no size of an exponent."""
-    if not 0 < (number(confidence) or 0) < 1:
+    if not 0 < (as_number(confidence) or 0) < 1:
         raise InputError(f"`confidence` must lie between 0 and 1, got {shown(confidence)}.")
-    if (edge := number(tolerance)) is None or not edge >= 0:
+    if (edge := as_number(tolerance)) is None or not edge >= 0:
         raise InputError(f"`tolerance` must be a number ≥ 0, got {shown(tolerance)}.")

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lazyrich._arguments import number, shown
+from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import Capture, capture
@@ -148,7 +148,7 @@ def nfa(
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271; per head: Radhakrishnan et al.,
         Science 383 (2024).
     """
-    if not 0 < (number(power) or 0) <= 1:
+    if not 0 < (as_number(power) or 0) <= 1:
         raise InputError(
             f"`power` must be in (0, 1], got {shown(power)}. The ansatz uses 1 or 0.5."
         )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lazyrich._arguments import number, shown
+from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.belongings import attributes
 from lazyrich.capture.functional_norms import calls_norm
@@ -69,7 +69,7 @@ class CentredOutput(nn.Module):
 
     def set_output_scale(self, output_scale: float) -> None:
         """Change the output scale γ, in place."""
-        scale = number(output_scale)
+        scale = as_number(output_scale)
         if scale is None or not 0 < scale < float("inf"):
             raise InputError(
                 f"`output_scale` must be a positive number, got {shown(output_scale)}. Correct it."

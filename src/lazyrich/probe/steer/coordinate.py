@@ -17,7 +17,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from lazyrich._arguments import number, shown
+from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, random_count
@@ -211,7 +211,7 @@ class _Run:
 
 
 def _plain_sgd(rate: object) -> OptimizerFactory:
-    lr = number(rate)
+    lr = as_number(rate)
     if lr is None or not 0 <= lr < inf:
         raise InputError(
             "`optimizer` must be a function (model, width) -> optimizer or a learning rate ≥ 0, "

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from lazyrich._arguments import number, shown
+from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import Directions, checked_seed
@@ -24,7 +24,7 @@ from lazyrich.probe.steer.aim import at_change, at_richness
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.dialled import Aim, Dialled
 from lazyrich.probe.steer.feature_speed import own_speeds
-from lazyrich.probe.steer.plan import apply, layers_of_tensors, planned, rates_by_layer
+from lazyrich.probe.steer.plan import layers_of_tensors, planned, rates_by_layer, set_rates
 from lazyrich.probe.steer.ruler import Budget, Ruler, Schedule, Trial
 from lazyrich.vocabulary.numerals import in_words
 
@@ -135,7 +135,7 @@ def dial(
             centred.set_output_scale(first_output_scale)
     rates = rates_by_layer(centred, optimizer, ruler.plan, wrapped=centred is not given)
     if dialled:
-        apply(ruler.plan, optimizer, split=equal_speed)
+        set_rates(ruler.plan, optimizer, split=equal_speed)
     return Dialled(
         model=centred if dialled else model,
         output_scale=output_scale,
@@ -226,7 +226,7 @@ def _asked(ntk_change: float | None, richness: float | None) -> tuple[Aim, float
         )
     quantity: Aim = "richness" if ntk_change is None else "ntk_change"
     asked = richness if ntk_change is None else ntk_change
-    target = number(asked)
+    target = as_number(asked)
     if target is None or not 0 < target < inf:
         raise InputError(f"`{quantity}` must be a positive number, got {shown(asked)}. Correct it.")
     return quantity, target

@@ -37,7 +37,7 @@ def planned(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
     return plan
 
 
-def apply(plan: Optimizer, optimizer: Optimizer, split: bool) -> None:
+def set_rates(plan: Optimizer, optimizer: Optimizer, split: bool) -> None:
     """Write the planned learning rates into the user's optimiser; tensors stay tensors.
 
     Args:

@@ -180,7 +180,7 @@ class Ruler:
         """
         rho = self._richness()
         if rho == 0:
-            raise is_linear()
+            raise nothing_to_dial()
         return rho
 
     def richness_if_any(self) -> float:
@@ -274,7 +274,7 @@ class Ruler:
                 "was changed. Give more time, a higher `to_loss`, or larger learning rates."
             )
         if outlook is not None and outlook.ntk_change == 0:
-            raise is_linear()
+            raise nothing_to_dial()
         return Trial(
             output_scale=self.output_scale,
             slowed=slowed,
@@ -297,7 +297,7 @@ def _pass_on(course: Rehearsal | None) -> None:
         raise KeyboardInterrupt
 
 
-def is_linear() -> InputError:
+def nothing_to_dial() -> InputError:
     """What a model without feature learning is refused with."""
     return InputError(
         "a model that is linear in its trainable parameters cannot be dialled: its tangent "
