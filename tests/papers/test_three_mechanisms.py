@@ -8,6 +8,7 @@ pytest.importorskip("matplotlib")
 
 import torch
 from papers.xu2025three import fig8
+from papers.xu2025three.images import Images
 from papers.xu2025three.large_steps import LargeSteps, _map, phase
 from papers.xu2025three.two_layers import ACTIVATIONS, AT_ZERO, SLOPES, TwoLayers
 
@@ -76,3 +77,13 @@ def test_the_map_has_the_designs_vector():
 def test_the_fate_of_the_kernels_change(low, high, word):
     power = {"value": (low + high) / 2, "low": low, "high": high, "of": "95 % interval of"}
     assert fig8._fate(power) == word
+
+
+@pytest.mark.parametrize(
+    ("measurements", "steps"), [(1, [0, 20]), (2, [0, 1, 20]), (3, [0, 1, 4, 20])]
+)
+def test_the_last_measurement_of_a_run_is_at_its_end(measurements, steps):
+    """One alone was after the first step, and read as what training does."""
+    size = {"data": "digits", "samples": 100, "test_samples": 20, "width": 20, "steps": 20}
+    run = Images(**size, parametrisation="ntk", measurements=measurements, seed=0)
+    assert run.run().data.step.values.tolist() == steps
