@@ -93,6 +93,7 @@ def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     turned = last.parameter_data_alignment - sweeps.initial(found).parameter_data_alignment
     return {
         "sigma": last.init_scale.values,
+        "steps": int(found.step.max()),
         **{name: last[name].transpose(*runs).values for name in PARTS.values()},
         **{
             name: last[name].transpose(*runs).values

@@ -90,6 +90,7 @@ def measure(bench: Bench) -> Measured:
     shown = {
         "parametrisations": PRESETS,
         "widths": last.width.values,
+        "steps": int(found.step.max()),
         **{
             name: last[name].sel(parametrisation=PRESETS).transpose(*order).values
             for name in (*PARTS.values(), "ntk_change", "richness")
@@ -137,12 +138,12 @@ def found(record: Record) -> str:
                 name = f"{feature} less {kernel}: {part} accuracy at the largest width{end}"
                 if name in findings:
                     order = compared(findings[name], ORDERS)
-                    ahead[order].append(f"{_titled(feature)} ({part}{end})")
+                    ahead[order].append(f"{titled(feature)} ({part}{end})")
     kept = {word: [] for word in KEPT}
     for feature in PAIRS:
         for part in PARTS:
             change = findings[f"{feature}: {part} accuracy, widest less narrowest"]
-            kept[compared(change, KEPT)].append(f"{_titled(feature)} ({part})")
+            kept[compared(change, KEPT)].append(f"{titled(feature)} ({part})")
     width = record["shown"]["widths"][-1]
     return (
         f"At width {width:,}, against the partner of the kernel phase: {_by_word(ahead)}. From "
@@ -150,11 +151,22 @@ def found(record: Record) -> str:
     )
 
 
+def counted(shown: Mapping[str, Any]) -> str:
+    """After how many steps of training the networks were looked at.
+
+    Args:
+        shown: of a record; one that does not say it looked after the first step.
+    """
+    steps = shown.get("steps", 1)
+    return f"{steps:,} steps" if steps > 1 else "one step"
+
+
 def _by_word(lists: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{word}: {', '.join(names)}" for word, names in lists.items() if names)
 
 
-def _titled(preset: str) -> str:
+def titled(preset: str) -> str:
+    """A parametrisation as the text writes it."""
     return TITLES.get(preset, preset.replace("_", " "))
 
 
@@ -179,6 +191,6 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         ax.set(xscale="log", xlabel="width d")
     made.axes[0].set_title("best training accuracy, %")
     made.axes[1].set_title("best test accuracy, %")
-    made.axes[2].set(yscale="log", title="change of the kernel ΔΘ/Θ")
+    made.axes[2].set(yscale="log", title=f"change of the kernel ΔΘ/Θ after {counted(shown)}")
     made.axes[0].legend(fontsize="x-small", ncols=2)
     return made

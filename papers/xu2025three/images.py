@@ -47,8 +47,8 @@ class Images:
         batch_size: images a step.
         steps: of gradient descent.
         evaluations: how often accuracies are taken, evenly over the steps.
-        measurements: how often the probe measures, evenly in the logarithm of the step; 0 for
-            neither probe nor forecast, 1 for start and end.
+        measurements: how often the probe measures while it trains, evenly in the logarithm of the
+            step and last at the end; 0 for neither probe nor forecast, 1 for start and end.
         seed: of images, weights and batches.
     """
 
@@ -146,8 +146,7 @@ class _Watcher:
         self._model, self._data = model, data
         even = np.linspace(0, run.steps, run.evaluations + 1)[1:]
         self._evaluated = {round(step) for step in even}
-        spaced = np.geomspace(1, run.steps, max(run.measurements, 1))
-        self._measured = {0, *(round(step) for step in spaced)} if run.measurements else set()
+        self._measured = _measured_at(run.steps, run.measurements)
         self._probe = self._rho = None
         if run.measurements:
             batch = (chosen.x, chosen.y)
@@ -186,6 +185,14 @@ class _Watcher:
         history = self._probe.history
         kept = [name for name in MEASURED if name in history]
         return history[kept].assign({**best, "richness": self._rho})
+
+
+def _measured_at(steps: int, measurements: int) -> set[int]:
+    """The start, and so many steps evenly in the logarithm, of which the last is the end."""
+    if measurements == 0:
+        return set()
+    spaced = np.geomspace(steps, 1, measurements)  # from the end: one alone is the end
+    return {0, *(round(step) for step in spaced)}
 
 
 @cache

@@ -1,5 +1,8 @@
 """The runs of the paper on three mechanisms: the theory's line, and steps of any size."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,9 +10,14 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 import torch
-from papers.xu2025three import fig8
+import xarray as xr
+from papers.xu2025three import fig6, fig7, fig8, rehearsed
+from papers.xu2025three.images import Images
 from papers.xu2025three.large_steps import LargeSteps, _map, phase
 from papers.xu2025three.two_layers import ACTIVATIONS, AT_ZERO, SLOPES, TwoLayers
+
+import lazyrich as lr
+from lazyrich import study
 
 
 def _run(**more):
@@ -76,3 +84,50 @@ def test_the_map_has_the_designs_vector():
 def test_the_fate_of_the_kernels_change(low, high, word):
     power = {"value": (low + high) / 2, "low": low, "high": high, "of": "95 % interval of"}
     assert fig8._fate(power) == word
+
+
+@pytest.mark.parametrize(
+    ("measurements", "steps"), [(1, [0, 20]), (2, [0, 1, 20]), (3, [0, 1, 4, 20])]
+)
+def test_the_last_measurement_of_a_run_is_at_its_end(measurements, steps):
+    """One alone was after the first step, and read as what training does."""
+    size = {"data": "digits", "samples": 100, "test_samples": 20, "width": 20, "steps": 20}
+    run = Images(**size, parametrisation="ntk", measurements=measurements, seed=0)
+    assert run.run().data.step.values.tolist() == steps
+
+
+@pytest.mark.parametrize("parametrisation", ["mean_field", "kaiming"])
+def test_the_rehearsal_is_the_training_where_that_is_by_the_same_images(
+    parametrisation, monkeypatch
+):
+    """The oracle of figure 7, and why its training is by batches of other images."""
+    digits = study.load("digits")
+    same = replace(digits, train=digits.balanced(3, seed=0))
+    monkeypatch.setattr(rehearsed, "_loaded", lambda name: same)
+    monkeypatch.setattr(rehearsed, "DIRECTIONS", "all")
+    monkeypatch.setattr(lr, "Probe", partial(lr.Probe, directions="all"))
+    size = {"data": "digits", "samples": 30, "batch_size": 30, "width": 50, "steps": 10}
+    run = rehearsed.Rehearsed(**size, parametrisation=parametrisation, seed=0).run().data
+    measured = run.ntk_change.sel(step=10)
+    assert float(run.rehearsed_ntk_change) == pytest.approx(float(measured), rel=1e-3)
+
+
+def test_each_network_counts_once_over_all_parametrisations():
+    """At the smallest width those of a pair are the same."""
+    places = {"parametrisation": fig6.PRESETS, "width": [100, 200, 400], "seed": [0, 1]}
+    shape = tuple(map(len, places.values()))
+    change = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+    data = {name: (tuple(places), change) for name in fig7.SHOWN}
+    findings = fig7._across(xr.Dataset(data, places))
+    assert findings[f"{fig7.ACROSS}: {fig7.OF_RHO}"].n == 6 * 3 * 2 - 3 * 2
+    assert findings[f"feature phase: {fig7.RATIO}"].n == 3 * 3 * 2
+    assert findings[f"kernel phase: {fig7.RATIO}"].n == 3 * 2 * 2
+    assert findings[f"ntk, over widths: {fig7.OF_REHEARSAL}"].n == 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [({}, "one step"), ({"steps": 1}, "one step"), ({"steps": 1600}, "1,600 steps")],
+)
+def test_a_record_says_after_how_many_steps_it_looked(shown, words):
+    assert fig6.counted(shown) == words
