@@ -143,9 +143,10 @@ def alternatives(may_be: Sequence[Regime]) -> str:
 
 
 def frozen(output: float, most: float) -> str:
-    """What is said of a network that hardly moved."""
+    """What is said of a network that hardly moved; the way to the fit may not be known."""
+    way = f"the output had moved {in_words(output)} of the distance to the fit, and "
     return (
-        f"the output had moved {in_words(output)} of the distance to the fit, and the kernel had "
+        f"{way if isfinite(output) else ''}the kernel had "
         f"changed by at most {in_words(most)} of its size: too little was learned to say more."
     )
 

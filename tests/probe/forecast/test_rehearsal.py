@@ -852,3 +852,53 @@ def test_a_loss_without_curvature_has_a_rehearsal_and_no_richness(kind):
     assert told.predicted_ntk_change == pytest.approx(
         measured_change(model, batch[0], then)[0], rel=1e-3
     )
+
+
+def falls_without_end(f: Tensor, y: Tensor) -> Tensor:
+    return -(f * y).mean()
+
+
+def test_a_loss_that_falls_without_end_is_not_frozen():
+    model, batch = mlp(), regression()
+    optimizer = SGD(model.parameters(), lr=0.3)
+    told = forecast(
+        model, batch, falls_without_end, optimizer=optimizer, steps=60, directions="all"
+    )
+    assert told.predicted_ntk_change > 1
+    assert told.regime == "rich"
+
+
+def test_nothing_moves_where_the_data_are_fitted():
+    model, (x, _) = mlp(), regression()
+    fitted = x, model(x).detach()
+    told = forecast(model, fitted, optimizer=SGD(model.parameters(), lr=0.1), steps=3)
+    assert told.regime == "frozen"
+    assert str(told).startswith("Frozen. ")
+
+
+@pytest.mark.parametrize("loss", ["mse", nn.L1Loss(), nn.HuberLoss(), falls_without_end])
+@pytest.mark.parametrize("lr", [1e-5, 1e-3, 0.01, 0.03])
+def test_forecast_and_verdict_of_the_same_training_have_the_same_word(loss, lr):
+    model, batch = mlp(), regression()
+    optimizer = SGD(model.parameters(), lr=lr)
+    told = forecast(model, batch, loss, optimizer=optimizer, steps=10, directions="all")
+    probe = lazyrich.Probe(model, batch, loss, samples=None, directions="all")
+    probe.measure(0)
+    trained(model, optimizer, batch, mse_loss if loss == "mse" else loss, steps=10)
+    probe.measure(10)
+    verdict = probe.verdict()
+    assert told.predicted_ntk_change == pytest.approx(verdict.evidence["ntk_change"], rel=1e-6)
+    moved = verdict.evidence["output_change"]
+    assert told.output_change == pytest.approx(moved, rel=1e-6, nan_ok=True)
+    assert verdict.regime in (told.regime, "cannot tell")
+    assert verdict.regime == told.regime or lr > 1e-3
+
+
+def test_thresholds_of_what_learned_too_little():
+    limits, nan = Thresholds(), math.nan
+    for most, output, ratio, word in (
+        *((0.02, 0.049, 0.91, True), (0.02, 0.051, 0.99, False)),
+        *((0.02, nan, 0.91, True), (0.02, nan, 0.89, False), (0.02, 0.049, nan, True)),
+        *((0.02, nan, nan, False), (0.2, 0.01, 0.99, False), (nan, 0.01, 0.99, False)),
+    ):
+        assert limits.is_frozen(most, output, ratio) is word

@@ -127,6 +127,7 @@ def forecast(
         predicted_kernel_distance=made.outlook.kernel_distance,
         predicted_centred_kernel_distance=made.outlook.centred_kernel_distance,
         layer_ntk_change=made.outlook.layer_ntk_change,
+        output_change=made.output_change,
         linearisation_gap=made.gap,
         linear=made.linear,
         network=made.network,

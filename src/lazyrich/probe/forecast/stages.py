@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Loss, OutputLoss
+from lazyrich.capture.losses import Loss, OutputLoss, distance_to_fit
 from lazyrich.capture.network import Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.statistics import is_derived
@@ -73,6 +73,7 @@ class Stages:
         linear: the rehearsal of the linearised network, if there was one.
         gap: between network and linearisation, the larger one at the ends of the two.
         outlook: the kernel where the network ended.
+        output_change: ‖f − f₀‖ there, in units of the distance to the fit; NaN if not known.
         gradients: the cost of all.
         notes: in sentences.
     """
@@ -81,6 +82,7 @@ class Stages:
     linear: Rehearsal | None
     gap: float
     outlook: Outlook
+    output_change: float
     gradients: float
     notes: tuple[str, ...]
 
@@ -102,13 +104,14 @@ def stages(plan: RehearsalPlan) -> Stages:
         if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
             beside, gap_beside = _linear(plan, function, linear, course.steps)
             gap = max(gap, gap_beside)
-        outlook = _outlook(plan, end)
+        outlook, way = _outlook(plan, end), _output_change(plan, function(end), linear.outputs)
     cost = course.gradients + (beside.gradients if beside else 0) + outlook.gradients
     return Stages(
         network=course,
         linear=beside,
         gap=gap,
         outlook=outlook,
+        output_change=way,
         gradients=cost,
         notes=(*apprentice.notes, *_remarks(plan.network, beside)),
     )
@@ -175,6 +178,12 @@ def _gap(function: Function, linear: Linearisation, theta: Parameters) -> float:
     if not (isfinite(apart) and isfinite(way)):
         return inf
     return apart / way if way else (inf if apart else nan)
+
+
+def _output_change(plan: RehearsalPlan, f: Tensor, f_0: Tensor) -> float:
+    """‖f − f₀‖/‖τ ∂L/∂f‖, as a probe measures it."""
+    way, moved = distance_to_fit(plan.loss, f_0), (f.detach().double() - f_0.double()).norm().item()
+    return moved / way if way and isfinite(moved) else nan
 
 
 def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
