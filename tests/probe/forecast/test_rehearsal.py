@@ -812,6 +812,8 @@ def test_what_it_cannot_rehearse_is_refused():
         ({"max_steps": 0}, "`max_steps` must be ≥ 1, got 0"),
         ({"max_seconds": 0.0}, "`max_seconds` must be > 0, got 0"),
         ({"to_loss": 100.0}, "`to_loss` must be below the loss before training"),
+        ({"to_loss": math.nan}, "`to_loss` must be below the loss before training"),
+        ({"to_loss": -0.5}, "must not be below the least possible loss of any outputs, 0, got -0"),
         (
             {"schedule": LambdaLR(other, lambda t: 1.0)},
             "must be one of the optimiser that is given",

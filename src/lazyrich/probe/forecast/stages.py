@@ -16,6 +16,7 @@ from lazyrich.capture.losses import Loss, OutputLoss, distance_to_fit
 from lazyrich.capture.network import Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.statistics import is_derived
+from lazyrich.probe.arguments import refuse_horizon
 from lazyrich.probe.forecast.linearised import Function, Linearisation
 from lazyrich.probe.forecast.outlook import Outlook, kernel_outlook
 from lazyrich.probe.forecast.rehearsal import (
@@ -240,11 +241,7 @@ def goal_of(
         InputError: numbers out of range, or a loss that is reached already.
         NoDescentError: nothing can be won.
     """
-    for name, number in (("steps", steps), ("max_steps", max_steps)):
-        if number is not None and number < 1:
-            raise InputError(f"`{name}` must be ≥ 1, got {number}. Correct it.")
-    if not max_seconds > 0:
-        raise InputError(f"`max_seconds` must be > 0, got {max_seconds}. Correct it.")
+    refuse_horizon(to_loss, steps, max_steps, max_seconds)
     first = value(outputs).item()
     with torch.enable_grad(), torch.inference_mode(False):
         least = least_loss(loss, value, outputs, targets)
@@ -265,11 +262,16 @@ def goal_of(
             f"`to_loss` must be below the loss before training, {in_words(first, 4)}, got "
             f"{to_loss}. Where will training stop?"
         )
+    elif isinstance(loss, str) and steps is None and to_loss is not None and to_loss < least:
+        raise InputError(
+            f"`to_loss` must not be below the least possible loss of any outputs, "
+            f"{in_words(least, 4)}, got {to_loss}. Training will never come there."
+        )
     return Goal(
-        loss=to_loss,
+        loss=None if to_loss is None else float(to_loss),
         least=least,
-        steps=steps,
-        most_steps=max_steps,
+        steps=None if steps is None else int(steps),
+        most_steps=int(max_steps),
         until=time.monotonic() + max_seconds,
     )
 
