@@ -904,3 +904,28 @@ def test_thresholds_of_what_learned_too_little():
         *((0.02, nan, nan, False), (0.2, 0.01, 0.99, False), (nan, 0.01, 0.99, False)),
     ):
         assert limits.is_frozen(most, output, ratio) is word
+
+
+@pytest.mark.parametrize("loss", ["mse", nn.L1Loss()])
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_the_table_covers_the_kernel_whose_change_it_tells(loss, kind):
+    """Also under an optimiser with rates of its own, and where no first step tells anything."""
+    model, batch = mlp(), regression()
+    then = weights(model)
+    told = forecast(
+        model, batch, loss, optimizer=kind(model.parameters(), lr=0.003), steps=9, directions="all"
+    )
+    traces = {
+        layer: sum(
+            flat_jacobian(model, batch[0], {n: t}, then).square().sum().item()
+            for n, t in then.items()
+            if n.startswith(layer)
+        )
+        for layer in told.layer_ntk_change
+    }
+    for layer, trace in traces.items():
+        share = trace / sum(traces.values())
+        assert told.layers[layer].kernel == pytest.approx(share, rel=1e-9)
+    assert "nan" not in str(told).casefold()
+    assert "unknown" not in str(told)
+    assert ("richness ρ =" in str(told)) == (loss == "mse")

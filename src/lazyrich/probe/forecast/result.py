@@ -73,11 +73,13 @@ class Certificate(Word):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShare:
-    """One layer's part in the first step.
+    """One layer's part in the first step, and in the kernel.
 
     Attributes:
         motion: its share of ‖dJ̃/dt‖², hence of ρ²; the shares of all layers add up to 1.
-        kernel: its share of the trace of the kernel, ‖J̃‖²; these add up to 1, too.
+        kernel: its share of the trace of the kernel; these add up to 1, too. In a `Forecast` it is
+            that of the NTK whose change is told, in a `FirstStep` that of J̃J̃ᵀ, with the rates that
+            an optimiser has come to.
     """
 
     motion: float
@@ -160,13 +162,11 @@ class Forecast:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        rho = with_error(self.richness, self.richness_stderr)
         lines = [
             _came(self),
             _certified(self),
             f"Initial loss: {in_words(self.initial_loss, 4)} ({meaning_of(self.loss)}).",
-            f"By the first step alone: richness ρ = {rho}, time to fit "
-            f"{in_words(self.time_to_fit, 3)} steps.",
+            *_first(self),
             f"The forecast cost as much as {self.gradients:.0f} training steps on this batch.",
         ]
         return "\n".join([*lines, *_table(self), *self.notes])
@@ -304,6 +304,16 @@ def _came(of: Forecast) -> str:
     )
 
 
+def _first(of: Forecast) -> list[str]:
+    """What the first step tells; where it tells nothing, a note says why."""
+    if isnan(of.richness):
+        return []
+    return [
+        f"By the first step alone: richness ρ = {with_error(of.richness, of.richness_stderr)}, "
+        f"time to fit {in_words(of.time_to_fit, 3)} steps."
+    ]
+
+
 def turned_by(of: Forecast) -> str:
     """How far the kernel turns, to be said after by how much it changes.
 
@@ -345,15 +355,20 @@ def _against(of: Forecast) -> str:
 def _table(of: Forecast) -> list[str]:
     names = {name: name or "(the model itself)" for name in of.layer_ntk_change}
     margin = max(8, *map(len, names.values()))
-    none = LayerShare(motion=float("nan"), kernel=float("nan"))
+    none = LayerShare(motion=nan, kernel=nan)
     rows = [f"{'share of':>{margin}}   {MOTION}   {TRACE}   {CHANGE}"]
     for name, shown in names.items():
         share = of.layers.get(name, none)
         rows.append(
-            f"{shown:>{margin}}   {share.motion:{len(MOTION)}.1%}   {share.kernel:{len(TRACE)}.1%}"
-            f"   {of.layer_ntk_change[name]:{len(CHANGE)}.3g}"
+            f"{shown:>{margin}}   {_cell(share.motion, '.1%'):>{len(MOTION)}}   "
+            f"{_cell(share.kernel, '.1%'):>{len(TRACE)}}   "
+            f"{_cell(of.layer_ntk_change[name], '.3g'):>{len(CHANGE)}}"
         )
     return rows
+
+
+def _cell(value: float, form: str) -> str:
+    return "–" if isnan(value) else format(value, form)
 
 
 def with_error(value: float, error: float) -> str:

@@ -197,6 +197,7 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
             kernel_distance=nan,
             centred_kernel_distance=nan,
             layer_ntk_change=dict.fromkeys(sorted(names), nan),
+            layer_share={},
             gradients=0.0,
         )
     later = network.at(end)
