@@ -240,7 +240,8 @@ def layer(
         ending = f"; {acted or 'no mechanism acted'}"
     if not isfinite(change):
         return f"{word}{ending}."
-    part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
+    size = "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+    part = f", {size} of the kernel's norm," if isfinite(share) else ""
     value, least, most = (beside(x, limits) for x in changes)
     around = f" ({least} to {most})" if isfinite(low) and isfinite(high) else ""
     little = ", too little of the whole to matter" if too_small else ""
