@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import lazyrich
+from lazyrich import InputError
+from lazyrich.probe.arguments import refuse_horizon, refuse_schedule
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +185,29 @@ def test_a_watch_inside_a_watch_is_refused_and_the_outer_one_goes_on():
     with one.watch(optimizer, when=1):
         optimizer.step()
     assert one.history.step.values.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"to_loss": "0.1"}, r"`to_loss` must be a number, got '0\.1'"),
+        ({"steps": 2.5}, r"`steps` must be ≥ 1, got 2\.5\. Pass a whole number"),
+        ({"steps": float("nan")}, "`steps` must be ≥ 1, got nan"),
+        ({"steps": "3"}, "`steps` must be ≥ 1, got '3'"),
+        ({"max_steps": None}, "`max_steps` must be ≥ 1, got None"),
+        ({"max_seconds": "1"}, "`max_seconds` must be > 0, got '1'"),
+    ],
+    ids=str,
+)
+def test_an_end_of_training_that_is_none(given, message):
+    fine = {"to_loss": None, "steps": None, "max_steps": 10, "max_seconds": float("inf")}
+    refuse_horizon(**fine)
+    with pytest.raises(InputError, match=message):
+        refuse_horizon(**fine | given)
+
+
+def test_a_schedule_that_is_none():
+    refuse_schedule(None)
+    refuse_schedule(lambda step: 0.9**step)
+    with pytest.raises(InputError, match="`schedule` must be a function of the step or a sched"):
+        refuse_schedule("cosine")

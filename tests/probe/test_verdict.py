@@ -150,6 +150,11 @@ def test_a_layer_is_weighed_by_its_share_of_the_kernel(network, share, own, regi
     assert little == (regime == "lazy" and own > 0.1)
 
 
+def test_a_small_share_is_not_called_none():
+    seen = history(LAZY | by_layer(0.3, 0.2, 0.4) | {"layer_ntk_share": {"0": 0.004}})
+    assert "under 1% of the kernel's norm" in judge(seen).layers[0].sentence
+
+
 def test_layers_share_the_threshold_unless_the_network_is_lazy():
     for network, words in ((MIDDLE, ["intermediate"] * 3), (LAZY, ["cannot tell"] * 3)):
         seen = history(network | {"layer_ntk_share": {"0": 0.3}})

@@ -238,3 +238,23 @@ def test_the_page_holds_no_number_of_a_computer(probe, tmp_path, scale):
     text = write_report(history, tmp_path / "report.html", forecast=before).read_text("utf-8")
     text = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", text, flags=re.DOTALL)
     assert re.findall(r"\d\.?\d*e[+-]?\d+", text) == []
+
+
+def test_each_layer_has_the_forecast_change_beside_what_came(probe, tmp_path):
+    """Two numbers, each under its own head; and no share where the first step tells nothing."""
+    before = probe.forecasted
+    name, share = next(iter(before.layers.items()))
+    told = dataclasses.replace(
+        before,
+        layer_ntk_change={**before.layer_ntk_change, name: 1234.5},
+        layers={**before.layers, name: dataclasses.replace(share, motion=float("nan"))},
+    )
+    text = write_report(probe.history, tmp_path / "report.html", forecast=told).read_text("utf-8")
+    (came,) = (x.evidence["layer_ntk_change"] for x in probe.verdict().layers if x.name == name)
+    head = text.index("forecast change of its NTK")
+    _, row = text[head:].split(f"<code>{name}</code>", 1)
+    cells = re.sub(r"<[^>]+>", " ", row[: row.index("</tr>")]).split()
+    assert cells == ["–", in_words(1234.5, 3), in_words(came, 3)]
+    assert "nan%" not in text
+    first, last = (in_words(x, 3) for x in probe.history.loss.values[[0, -1]])
+    assert f"{first} → {last}" in text

@@ -27,7 +27,7 @@ from lazyrich.capture.jacobian import (
     trusted_parameters,
 )
 from lazyrich.capture.kernel import Factor, kernel
-from lazyrich.capture.losses import OutputLoss, descent_along
+from lazyrich.capture.losses import OutputLoss, distance_to_fit
 from lazyrich.capture.network import (
     Network,
     Parameters,
@@ -332,7 +332,7 @@ def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
     return Reference(
         network=network_of(seen),
         outputs=look.f,
-        distance_to_fit=_distance_to_fit(look),
+        distance_to_fit=distance_to_fit(look.fixed_loss, look.f.view(look.capture.shape)),
         kernel=_kernel_start(look) if kernel else None,
         centred=look.centred_kernel if centred else None,
         norms=look.norms,
@@ -353,11 +353,3 @@ def _kernel_start(look: Look) -> KernelStart:
         squares=pair_sums(torch.stack(squares)),
         traces=sampled_traces(look.kernel, random=look.random),
     )
-
-
-def _distance_to_fit(look: Look) -> float:
-    outputs = look.f.view(look.capture.shape)
-    with torch.enable_grad():
-        r = gradient(look.fixed_loss, outputs)
-        tau = descent_along(look.fixed_loss, outputs, -r).time_to_fit
-    return tau * r.double().norm().item()

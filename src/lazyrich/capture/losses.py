@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, isfinite, nan
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -169,6 +170,25 @@ def descent_along(
         curvature=(H_f.double() * f_dot).sum().item(),
         nonnegative=loss.nonnegative,
     )
+
+
+def distance_to_fit(loss: OutputLoss, outputs: Float[Tensor, "n *k"]) -> float:
+    """‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if that is not known.
+
+    Args:
+        loss: as a function of the outputs.
+        outputs: f.
+
+    Example:
+        >>> import torch
+        >>> f, y = torch.zeros(2, 1), torch.tensor([[3.0], [4.0]])
+        >>> distance_to_fit(output_loss("mse", f, y), f)
+        5.0
+    """
+    with torch.enable_grad():
+        r = gradient(loss, outputs)
+        tau = descent_along(loss, outputs, -r).time_to_fit
+    return tau * r.double().norm().item()
 
 
 def squared_error(loss: str, outputs: Float[Tensor, "n *k"], targets: Tensor) -> Tensor:

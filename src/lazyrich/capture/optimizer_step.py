@@ -104,7 +104,8 @@ def next_step(
             "or Adam with the same parameter groups, whichever its steps resemble: SGD if they "
             "grow with the gradient, Adam if they do not."
         )
-    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    rates_now = zip(optimizer.param_groups, rates_of_groups(optimizer), strict=True)
+    groups = {id(p): {**group, "lr": lr} for group, lr in rates_now for p in group["params"]}
     parameters = {name: p for name, p in module.named_parameters() if name in theta}
     owned = {name: p for name, p in parameters.items() if id(p) in groups}
     if not owned:
@@ -146,13 +147,32 @@ def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] 
         {'0.weight': 0.25, '1.weight': 1.0}
     """
     trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    for key in ("lr", "initial_lr"):
-        of = {id(p): float(g.get(key, 0)) for g in optimizer.param_groups for p in g["params"]}
-        rates = {name: of.get(id(p), 0.0) for name, p in trainable.items()}
-        if largest := max(rates.values(), default=0.0):
-            equal = len(set(rates.values())) == 1
-            return None if equal else {name: rate / largest for name, rate in rates.items()}
-    return None
+    groups = zip(optimizer.param_groups, rates_of_groups(optimizer), strict=True)
+    of = {id(p): rate for group, rate in groups for p in group["params"]}
+    rates = {name: of.get(id(p), 0.0) for name, p in trainable.items()}
+    largest = max(rates.values(), default=0.0)
+    if not largest or len(set(rates.values())) == 1:
+        return None
+    return {name: rate / largest for name, rate in rates.items()}
+
+
+def rates_of_groups(optimizer: Optimizer) -> list[float]:
+    """The learning rate of every group; where all are 0, as a warm-up begins, what it leads to.
+
+    Args:
+        optimizer: it is only read.
+
+    Example:
+        >>> optimizer = SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+        >>> _ = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step / 10, 1.0))
+        >>> optimizer.param_groups[0]["lr"], rates_of_groups(optimizer)
+        (0.0, [0.1])
+    """
+    now, later = (
+        [float(group.get(key, 0.0)) for group in optimizer.param_groups]
+        for key in ("lr", "initial_lr")
+    )
+    return later if any(later) and not any(now) else now
 
 
 def _scaled_step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from lazyrich._arguments import as_number, shown, whole
 from lazyrich._errors import InputError
@@ -97,3 +98,29 @@ def refuse_levels(confidence: object, tolerance: object) -> None:
         raise InputError(f"`confidence` must lie between 0 and 1, got {shown(confidence)}.")
     if (edge := as_number(tolerance)) is None or not edge >= 0:
         raise InputError(f"`tolerance` must be a number ≥ 0, got {shown(tolerance)}.")
+
+
+def refuse_horizon(to_loss: object, steps: object, max_steps: object, max_seconds: object) -> None:
+    """Refuse an end of training that is no number, or out of range."""
+    for name, given in (("steps", steps), ("max_steps", max_steps)):
+        made = whole(given)
+        if not (name == "steps" and given is None) and (made is None or made < 1):
+            raise InputError(
+                f"`{name}` must be ≥ 1, got {shown(given)}. Pass a whole number of steps."
+            )
+    if not (number(max_seconds) or 0.0) > 0:
+        raise InputError(f"`max_seconds` must be > 0, got {shown(max_seconds)}. Correct it.")
+    if to_loss is not None and number(to_loss) is None:
+        raise InputError(
+            f"`to_loss` must be a number, got {shown(to_loss)}. Pass the loss at which training "
+            "will stop."
+        )
+
+
+def refuse_schedule(schedule: object) -> None:
+    """Refuse what tells no learning rates."""
+    if not (schedule is None or callable(schedule) or isinstance(schedule, LRScheduler)):
+        raise InputError(
+            f"`schedule` must be a function of the step or a scheduler of the optimiser, got "
+            f"{shown(schedule)}. Pass such as lambda step: 0.99**step."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isnan
 from typing import Any
 
 from lazyrich._errors import InputError
@@ -22,7 +23,8 @@ class Thresholds:
         turned_from: distance 1 − cos of the sample-centred kernels from which the kernel is said to
             have turned and not only grown or shrunk. It names what happened and decides nothing.
         frozen_below: change of the output, in units of the distance to the fit, below
-            which nothing was learned (and nothing counts as lazy).
+            which nothing was learned (and nothing counts as lazy). Where that distance is not known
+            the loss decides: by twice this share it falls on such a way, if it is quadratic.
         unstable_above: ratio of the last to the first loss above which training is unstable.
         alignment: total rise or fall of a layer's alignment A from which it aligns or disaligns.
         rescaling: total variation of ln‖W‖ from which a layer rescales.
@@ -77,6 +79,21 @@ class Thresholds:
                 "rich_from": once * (RICH_FROM / LAZY_BELOW),
             }
         return cls(**setting)
+
+    def is_frozen(self, change: float, output_change: float, loss_ratio: float) -> bool:
+        """Whether training learned too little to say more.
+
+        Args:
+            change: the most that ‖ΔΘ‖/‖Θ₀‖ may be.
+            output_change: ‖Δf‖ in units of the distance to the fit; NaN if not known.
+            loss_ratio: the last loss over the first; NaN if not known.
+
+        Example:
+            >>> Thresholds().is_frozen(0.02, 0.01, 0.98)
+            True
+        """
+        moved = abs(loss_ratio - 1) / 2 if isnan(output_change) else output_change
+        return moved < self.frozen_below and change < self.lazy_below
 
     def regimes(self, low: float, high: float) -> tuple[Regime, ...]:
         """The regimes that a change of the kernel between two numbers may belong to.

@@ -263,7 +263,7 @@ def _by_the_kernel(
     if not (isfinite(low) and isfinite(high)):
         return CANNOT_TELL, f"{wording.reached(history)} {wording.no_interval(change)}"
     spread = f"{wording.reached(history)} {wording.spread(change, low, high, limits)}"
-    if evidence["output_change"] < limits.frozen_below and high < limits.lazy_below:
+    if limits.is_frozen(high, evidence["output_change"], evidence["loss_ratio"]):
         little = wording.frozen(evidence["output_change"], high)
         return Regime.FROZEN, f"{wording.reached(history)} {little}"
     may_be = limits.regimes(low, high)

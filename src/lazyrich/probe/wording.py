@@ -143,9 +143,10 @@ def alternatives(may_be: Sequence[Regime]) -> str:
 
 
 def frozen(output: float, most: float) -> str:
-    """What is said of a network that hardly moved."""
+    """What is said of a network that hardly moved; the way to the fit may not be known."""
+    way = f"the output had moved {in_words(output)} of the distance to the fit, and "
     return (
-        f"the output had moved {in_words(output)} of the distance to the fit, and the kernel had "
+        f"{way if isfinite(output) else ''}the kernel had "
         f"changed by at most {in_words(most)} of its size: too little was learned to say more."
     )
 
@@ -239,7 +240,8 @@ def layer(
         ending = f"; {acted or 'no mechanism acted'}"
     if not isfinite(change):
         return f"{word}{ending}."
-    part = f", {share:.0%} of the kernel's norm," if isfinite(share) else ""
+    size = "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+    part = f", {size} of the kernel's norm," if isfinite(share) else ""
     value, least, most = (beside(x, limits) for x in changes)
     around = f" ({least} to {most})" if isfinite(low) and isfinite(high) else ""
     little = ", too little of the whole to matter" if too_small else ""

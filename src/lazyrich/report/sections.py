@@ -201,7 +201,7 @@ def _compared(verdict: Verdict, history: xr.Dataset, before: Forecast) -> list[l
         ],
         [
             "loss, first → last",
-            f"{number(before.network.losses[0], 2)} → {number(before.network.losses[-1], 2)}",
+            f"{number(before.network.losses[0])} → {number(before.network.losses[-1])}",
             _ends(history, "loss"),
         ],
         ["certificate (gap)", _certificate(before), NOTHING],
@@ -223,13 +223,19 @@ def _bounds(limits: Thresholds) -> str:
 
 
 def _shares(verdict: Verdict, before: Forecast) -> str:
-    """Each layer's forecast share of the motion, beside what its kernel did."""
+    """Each layer's share of the motion, and what its kernel was to do, beside what it did."""
     came = {layer.name: layer.evidence["layer_ntk_change"] for layer in verdict.layers}
     rows = [
-        [f"<code>{escape(name)}</code>", f"{share.motion:.0%}", number(came.get(name))]
+        [
+            f"<code>{escape(name or '(the model)')}</code>",
+            f"{share.motion:.0%}" if isfinite(share.motion) else NOTHING,
+            number(before.layer_ntk_change.get(name)),
+            number(came.get(name)),
+        ]
         for name, share in before.layers.items()
     ]
-    return "<p></p>" + html_table(("layer", "share of ρ²", "change of its NTK"), rows)
+    head = ("layer", "share of ρ²", "forecast change of its NTK", "change of its NTK")
+    return "<p></p>" + html_table(head, rows)
 
 
 def _grid(history: xr.Dataset, names: Iterable[str], draw: Callable[[str, Axes], object]) -> str:
@@ -259,7 +265,7 @@ def _figure(draw: Callable[[Axes], object], size: tuple[float, float], below: st
 def _ends(history: xr.Dataset, name: str) -> str:
     if name not in history:
         return NOTHING
-    return f"{number(float(history[name][0]), 2)} → {number(float(history[name][-1]), 2)}"
+    return f"{number(float(history[name][0]))} → {number(float(history[name][-1]))}"
 
 
 def _interval(verdict: Verdict) -> str:

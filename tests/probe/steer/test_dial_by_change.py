@@ -471,3 +471,27 @@ def test_an_optimiser_without_a_rate_is_refused():
     net = tanh_mlp()
     with pytest.raises(InputError, match="groups have a learning rate `lr`, got a Rateless"):
         dial(net, batch(), optimizer=Rateless(net.parameters()), ntk_change=0.1)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, RMSprop])
+def test_a_loss_without_curvature_is_dialled_and_no_unknown_number_is_said(kind):
+    net = tanh_mlp()
+    optimizer = kind(net.parameters(), lr=0.003)
+    result = dial(
+        net, batch(), nn.L1Loss(), optimizer=optimizer, ntk_change=0.2, max_steps=900, steps=40
+    )
+    assert result.predicted_ntk_change == pytest.approx(0.2, rel=0.3)
+    assert "unknown" not in str(result)
+    assert "Richness" not in str(result)
+
+
+def test_advice_to_an_optimiser_that_warms_up_from_zero():
+    """It is the same as before the warm-up began: by the rates that this leads to."""
+    net = tanh_mlp()
+    plain = SGD(net.parameters(), lr=0.1)
+    known = dial(net, batch(), optimizer=plain, ntk_change=0.1, dry_run=True)
+    LambdaLR(plain, lambda step: min(step / 10, 1.0))
+    advised = dial(net, batch(), optimizer=plain, ntk_change=0.1, dry_run=True)
+    assert advised.output_scale == known.output_scale
+    assert advised.learning_rates == known.learning_rates
+    assert plain.param_groups[0]["lr"] == 0

@@ -27,9 +27,11 @@ from lazyrich.capture.losses import (
     loss_name,
 )
 from lazyrich.capture.network import Network
+from lazyrich.probe.arguments import refuse_schedule
 from lazyrich.probe.forecast.first_step import checked, first_step_of
+from lazyrich.probe.forecast.outlook import Outlook
 from lazyrich.probe.forecast.rehearsal import Progress
-from lazyrich.probe.forecast.result import FirstStep, Forecast
+from lazyrich.probe.forecast.result import FirstStep, Forecast, LayerShare
 from lazyrich.probe.forecast.stages import RehearsalPlan, goal_of, gradient_descent, stages
 from lazyrich.probe.forecast.training import Rates
 
@@ -105,6 +107,7 @@ def forecast(
         ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
     checked_seed(seed)
+    refuse_schedule(schedule)
     network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
         loss, value, outputs, batch[1],
@@ -127,6 +130,7 @@ def forecast(
         predicted_kernel_distance=made.outlook.kernel_distance,
         predicted_centred_kernel_distance=made.outlook.centred_kernel_distance,
         layer_ntk_change=made.outlook.layer_ntk_change,
+        output_change=made.output_change,
         linearisation_gap=made.gap,
         linear=made.linear,
         network=made.network,
@@ -135,12 +139,25 @@ def forecast(
         richness=first.richness,
         richness_stderr=first.richness_stderr,
         time_to_fit=first.time_to_fit,
-        layers=first.layers,
+        layers=_shares(first, made.outlook),
         initial_loss=first.initial_loss,
         loss=loss_name(loss),
         gradients=first.gradients + made.gradients,
         notes=tuple(dict.fromkeys((*first.notes, *made.notes))),
     )
+
+
+def _shares(first: FirstStep, seen: Outlook) -> dict[str, LayerShare]:
+    """Of the motion at the first step, if there is one, and of the kernel whose change is told."""
+    layers = dict.fromkeys((*seen.layer_share, *first.layers))
+    none = LayerShare(motion=nan, kernel=nan)
+    return {
+        name: LayerShare(
+            motion=first.layers.get(name, none).motion,
+            kernel=seen.layer_share.get(name, first.layers.get(name, none).kernel),
+        )
+        for name in layers
+    }
 
 
 def _first_step_if_any(

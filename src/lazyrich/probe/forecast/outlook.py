@@ -27,6 +27,7 @@ class Outlook:
         centred_kernel_distance: the same of HΘH and HΘ₀H, where H takes the mean over samples off;
             of random directions four count, with a standard error of 7 to 11 % of it.
         layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ by layer; NaN where Θ₀_l = 0.
+        layer_share: tr Θ₀_l/tr Θ₀ by layer.
         gradients: what the look cost.
     """
 
@@ -35,6 +36,7 @@ class Outlook:
     kernel_distance: float
     centred_kernel_distance: float
     layer_ntk_change: Mapping[str, float]
+    layer_share: Mapping[str, float]
     gradients: float
 
 
@@ -55,9 +57,13 @@ def kernel_outlook(
         layers.setdefault(layer_of(name), []).append(name)
     whole, between = _Squares(), _Squares()  # of Θe, of HΘHe
     by_layer = {layer: _Squares() for layer in layers}
+    traces = dict.fromkeys(layers, 0.0)
     gradients = 0.0
     for i, e in enumerate(output_directions(start.outputs, count, seed)):
-        pulled = [_weighted(point.transposed(e), rates) for point in (start, end)]
+        first = start.transposed(e)
+        pulled = [_weighted(g, rates) for g in (first, end.transposed(e))]
+        for layer, names in layers.items():
+            traces[layer] += sum(_product(first[name], pulled[0][name]) for name in names)
         whole.add(*_both(start, end, pulled))
         gradients += 6
         if count is not None and i >= FEW_DIRECTIONS:
@@ -78,6 +84,7 @@ def kernel_outlook(
         kernel_distance=whole.distance,
         centred_kernel_distance=between.distance,
         layer_ntk_change={layer: squares.change for layer, squares in by_layer.items()},
+        layer_share=_shares(traces),
         gradients=gradients,
     )
 
@@ -117,6 +124,16 @@ def _both(
     """Θ₀e and Θe = J diag(η) Jᵀe."""
     before, after = (point.times(g).double() for point, g in zip((start, end), pulled, strict=True))
     return before, after
+
+
+def _shares(parts: Mapping[str, float]) -> dict[str, float]:
+    """Each part of the sum; NaN if that is 0."""
+    total = sum(parts.values())
+    return {name: part / total if total else nan for name, part in parts.items()}
+
+
+def _product(a: Tensor, b: Tensor) -> float:
+    return (a.double() * b.double()).sum().item()
 
 
 def _weighted(gradient: Parameters, rates: Parameters) -> Parameters:

@@ -11,6 +11,7 @@ from typing import Any
 from lazyrich._errors import InputError
 from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
 from lazyrich.probe.thresholds import Thresholds
+from lazyrich.probe.wording import NOTHING
 from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -22,9 +23,9 @@ from lazyrich.vocabulary.regimes import (
     only,
 )
 
-FROZEN_BELOW = 0.05  # of the loss above the least possible one
 HOLDS_TO = 0.1  # gap of the certificate
 ABOUT_TO = 0.25
+YOUNGER = ("predicted_centred_kernel_distance", "output_change")  # than the first forecasts
 TRACE = "trace of the kernel"  # over the columns
 MOTION, CHANGE = "motion", "change of its NTK"
 
@@ -72,11 +73,13 @@ class Certificate(Word):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShare:
-    """One layer's part in the first step.
+    """One layer's part in the first step, and in the kernel.
 
     Attributes:
         motion: its share of ‖dJ̃/dt‖², hence of ρ²; the shares of all layers add up to 1.
-        kernel: its share of the trace of the kernel, ‖J̃‖²; these add up to 1, too.
+        kernel: its share of the trace of the kernel; these add up to 1, too. In a `Forecast` it is
+            that of the NTK whose change is told, in a `FirstStep` that of J̃J̃ᵀ, with the rates that
+            an optimiser has come to.
     """
 
     motion: float
@@ -118,6 +121,7 @@ class Forecast:
         predicted_centred_kernel_distance: the same of the kernels without their mean over samples,
             which says whether the kernel turns.
         layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ there, by the layer's path in `named_modules()`.
+        output_change: ‖f − f₀‖ at that end, in units of the distance to the fit; NaN if not known.
         linearisation_gap: ‖f − f_lin‖/‖f_lin − f₀‖, the larger one of that where the linearised
             network ended and of that where the network itself did.
         network: the rehearsal of the network itself.
@@ -142,6 +146,7 @@ class Forecast:
     predicted_kernel_distance: float
     predicted_centred_kernel_distance: float
     layer_ntk_change: Mapping[str, float]
+    output_change: float
     linearisation_gap: float
     network: Rehearsal
     linear: Rehearsal | None
@@ -157,13 +162,11 @@ class Forecast:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        rho = with_error(self.richness, self.richness_stderr)
         lines = [
             _came(self),
             _certified(self),
             f"Initial loss: {in_words(self.initial_loss, 4)} ({meaning_of(self.loss)}).",
-            f"By the first step alone: richness ρ = {rho}, time to fit "
-            f"{in_words(self.time_to_fit, 3)} steps.",
+            *_first(self),
             f"The forecast cost as much as {self.gradients:.0f} training steps on this batch.",
         ]
         return "\n".join([*lines, *_table(self), *self.notes])
@@ -198,7 +201,7 @@ class Forecast:
 
         As in a verdict, what is uncertain by so much that it holds a threshold cannot be told:
         here by two standard errors over random directions. Unstable if the rehearsal diverges,
-        frozen if the loss hardly moves in it. Of one that was cut short only rich and unstable can
+        frozen if hardly anything moves in it. Of one that was cut short only rich and unstable can
         be told, for the kernel can still change.
         """
         return self.judged(Thresholds())
@@ -207,7 +210,7 @@ class Forecast:
         """The regime by other thresholds.
 
         Args:
-            limits: of which those of the kernel's change count.
+            limits: as for a verdict.
         """
         so_far = regime_so_far(self, limits)
         settled = self.is_whole or so_far in (Regime.RICH, Regime.UNSTABLE)
@@ -226,7 +229,8 @@ class Forecast:
         """
         try:
             fields = json.loads(text)
-            fields.setdefault("predicted_centred_kernel_distance", nan)  # is younger than the rest
+            for name in YOUNGER:
+                fields.setdefault(name, nan)
             fields["layers"] = {n: LayerShare(**share) for n, share in fields["layers"].items()}
             fields["network"] = _rehearsal(fields["network"])
             fields["linear"] = None if fields["linear"] is None else _rehearsal(fields["linear"])
@@ -253,21 +257,28 @@ def regime_so_far(of: Forecast, limits: Thresholds) -> JudgedRegime:
         limits: its thresholds.
     """
     losses = of.network.losses
-    if of.network.ended == Ended.DIVERGED or losses[-1] > losses[0] + abs(losses[0]):
+    ratio = losses[-1] / losses[0] if losses[0] > 0 else nan
+    if of.network.ended == Ended.DIVERGED or ratio > limits.unstable_above:
         return Regime.UNSTABLE
     if isnan(of.predicted_ntk_change):
         return CANNOT_TELL
-    moved = max(abs(loss - losses[0]) for loss in losses)
-    if moved < FROZEN_BELOW * (losses[0] - of.least_loss):
+    most = _range(of)[1]
+    stood_still = max(most, abs(losses[-1] - losses[0])) < NOTHING
+    if stood_still or limits.is_frozen(most, of.output_change, ratio):
         return Regime.FROZEN
     return only(_may_be(of, limits))
 
 
 def _may_be(of: Forecast, limits: Thresholds) -> tuple[Regime, ...]:
-    """By the kernel alone, give or take two standard errors of the logarithm."""
+    """By the kernel alone."""
+    return limits.regimes(*_range(of))
+
+
+def _range(of: Forecast) -> tuple[float, float]:
+    """The kernel's change, give or take two standard errors of its logarithm."""
     change, error = of.predicted_ntk_change, of.predicted_ntk_change_stderr
     factor = exp(2 * error / change) if error and 0 < change < inf else 1.0
-    return limits.regimes(change / factor, change * factor)
+    return change / factor, change * factor
 
 
 def _came(of: Forecast) -> str:
@@ -291,6 +302,16 @@ def _came(of: Forecast) -> str:
         f"goes from {in_words(course.losses[0], 3)} to {in_words(course.losses[-1], 3)}{cut}. "
         f"There {kernel}"
     )
+
+
+def _first(of: Forecast) -> list[str]:
+    """What the first step tells; where it tells nothing, a note says why."""
+    if isnan(of.richness):
+        return []
+    return [
+        f"By the first step alone: richness ρ = {with_error(of.richness, of.richness_stderr)}, "
+        f"time to fit {in_words(of.time_to_fit, 3)} steps."
+    ]
 
 
 def turned_by(of: Forecast) -> str:
@@ -334,15 +355,20 @@ def _against(of: Forecast) -> str:
 def _table(of: Forecast) -> list[str]:
     names = {name: name or "(the model itself)" for name in of.layer_ntk_change}
     margin = max(8, *map(len, names.values()))
-    none = LayerShare(motion=float("nan"), kernel=float("nan"))
+    none = LayerShare(motion=nan, kernel=nan)
     rows = [f"{'share of':>{margin}}   {MOTION}   {TRACE}   {CHANGE}"]
     for name, shown in names.items():
         share = of.layers.get(name, none)
         rows.append(
-            f"{shown:>{margin}}   {share.motion:{len(MOTION)}.1%}   {share.kernel:{len(TRACE)}.1%}"
-            f"   {of.layer_ntk_change[name]:{len(CHANGE)}.3g}"
+            f"{shown:>{margin}}   {_cell(share.motion, '.1%'):>{len(MOTION)}}   "
+            f"{_cell(share.kernel, '.1%'):>{len(TRACE)}}   "
+            f"{_cell(of.layer_ntk_change[name], '.3g'):>{len(CHANGE)}}"
         )
     return rows
+
+
+def _cell(value: float, form: str) -> str:
+    return "–" if isnan(value) else format(value, form)
 
 
 def with_error(value: float, error: float) -> str:

@@ -17,7 +17,7 @@ from torch.optim import SGD, Optimizer
 from lazyrich._errors import InputError
 from lazyrich.capture.losses import OutputLoss, descent_along
 from lazyrich.capture.network import Network, Parameters, layer_of
-from lazyrich.capture.optimizer_step import ScalesGradients, Step
+from lazyrich.capture.optimizer_step import ScalesGradients, Step, rates_of_groups
 from lazyrich.probe.forecast.rehearsal import of_network
 from lazyrich.probe.forecast.tangent import velocity_of_outputs
 from lazyrich.probe.forecast.training import Apprentice
@@ -52,12 +52,15 @@ def settled_step(network: Network, loss: OutputLoss, optimizer: Optimizer) -> St
     Raises:
         InputError: it owns none of the parameters, or moves none.
     """
-    factor = 1.0
+    factor, settled = 1.0, None
     for _ in range(ROUNDS):
         step, is_finite = _few_steps(network, loss, optimizer, factor)
         if not _moves(step):
+            if settled is not None:  # no slower steps can be seen, as no time to fit was
+                break
             factor *= FASTER
             continue
+        settled = step
         outputs, f_dot = velocity_of_outputs(network, step.velocity)
         tau = descent_along(loss, outputs, f_dot).time_to_fit
         if not is_finite or not isfinite(tau):
@@ -66,12 +69,12 @@ def settled_step(network: Network, loss: OutputLoss, optimizer: Optimizer) -> St
             break
         else:
             factor = tau * SHARE_OF_THE_WAY / FEW_STEPS
-    if not _moves(step):
+    if settled is None:
         raise InputError(
             "at least one learning rate must be > 0, got an optimiser that moves no parameter. "
             "Give the rates that training will have."
         )
-    return step
+    return settled
 
 
 def _moves(step: Step) -> bool:
@@ -84,7 +87,7 @@ def _few_steps(
     """The step with all rates times a factor, scaled back; and whether it is finite."""
     evaluate = of_network(network, loss)
     apprentice = Apprentice(optimizer, network.module, network.theta)
-    apprentice.slow_down(factor)
+    apprentice.train_at([factor * rate for rate in rates_of_groups(optimizer)])
     total = {name: torch.zeros_like(p) for name, p in network.theta.items()}
 
     def again() -> Tensor:

@@ -12,10 +12,11 @@ from torch.optim import SGD, Optimizer
 
 from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import undisturbed
-from lazyrich.capture.losses import Loss, OutputLoss
+from lazyrich.capture.losses import Loss, OutputLoss, distance_to_fit
 from lazyrich.capture.network import Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.statistics import is_derived
+from lazyrich.probe.arguments import refuse_horizon
 from lazyrich.probe.forecast.linearised import Function, Linearisation
 from lazyrich.probe.forecast.outlook import Outlook, kernel_outlook
 from lazyrich.probe.forecast.rehearsal import (
@@ -73,6 +74,7 @@ class Stages:
         linear: the rehearsal of the linearised network, if there was one.
         gap: between network and linearisation, the larger one at the ends of the two.
         outlook: the kernel where the network ended.
+        output_change: ‖f − f₀‖ there, in units of the distance to the fit; NaN if not known.
         gradients: the cost of all.
         notes: in sentences.
     """
@@ -81,6 +83,7 @@ class Stages:
     linear: Rehearsal | None
     gap: float
     outlook: Outlook
+    output_change: float
     gradients: float
     notes: tuple[str, ...]
 
@@ -102,13 +105,14 @@ def stages(plan: RehearsalPlan) -> Stages:
         if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
             beside, gap_beside = _linear(plan, function, linear, course.steps)
             gap = max(gap, gap_beside)
-        outlook = _outlook(plan, end)
+        outlook, way = _outlook(plan, end), _output_change(plan, function(end), linear.outputs)
     cost = course.gradients + (beside.gradients if beside else 0) + outlook.gradients
     return Stages(
         network=course,
         linear=beside,
         gap=gap,
         outlook=outlook,
+        output_change=way,
         gradients=cost,
         notes=(*apprentice.notes, *_remarks(plan.network, beside)),
     )
@@ -177,6 +181,12 @@ def _gap(function: Function, linear: Linearisation, theta: Parameters) -> float:
     return apart / way if way else (inf if apart else nan)
 
 
+def _output_change(plan: RehearsalPlan, f: Tensor, f_0: Tensor) -> float:
+    """‖f − f₀‖/‖τ ∂L/∂f‖, as a probe measures it."""
+    way, moved = distance_to_fit(plan.loss, f_0), (f.detach().double() - f_0.double()).norm().item()
+    return moved / way if way and isfinite(moved) else nan
+
+
 def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
     network, theta = plan.network, plan.network.theta
     if not all(p.isfinite().all() for p in end.values()):
@@ -187,6 +197,7 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
             kernel_distance=nan,
             centred_kernel_distance=nan,
             layer_ntk_change=dict.fromkeys(sorted(names), nan),
+            layer_share={},
             gradients=0.0,
         )
     later = network.at(end)
@@ -231,11 +242,7 @@ def goal_of(
         InputError: numbers out of range, or a loss that is reached already.
         NoDescentError: nothing can be won.
     """
-    for name, number in (("steps", steps), ("max_steps", max_steps)):
-        if number is not None and number < 1:
-            raise InputError(f"`{name}` must be ≥ 1, got {number}. Correct it.")
-    if not max_seconds > 0:
-        raise InputError(f"`max_seconds` must be > 0, got {max_seconds}. Correct it.")
+    refuse_horizon(to_loss, steps, max_steps, max_seconds)
     first = value(outputs).item()
     with torch.enable_grad(), torch.inference_mode(False):
         least = least_loss(loss, value, outputs, targets)
@@ -256,11 +263,16 @@ def goal_of(
             f"`to_loss` must be below the loss before training, {in_words(first, 4)}, got "
             f"{to_loss}. Where will training stop?"
         )
+    elif isinstance(loss, str) and steps is None and to_loss is not None and to_loss < least:
+        raise InputError(
+            f"`to_loss` must not be below the least possible loss of any outputs, "
+            f"{in_words(least, 4)}, got {to_loss}. Training will never come there."
+        )
     return Goal(
-        loss=to_loss,
+        loss=None if to_loss is None else float(to_loss),
         least=least,
-        steps=steps,
-        most_steps=max_steps,
+        steps=None if steps is None else int(steps),
+        most_steps=int(max_steps),
         until=time.monotonic() + max_seconds,
     )
 

@@ -72,9 +72,9 @@ class Apprentice:
             notes.append("Step hooks of the optimiser are left out of the rehearsal.")
         self.notes = tuple(notes)
 
-    def slow_down(self, factor: float) -> None:
-        """Multiply all learning rates."""
-        self._first = [factor * lr for lr in self._first]
+    def train_at(self, lrs: list[float]) -> None:
+        """Set the learning rates, one for each group."""
+        self._first = lrs
         self._set(self._first)
 
     def step(self, loss: float, gradient: Parameters, evaluate: Callable[[], Any]) -> None:

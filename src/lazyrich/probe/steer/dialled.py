@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Literal
 
 from torch import nn
@@ -95,15 +96,18 @@ class Dialled:
 def _aimed(of: Dialled) -> str:
     """What was asked for, and what came."""
     did = "Dialled" if of.applied else "Advice (nothing was changed): dial"
-    rho, before = in_words(of.richness, 3), in_words(of.richness_before, 3)
-    without = f"without its initial function the network had {before}."
-    asked = in_words(of.target, 3)
+    asked, rho = in_words(of.target, 3), in_words(of.richness, 3)
+    before = (
+        ""
+        if isnan(of.richness_before)
+        else f"; without its initial function the network had {in_words(of.richness_before, 3)}"
+    )
     if of.quantity == "richness":
-        return f"{did} the richness to ρ = {rho} (target: {asked}); {without}"
+        return f"{did} the richness to ρ = {rho} (target: {asked}){before}."
     change = in_words(of.predicted_ntk_change, 3)
+    richness = "" if isnan(of.richness) else f" Richness ρ = {rho}{before}."
     return (
-        f"{did} the change of the kernel (NTK) to {change} of its size (target: {asked}). "
-        f"Richness ρ = {rho}; {without}"
+        f"{did} the change of the kernel (NTK) to {change} of its size (target: {asked}).{richness}"
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lazyrich.capture.network import layer_of
+from lazyrich.capture.optimizer_step import rates_of_groups
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.dialled import LearningRate
 
@@ -16,14 +17,14 @@ def planned(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
     """The optimiser with parameter groups of its own.
 
     Args:
-        optimizer: the user's; it is only read.
+        optimizer: the user's; it is only read. A warm-up from 0 counts by what it leads to.
         split: the network, if its layers are to have a group each.
     """
     plan: Optimizer = object.__new__(type(optimizer))
     vars(plan).update(vars(optimizer))  # all of it, which an optimiser's own way of copying drops
     plan.param_groups = []
     layers = {} if split is None else layers_of_tensors(split)
-    for group in optimizer.param_groups:
+    for group, lr in zip(optimizer.param_groups, rates_of_groups(optimizer), strict=True):
         parts: dict[str | None, list[int]] = {}
         for i, p in enumerate(group["params"]):
             parts.setdefault(layers.get(id(p)), []).append(i)
@@ -33,7 +34,7 @@ def planned(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
                 for key in ("params", "param_names")
                 if key in group
             }
-            plan.param_groups.append({**group, **listed, "lr": float(group["lr"])})
+            plan.param_groups.append({**group, **listed, "lr": lr})
     return plan
 
 
@@ -76,7 +77,11 @@ def rates_by_layer(
         wrapped: whether the network was given without its wrapper, and so its layers' paths.
     """
     before, after = (
-        {id(p): float(group["lr"]) for group in o.param_groups for p in group["params"]}
+        {
+            id(p): lr
+            for group, lr in zip(o.param_groups, rates_of_groups(o), strict=True)
+            for p in group["params"]
+        }
         for o in (optimizer, plan)
     )
     layers: dict[str, dict[str, LearningRate]] = {}

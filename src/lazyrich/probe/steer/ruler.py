@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -135,8 +135,12 @@ class Ruler:
 
     @property
     def _power(self) -> int | None:
-        """Of 1/γ in the rates; None where it is not known."""
-        return {SGD: 2, Adam: 1, AdamW: 1}.get(type(self.plan))
+        """Of 1/γ in the rates; None where they keep the time to fit.
+
+        Where there is none, as of a loss without curvature, they go as for Adam, to begin with.
+        """
+        known = {SGD: 2, Adam: 1, AdamW: 1}.get(type(self.plan))
+        return 1 if known is None and self._time is not None and isnan(self._time) else known
 
     def rebase(self) -> None:
         """Let the rates follow the scale from here on."""
@@ -151,9 +155,9 @@ class Ruler:
             output_scale: γ.
             slowed: what multiplies the rates that follow it.
         """
+        if self._power is None and self._time is None:
+            self._time = self._time_if_any()
         power = self._power
-        if power is None and self._time is None:
-            self._time = self.start().time_to_fit
         self.centred.set_output_scale(output_scale)
         ratio = self._scale / output_scale
         if power is not None:
@@ -161,6 +165,12 @@ class Ruler:
         elif self._time is not None:
             self._set_rates(1.0)
             self._set_rates(slowed * self.start().time_to_fit / self._time)
+
+    def _time_if_any(self) -> float:
+        try:
+            return self.start().time_to_fit
+        except NoDescentError:
+            return nan
 
     def _set_rates(self, factor: float) -> None:
         for group, lr in zip(self.plan.param_groups, self._rates, strict=True):
