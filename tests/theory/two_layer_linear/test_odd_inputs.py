@@ -158,6 +158,13 @@ def test_axes_with_the_name_of_a_result(call, dim):
         call(along(dim))
 
 
+@pytest.mark.parametrize("dim", ["row", "col", "neuron"])
+def test_axes_with_the_name_of_those_of_a_matrix(dim):
+    state = LineState(uu=along(dim).output_scale, uw=0.0, ww=1.0)
+    with pytest.raises(InputError, match=f"an axis must not have the name .* got {dim}. Rename"):
+        state.gram()
+
+
 def test_steps_are_those_of_the_descent():
     with pytest.raises(InputError, match=r"got step. Rename it: array.rename\(step=...\)"):
         descent(STATE, along("step"), DATA, steps=1)

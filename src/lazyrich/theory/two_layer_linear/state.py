@@ -26,6 +26,7 @@ from lazyrich.theory.labels import (
     first_where,
     labelled,
     real,
+    require_free,
     require_range,
     require_whole,
 )
@@ -135,10 +136,16 @@ class LineState(Labelled):
         )
 
     def gram(self) -> GramState:
-        """The same state as a 2 × 2 Gram matrix; its factor keeps `1 − ζ²`."""
+        """The same state as a 2 × 2 Gram matrix; its factor keeps `1 − ζ²`.
+
+        Raises:
+            InputError: if an axis is called as those of a matrix are.
+        """
+        numbers = (self.uu, self.uw, self.ww, self.sine_squared)
+        require_free(("row", "col", "neuron"), *numbers)
         matrix, factor = apply(
             _gram_and_factor,
-            *(self.uu, self.uw, self.ww, self.sine_squared),
+            *numbers,
             output_core_dims=[("row", "col"), ("row", "neuron")],
         )
         return GramState(matrix=matrix, outputs=1, factor=factor)
