@@ -159,10 +159,20 @@ def test_axes_with_the_name_of_a_result(call, dim):
 
 
 @pytest.mark.parametrize("dim", ["row", "col", "neuron"])
-def test_axes_with_the_name_of_those_of_a_matrix(dim):
-    state = LineState(uu=along(dim).output_scale, uw=0.0, ww=1.0)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda axis: LineState(uu=axis, uw=0.0, ww=1.0).gram(),
+        lambda axis: LineState.sample(axis, init_std_u=1.0, init_std_w=1.0, seed=0),
+        lambda axis: LineState.sample(9, init_std_u=axis, init_std_w=1.0, seed=0),
+        lambda axis: GramState.sample(
+            9, outputs=1, inputs=1, init_std_u=1.0, init_std_w=axis, seed=0
+        ),
+    ],
+)
+def test_axes_with_the_name_of_those_of_a_matrix(call, dim):
     with pytest.raises(InputError, match=f"an axis must not have the name .* got {dim}. Rename"):
-        state.gram()
+        call(along(dim).output_scale)
 
 
 def test_steps_are_those_of_the_descent():

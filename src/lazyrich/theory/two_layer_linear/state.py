@@ -30,7 +30,7 @@ from lazyrich.theory.labels import (
     require_range,
     require_whole,
 )
-from lazyrich.theory.two_layer_linear.wishart import SeedLike, bartlett_factor
+from lazyrich.theory.two_layer_linear.wishart import OF_MATRICES, SeedLike, bartlett_factor
 
 PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
 LARGEST_NORM = 1e154
@@ -142,7 +142,7 @@ class LineState(Labelled):
             InputError: if an axis is called as those of a matrix are.
         """
         numbers = (self.uu, self.uw, self.ww, self.sine_squared)
-        require_free(("row", "col", "neuron"), *numbers)
+        require_free(OF_MATRICES, *numbers)
         matrix, factor = apply(
             _gram_and_factor,
             *numbers,
@@ -287,6 +287,7 @@ def _require_squares(u: Array, w: Array) -> None:
 
 def _checked_std(name: str, value: ParameterLike) -> xr.DataArray:
     array = labelled(name, value)
+    require_free(OF_MATRICES, array)
     if bool((array < 0).any()):
         raise InputError(f"`{name}` is a standard deviation and must be ≥ 0, got {array.values}")
     return array
