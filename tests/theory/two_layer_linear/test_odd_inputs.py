@@ -103,8 +103,20 @@ REFUSED = {
         lambda: parameter_diagram(("lr", ["a", "b"]), ("width", [1.0, 2.0])),
     ),
     "weights whose squares are no numbers": (
-        r"`w` must be finite, with a norm below 1e\+154, .* got 1e\+200",
+        r"`w` must be finite, with norms of 0 or from 1e-154 to 1e\+154, .* got 1e\+200",
         lambda: LineState.from_weights([1.0], [1e200]),
+    ),
+    "weights whose squares are zero": (
+        r"`u` must be finite, with norms of 0 or from 1e-154 to 1e\+154, .* got 1e-200",
+        lambda: LineState.from_weights([1e-200], [1.0]),
+    ),
+    "an output's weights whose squares are zero": (
+        r"`u` must be finite, with norms of 0 or .* got 1e-200",
+        lambda: GramState.from_weights([[1.0], [1e-200]], [[1.0]]),
+    ),
+    "an input's weights whose squares are zero": (
+        r"`w` must be finite, with norms of 0 or .* got 1e-200",
+        lambda: GramState.from_weights([[1.0]], [[1.0, 1e-200]]),
     ),
     "missing weights": (
         r"`u` must be finite, .* got nan",
