@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_SQUARES_FIT = 1e-12, 1e12  # norms whose squares float32 holds well
+SQUARES_FIT = 1e-12, 1e12  # norms whose squares float32 holds well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def norm(x: Float[Tensor, "*rows d"]) -> float:
     wide = torch.promote_types(x.dtype, torch.float32)
     rows = torch.linalg.vector_norm(x, dim=-1, dtype=wide)
     size = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
-    if _SQUARES_FIT[0] < size < _SQUARES_FIT[1]:
+    if SQUARES_FIT[0] < size < SQUARES_FIT[1]:
         return size
     return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 

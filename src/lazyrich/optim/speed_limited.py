@@ -18,11 +18,11 @@ from torch.utils.hooks import RemovableHandle
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.isolation import Batch, unwrap
 from lazyrich.capture.network import layer_of
+from lazyrich.capture.norms import SQUARES_FIT
 from lazyrich.probe.oneshot import nfa
 from lazyrich.probe.schedule import Schedule, every
 
 _KEY = "speed_limits"  # of the state dict
-_SQUARES_FIT = 1e-12, 1e12  # norms whose squares float32 holds well
 _OWN = ("optimizer", "model", "x", "refresh", "strength", "eps", "speeds", "target", "steps")
 
 
@@ -356,7 +356,7 @@ def _norm_of_any_size(values: Tensor) -> Tensor:
     if values.numel() == 0:
         return size
     unit = values.abs().amax().to(wide).clamp_min(torch.finfo(wide).tiny)
-    fits = (size > _SQUARES_FIT[0]) & (size < _SQUARES_FIT[1])
+    fits = (size > SQUARES_FIT[0]) & (size < SQUARES_FIT[1])
     return torch.where(fits, size, unit * torch.linalg.vector_norm(values / unit, dtype=wide))
 
 

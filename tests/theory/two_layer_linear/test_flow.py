@@ -63,6 +63,19 @@ def test_matrix_equation_is_the_closed_form(kind, seed):
     np.testing.assert_allclose(found.alignment, exact.alignment, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-145])
+@pytest.mark.parametrize("layer", ["readout", "one output", "first layer"])
+def test_a_layer_may_start_at_zero(layer, size, rng):
+    """Its step size has no scale to begin with; warnings are errors."""
+    u, w, x, y = task(rng)
+    (w if layer == "first layer" else u[:1] if layer == "one output" else u)[...] *= size
+    expected = integrated(u, w, x, y, 1.1, 0.2, 0.3, TIMES)
+    network = LinearNetwork(output_scale=1.1, lr_u=0.2, lr_w=0.3)
+    found = flow(GramState.from_weights(u, w), network, MomentData.from_samples(x, y), TIMES)
+    maps = [1.1 * second @ first for second, first in expected]
+    np.testing.assert_allclose(found.end_to_end_map, maps, atol=1e-9)
+
+
 @pytest.mark.parametrize(("lr_u", "lr_w"), [(0.2, 0.3), (0.0, 0.3), (0.2, 0.0)])
 @pytest.mark.parametrize(("k", "m"), [(2, 3), (3, 1), (1, 4)])
 def test_matrix_equation_moves_the_weights(k, m, lr_u, lr_w, rng):

@@ -103,8 +103,20 @@ REFUSED = {
         lambda: parameter_diagram(("lr", ["a", "b"]), ("width", [1.0, 2.0])),
     ),
     "weights whose squares are no numbers": (
-        r"`w` must be finite, with a norm below 1e\+154, .* got 1e\+200",
+        r"`w` must be finite, with norms of 0 or from 1e-154 to 1e\+154, .* got 1e\+200",
         lambda: LineState.from_weights([1.0], [1e200]),
+    ),
+    "weights whose squares are zero": (
+        r"`u` must be finite, with norms of 0 or from 1e-154 to 1e\+154, .* got 1e-200",
+        lambda: LineState.from_weights([1e-200], [1.0]),
+    ),
+    "an output's weights whose squares are zero": (
+        r"`u` must be finite, with norms of 0 or .* got 1e-200",
+        lambda: GramState.from_weights([[1.0], [1e-200]], [[1.0]]),
+    ),
+    "an input's weights whose squares are zero": (
+        r"`w` must be finite, with norms of 0 or .* got 1e-200",
+        lambda: GramState.from_weights([[1.0]], [[1.0, 1e-200]]),
     ),
     "missing weights": (
         r"`u` must be finite, .* got nan",
@@ -156,6 +168,23 @@ def test_refused(name):
 def test_axes_with_the_name_of_a_result(call, dim):
     with pytest.raises(InputError, match=f"an axis must not have the name .* got {dim}. Rename"):
         call(along(dim))
+
+
+@pytest.mark.parametrize("dim", ["row", "col", "neuron"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda axis: LineState(uu=axis, uw=0.0, ww=1.0).gram(),
+        lambda axis: LineState.sample(axis, init_std_u=1.0, init_std_w=1.0, seed=0),
+        lambda axis: LineState.sample(9, init_std_u=axis, init_std_w=1.0, seed=0),
+        lambda axis: GramState.sample(
+            9, outputs=1, inputs=1, init_std_u=1.0, init_std_w=axis, seed=0
+        ),
+    ],
+)
+def test_axes_with_the_name_of_those_of_a_matrix(call, dim):
+    with pytest.raises(InputError, match=f"an axis must not have the name .* got {dim}. Rename"):
+        call(along(dim).output_scale)
 
 
 def test_steps_are_those_of_the_descent():

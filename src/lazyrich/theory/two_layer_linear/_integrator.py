@@ -38,6 +38,7 @@ GROWING = 8  # orders with which a step may still grow: large steps of high orde
 GIVE_UP = 1e6  # times the tolerance: more orders do not help
 IMPLICIT_STEPS = 20_000
 LEAST_SHARE = 1e-16  # of the layers' sizes: what their product ends at where the data ask for 0
+FASTEST = 1e126  # a product's velocity over the size that counts: it and its square are floats
 SHRUNK = 0.1  # of their largest product: norms by whose part `UW` is known better
 NEGLIGIBLE = 1e-20  # of its largest size: what is left of a layer that has died
 LONG = 1e200  # units of time: infinity
@@ -175,9 +176,10 @@ def _explicit(equation: Equation, start: Course, times: Array) -> Iterator[DOP85
         (u, w), (du, dw) = equation.layers(now.theta), equation.layers(speed)
         return _packed(Course(speed, speed, du @ w.T + u @ dw.T, now.reach))
 
-    solver = DOP853(
-        velocity, 0.0, _packed(start), times[0], rtol=RTOL, atol=_tolerances(equation, start)
-    )
+    flat = _packed(start)
+    speed = float(np.abs(_unpacked(velocity(0.0, flat), start).product).max())
+    atol = _tolerances(equation, start, speed)
+    solver = DOP853(velocity, 0.0, flat, times[0], rtol=RTOL, atol=atol)
     ends, stiff = iter(times[1:]), 0
     patience = equation.best.size**2 / 4  # explicit steps that cost what the implicit ones do
     for _ in range(EXPLICIT_STEPS + int(patience)):
@@ -197,8 +199,14 @@ def _explicit(equation: Equation, start: Course, times: Array) -> Iterator[DOP85
             solver.t_bound, solver.status = end, "running"
 
 
-def _tolerances(equation: Equation, start: Course) -> Array:
-    """What counts as nothing: of what layers that hardly move move by, a part of that."""
+def _tolerances(equation: Equation, start: Course, speed: float) -> Array:
+    """What counts as nothing: of what layers that hardly move move by, a part of that.
+
+    Args:
+        equation: see there.
+        start: see there.
+        speed: of the product, which leaves its size at once where a layer starts at zero.
+    """
     u, w = equation.layers(start.theta)
     sizes = abs(equation.scale) * float(np.linalg.norm(u) * np.linalg.norm(w))
 
@@ -208,7 +216,8 @@ def _tolerances(equation: Equation, start: Course) -> Array:
 
     columns = np.broadcast_to(np.linalg.norm(start.theta, axis=0), start.theta.shape)
     way = share(equation.scale * start.product - equation.best)
-    products = np.full_like(start.product, share(equation.best) * sizes / abs(equation.scale))
+    product = max(share(equation.best) * sizes / abs(equation.scale), speed / FASTEST)
+    products = np.full_like(start.product, product)
     floors = _packed(Course(columns, way * columns, products, start.reach))
     return np.maximum(ATOL * floors, np.finfo(float).tiny)
 

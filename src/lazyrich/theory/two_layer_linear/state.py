@@ -26,13 +26,14 @@ from lazyrich.theory.labels import (
     first_where,
     labelled,
     real,
+    require_free,
     require_range,
     require_whole,
 )
-from lazyrich.theory.two_layer_linear.wishart import SeedLike, bartlett_factor
+from lazyrich.theory.two_layer_linear.wishart import OF_MATRICES, SeedLike, bartlett_factor
 
 PSD_TOLERANCE = 1e-12  # relative: rounding of the numbers that a user types or computes
-LARGEST_NORM = 1e154
+LARGEST_NORM, SMALLEST_NORM = 1e154, 1e-154
 SMALLEST = 1e-290  # squared norms whose products with cosines have all their digits
 SINGULAR = 1e-14  # eigenvalues of the cosines between rows of Θ: no neuron points there
 
@@ -135,10 +136,16 @@ class LineState(Labelled):
         )
 
     def gram(self) -> GramState:
-        """The same state as a 2 × 2 Gram matrix; its factor keeps `1 − ζ²`."""
+        """The same state as a 2 × 2 Gram matrix; its factor keeps `1 − ζ²`.
+
+        Raises:
+            InputError: if an axis is called as those of a matrix are.
+        """
+        numbers = (self.uu, self.uw, self.ww, self.sine_squared)
+        require_free(OF_MATRICES, *numbers)
         matrix, factor = apply(
             _gram_and_factor,
-            *(self.uu, self.uw, self.ww, self.sine_squared),
+            *numbers,
             output_core_dims=[("row", "col"), ("row", "neuron")],
         )
         return GramState(matrix=matrix, outputs=1, factor=factor)
@@ -188,7 +195,7 @@ class GramState(Labelled):
             raise InputError(
                 f"`u` must have shape (k, d) and `w` (d, m), got {us.shape} and {ws.shape}"
             )
-        _require_squares(us, ws)
+        _require_squares(us, ws.T)
         theta = np.concatenate([us, ws.T])
         surplus = theta.shape[1] - len(theta)
         if surplus > 0:  # as many neurons as rows are enough: a rotation of all neurons
@@ -268,18 +275,21 @@ def gram_of(theta: xr.DataArray) -> xr.DataArray:
 
 
 def _require_squares(u: Array, w: Array) -> None:
-    """Refuse weights whose squared norms are no numbers."""
-    for name, weights in (("u", u), ("w", w)):
-        size = float(np.abs(weights).max())
-        if not size * np.sqrt(weights.size) < LARGEST_NORM:
+    """Refuse vectors, along the last axis, whose squared norms are no numbers."""
+    for name, vectors in (("u", u), ("w", w)):
+        sizes = np.abs(vectors).max(-1)
+        most, least = float(sizes.max()), float(sizes[sizes > 0].min(initial=1.0))
+        fits = most * np.sqrt(vectors.size) < LARGEST_NORM
+        if not (fits and least > SMALLEST_NORM):
             raise InputError(
-                f"`{name}` must be finite, with a norm below {LARGEST_NORM:g}, whose square is a "
-                f"number; got {size:g}"
+                f"`{name}` must be finite, with norms of 0 or from {SMALLEST_NORM:g} to "
+                f"{LARGEST_NORM:g}, whose squares are numbers; got {least if fits else most:g}"
             )
 
 
 def _checked_std(name: str, value: ParameterLike) -> xr.DataArray:
     array = labelled(name, value)
+    require_free(OF_MATRICES, array)
     if bool((array < 0).any()):
         raise InputError(f"`{name}` is a standard deviation and must be ≥ 0, got {array.values}")
     return array

@@ -14,9 +14,16 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
-from lazyrich.theory.labels import ParameterLike, labelled, require_range, require_whole
+from lazyrich.theory.labels import (
+    ParameterLike,
+    labelled,
+    require_free,
+    require_range,
+    require_whole,
+)
 
 LARGEST_WIDTH = 2**53  # above it float64 skips integers
+OF_MATRICES = ("row", "col", "neuron")  # dims that no axis may have
 
 SeedLike = int | np.random.Generator
 
@@ -57,6 +64,7 @@ def _checked_generator(seed: SeedLike) -> np.random.Generator:
 
 def _checked_width(width: ParameterLike) -> xr.DataArray:
     widths = labelled("width", width)
+    require_free(OF_MATRICES, widths)
     require_range("width", widths, 1, LARGEST_WIDTH)
     if bool((widths != np.round(widths)).any()):
         raise InputError(f"`width` must be a whole number, got {widths.values}")
