@@ -63,12 +63,19 @@ def dial(**given):
     lazyrich.dial(**{**needed, **given})
 
 
+def forecast(**given):
+    model = network()
+    needed = {"model": model, "batch": (X, Y), "optimizer": sgd(model), "max_steps": 5}
+    lazyrich.forecast(**{**needed, **given})
+
+
 def check(**given):
     needed = {"factory": family, "batch": (X, Y), "widths": (4, 8, 16), "optimizer": 0.1}
     lazyrich.coordinate_check(**{**needed, "steps": 1, "seeds": 1, **given})
 
 
 CALLS = {
+    "forecast": (forecast, lazyrich.forecast),
     "Probe": (probe, lazyrich.Probe),
     "measure": (measure, lazyrich.Probe.measure),
     "watch": (watch, lazyrich.Probe.watch),
@@ -207,7 +214,9 @@ def test_an_end_of_training_that_is_none(given, message):
 
 
 def test_a_schedule_that_is_none():
-    refuse_schedule(None)
-    refuse_schedule(lambda step: 0.9**step)
+    refuse_schedule(None, None)
+    refuse_schedule(lambda step: 0.9**step, print)
     with pytest.raises(InputError, match="`schedule` must be a function of the step or a sched"):
-        refuse_schedule("cosine")
+        refuse_schedule("cosine", None)
+    with pytest.raises(InputError, match="`progress` must be a function of what is rehearsed"):
+        refuse_schedule(None, "bar")

@@ -108,17 +108,22 @@ def refuse_horizon(to_loss: object, steps: object, max_steps: object, max_second
             raise InputError(
                 f"`{name}` must be ≥ 1, got {shown(given)}. Pass a whole number of steps."
             )
-    if not (number(max_seconds) or 0.0) > 0:
+    if not (as_number(max_seconds) or 0.0) > 0:
         raise InputError(f"`max_seconds` must be > 0, got {shown(max_seconds)}. Correct it.")
-    if to_loss is not None and number(to_loss) is None:
+    if to_loss is not None and as_number(to_loss) is None:
         raise InputError(
             f"`to_loss` must be a number, got {shown(to_loss)}. Pass the loss at which training "
             "will stop."
         )
 
 
-def refuse_schedule(schedule: object) -> None:
-    """Refuse what tells no learning rates."""
+def refuse_schedule(schedule: object, progress: object) -> None:
+    """Refuse what tells no learning rates, and what cannot be told of progress."""
+    if not (progress is None or callable(progress)):
+        raise InputError(
+            f"`progress` must be a function of what is rehearsed, the steps made and the loss, got "
+            f"{shown(progress)}. Pass such as `print`."
+        )
     if not (schedule is None or callable(schedule) or isinstance(schedule, LRScheduler)):
         raise InputError(
             f"`schedule` must be a function of the step or a scheduler of the optimiser, got "

@@ -113,7 +113,7 @@ def dial(
     """
     quantity, target = _asked(ntk_change, richness)
     checked_seed(seed)
-    refuse_schedule(schedule)
+    refuse_schedule(schedule, progress)
     _refuse(checked_optimizer(optimizer), dry_run=dry_run, equal_speed=equal_speed)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
