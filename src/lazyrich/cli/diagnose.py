@@ -116,7 +116,7 @@ def diagnose(
         check_page(html)
     compute = Compute.chosen(device, precision)
     learned = load(data, folder=data_dir, download=download)
-    learned = learned if samples is None else learned.take(samples, seed=seed)
+    learned = learned if samples is None else _some(learned, samples, seed)
     network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
     with nullcontext() if factory is None else _answerable(factory), compute.applied():
         learned = as_taken_by(network, learned).to(compute.torch_device)
@@ -136,6 +136,13 @@ def diagnose(
             typer.echo(ruling.sentence)
     if ruling is not None and not ruling.passed:
         raise typer.Exit(FAILED)
+
+
+def _some(data: DataSet, samples: int, seed: int) -> DataSet:
+    if not 1 <= samples <= len(data.train):
+        most = f"{len(data.train)} for {data.name}"
+        raise InputError(f"--samples must lie in 1 to {most}, got {samples}")
+    return data.take(samples, seed=seed)
 
 
 def _built_in(
