@@ -20,6 +20,7 @@ from lazyrich.probe.forecast.result import Forecast, with_error
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.probe.verdict import LayerVerdict, Verdict
+from lazyrich.probe.wording import ITSELF
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
 from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
@@ -92,7 +93,7 @@ def _row(layer: LayerVerdict) -> list[str]:
         for w in layer.mechanisms
     )
     return [
-        f"<code>{escape(layer.name or '(the model)')}</code>",
+        f"<code>{escape(layer.name or ITSELF)}</code>",
         chip(layer.regime),
         _with_interval(
             *(layer.evidence[f"layer_ntk_change{end}"] for end in ("", "_low", "_high"))
@@ -227,7 +228,7 @@ def _shares(verdict: Verdict, before: Forecast) -> str:
     came = {layer.name: layer.evidence["layer_ntk_change"] for layer in verdict.layers}
     rows = [
         [
-            f"<code>{escape(name or '(the model)')}</code>",
+            f"<code>{escape(name or ITSELF)}</code>",
             f"{share.motion:.0%}" if isfinite(share.motion) else NOTHING,
             number(before.layer_ntk_change.get(name)),
             number(came.get(name)),

@@ -26,6 +26,7 @@ from lazyrich.probe import Ended, Forecast
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.forecast.rehearsal import Goal, least_loss, of_linearisation, rehearse
 from lazyrich.probe.forecast.training import Apprentice
+from lazyrich.probe.wording import ITSELF
 
 F64 = torch.float64
 
@@ -929,3 +930,19 @@ def test_the_table_covers_the_kernel_whose_change_it_tells(loss, kind):
     assert "nan" not in str(told).casefold()
     assert "unknown" not in str(told)
     assert ("richness ρ =" in str(told)) == (loss == "mse")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_without_dropout_is_said(training):
+    model = nn.Sequential(mlp(), nn.Dropout(0.3)).train(training)
+    told = forecast(
+        model, regression(), optimizer=SGD(model.parameters(), lr=0.01), steps=2, directions=2
+    )
+    assert ("The rehearsals train without dropout" in str(told)) is training
+
+
+def test_parameters_of_the_model_itself_have_one_name():
+    told = some()
+    (name, share), *_ = told.layers.items()
+    named = replace(told, layers={"": share}, layer_ntk_change={"": told.layer_ntk_change[name]})
+    assert ITSELF in str(named)

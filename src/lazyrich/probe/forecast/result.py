@@ -11,7 +11,7 @@ from typing import Any
 from lazyrich._errors import InputError
 from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
 from lazyrich.probe.thresholds import Thresholds
-from lazyrich.probe.wording import NOTHING
+from lazyrich.probe.wording import ITSELF, NOTHING
 from lazyrich.vocabulary.losses import meaning_of
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -353,7 +353,7 @@ def _against(of: Forecast) -> str:
 
 
 def _table(of: Forecast) -> list[str]:
-    names = {name: name or "(the model itself)" for name in of.layer_ntk_change}
+    names = {name: name or ITSELF for name in of.layer_ntk_change}
     margin = max(8, *map(len, names.values()))
     none = LayerShare(motion=nan, kernel=nan)
     rows = [f"{'share of':>{margin}}   {MOTION}   {TRACE}   {CHANGE}"]

@@ -13,7 +13,7 @@ from torch.optim import SGD, Optimizer
 from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss, distance_to_fit
-from lazyrich.capture.network import Network, Parameters, gradient, pull_back
+from lazyrich.capture.network import DROPOUT, Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.statistics import is_derived
 from lazyrich.probe.arguments import refuse_horizon
@@ -214,6 +214,11 @@ def _remarks(network: Network, linear: Rehearsal | None) -> tuple[str, ...]:
     if held.functional or any(map(is_derived, held.settles.values())):
         remarks.append(
             "The rehearsals train through the statistics of the batch, as training does."
+        )
+    if any(isinstance(m, DROPOUT) and m.p > 0 and m.training for m in network.module.modules()):
+        remarks.append(
+            "The rehearsals train without dropout: with its noise it takes more steps, which can "
+            "change the kernel further."
         )
     if linear is not None and linear.ended == Ended.DIVERGED:
         remarks.append(

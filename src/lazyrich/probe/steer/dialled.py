@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from lazyrich.probe.forecast.result import Certificate, Forecast
+from lazyrich.probe.wording import ITSELF
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.regimes import JudgedRegime
 
@@ -77,7 +78,7 @@ class Dialled:
         return self.forecast.regime
 
     def __str__(self) -> str:
-        margin = max(8, *(len(layer) for layer in self.learning_rates))
+        margin = max(8, *(len(layer or ITSELF) for layer in self.learning_rates))
         lines = [
             _aimed(self),
             _rehearsed(self.forecast),
@@ -86,8 +87,7 @@ class Dialled:
             f"{'layer':>{margin}}   learning rate",
         ]
         lines += [
-            f"{layer or '(model)':>{margin}}   {in_words(rate.before, 4)} → "
-            f"{in_words(rate.after, 4)}"
+            f"{layer or ITSELF:>{margin}}   {in_words(rate.before, 4)} → {in_words(rate.after, 4)}"
             for layer, rate in self.learning_rates.items()
         ]
         return "\n".join([*lines, *self.notes])
