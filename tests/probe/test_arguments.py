@@ -10,7 +10,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
-from lazyrich.probe.arguments import refuse_horizon, refuse_schedule
+from lazyrich.probe.arguments import refuse_horizon, refuse_training
 
 
 @pytest.fixture(autouse=True)
@@ -214,9 +214,9 @@ def test_an_end_of_training_that_is_none(given, message):
 
 
 def test_a_schedule_that_is_none():
-    refuse_schedule(None, None)
-    refuse_schedule(lambda step: 0.9**step, print)
+    refuse_training(None, None, None)
+    refuse_training(None, lambda step: 0.9**step, print)
     with pytest.raises(InputError, match="`schedule` must be a function of the step or a sched"):
-        refuse_schedule("cosine", None)
+        refuse_training(None, "cosine", None)
     with pytest.raises(InputError, match="`progress` must be a function of what is rehearsed"):
-        refuse_schedule(None, "bar")
+        refuse_training(None, None, "bar")

@@ -117,8 +117,10 @@ def refuse_horizon(to_loss: object, steps: object, max_steps: object, max_second
         )
 
 
-def refuse_schedule(schedule: object, progress: object) -> None:
-    """Refuse what tells no learning rates, and what cannot be told of progress."""
+def refuse_training(optimizer: object, schedule: object, progress: object) -> None:
+    """Refuse what is no optimiser, tells no learning rates, or cannot be told of progress."""
+    if optimizer is not None:
+        checked_optimizer(optimizer)
     if not (progress is None or callable(progress)):
         raise InputError(
             f"`progress` must be a function of what is rehearsed, the steps made and the loss, got "

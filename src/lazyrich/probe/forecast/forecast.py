@@ -27,8 +27,7 @@ from lazyrich.capture.losses import (
     loss_name,
 )
 from lazyrich.capture.network import Network
-from lazyrich.capture.optimizer_step import checked_optimizer
-from lazyrich.probe.arguments import refuse_schedule
+from lazyrich.probe.arguments import refuse_training
 from lazyrich.probe.forecast.first_step import checked, first_step_of
 from lazyrich.probe.forecast.outlook import Outlook
 from lazyrich.probe.forecast.rehearsal import Progress
@@ -108,9 +107,7 @@ def forecast(
         ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
     checked_seed(seed)
-    refuse_schedule(schedule, progress)
-    if optimizer is not None:
-        checked_optimizer(optimizer)
+    refuse_training(optimizer, schedule, progress)
     network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
         loss, value, outputs, batch[1],

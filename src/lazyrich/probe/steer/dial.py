@@ -18,7 +18,7 @@ from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
 from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer
-from lazyrich.probe.arguments import refuse_schedule
+from lazyrich.probe.arguments import refuse_training
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.steer.aim import at_change, at_richness
@@ -113,7 +113,7 @@ def dial(
     """
     quantity, target = _asked(ntk_change, richness)
     checked_seed(seed)
-    refuse_schedule(schedule, progress)
+    refuse_training(optimizer, schedule, progress)
     _refuse(checked_optimizer(optimizer), dry_run=dry_run, equal_speed=equal_speed)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
