@@ -37,8 +37,10 @@ def tangent_covariances(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
         for hook in hooks:
             hook.remove()
     hidden = list(layers)[:-1]
-    found = {name: torch.zeros(seen[name].shape[1], seen[name].shape[1]) for name in hidden}
-    found = {name: k.double() for name, k in found.items()}
+    found = {
+        name: torch.zeros(2 * seen[name].shape[1:], dtype=torch.float64, device=x.device)
+        for name in hidden
+    }
     for c in range(outputs.shape[1]):
         slopes = torch.autograd.grad(
             outputs[:, c].sum(), [seen[name] for name in hidden], retain_graph=True
@@ -93,7 +95,8 @@ def left_structure(network: nn.Module, x: Tensor, *, seed: int) -> dict[str, lis
     for layer, k in tangent_covariances(network, x).items():
         w = weights[f"{layer}.weight"].double()
         b = w @ w.T
-        rotated = [q @ k @ q.T for q in _rotations(len(k), generator)]
+        rotations = [q.to(k) for q in _rotations(len(k), generator)]  # drawn on the CPU
+        rotated = [q @ k @ q.T for q in rotations]
         for name, measure in MEASURES.items():
             found[name].append(float(measure(b, k)))
             null = torch.stack([measure(b, other) for other in rotated]).mean()

@@ -112,7 +112,7 @@ class Backend(backend_registration._DummyBackendModule):
         return Backend.present
 
     def device_count(self):
-        return 1
+        return int(Backend.present)
 
 
 class Hook(backend_registration._DummyPrivateUse1Hook):

@@ -39,14 +39,21 @@ def test_caption_changes_with_every_finding_that_a_claim_rests_on(paper, figure)
         inside = row.get("low", row.get("high", 0.0))
         low, high = row.get("low", -math.inf), row.get("high", math.inf)
         held = row["verdict"] in ("reproduced", "holds by construction")
-        if held:  # far outside
-            value = low - 1e3 if math.isfinite(low) else high + 1e3
-        else:
-            value = inside + (1e-9 if math.isfinite(low) else -1e-9) * (low != high)
-        exact = {**record["findings"][row["finding"]], "value": value}
-        exact |= {"low": value, "high": value, "sd": 0.0}
-        changed = {**record, "findings": {**record["findings"], row["finding"]: exact}}
-        now = next(r for r in claims.judge(changed) if r["finding"] == row["finding"])
+        if held and -1 < low <= high <= 1:  # perhaps a correlation: at its lower end
+            values = [1e-9 - 1, low - 1e3]
+        elif held:  # far outside
+            values = [low - 1e3 if math.isfinite(low) else high + 1e3]
+        else:  # at an end of the range; of a correlation the interval is computed from its value
+            step = 1e-9 * (low != high)
+            values = [inside + (step if math.isfinite(low) else -step)]
+            values += [high - step] * (math.isfinite(low) and math.isfinite(high))
+        for value in values:
+            exact = {**record["findings"][row["finding"]], "value": value}
+            exact |= {"low": value, "high": value, "sd": 0.0}
+            changed = {**record, "findings": {**record["findings"], row["finding"]: exact}}
+            now = next(r for r in claims.judge(changed) if r["finding"] == row["finding"])
+            if now["verdict"] != row["verdict"]:
+                break
         assert now["verdict"] != row["verdict"], row["finding"]
         assert claims.said(changed) != said, row["finding"]
 

@@ -106,17 +106,17 @@ def order_parameters(state: LineState, network: LinearNetwork, data: LineData) -
     arguments = line_arguments(state, network, data)
     f, tau, still = apply(evaluate, *arguments, output_core_dims=[()] * 3)
     end = flow(state, network, data, float("inf")).drop_vars("t")
-    result = dataset(
-        {
-            "order_parameter": f,
-            "ntk_change": end.ntk_change,
-            "alignment": end.alignment,
-            "time_constant": tau,
-            "plateau_time": time_to_residual(state, network, data, PLATEAU_LEFT),
-            "learning_time": time_to_residual(state, network, data, LEARNED_LEFT),
-        },
-        by_name(SHARED, QUANTITIES),
-    )
+    found = {
+        "order_parameter": f,
+        "ntk_change": end.ntk_change,
+        "alignment": end.alignment,
+        "time_constant": tau,
+        "plateau_time": time_to_residual(state, network, data, PLATEAU_LEFT),
+        "learning_time": time_to_residual(state, network, data, LEARNED_LEFT),
+    }
+    # arguments may come with a status of the run that they are from
+    found = {name: part.drop_vars("status", errors="ignore") for name, part in found.items()}
+    result = dataset(found, by_name(SHARED, QUANTITIES))
     result.attrs = {"references": XU2025}
     status = end.status.broadcast_like(result.order_parameter).transpose(*f.dims)
     texts = np.where(still.transpose(*f.dims), FROZEN, status)
