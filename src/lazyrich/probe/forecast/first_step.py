@@ -155,7 +155,6 @@ def first_step_of(
     )
 
 
-@exact_arithmetic()
 def richness(
     model: nn.Module,
     batch: tuple[Any, Any] | list[Any],
@@ -175,10 +174,9 @@ def richness(
         >>> 0.01 < richness(net, (x, x[:, :1])) < 1
         True
     """
-    start = start_of_training(model, batch, loss, optimizer, directions)
-    with undisturbed(start.network.module, twice=True):
-        count = random_count(directions, start.outputs.numel())
-        return measured_richness(start, count, seed)[0]
+    return first_step(
+        model, batch, loss, optimizer=optimizer, directions=directions, seed=seed
+    ).richness
 
 
 def start_of_training(
