@@ -140,6 +140,28 @@ def change_interval(
 
 
 @torch.no_grad()
+def distance_of_squares(
+    change: Float[Tensor, "*stack"], start: Float[Tensor, "*stack"], now: Float[Tensor, "*stack"]
+) -> Float[Tensor, "*stack"]:
+    """`1 − cos = (‖ΔΘ‖² − (‖Θ‖ − ‖Θ_0‖)²) / 2‖Θ‖‖Θ_0‖`: no difference of nearly equal cosines.
+
+    Args:
+        change: ‖ΔΘ‖².
+        start: ‖Θ_0‖².
+        now: ‖Θ‖².
+
+    Returns:
+        Numbers ≥ 0; NaN where a kernel is 0.
+
+    Example:
+        >>> distance_of_squares(*torch.tensor([2.0, 1.0, 1.0]))  # at right angles
+        tensor(1.)
+    """
+    a, b = start.clamp(min=0).sqrt(), now.clamp(min=0).sqrt()
+    return ((change - (b - a).square()) / (2 * a * b)).clamp(min=0)
+
+
+@torch.no_grad()
 def rotation_interval(
     change: Sums, start: Sums, now: Sums, *, random: bool, confidence: float = 0.95
 ) -> Estimate:
@@ -155,13 +177,7 @@ def rotation_interval(
     Returns:
         As for `change_interval`.
     """
-
-    def distance(change: Tensor, start: Tensor, now: Tensor) -> Tensor:
-        a, b = start.clamp(min=0).sqrt(), now.clamp(min=0).sqrt()
-        # = (‖ΔΘ‖² − (‖Θ‖ − ‖Θ_0‖)²) / 2‖Θ‖‖Θ_0‖: no difference of nearly equal cosines
-        return ((change - (b - a).square()) / (2 * a * b)).clamp(min=0)
-
-    found = _estimate(distance, change, start, now, random=random, confidence=confidence)
+    found = _estimate(distance_of_squares, change, start, now, random=random, confidence=confidence)
     return replace(found, high=found.high.clamp(max=2))
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 
+import torch
 from torch import Tensor
 
 from lazyrich.capture.centred_kernel import centred
 from lazyrich.capture.network import Parameters, layer_of
+from lazyrich.capture.sampled_kernel import distance_of_squares
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.forecast.tangent import output_directions, root_of_ratio
 
@@ -111,11 +113,10 @@ class _Squares:
 
     @property
     def distance(self) -> float:
-        """1 − cos = (‖Θ − Θ₀‖² − (‖Θ‖ − ‖Θ₀‖)²) / 2‖Θ‖‖Θ₀‖, which keeps small distances."""
-        b, a = sum(self.before) ** 0.5, sum(self.after) ** 0.5
-        longer = a - b
-        moved = sum(self.changes)
-        return max((moved - longer * longer) / (2 * a * b), 0.0) if a and b else nan
+        """1 − cos(Θ, Θ₀); NaN where one of both is 0."""
+        parts = (self.changes, self.before, self.after)
+        squares = torch.tensor([sum(part) for part in parts], dtype=torch.float64)
+        return float(distance_of_squares(*squares))
 
 
 def _both(
