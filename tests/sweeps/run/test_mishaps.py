@@ -129,8 +129,17 @@ def test_after_a_lack_of_memory_the_process_is_a_new_one(tmp_path, together):
 
 
 def test_a_point_that_lacks_the_memory_of_others_is_innocent(tmp_path):
-    found = run(tmp_path, ["leak quietly", "finish"], seeds=3, workers=1)
+    found = run(tmp_path, ["leak quietly", "finish"], seeds=8, workers=1)
     assert {result.status for result in found.values()} == {"finished"}
+
+
+def test_a_fresh_call_is_the_first_of_its_process():
+    with Processes(1) as executor:
+        first = executor.submit(os.getpid).result()
+        assert executor.submit(os.getpid).result() == first
+        second = executor.within(None, True, os.getpid).result()
+        assert second != first
+        assert executor.submit(os.getpid).result() == second
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its size in /proc")

@@ -147,7 +147,10 @@ class Driver:
         try:
             if isinstance(self._executor, Processes):
                 seconds = self._timeout and self._timeout * len(experiments)
-                future = self._executor.within(seconds, run_points, experiments, self._environment)
+                fresh = task.tries > 0  # what it lacked may have been taken by others before it
+                future = self._executor.within(
+                    seconds, fresh, run_points, experiments, self._environment
+                )
             else:
                 packed = pack(experiments, self._environment)
                 future = self._executor.submit(run_packed, packed, next(self._calls))

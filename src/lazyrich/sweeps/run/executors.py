@@ -73,16 +73,23 @@ class Processes(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Compute `fn(*args, **kwargs)` in one of the processes; all of it must be picklable."""
-        return self.within(None, fn, *args, **kwargs)
+        return self.within(None, False, fn, *args, **kwargs)
 
     def within(
-        self, seconds: float | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        seconds: float | None,
+        fresh: bool,
+        fn: Callable[P, T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Future[T]:
         """Like `submit`; a call that takes longer raises `TimeLimitError`, its process is replaced.
 
-        The clock starts when the process has imported what the call needs.
+        The clock starts when the process has imported what the call needs. A `fresh` call runs in
+        a process that has computed nothing before it.
         """
-        call = PendingCall(next(self._numbers), seconds, (fn, args, kwargs))
+        call = PendingCall(next(self._numbers), seconds, fresh, (fn, args, kwargs))
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot submit a call after shutdown")
@@ -137,6 +144,9 @@ class Processes(Executor):
     def _computed(self, call: PendingCall, worker: Worker | None) -> Worker | None:
         """Settle the future of a call; the process, if it can take another one."""
         try:
+            if worker is not None and call.fresh and worker.calls:
+                self._end(worker, gently=True)
+                worker = None
             if worker is None or worker.process.exitcode is not None:  # killed while it was idle
                 self._end(worker)
                 worker = self._started()

@@ -47,9 +47,12 @@ class TimeLimitError(WorkerError):
 class PendingCall:
     """A call on its way to a process."""
 
-    def __init__(self, number: int, seconds: float | None, call: tuple[Any, ...]) -> None:
+    def __init__(
+        self, number: int, seconds: float | None, fresh: bool, call: tuple[Any, ...]
+    ) -> None:
         self.number = number.to_bytes(NUMBER)
         self.seconds = seconds
+        self.fresh = fresh
         self.request = self.number + pickle.dumps((seconds is not None, *call))
         self.future: Future[Any] = Future()
 
