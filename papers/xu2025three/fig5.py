@@ -59,6 +59,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 PARTS = {"training": "train_accuracy", "test": "test_accuracy"}
+OF_LAYERS = ("alignment_change", "layer_log_rescaling", "layer_log_alignment", "weight_movement")
 TESTS = 4  # of one hypothesis: a rank correlation and a difference for each part
 
 
@@ -91,6 +92,9 @@ def measure(bench: Bench) -> Measured:
 def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     runs, layers = ("init_scale", "seed"), ("init_scale", "seed", "layer")
     turned = last.parameter_data_alignment - sweeps.initial(found).parameter_data_alignment
+    matrices = last.assign(alignment_change=turned).dropna(
+        "layer", how="all", subset=["alignment_change"]  # a norm has no weight matrix
+    )
     return {
         "sigma": last.init_scale.values,
         "steps": int(found.step.max()),
@@ -99,11 +103,8 @@ def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
             name: last[name].transpose(*runs).values
             for name in ("ntk_change", "richness", "train_loss")
         },
-        "layers": last.layer.values,
-        "alignment_change": turned.transpose(*layers).values,
-        "layer_log_rescaling": last.layer_log_rescaling.transpose(*layers).values,
-        "layer_log_alignment": last.layer_log_alignment.transpose(*layers).values,
-        "weight_movement": last.weight_movement.transpose(*layers).values,
+        "layers": matrices.layer.values,
+        **{name: matrices[name].transpose(*layers).values for name in OF_LAYERS},
     }
 
 
