@@ -155,6 +155,29 @@ def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] 
     return None
 
 
+def has_stepped(optimizer: Optimizer) -> bool:
+    """Whether an optimiser has a memory of steps; plain SGD never has.
+
+    Args:
+        optimizer: it is only read.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> adam = Adam(net.parameters())
+        >>> net(torch.ones(1, 1)).sum().backward()
+        >>> has_stepped(adam), adam.step(), has_stepped(adam)
+        (False, None, True)
+    """
+    memories = (kept for kept in optimizer.state.values() if isinstance(kept, Mapping))
+    return any(_remembers(kept) for kept in memories)
+
+
+def _remembers(kept: Mapping[str, Any]) -> bool:
+    if "step" in kept:  # some rules fill their memory before the first one
+        return float(kept["step"]) > 0
+    return any(bool(value.any()) for value in kept.values() if isinstance(value, Tensor))
+
+
 def _scaled_step(
     wrapper: ScalesGradients, module: nn.Module, theta: Parameters, gradient: Parameters
 ) -> Step:
