@@ -123,7 +123,7 @@ class Probe:
         plan = Plan(
             model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory
         )
-        self._made_with: dict[str, Any] = {
+        self.made_with: dict[str, Any] = {
             "batch": f"{shapes((x, targets))}, digest {digest((x, targets))}",
             "loss": loss_name(loss),
             "observables": [name for one in self._observables for name in one.names],
@@ -131,7 +131,7 @@ class Probe:
             "seed": plan.seed,
         }
         self._comparison = Comparison(plan, targets, loss, self._observables)
-        self._go_on(State(made_with=self._made_with))
+        self._go_on(State(made_with=self.made_with))
 
     def _go_on(self, state: State) -> None:
         self.forecasted = Forecast.from_json(state.forecast) if state.forecast else None
@@ -287,7 +287,7 @@ class Probe:
         """
         seen = self._comparison
         return State(
-            made_with=self._made_with,
+            made_with=self.made_with,
             start=seen.start,
             lrs=seen.plan.lrs,
             steps=self._steps,
@@ -320,11 +320,11 @@ class Probe:
             >>> made[1].step
             0
         """
-        self._go_on(state_from(state, unwrap(self.model), self._made_with))
+        self._go_on(state_from(state, unwrap(self.model), self.made_with))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: what the probe was made with, and its state."""
-        kept = ("model", "batch", "loss", "thresholds", "_samples", "_made_with")
+        kept = ("model", "batch", "loss", "thresholds", "_samples", "made_with")
         return {
             **{name: vars(self)[name] for name in kept},
             "seen": (self._comparison.plan, self._comparison.targets),
@@ -335,7 +335,7 @@ class Probe:
         """From pickle."""
         (plan, targets), state = found.pop("seen"), found.pop("state")
         vars(self).update(found)
-        self._observables = chosen(self._made_with["observables"])
+        self._observables = chosen(self.made_with["observables"])
         self._comparison = Comparison(plan, targets, self.loss, self._observables)
         self.load_state_dict(state)
 
