@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lazyrich._arguments import number, shown
 from lazyrich._errors import InputError
-from lazyrich.capture.belongings import attributes
+from lazyrich.capture.belongings import attributes, label_alike
 from lazyrich.capture.functional_norms import calls_norm
 from lazyrich.capture.generators import (
     Generator,
@@ -59,6 +59,7 @@ class CentredOutput(nn.Module):
         self.network = unwrap(network)
         with undisturbed(self.network):  # without what the last forward pass left behind
             self.reference = deepcopy(self.network).requires_grad_(False)
+        label_alike(self.network, self.reference.state_dict(keep_vars=True))
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
         like = torch.zeros(()) if weight is None else weight
         one = torch.ones((), dtype=like.dtype, device=like.device)
