@@ -168,7 +168,8 @@ class Conditions:
                 vars(holder)[name] = copied(value)
         for generator in self.generators:
             restart(generator)
-        args, kwargs = arguments(map_tensors(lambda tensor: widen(tensor.detach().clone()), x))
+        copies = map_tensors(lambda tensor: widen(tensor.detach().clone()), x)
+        args, kwargs = arguments(model, copies)
         with self.operations or nullcontext():
             return torch.func.functional_call(model, own, args, kwargs)
 

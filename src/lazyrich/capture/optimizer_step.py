@@ -55,10 +55,11 @@ def gradient_step(gradient: Parameters) -> Step:
 
 
 def checked_optimizer(optimizer: object) -> Optimizer:
-    """The optimiser, if it is one.
+    """The optimiser that makes the steps, if it is one.
 
     Args:
-        optimizer: what the user gave; a wrapper that has its parameter groups will do.
+        optimizer: what the user gave; a wrapper that has its parameter groups will do. From one
+            without hooks of its own, as Accelerate's, the optimiser inside is taken.
 
     Raises:
         InputError: it is none.
@@ -68,6 +69,13 @@ def checked_optimizer(optimizer: object) -> Optimizer:
             f"`optimizer` must be a torch.optim.Optimizer, got {shown(optimizer)}. Pass the one "
             "that trains the model."
         )
+    inside = getattr(optimizer, "optimizer", None)
+    if (
+        isinstance(inside, Optimizer)
+        and not isinstance(optimizer, ScalesGradients)
+        and not hasattr(optimizer, "_optimizer_step_post_hooks")
+    ):
+        return checked_optimizer(inside)
     return cast(Optimizer, optimizer)
 
 
@@ -153,6 +161,13 @@ def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] 
             equal = len(set(rates.values())) == 1
             return None if equal else {name: rate / largest for name, rate in rates.items()}
     return None
+
+
+def knows_rates(optimizer: Optimizer) -> bool:
+    """Whether the rates of the groups can be compared: one is not 0, or there is one group."""
+    groups = optimizer.param_groups
+    known = any(float(g.get(key, 0)) for g in groups for key in ("lr", "initial_lr"))
+    return known or len(groups) == 1
 
 
 def has_stepped(optimizer: Optimizer) -> bool:

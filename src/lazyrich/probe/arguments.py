@@ -1,10 +1,11 @@
-"""What is refused before anything is measured; each function raises an `InputError`, or nothing."""
+"""What is refused before anything is measured; each function raises an `InputError` then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from torch import nn
+from torch.optim import Optimizer
 
 from lazyrich._arguments import number, shown, whole
 from lazyrich._errors import InputError
@@ -30,14 +31,13 @@ def refuse_settings(samples: object, memory: object, seed: object, thresholds: o
         )
 
 
-def refuse_measurement(step: object, optimizer: object) -> None:
-    """Refuse what is no number of steps, or no optimiser that made them."""
+def checked_measurement(step: object, optimizer: object) -> Optimizer | None:
+    """The optimiser that made the steps, if any; what is no number of steps is refused."""
     if (made := whole(step)) is None or made < 0:
         raise InputError(
             f"`step` must be a whole number ≥ 0, got {shown(step)}. Count the optimiser's steps."
         )
-    if optimizer is not None:
-        checked_optimizer(optimizer)
+    return None if optimizer is None else checked_optimizer(optimizer)
 
 
 def refuse_batch(batch: object) -> None:
@@ -49,15 +49,20 @@ def refuse_batch(batch: object) -> None:
         )
 
 
-def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside: bool) -> None:
-    """Refuse an optimiser of another model, what is no share of the time, and a watch inside."""
+def checked_watch(
+    model: nn.Module, optimizer: object, budget: object, *, inside: bool
+) -> Optimizer:
+    """The optimiser that makes the steps.
+
+    One of another model, what is no share of the time, and a watch inside are refused.
+    """
     if inside:
         raise InputError(
             "`watch` must be left before it is entered again, got a second one inside: every "
             "step would count twice. Use one, around the whole loop."
         )
-    groups = checked_optimizer(optimizer).param_groups
-    owned = {id(p) for group in groups for p in group["params"]}
+    steps = checked_optimizer(optimizer)
+    owned = {id(p) for group in steps.param_groups for p in group["params"]}
     if not any(id(p) in owned for p in model.parameters() if p.requires_grad):
         raise InputError(
             "the optimiser must own parameters of the probed model, got one that owns none. "
@@ -67,6 +72,7 @@ def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside:
         raise InputError(
             f"`budget` must be a share between 0 and 1, got {shown(budget)}. Pass such as 0.05."
         )
+    return steps
 
 
 def refuse_family(

@@ -16,7 +16,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import Leaves, brought_to, unwrap
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
-from lazyrich.capture.optimizer_step import has_stepped, relative_rates
+from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.state import Start, State, start_of
 from lazyrich.probe.wording import late_reference
@@ -42,6 +42,7 @@ class Comparison:
         self.plan = plan
         self.targets = targets
         self.notes: list[str] = []
+        self.rates_unknown = False  # of several groups, all of them still 0
         self._loss = loss
         self._observables = observables
         self._fixed_loss: OutputLoss | None = None
@@ -57,7 +58,7 @@ class Comparison:
         """
         self._fixed_loss = self._reference = None
         self._start, self._kernels = state.start, list(state.kernels)
-        self.notes = list(state.notes)
+        self.notes, self.rates_unknown = list(state.notes), state.rates_unknown
         if state.start is not None:
             self.plan = replace(self.plan, lrs=state.lrs)
 
@@ -97,9 +98,9 @@ class Comparison:
         if self._reference is None and self._start is None:
             stepped = optimizer is not None and has_stepped(optimizer)
             self.notes[:0] = late_reference(step, stepped=stepped)
-            if self.plan.lrs is None and optimizer is not None:
-                rates = relative_rates(optimizer, unwrap(self.plan.model))
-                self.plan = replace(self.plan, lrs=rates)
+            self.rates_unknown = self.plan.lrs is None and optimizer is not None
+        if self.rates_unknown and optimizer is not None:
+            self._take_rates(step, optimizer)
         known = self.reference
         before = [one for one in self._kernels if one.step < step]
         with torch.no_grad(), exact_arithmetic():
@@ -117,6 +118,23 @@ class Comparison:
                     raise
                 return {"loss": nan}
         return row
+
+    def _take_rates(self, step: int, optimizer: Optimizer) -> None:
+        """Those of the first look at which one is not 0; the reference is then taken again."""
+        start = self.start
+        if knows_rates(optimizer):
+            rates = relative_rates(optimizer, unwrap(self.plan.model))
+            self.rates_unknown = False
+            if start is None:
+                self.plan = replace(self.plan, lrs=rates)
+            elif rates is not None:
+                self.plan = replace(self.plan, lrs=rates)
+                self._start, self._reference, self._kernels = start, None, []
+                self.notes.append(f"Learning rates inside the kernel are those of step {step}.")
+        elif start is None:
+            self.notes.append(
+                "All learning rates were 0 at the first look: until one is not, all count alike."
+            )
 
     def _look(
         self,

@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import torch
 import xarray as xr
 from torch import nn
 from torch.optim import Optimizer
@@ -188,7 +189,7 @@ class Probe:
         Raises:
             InputError: a step before the last one, or see `capture`.
         """
-        arguments.refuse_measurement(step, optimizer)
+        optimizer = arguments.checked_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         wait_for(self.model)
@@ -232,7 +233,8 @@ class Probe:
             InputError: the optimiser does not own a parameter of the model; a budget that is no
                 share; a log that is neither of both; a watch inside another one.
         """
-        arguments.refuse_watch(self.model, optimizer, budget, inside=self._watching)
+        inside = self._watching
+        optimizer = arguments.checked_watch(self.model, optimizer, budget, inside=inside)
         default = 1 if budget is not None else _DEFAULT_INTERVAL
         due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
@@ -251,7 +253,9 @@ class Probe:
         if not self._resumed or (due(self._made) and self._made != self.step):
             measure()
         entered, weights = self._made, fingerprint(self.model)
-        handle = optimizer.register_step_post_hook(hook)
+        # a step inside a compiled function is made there, but looked at outside
+        outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+        handle = optimizer.register_step_post_hook(outside)
         self._watching, usable = True, False
         try:
             yield self
@@ -290,6 +294,7 @@ class Probe:
             made_with=self.made_with,
             start=seen.start,
             lrs=seen.plan.lrs,
+            rates_unknown=seen.rates_unknown,
             steps=self._steps,
             rows=self._rows,
             made=self._made,

@@ -22,8 +22,8 @@ from lazyrich.observables.observable import Row
 from lazyrich.probe.clock import Clock
 
 VERSION = 1
-_PARTS = ("version", "made_with", "start", "trainable", "lrs", "steps", "rows", "made", "notes",
-          "kernels", "seconds", "forecast")  # fmt: skip
+_PARTS = ("version", "made_with", "start", "trainable", "lrs", "rates_unknown", "steps", "rows",
+          "made", "notes", "kernels", "seconds", "forecast")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,7 @@ class State:
         made_with: what has to be the same in the probe that goes on, by its name in a sentence.
         start: the network that is the reference; None before the first look.
         lrs: learning rates inside the kernel; None for equal ones.
+        rates_unknown: whether these are to be replaced when the optimiser's are not all 0.
         steps: of the measurements.
         rows: their values.
         made: steps of the optimiser so far.
@@ -75,6 +76,7 @@ class State:
     made_with: Mapping[str, Any]
     start: Start | None = None
     lrs: Mapping[str, float] | None = None
+    rates_unknown: bool = False
     steps: Sequence[int] = ()
     rows: Sequence[Row] = ()
     made: int = 0
@@ -92,6 +94,7 @@ class State:
             "start": None if start is None else {k: _kept(t) for k, t in start.tensors.items()},
             "trainable": [] if start is None else list(start.trainable),
             "lrs": None if self.lrs is None else {k: float(x) for k, x in self.lrs.items()},
+            "rates_unknown": self.rates_unknown,
             "steps": list(self.steps),
             "rows": [_plain_row(row) for row in self.rows],
             "made": self.made,
@@ -137,6 +140,7 @@ def state_from(found: object, model: nn.Module, made_with: Mapping[str, Any]) ->
         made_with=made_with,
         start=start,
         lrs=found["lrs"],
+        rates_unknown=found["rates_unknown"],
         steps=list(found["steps"]),
         rows=list(found["rows"]),
         made=found["made"],

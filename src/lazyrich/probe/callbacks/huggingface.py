@@ -112,9 +112,7 @@ class HuggingFaceCallback(TrainerCallback):
     def _look(self, state: TrainerState, kwargs: dict[str, Any], measure: Measure) -> None:
         if not state.is_world_process_zero:
             return
-        wrapped = kwargs.get("optimizer")
-        optimizer = getattr(wrapped, "optimizer", wrapped)  # Accelerate's wrapper
-        values = measure(state.global_step, optimizer)
+        values = measure(state.global_step, kwargs.get("optimizer"))
         if values and self._sink is not None:
             self._sink(values, state.global_step)
 

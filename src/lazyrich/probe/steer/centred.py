@@ -22,7 +22,7 @@ from lazyrich.capture.generators import (
     set_state,
     state_of,
 )
-from lazyrich.capture.isolation import single_output, undisturbed, unwrap
+from lazyrich.capture.isolation import arguments, single_output, undisturbed, unwrap
 from lazyrich.capture.statistics import follows_batches
 
 
@@ -108,6 +108,8 @@ class CentredOutput(nn.Module):
         """The centred and scaled output; what the network draws, its initial function drew, too."""
         compiling = torch.compiler.is_compiling()  # it has no generators to put back
         generators = [] if compiling else [(one, state_of(one)) for one in self._generators()]
+        if not args and not compiling:  # of its own signature, which takes anything
+            args, kwargs = arguments(self.network, kwargs)
         h0 = single_output(self.reference(*args, **kwargs)).detach()
         for generator, state in generators:
             set_state(generator, state)
