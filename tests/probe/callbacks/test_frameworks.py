@@ -277,3 +277,44 @@ def test_hugging_face_sees_what_a_plain_loop_sees(tmp_path):
     agree(probe.history, plain_history(network()))
     assert set(logged) == set(STEPS)
     assert logged[12]["lazyrich/loss"] == float(probe.history.loss[-1])
+
+
+@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_lightning_in_other_precisions(lightning, precision, tmp_path):
+    """The batch follows the model; what is measured is the network in full precision."""
+    from lazyrich.probe.callbacks.lightning import LightningCallback
+
+    loader, histories = DataLoader(TensorDataset(*data()), batch_size=BATCH), []
+    for one in ("32-true", precision):
+        model = regression(lightning)
+        probe = Probe(model.network, data())
+        callback = LightningCallback(probe, when=every(6))
+        trainer = lightning_trainer(lightning, tmp_path, [callback], precision=one)
+        trainer.fit(model, loader)
+        histories.append(probe.history)
+    for name in ("loss", "ntk_change", "weight_movement"):
+        right, found = (history[name].values for history in histories)
+        np.testing.assert_allclose(found, right, rtol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
+def test_hugging_face_in_bf16(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    pytest.importorskip("accelerate", reason="needs accelerate")
+    from lazyrich.probe.callbacks.huggingface import HuggingFaceCallback
+
+    histories = []
+    for options in ({}, {"bf16": True}):
+        model = Regression()
+        probe = Probe(model.network, data())
+        callback = HuggingFaceCallback(probe, when=every(6))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        hugging_face_trainer(transformers, model, optimizer, callback, tmp_path, **options).train()
+        histories.append(probe.history)
+    for name in ("loss", "ntk_change", "weight_movement"):
+        right, found = (history[name].values for history in histories)
+        assert found[0].tolist() == right[0].tolist()
+        np.testing.assert_allclose(found, right, rtol=0.05)
