@@ -125,6 +125,8 @@ def test_another_kind_is_refused_in_one_sentence_or_taken(name, argument, tmp_pa
             call(**{argument: value})
         except lazyrich.InputError:
             continue
+        except lazyrich.ConvergenceError:
+            assert argument == "max_seconds"  # a busy machine needs more than the one given here
         except Exception as error:
             raise AssertionError(f"{value!r} raised {type(error).__name__}: {error}") from error
 
@@ -214,9 +216,9 @@ def test_an_end_of_training_that_is_none(given, message):
 
 
 def test_a_schedule_that_is_none():
-    refuse_training(None, None, None)
-    refuse_training(None, lambda step: 0.9**step, print)
+    refuse_training(None, None)
+    refuse_training(lambda step: 0.9**step, print)
     with pytest.raises(InputError, match="`schedule` must be a function of the step or a sched"):
-        refuse_training(None, "cosine", None)
+        refuse_training("cosine", None)
     with pytest.raises(InputError, match="`progress` must be a function of what is rehearsed"):
-        refuse_training(None, None, "bar")
+        refuse_training(None, "bar")

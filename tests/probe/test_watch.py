@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lazyrich import InputError, Probe, at, every, log_spaced
+from lazyrich.probe.comparison import Comparison
 from tests.models import randn
 
 
@@ -248,15 +249,17 @@ def test_tensorboard(data, tmp_path):
 def test_a_budget_chooses_the_cadence(data, monkeypatch):
     """Steps take 2 ms and measurements 1 ms: a tight budget measures less often, and is kept."""
     now = 0.0
-    row = Probe._row
+    row = Comparison.row
 
     def slow(*args):
         nonlocal now
         now += 1e-3
         return row(*args)
 
-    monkeypatch.setattr("lazyrich.probe.probe.time", SimpleNamespace(perf_counter=lambda: now))
-    monkeypatch.setattr(Probe, "_row", slow)
+    for module in ("probe", "clock"):
+        stopped = SimpleNamespace(perf_counter=lambda: now)
+        monkeypatch.setattr(f"lazyrich.probe.{module}.time", stopped)
+    monkeypatch.setattr(Comparison, "row", slow)
     model = net()
     optimizer = sgd(model)
     counts = {}

@@ -8,7 +8,7 @@ write on a tensor that is no buffer. During a look plain tensors are copies; aft
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import is_not
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -22,6 +22,8 @@ from lazyrich.capture.generators import FOREIGN, KINDS, Generator, generators_of
 MACHINERY = frozenset(vars(nn.Module()))
 """What every module has: flags, hooks, and its registers of parameters, buffers and modules."""
 _REGISTERS = ("_parameters", "_buffers", "_modules")
+_OWN_LABELS = ("_is_param", "_is_buffer")
+"""By which PyTorch takes tensors of other classes for parameters and buffers."""
 _HOLDERS = (dict, list, tuple, nn.Module)
 
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
@@ -161,6 +163,18 @@ def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of t
         case deque():
             container.clear()
             container.extend(content)
+
+
+def label_alike(model: nn.Module, copies: Mapping[str, Tensor]) -> None:
+    """Write on copies what somebody wrote on the parameters and buffers, as mup does its shapes.
+
+    Args:
+        model: it is only read.
+        copies: of its parameters and buffers, by name.
+    """
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if (labels := vars(tensor)) and name in copies:
+            vars(copies[name]).update({k: v for k, v in labels.items() if k not in _OWN_LABELS})
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[object, str, Any]]:

@@ -21,6 +21,7 @@ from lazyrich.capture.conditions import Conditions, Settled
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
+    Leaves,
     batch_size,
     dense_gradient,
     rows,
@@ -154,7 +155,12 @@ class Capture:
             yield direction
 
 
-def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) -> Capture:
+def capture(
+    model: nn.Module,
+    x: Batch,
+    conditions: Conditions | None = None,
+    leaves: Leaves | None = None,
+) -> Capture:
     """Run the model and keep what its layers saw.
 
     Measured in evaluation mode, so that dropout is off, but normalised as in training: by the
@@ -167,6 +173,7 @@ def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) ->
         x: a batch as the model takes it: a tensor, a sequence of arguments or a mapping of keyword
             arguments; the first dimension counts samples.
         conditions: of an earlier look at the same model; None to find out.
+        leaves: parameters and buffers to run on, such as earlier ones; None for the model's own.
 
     Returns:
         The capture. Nothing is dropped silently: see `Capture.skipped`.
@@ -184,7 +191,7 @@ def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) ->
     samples = batch_size(x)
     calls: dict[str, list[Call]] = {}
     weights: dict[str, Tensor | None] = {}
-    leaves = read_weights(model).leaves()
+    leaves = read_weights(model).leaves() if leaves is None else leaves
     if conditions is None:
         conditions = conditions_of(model, leaves, x)
     with undisturbed(model):

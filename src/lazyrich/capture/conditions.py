@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lazyrich.capture.belongings import copied, every_module
+from lazyrich.capture.belongings import copied, every_module, label_alike
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
@@ -160,6 +160,7 @@ class Conditions:
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
         held = {name: b.to(tensors[name].device) for name, b in self.buffers.items()}
         own = {n: t.clone() if n in self.rewritten else t for n, t in {**tensors, **held}.items()}
+        label_alike(model, own)
         for holder, name, value in self.attributes:
             if value is ABSENT:
                 vars(holder).pop(name, None)
@@ -167,7 +168,8 @@ class Conditions:
                 vars(holder)[name] = copied(value)
         for generator in self.generators:
             restart(generator)
-        args, kwargs = arguments(map_tensors(lambda tensor: widen(tensor.detach().clone()), x))
+        copies = map_tensors(lambda tensor: widen(tensor.detach().clone()), x)
+        args, kwargs = arguments(model, copies)
         with self.operations or nullcontext():
             return torch.func.functional_call(model, own, args, kwargs)
 

@@ -6,8 +6,11 @@ in-place tricks never reach the model; mode flags, attributes and random generat
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -25,6 +28,7 @@ from lazyrich.capture.generators import (
     state_of,
 )
 from lazyrich.capture.operations import without_autocast, without_checkpoints
+from lazyrich.capture.refusals import refuse_foreign_weights
 
 Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 Leaves = dict[str, Tensor]
@@ -42,7 +46,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         The plain module; layer names are paths of its `named_modules()`.
 
     Raises:
-        InputError: it is no module, or a part of it is TorchScript.
+        InputError: it is no module, or see `refuse_foreign_weights`.
 
     Example:
         >>> unwrap(nn.DataParallel(nn.Linear(2, 1)))
@@ -60,18 +64,12 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         else:
             break
-    for path, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(
-                "the model must be a module of Python, got TorchScript at "
-                f"`{path or '(root)'}`, whose weights cannot be exchanged for copies. Measure it "
-                "as it was before `torch.jit.script` or `torch.jit.trace`."
-            )
+    refuse_foreign_weights(model)
     return model
 
 
 def tensors_in(tree: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and mappings, in order."""
+    """All tensors in nested tuples, lists, mappings and dataclasses, in order."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, Mapping):
@@ -80,6 +78,18 @@ def tensors_in(tree: object) -> Iterator[Tensor]:
     elif isinstance(tree, Sequence) and not isinstance(tree, str | bytes):
         for value in tree:
             yield from tensors_in(value)
+    elif is_record(tree):
+        yield from tensors_in(fields_of(tree))
+
+
+def is_record(value: object) -> bool:
+    """Whether it is an instance of a dataclass."""
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def fields_of(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """What an instance of a dataclass holds, by name."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: ANN401 - any nesting
@@ -92,6 +102,11 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:  # noqa: 
         values = [map_tensors(change, value) for value in tree]
         named = getattr(type(tree), "_make", None)  # a namedtuple
         return named(values) if named else type(tree)(values)
+    if is_record(tree):
+        changed = copy(tree)  # not by `replace`, which would run its `__post_init__`
+        for name, value in fields_of(tree).items():
+            object.__setattr__(changed, name, map_tensors(change, value))
+        return changed
     return tree
 
 
@@ -168,15 +183,20 @@ def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any n
 def brought_to(model: nn.Module, tree: Any) -> Any:  # noqa: ANN401 - any nesting
     """A batch on the device of a model; as it is if it is there, or the model is on several.
 
+    For a model in float64 it is widened, as its trainer does; no digit is lost on the way.
+
     Args:
         model: any.
         tree: inputs or targets.
     """
-    devices = {p.device for p in model.parameters()}
-    if len(devices) != 1 or {tensor.device for tensor in tensors_in(tree)} <= devices:
-        return tree
-    (device,) = devices
-    return map_tensors(lambda tensor: tensor.to(device), tree)
+    parameters = list(model.parameters())
+    devices = {p.device for p in parameters}
+    if len(devices) == 1 and not {tensor.device for tensor in tensors_in(tree)} <= devices:
+        (device,) = devices
+        tree = map_tensors(lambda tensor: tensor.to(device), tree)
+    if {p.dtype for p in parameters if p.is_floating_point()} == {torch.float64}:
+        tree = map_tensors(lambda t: t.double() if t.is_floating_point() else t, tree)
+    return tree
 
 
 def wait_for(model: nn.Module) -> None:
@@ -248,13 +268,29 @@ def _plain_kernels(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def arguments(x: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of the forward pass: a tensor, a sequence or a mapping."""
+def arguments(model: nn.Module, x: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of the forward pass.
+
+    Args:
+        model: whose forward says whether it takes a mapping apart.
+        x: a tensor, a sequence of arguments, or a mapping of keyword arguments. A mapping whose
+            names forward does not know is its one argument.
+    """
     if isinstance(x, Mapping):
-        return (), dict(x)
+        takes = inspect.signature(model.forward)
+        whole = not _binds(takes, **x) and _binds(takes, x)
+        return ((x,), {}) if whole else ((), dict(x))
     if isinstance(x, Tensor):
         return (x,), {}
     return tuple(x), {}
+
+
+def _binds(takes: inspect.Signature, *args: object, **kwargs: object) -> bool:
+    try:
+        takes.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN401
@@ -267,6 +303,8 @@ def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN4
     Raises:
         InputError: there is not exactly one floating-point tensor.
     """
+    if is_record(outputs) and not isinstance(outputs, Mapping):
+        outputs = fields_of(outputs)
     if isinstance(outputs, Mapping) and outputs.get("logits") is not None:
         outputs = outputs["logits"]
     tensors = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]

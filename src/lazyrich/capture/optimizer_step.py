@@ -55,10 +55,11 @@ def gradient_step(gradient: Parameters) -> Step:
 
 
 def checked_optimizer(optimizer: object) -> Optimizer:
-    """The optimiser, if it is one.
+    """The optimiser that makes the steps, if it is one.
 
     Args:
-        optimizer: what the user gave; a wrapper that has its parameter groups will do.
+        optimizer: what the user gave; a wrapper that has its parameter groups will do. From one
+            without hooks of its own, as Accelerate's, the optimiser inside is taken.
 
     Raises:
         InputError: it is none.
@@ -68,6 +69,13 @@ def checked_optimizer(optimizer: object) -> Optimizer:
             f"`optimizer` must be a torch.optim.Optimizer, got {shown(optimizer)}. Pass the one "
             "that trains the model."
         )
+    inside = getattr(optimizer, "optimizer", None)
+    if (
+        isinstance(inside, Optimizer)
+        and not isinstance(optimizer, ScalesGradients)
+        and not hasattr(optimizer, "_optimizer_step_post_hooks")
+    ):
+        return checked_optimizer(inside)
     return cast(Optimizer, optimizer)
 
 
@@ -173,6 +181,36 @@ def rates_of_groups(optimizer: Optimizer) -> list[float]:
         for key in ("lr", "initial_lr")
     )
     return later if any(later) and not any(now) else now
+
+
+def knows_rates(optimizer: Optimizer) -> bool:
+    """Whether the rates of the groups can be compared: one is not 0, or there is one group."""
+    groups = optimizer.param_groups
+    known = any(float(g.get(key, 0)) for g in groups for key in ("lr", "initial_lr"))
+    return known or len(groups) == 1
+
+
+def has_stepped(optimizer: Optimizer) -> bool:
+    """Whether an optimiser has a memory of steps; plain SGD never has.
+
+    Args:
+        optimizer: it is only read.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> adam = Adam(net.parameters())
+        >>> net(torch.ones(1, 1)).sum().backward()
+        >>> has_stepped(adam), adam.step(), has_stepped(adam)
+        (False, None, True)
+    """
+    memories = (kept for kept in optimizer.state.values() if isinstance(kept, Mapping))
+    return any(_remembers(kept) for kept in memories)
+
+
+def _remembers(kept: Mapping[str, Any]) -> bool:
+    if "step" in kept:  # some rules fill their memory before the first one
+        return float(kept["step"]) > 0
+    return any(bool(value.any()) for value in kept.values() if isinstance(value, Tensor))
 
 
 def _scaled_step(

@@ -73,7 +73,14 @@ def is_derived(settle: Settle) -> bool:
 
 
 def normalise_by_batch(module: nn.Module) -> None:
-    """Have a module compute its statistics in the pass itself; what it keeps of them is a copy."""
+    """Have a module compute its statistics in the pass itself; what it keeps of them is a copy.
+
+    One that would wait for the other processes takes those of this batch alone.
+    """
+    if isinstance(module, nn.SyncBatchNorm):
+        module._buffers.update(running_mean=None, running_var=None)
+        module.training = False
+        return
     kept = {name: b if b is None else b.clone() for name, b in module._buffers.items()}
     module._buffers.update(kept)
     module.training = True

@@ -1,10 +1,11 @@
-"""What is refused before anything is measured; each function raises an `InputError`, or nothing."""
+"""What is refused before anything is measured; each function raises an `InputError` then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lazyrich._arguments import as_number, shown, whole
@@ -31,14 +32,13 @@ def refuse_settings(samples: object, memory: object, seed: object, thresholds: o
         )
 
 
-def refuse_measurement(step: object, optimizer: object) -> None:
-    """Refuse what is no number of steps, or no optimiser that made them."""
+def checked_measurement(step: object, optimizer: object) -> Optimizer | None:
+    """The optimiser that made the steps, if any; what is no number of steps is refused."""
     if (made := whole(step)) is None or made < 0:
         raise InputError(
             f"`step` must be a whole number ≥ 0, got {shown(step)}. Count the optimiser's steps."
         )
-    if optimizer is not None:
-        checked_optimizer(optimizer)
+    return None if optimizer is None else checked_optimizer(optimizer)
 
 
 def refuse_batch(batch: object) -> None:
@@ -50,15 +50,20 @@ def refuse_batch(batch: object) -> None:
         )
 
 
-def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside: bool) -> None:
-    """Refuse an optimiser of another model, what is no share of the time, and a watch inside."""
+def checked_watch(
+    model: nn.Module, optimizer: object, budget: object, *, inside: bool
+) -> Optimizer:
+    """The optimiser that makes the steps.
+
+    One of another model, what is no share of the time, and a watch inside are refused.
+    """
     if inside:
         raise InputError(
             "`watch` must be left before it is entered again, got a second one inside: every "
             "step would count twice. Use one, around the whole loop."
         )
-    groups = checked_optimizer(optimizer).param_groups
-    owned = {id(p) for group in groups for p in group["params"]}
+    steps = checked_optimizer(optimizer)
+    owned = {id(p) for group in steps.param_groups for p in group["params"]}
     if not any(id(p) in owned for p in model.parameters() if p.requires_grad):
         raise InputError(
             "the optimiser must own parameters of the probed model, got one that owns none. "
@@ -68,6 +73,7 @@ def refuse_watch(model: nn.Module, optimizer: object, budget: object, *, inside:
         raise InputError(
             f"`budget` must be a share between 0 and 1, got {shown(budget)}. Pass such as 0.05."
         )
+    return steps
 
 
 def refuse_family(
@@ -117,10 +123,8 @@ def refuse_horizon(to_loss: object, steps: object, max_steps: object, max_second
         )
 
 
-def refuse_training(optimizer: object, schedule: object, progress: object) -> None:
-    """Refuse what is no optimiser, tells no learning rates, or cannot be told of progress."""
-    if optimizer is not None:
-        checked_optimizer(optimizer)
+def refuse_training(schedule: object, progress: object) -> None:
+    """Refuse what tells no learning rates, or cannot be told of progress."""
     if not (progress is None or callable(progress)):
         raise InputError(
             f"`progress` must be a function of what is rehearsed, the steps made and the loss, got "

@@ -6,8 +6,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from math import inf, nan
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,27 @@ import xarray as xr
 from torch import nn
 from torch.optim import Optimizer
 
-from lazyrich._errors import InputError, NoDerivativeError, NotFiniteError
+from lazyrich._errors import InputError
 from lazyrich._files import write_arrays
-from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.capture import capture
-from lazyrich.capture.conditions import MODE
-from lazyrich.capture.directions import Directions, checked_directions, random_count
+from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
-from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
-from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
-from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.look import Plan
+from lazyrich.capture.losses import Loss, loss_name
 from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
-from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe import arguments
+from lazyrich.probe.comparison import Comparison
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, checked_schedule
-from lazyrich.probe.steer.centred import CentredOutput
+from lazyrich.probe.setting import setting_of
+from lazyrich.probe.state import State, digest, state_from
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import Verdict, judge
-from lazyrich.probe.versions import versions
 from lazyrich.probe.wording import no_step
 
 _DEFAULT_INTERVAL = 50
@@ -80,6 +75,7 @@ class Probe:
         InputError: a batch, loss or model that do not fit together, or an argument out of range.
 
     Example:
+        >>> import torch
         >>> _ = torch.manual_seed(0)
         >>> x = torch.randn(32, 3)
         >>> model = nn.Sequential(nn.Linear(3, 256), nn.Tanh(), nn.Linear(256, 1))
@@ -119,26 +115,33 @@ class Probe:
         self.batch = brought_to(model, (batch[0], batch[1]))
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
-        self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
         count = given if samples is None else samples
         x, index = some_samples(model, self.batch[0], count, shared=shared)
-        self._targets = take(self.batch[1], given, index)
+        targets = take(self.batch[1], given, index)
         self._samples = len(index)
-        self._plan = Plan(
-            model=model, inputs=x, directions=directions, seed=seed, lrs=lrs, memory=memory
+        plan = Plan(
+            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory
         )
-        self._fixed_loss: OutputLoss | None = None
-        self._reference: Reference | None = None
-        self._kernels: list[PreviousKernel] = []  # the last two
-        self._steps: list[int] = []
+        self.made_with: dict[str, Any] = {
+            "batch": f"{shapes((x, targets))}, digest {digest((x, targets))}",
+            "loss": loss_name(loss),
+            "observables": [name for one in self._observables for name in one.names],
+            "directions": plan.directions,
+            "seed": plan.seed,
+        }
+        self._comparison = Comparison(plan, targets, loss, self._observables)
+        self._go_on(State(made_with=self.made_with))
+
+    def _go_on(self, state: State) -> None:
+        self.forecasted = Forecast.from_json(state.forecast) if state.forecast else None
+        self._steps, self._rows = list(state.steps), list(state.rows)
+        self._made = state.made  # steps, also those after the last measurement
+        self._clock = state.clock
         self._watching = False
-        self._made = 0  # steps, also those after the last measurement
-        self._notes: list[str] = []
-        self._rows: list[Row] = []
-        self._measuring = self._elapsed = self._cost = 0.0
-        self._since: float | None = None
+        self._resumed = state.start is not None  # until the next measurement
+        self._comparison.go_on(state)
 
     def forecast(
         self,
@@ -167,7 +170,7 @@ class Probe:
         """
         self.forecasted = forecast(
             self.model, brought_to(self.model, self.batch), self.loss,
-            seed=self._plan.seed, optimizer=optimizer,
+            seed=self._comparison.plan.seed, optimizer=optimizer,
             to_loss=to_loss, steps=steps, schedule=schedule,
             max_steps=max_steps, max_seconds=max_seconds, progress=progress,
         )  # fmt: skip
@@ -186,69 +189,19 @@ class Probe:
         Raises:
             InputError: a step before the last one, or see `capture`.
         """
-        arguments.refuse_measurement(step, optimizer)
+        optimizer = arguments.checked_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         wait_for(self.model)
         start = time.perf_counter()
-        if self._reference is None:  # a trainer may have moved the model since
-            self._plan = replace(self._plan, inputs=brought_to(self.model, self._plan.inputs))
-            self._targets = brought_to(self.model, self._targets)
-        if self._reference is None and self._plan.lrs is None and optimizer is not None:
-            self._plan = replace(self._plan, lrs=relative_rates(optimizer, unwrap(self.model)))
-        with torch.no_grad(), exact_arithmetic():
-            row = self._row(step, optimizer)
+        row = self._comparison.row(step, optimizer)
         if self._steps and step == self._steps[-1]:
             self._steps.pop(), self._rows.pop()
         self._steps.append(step)
         self._rows.append(row)
         self._made = step
-        now = time.perf_counter()
-        self._cost = now - start
-        self._measuring += self._cost
-        self._elapsed += now - (start if self._since is None else self._since)
-        self._since = now
-
-    def _row(self, step: int, optimizer: Optimizer | None) -> Row:
-        kernel = any(observable.kernel for observable in self._observables)
-        centred = any(observable.centred for observable in self._observables)
-        before = [one for one in self._kernels if one.step < step]
-        try:
-            known = self._reference
-            conditions = known.network.conditions if known else None
-            seen = capture(self._plan.model, self._plan.inputs, conditions)
-            if self._fixed_loss is None:
-                outputs = seen.outputs.detach().view(seen.shape)
-                self._fixed_loss = output_loss(self.loss, outputs, self._targets)
-            look = Look(
-                plan=self._plan,
-                capture=seen,
-                fixed_loss=self._fixed_loss,
-                trusted=known.trusted if known else None,
-                optimizer=optimizer,
-                step=step,
-                previous=before[-1] if before else None,
-            )
-            if known is None:
-                self._reference = known = reference_of(look, kernel=kernel, centred=centred)
-            row: Row = {}
-            for observable in self._observables:
-                row |= self._measured(observable, look, known)
-            if kernel:
-                self._kernels = [*before[-1:], PreviousKernel(step=step, kernel=look.kernel)]
-        except NotFiniteError:
-            if self._reference is None:
-                raise
-            return {"loss": nan}
-        return row
-
-    def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
-        """One observable; NaN with a note where PyTorch lacks the derivatives for it."""
-        try:
-            return observable.measure(look, known)
-        except NoDerivativeError as error:
-            self._notes.append(f"Not measured: {', '.join(observable.names)}, since {error}")
-            return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
+        self._clock.measured(start)
+        self._resumed = False
 
     @contextmanager
     def watch(
@@ -280,11 +233,12 @@ class Probe:
             InputError: the optimiser does not own a parameter of the model; a budget that is no
                 share; a log that is neither of both; a watch inside another one.
         """
-        arguments.refuse_watch(self.model, optimizer, budget, inside=self._watching)
+        inside = self._watching
+        optimizer = arguments.checked_watch(self.model, optimizer, budget, inside=inside)
         default = 1 if budget is not None else _DEFAULT_INTERVAL
         due = checked_schedule(default if when is None else when)
         sink = as_sink(log) if log is not None else None
-        self._since = time.perf_counter()
+        self._clock.start()
 
         def measure() -> None:
             self.measure(self._made, optimizer=optimizer)
@@ -293,12 +247,15 @@ class Probe:
 
         def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
             self._made += 1
-            if due(self._made) and self._affordable(budget):
+            if due(self._made) and self._clock.affords(budget):
                 measure()
 
-        measure()
+        if not self._resumed or (due(self._made) and self._made != self.step):
+            measure()
         entered, weights = self._made, fingerprint(self.model)
-        handle = optimizer.register_step_post_hook(hook)
+        # a step inside a compiled function is made there, but looked at outside
+        outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+        handle = optimizer.register_step_post_hook(outside)
         self._watching, usable = True, False
         try:
             yield self
@@ -311,21 +268,81 @@ class Probe:
             self._watching = False
             if usable and self._made == entered and fingerprint(self.model) != weights:
                 self._made += 1
-                self._notes.append(no_step(optimizer))
+                self._comparison.notes.append(no_step(optimizer))
             if usable and self._made != self._steps[-1]:
                 measure()
-
-    def _affordable(self, budget: float | None) -> bool:
-        """Whether one more measurement, and the one at exit, fit into the budget."""
-        if budget is None or self._since is None:
-            return budget is None
-        elapsed = self._elapsed + time.perf_counter() - self._since
-        return self._measuring + 2 * self._cost <= budget * (elapsed + 2 * self._cost)
 
     @property
     def overhead(self) -> float:
         """Share of wall time that went into measuring, within `watch` or between measurements."""
-        return self._measuring / self._elapsed if self._elapsed else 0.0
+        return self._clock.share
+
+    @property
+    def step(self) -> int | None:
+        """Optimiser steps at the last measurement; None before the first."""
+        return self._steps[-1] if self._steps else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was seen so far, for a checkpoint: the probe that loads it goes on from there.
+
+        Returns:
+            Tensors, numbers and texts, which `torch.load` reads with `weights_only=True`; about
+            as large as the model, since the weights at the first look are in it.
+        """
+        seen = self._comparison
+        return State(
+            made_with=self.made_with,
+            start=seen.start,
+            lrs=seen.plan.lrs,
+            rates_unknown=seen.rates_unknown,
+            steps=self._steps,
+            rows=self._rows,
+            made=self._made,
+            notes=seen.notes,
+            kernels=seen.kernels,
+            clock=self._clock,
+            forecast=self.forecasted.to_json() if self.forecasted else None,
+        ).as_plain()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another probe, of the same model, batch and loss, left off.
+
+        The reference is the one that it had; what this probe has seen so far is forgotten.
+
+        Args:
+            state: from `state_dict`.
+
+        Raises:
+            InputError: it is no state, or one of another model, batch or loss, or of a probe with
+                other observables, directions or seed.
+
+        Example:
+            >>> import torch
+            >>> x = torch.ones(4, 2)
+            >>> made = [Probe(nn.Linear(2, 1), (x, x[:, :1])) for _ in range(2)]
+            >>> made[0].measure(0)
+            >>> made[1].load_state_dict(made[0].state_dict())
+            >>> made[1].step
+            0
+        """
+        self._go_on(state_from(state, unwrap(self.model), self.made_with))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: what the probe was made with, and its state."""
+        kept = ("model", "batch", "loss", "thresholds", "_samples", "made_with")
+        return {
+            **{name: vars(self)[name] for name in kept},
+            "seen": (self._comparison.plan, self._comparison.targets),
+            "state": self.state_dict(),
+        }
+
+    def __setstate__(self, found: dict[str, Any]) -> None:
+        """From pickle."""
+        (plan, targets), state = found.pop("seen"), found.pop("state")
+        vars(self).update(found)
+        self._observables = chosen(self.made_with["observables"])
+        self._comparison = Comparison(plan, targets, self.loss, self._observables)
+        self.load_state_dict(state)
 
     @property
     def history(self) -> xr.Dataset:
@@ -337,46 +354,26 @@ class Probe:
         Raises:
             InputError: nothing was measured yet.
         """
-        reference = self._reference
-        if reference is None:
+        if (reference := self._comparison.reference) is None:
             raise InputError(
                 "a history needs at least one measurement, got none. Train inside `watch`, or call "
                 "`measure`."
             )
-        skipped = (f"{name or '(root)'}: {why}" for name, why in reference.skipped.items())
+        plan = self._comparison.plan
+        setting = setting_of(plan, reference, self.batch, self.loss, self._samples, self.thresholds)
         return as_dataset(
             self._steps,
             self._rows,
             reference.layers,
             loss_name(self.loss),
             {
-                "setting": json.dumps(self._setting(reference), ensure_ascii=False),
+                "setting": json.dumps(setting, ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
                 "samples": self._samples,
-                "skipped": "\n".join(skipped),
-                "notes": "\n".join(dict.fromkeys([*reference.network.notes, *self._notes])),
+                **self._comparison.remarks(reference),
             },
         )
-
-    def _setting(self, reference: Reference) -> dict[str, Any]:
-        model = unwrap(self.model)
-        count = random_count(self._plan.directions, outputs := reference.outputs.shape[1])
-        return {
-            "model": model.title if isinstance(model, CentredOutput) else type(model).__name__,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "batch": [shapes(part) for part in self.batch],
-            "loss": loss_name(self.loss),
-            "samples": self._samples,
-            "outputs": outputs,
-            "directions": "all outputs" if count is None else f"{count} random",
-            "mode": MODE,
-            "learning_rates": "equal" if self._plan.lrs is None else dict(self._plan.lrs),
-            "seed": self._plan.seed,
-            "thresholds": asdict(self.thresholds),
-            "versions": versions(),
-        }
 
     def verdict(self) -> Verdict:
         """Lazy, rich, frozen, unstable or cannot tell, for the network and every layer.

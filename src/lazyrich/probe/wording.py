@@ -246,3 +246,23 @@ def layer(
     around = f" ({least} to {most})" if isfinite(low) and isfinite(high) else ""
     little = ", too little of the whole to matter" if too_small else ""
     return f"{word}: its tangent features{part} changed by {value}{around}{little}{ending}."
+
+
+def late_reference(step: int, *, stepped: bool) -> tuple[str, ...]:
+    """That the first look came after training began; nothing if it did not.
+
+    Args:
+        step: of the first look.
+        stepped: whether the optimiser had made steps before it.
+    """
+    if step > 0:
+        why = f"the first look came at step {step}"
+    elif stepped:
+        why = "the optimiser had made steps before the first look"
+    else:
+        return ()
+    return (
+        f"The reference is not the initial network: {why}, and all changes are counted from there. "
+        "A run that goes on from a checkpoint has the first reference again with "
+        "`probe.load_state_dict`.",
+    )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from lazyrich.probe.callbacks.stepwise import Stepwise
+from lazyrich.probe.callbacks.stepwise import Measure, Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, checked_schedule, every
@@ -20,8 +24,10 @@ from lazyrich.probe.schedule import Schedule, checked_schedule, every
 class HuggingFaceCallback(TrainerCallback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
-    Where several processes train, the first one measures; a model whose parameters are spread over
-    processes (FSDP, DeepSpeed) cannot be watched.
+    Every checkpoint that the trainer saves gets a file with what the probe has seen, and a training
+    that goes on from one in its `output_dir` has the reference that it began with; a second
+    `train` goes on counting. Where several processes train, the first one measures; a model whose
+    parameters are spread over processes (FSDP, DeepSpeed) cannot be watched.
 
     Args:
         probe: of the network that is trained or of a part of it. Inputs are a tensor, or a dict
@@ -55,8 +61,22 @@ class HuggingFaceCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,  # noqa: ANN401 - the trainer's signature
     ) -> None:
-        """Take the reference."""
-        self._look(state, kwargs, now=True)
+        """Take the reference, unless a checkpoint has it."""
+        if state.global_step and state.is_world_process_zero:
+            self._resume(args, state, kwargs)
+        self._look(state, kwargs, self._measure.begin)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Put what the probe has seen beside the rest of a checkpoint."""
+        folder = _checkpoint(args, state)
+        if state.is_world_process_zero and folder.is_dir():
+            torch.save(self._measure.state_dict(), folder / self._file(kwargs))
 
     def on_step_end(
         self,
@@ -66,7 +86,7 @@ class HuggingFaceCallback(TrainerCallback):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Measure if the step is due."""
-        self._look(state, kwargs, now=False)
+        self._look(state, kwargs, self._measure)
 
     def on_train_end(
         self,
@@ -76,13 +96,27 @@ class HuggingFaceCallback(TrainerCallback):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Measure the result."""
-        self._look(state, kwargs, now=True)
+        self._look(state, kwargs, partial(self._measure, now=True))
 
-    def _look(self, state: TrainerState, kwargs: dict[str, Any], *, now: bool) -> None:
+    def _file(self, kwargs: dict[str, Any]) -> str:
+        return f"lazyrich-{self._measure.key(kwargs['model'])}.pt"
+
+    def _resume(self, args: TrainingArguments, state: TrainerState, kwargs: dict[str, Any]) -> None:
+        given = args.resume_from_checkpoint
+        folders = [_checkpoint(args, state), *([Path(given)] if given else [])]
+        files = [folder / self._file(kwargs) for folder in folders]
+        file = next((file for file in files if file.is_file()), None)
+        if file is not None:
+            self._measure.load_state_dict(torch.load(file, weights_only=True))
+
+    def _look(self, state: TrainerState, kwargs: dict[str, Any], measure: Measure) -> None:
         if not state.is_world_process_zero:
             return
-        wrapped = kwargs.get("optimizer")
-        optimizer = getattr(wrapped, "optimizer", wrapped)  # Accelerate's wrapper
-        values = self._measure(state.global_step, optimizer, now=now)
+        values = measure(state.global_step, kwargs.get("optimizer"))
         if values and self._sink is not None:
             self._sink(values, state.global_step)
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """Where the trainer saves at this step."""
+    return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"

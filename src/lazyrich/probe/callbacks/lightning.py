@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
-from lazyrich.probe.callbacks.stepwise import Stepwise
+from lazyrich.probe.callbacks.stepwise import Measure, Stepwise
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule, checked_schedule, every
+
+_ENTRY = "lazyrich"
 
 
 class LightningCallback(Callback):
     """Measures before the first step, after the last one, and in between on a schedule.
 
     The scalars of each measurement go to the trainer's loggers, named `lazyrich/<quantity>` and
-    `lazyrich/<quantity>/<layer>`. Where several processes train, the first one measures; a model
+    `lazyrich/<quantity>/<layer>`. The trainer's checkpoints hold what the probe has seen, and a
+    training that goes on from one has the reference that it began with; a second `fit` goes on
+    counting. Where several processes train, the first one measures; a model
     whose parameters are spread over processes (FSDP, DeepSpeed) cannot be watched.
 
     Args:
@@ -39,9 +45,34 @@ class LightningCallback(Callback):
         super().__init__()
         self._measure = Stepwise(probe, every(50) if when is None else checked_schedule(when))
 
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Put what the probe has seen into the trainer's checkpoint."""
+        # not by `state_dict`, for which no two callbacks of one class may be alike
+        checkpoint.setdefault(_ENTRY, {})[self._place(trainer)] = self._measure.state_dict()
+
+    def on_load_checkpoint(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Take it from there; not to validate or test, which is no training that goes on."""
+        saved = checkpoint.get(_ENTRY, {}).get(self._place(trainer))
+        if saved is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._measure.load_state_dict(saved)
+
+    def _place(self, trainer: Trainer) -> int:
+        """Which of the trainer's callbacks of this kind it is."""
+        return [one for one in trainer.callbacks if isinstance(one, type(self))].index(self)  # type: ignore[attr-defined]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the reference."""
-        self._look(trainer, now=True)
+        """Take the reference, unless a checkpoint had it."""
+        self._look(trainer, self._measure.begin)
 
     def on_train_batch_end(
         self,
@@ -52,17 +83,17 @@ class LightningCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Measure if the step is due."""
-        self._look(trainer, now=False)
+        self._look(trainer, self._measure)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the result."""
-        self._look(trainer, now=True)
+        self._look(trainer, partial(self._measure, now=True))
 
-    def _look(self, trainer: Trainer, *, now: bool) -> None:
+    def _look(self, trainer: Trainer, measure: Measure) -> None:
         if not trainer.is_global_zero:
             return
         optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
-        values = self._measure(trainer.global_step, optimizer, now=now)
+        values = measure(trainer.global_step, optimizer)
         if values:
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from torch import nn
 from torch.optim import Optimizer
 
+from lazyrich.capture.isolation import unwrap
 from lazyrich.probe.history import scalars
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import Schedule
 
+Measure = Callable[[int, Optimizer | None], dict[str, float]]
+"""Takes the step and the optimiser; returns the scalars that were measured, if any."""
+
 
 class Stepwise:
     """Measures a probe when a step is due, each step once.
+
+    A second training with the same callback goes on counting where the first one stopped.
 
     Args:
         probe: measures.
@@ -20,7 +31,22 @@ class Stepwise:
     def __init__(self, probe: Probe, when: Schedule) -> None:
         self._probe = probe
         self._when = when
-        self._seen = -1
+        self._earlier = 0  # steps of trainings before this one
+        self._made = 0  # all of them, with those of this one
+
+    def begin(self, step: int, optimizer: Optimizer | None) -> dict[str, float]:
+        """Take the reference, unless the probe has it; a training begins.
+
+        Args:
+            step: as the framework counts; not 0 if it goes on from a checkpoint.
+            optimizer: that is going to make steps.
+
+        Returns:
+            As a call.
+        """
+        if step == 0 and self._probe.step is not None:
+            self._earlier = self._made = max(self._made, self._probe.step)
+        return self(step, optimizer, now=self._probe.step is None)
 
     def __call__(
         self, step: int, optimizer: Optimizer | None, *, now: bool = False
@@ -28,17 +54,17 @@ class Stepwise:
         """Measure if this step is due and new.
 
         Args:
-            step: optimiser steps made so far.
+            step: optimiser steps made so far in this training.
             optimizer: that makes them.
             now: whether it is due whatever the schedule says.
 
         Returns:
             The scalars that were measured; empty if nothing was.
         """
-        if step == self._seen or not (now or self._when(step)):
+        self._made = self._earlier + step
+        if self._made == self._probe.step or not (now or self._when(self._made)):
             return {}
-        self._seen = step
-        self._probe.measure(step, optimizer=optimizer)
+        self._probe.measure(self._made, optimizer=optimizer)
         last = self._probe.history.isel(step=-1)
         return scalars(
             {
@@ -48,3 +74,22 @@ class Stepwise:
                 for name, part in last.data_vars.items()
             }
         )
+
+    def key(self, trained: nn.Module) -> str:
+        """A name for the probe in a checkpoint, the same in every process that makes it alike.
+
+        Args:
+            trained: of which the probe's model is a part.
+        """
+        own = unwrap(self._probe.model)
+        path = next((name for name, module in trained.named_modules() if module is own), "")
+        return blake2b(f"{path} {self._probe.made_with}".encode(), digest_size=8).hexdigest()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint; see `Probe.state_dict`."""
+        return {"earlier": self._earlier, "made": self._made, "probe": self._probe.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a training was interrupted; see `Probe.load_state_dict`."""
+        self._probe.load_state_dict(state["probe"])
+        self._earlier, self._made = state["earlier"], state["made"]

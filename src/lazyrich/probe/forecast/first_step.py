@@ -28,7 +28,12 @@ from lazyrich.capture.losses import (
     output_loss,
 )
 from lazyrich.capture.network import Network, as_network, gradient
-from lazyrich.capture.optimizer_step import Step, gradient_step, next_step
+from lazyrich.capture.optimizer_step import (
+    Step,
+    checked_optimizer,
+    gradient_step,
+    next_step,
+)
 from lazyrich.probe.arguments import refuse_batch
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
 from lazyrich.probe.forecast.settled_step import adapts, settled_step
@@ -116,6 +121,7 @@ def first_step(
     Reference:
         The order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
+    optimizer = None if optimizer is None else checked_optimizer(optimizer)
     network, value, outputs = checked(model, batch, loss, directions)
     return first_step_of(network, value, optimizer, random_count(directions, outputs.numel()), seed)
 
@@ -191,6 +197,7 @@ def start_of_training(
     Raises:
         InputError: see `forecast`.
     """
+    optimizer = None if optimizer is None else checked_optimizer(optimizer)
     network, value, _ = checked(model, batch, loss, directions)
     with undisturbed(network.module, twice=True):
         return _start(network, value, optimizer)

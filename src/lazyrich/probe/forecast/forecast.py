@@ -27,6 +27,7 @@ from lazyrich.capture.losses import (
     loss_name,
 )
 from lazyrich.capture.network import Network
+from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.arguments import refuse_training
 from lazyrich.probe.forecast.first_step import checked, first_step_of
 from lazyrich.probe.forecast.outlook import Outlook
@@ -107,7 +108,8 @@ def forecast(
         ρ is the order parameter of Xu & Ziyin, arXiv:2401.07085, carried over to any network.
     """
     checked_seed(seed)
-    refuse_training(optimizer, schedule, progress)
+    optimizer = None if optimizer is None else checked_optimizer(optimizer)
+    refuse_training(schedule, progress)
     network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
         loss, value, outputs, batch[1],

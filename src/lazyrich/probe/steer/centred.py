@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
-from lazyrich.capture.belongings import attributes
+from lazyrich.capture.belongings import attributes, label_alike
 from lazyrich.capture.functional_norms import calls_norm
 from lazyrich.capture.generators import (
     Generator,
@@ -22,7 +22,7 @@ from lazyrich.capture.generators import (
     set_state,
     state_of,
 )
-from lazyrich.capture.isolation import single_output, undisturbed, unwrap
+from lazyrich.capture.isolation import arguments, single_output, undisturbed, unwrap
 from lazyrich.capture.statistics import follows_batches
 
 
@@ -59,6 +59,7 @@ class CentredOutput(nn.Module):
         self.network = unwrap(network)
         with undisturbed(self.network):  # without what the last forward pass left behind
             self.reference = deepcopy(self.network).requires_grad_(False)
+        label_alike(self.network, self.reference.state_dict(keep_vars=True))
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
         like = torch.zeros(()) if weight is None else weight
         one = torch.ones((), dtype=like.dtype, device=like.device)
@@ -107,6 +108,8 @@ class CentredOutput(nn.Module):
         """The centred and scaled output; what the network draws, its initial function drew, too."""
         compiling = torch.compiler.is_compiling()  # it has no generators to put back
         generators = [] if compiling else [(one, state_of(one)) for one in self._generators()]
+        if not args and not compiling:  # of its own signature, which takes anything
+            args, kwargs = arguments(self.network, kwargs)
         h0 = single_output(self.reference(*args, **kwargs)).detach()
         for generator, state in generators:
             set_state(generator, state)

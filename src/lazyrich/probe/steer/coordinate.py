@@ -269,7 +269,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
             outputs = network.at(here)(here)
         largest = max(largest, (outputs - start.outputs).double().norm().item())
         optimizer.zero_grad()
-        args, kwargs = arguments(map_tensors(torch.clone, network.inputs))
+        args, kwargs = arguments(network.module, map_tensors(torch.clone, network.inputs))
         start.loss(single_output(network.module(*args, **kwargs))).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return largest

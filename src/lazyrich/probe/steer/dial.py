@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, inf, log
 from typing import Any
@@ -17,7 +16,7 @@ from lazyrich.capture.directions import Directions, checked_seed
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
-from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer
+from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer, has_stepped
 from lazyrich.probe.arguments import refuse_training
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -113,8 +112,8 @@ def dial(
     """
     quantity, target = _asked(ntk_change, richness)
     checked_seed(seed)
-    refuse_training(optimizer, schedule, progress)
-    _refuse(checked_optimizer(optimizer), dry_run=dry_run, equal_speed=equal_speed)
+    refuse_training(schedule, progress)
+    optimizer = _untouched(checked_optimizer(optimizer), dry_run=dry_run, equal_speed=equal_speed)
     given = unwrap(model)
     centred = given if isinstance(given, CentredOutput) else CentredOutput(given)
     first_output_scale = centred.output_scale.item()
@@ -234,7 +233,8 @@ def _asked(ntk_change: float | None, richness: float | None) -> tuple[Aim, float
     return quantity, target
 
 
-def _refuse(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> None:
+def _untouched(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> Optimizer:
+    """An optimiser whose rates can be set, and that has not begun."""
     if isinstance(optimizer, ScalesGradients):
         raise InputError(
             f"`dial` must have the optimiser that holds the learning rates, got a "
@@ -250,7 +250,7 @@ def _refuse(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> None:
             f"`equal_speed` must have SGD, Adam or AdamW, whose rates can be given layer by layer, "
             f"got {type(optimizer).__name__}. Leave it out."
         )
-    if any(map(_has_stepped, optimizer.state.values())):
+    if has_stepped(optimizer):
         raise InputError(
             "`dial` must come before the first step, got an optimiser that has already made "
             "steps. Build a new one."
@@ -260,11 +260,7 @@ def _refuse(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> None:
             "`dial` must come before the learning-rate scheduler, got an optimiser that has one, "
             "which would set the old rates again. Build the scheduler after the dial."
         )
-
-
-def _has_stepped(state: Mapping[str, Any]) -> bool:
-    """Whether it is of a parameter that was stepped; some optimisers have a state before that."""
-    return bool(state) and float(state.get("step", 1)) > 0
+    return optimizer
 
 
 def _notes(model: nn.Module, centred: CentredOutput, optimizer: Optimizer) -> tuple[str, ...]:

@@ -1,0 +1,183 @@
+"""Looks at a network, each compared with the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from lazyrich._errors import NoDerivativeError, NotFiniteError
+from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.capture import capture
+from lazyrich.capture.isolation import Leaves, brought_to, unwrap
+from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
+from lazyrich.capture.losses import Loss, OutputLoss, output_loss
+from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.probe.state import InitialNetwork, State, start_of
+from lazyrich.probe.wording import late_reference
+
+
+class Comparison:
+    """A network at any time, compared with what it was at the first look.
+
+    Args:
+        plan: what is measured and how.
+        targets: of the probe samples.
+        loss: of the probe.
+        observables: that are measured.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        targets: Any,  # noqa: ANN401 - any nesting
+        loss: Loss,
+        observables: Sequence[Observable],
+    ) -> None:
+        self.plan = plan
+        self.targets = targets
+        self.notes: list[str] = []
+        self.rates_unknown = False  # of several groups, all of them still 0
+        self._loss = loss
+        self._observables = observables
+        self._fixed_loss: OutputLoss | None = None
+        self._reference: Reference | None = None
+        self._start: InitialNetwork | None = None
+        self._kernels: list[PreviousKernel] = []  # the last two
+
+    def go_on(self, state: State) -> None:
+        """Go on from what was seen before; the reference is taken again when it is needed.
+
+        Args:
+            state: of a probe that was made alike.
+        """
+        self._fixed_loss = self._reference = None
+        self._start, self._kernels = state.start, list(state.kernels)
+        self.notes, self.rates_unknown = list(state.notes), state.rates_unknown
+        if state.start is not None:
+            self.plan = replace(self.plan, lrs=state.lrs)
+
+    @property
+    def start(self) -> InitialNetwork | None:
+        """The network at the first look; None before it."""
+        return self._start if self._reference is None else start_of(self._reference)
+
+    @property
+    def kernels(self) -> Sequence[PreviousKernel]:
+        """The last ones."""
+        return tuple(self._kernels)
+
+    @property
+    def reference(self) -> Reference | None:
+        """The first look; None before it."""
+        if self._reference is None and self._start is not None:
+            with torch.no_grad(), exact_arithmetic():
+                leaves = self._start.leaves(unwrap(self.plan.model))
+                self._reference = self._referred(self._look(None, leaves=leaves))
+            self._kernels = [
+                replace(one, kernel=brought_to(self.plan.model, one.kernel))
+                for one in self._kernels
+            ]
+        return self._reference
+
+    def remarks(self, reference: Reference) -> dict[str, str]:
+        """What a reader of the history has to know: `skipped` and `notes`, one a line."""
+        skipped = (f"{name or '(root)'}: {why}" for name, why in reference.skipped.items())
+        notes = dict.fromkeys([*self.notes, *reference.network.notes])
+        return {"skipped": "\n".join(skipped), "notes": "\n".join(notes)}
+
+    def row(self, step: int, optimizer: Optimizer | None) -> Row:
+        """One look; the first one becomes the reference.
+
+        Args:
+            step: optimiser steps made so far.
+            optimizer: see `Look`.
+
+        Returns:
+            What was measured; of a network that has become NaN, only that its loss is NaN.
+        """
+        if self._reference is None and self._start is None:
+            stepped = optimizer is not None and has_stepped(optimizer)
+            self.notes[:0] = late_reference(step, stepped=stepped)
+            self.rates_unknown = self.plan.lrs is None and optimizer is not None
+        if self.rates_unknown and optimizer is not None:
+            self._take_rates(step, optimizer)
+        known = self.reference
+        before = [one for one in self._kernels if one.step < step]
+        with torch.no_grad(), exact_arithmetic():
+            try:
+                look = self._look(known, step=step, optimizer=optimizer, before=before)
+                if known is None:
+                    self._reference = known = self._referred(look)
+                row: Row = {}
+                for observable in self._observables:
+                    row |= self._measured(observable, look, known)
+                if known.kernel is not None:
+                    self._kernels = [*before[-1:], PreviousKernel(step=step, kernel=look.kernel)]
+            except NotFiniteError:
+                if self._reference is None:
+                    raise
+                return {"loss": nan}
+        return row
+
+    def _take_rates(self, step: int, optimizer: Optimizer) -> None:
+        """Those of the first look at which one is not 0; the reference is then taken again."""
+        start = self.start
+        if knows_rates(optimizer):
+            rates = relative_rates(optimizer, unwrap(self.plan.model))
+            self.rates_unknown = False
+            if start is None:
+                self.plan = replace(self.plan, lrs=rates)
+            elif rates is not None:
+                self.plan = replace(self.plan, lrs=rates)
+                self._start, self._reference, self._kernels = start, None, []
+                self.notes.append(f"Learning rates inside the kernel are those of step {step}.")
+        elif start is None:
+            self.notes.append(
+                "All learning rates were 0 at the first look: until one is not, all count alike."
+            )
+
+    def _look(
+        self,
+        known: Reference | None,
+        *,
+        step: int = 0,
+        optimizer: Optimizer | None = None,
+        before: Sequence[PreviousKernel] = (),
+        leaves: Leaves | None = None,
+    ) -> Look:
+        if known is None:  # a trainer may have moved the model since
+            self.plan = replace(self.plan, inputs=brought_to(self.plan.model, self.plan.inputs))
+            self.targets = brought_to(self.plan.model, self.targets)
+        conditions = known.network.conditions if known else None
+        seen = capture(self.plan.model, self.plan.inputs, conditions, leaves)
+        if self._fixed_loss is None:
+            outputs = seen.outputs.detach().view(seen.shape)
+            self._fixed_loss = output_loss(self._loss, outputs, self.targets)
+        return Look(
+            plan=self.plan,
+            capture=seen,
+            fixed_loss=self._fixed_loss,
+            trusted=known.trusted if known else None,
+            optimizer=optimizer,
+            step=step,
+            previous=before[-1] if before else None,
+        )
+
+    def _referred(self, look: Look) -> Reference:
+        kernel = any(observable.kernel for observable in self._observables)
+        centred = any(observable.centred for observable in self._observables)
+        return reference_of(look, kernel=kernel, centred=centred)
+
+    def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
+        """One observable; NaN with a note where PyTorch lacks the derivatives for it."""
+        try:
+            return observable.measure(look, known)
+        except NoDerivativeError as error:
+            self.notes.append(f"Not measured: {', '.join(observable.names)}, since {error}")
+            return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
