@@ -36,6 +36,7 @@ from lazyrich.capture.network import (
     layer_of,
     layer_outputs,
     network_of,
+    turns_of,
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
@@ -119,11 +120,7 @@ class Look:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Captured layers that learn, in forward order."""
-        return tuple(
-            layer
-            for layer in self.capture.layers
-            if any(p.requires_grad for p in layer.module.parameters())
-        )
+        return tuple(layer for layer in self.capture.layers if layer.trains(self.capture.leaves))
 
     @property
     def random(self) -> bool:
@@ -172,7 +169,11 @@ class Look:
         """Every layer's z, and its ż under the next step of all parameters, in one pass."""
         network, velocity = self.next_step()
         with undisturbed(network.module, twice=True):
-            both = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
+            both = derivative(
+                lambda theta: layer_outputs(network, theta, turns_of(self.layers)),
+                network.theta,
+                velocity,
+            )
         z, z_dot = (
             {name: torch.cat([x.flatten() for x in calls]) for name, calls in tree.items()}
             for tree in both
@@ -208,10 +209,11 @@ class Look:
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
         """The kernel's part from every layer that owns parameters."""
-        modules = dict(self.capture.model.named_modules())
+        layers = {layer.name for layer in self.capture.layers}
+        layers.update(name for name, _ in self.capture.model.named_modules())
         parts: dict[str, Kernel] = {}
         for name, factor in self.factors.items():
-            layer = name if name in modules else layer_of(name)
+            layer = name if name in layers else layer_of(name)
             part = kernel(factor, memory=self.plan.memory)
             parts[layer] = parts[layer] + part if layer in parts else part
         return parts

@@ -75,20 +75,20 @@ def reason_to_skip(module: nn.Module, inputs: Tensor, samples: int) -> str | Non
     return None
 
 
-def weight_rows(module: nn.Module, weight: Tensor) -> Float[Tensor, "groups m d"]:
+def weight_rows(module: nn.Module | None, weight: Tensor) -> Float[Tensor, "groups m d"]:
     """The weight as one matrix a group."""
     groups = module.groups if isinstance(module, Convolution) else 1
     return weight.reshape(groups, len(weight) // groups, -1)
 
 
-def input_rows(module: nn.Module, inputs: Tensor) -> Rows:
+def input_rows(module: nn.Module | None, inputs: Tensor) -> Rows:
     """The inputs h as one vector a position and group; patches for a convolution."""
     if isinstance(module, Convolution):
         return _patches(module, inputs)
     return inputs.reshape(len(inputs), -1, 1, inputs.shape[-1])
 
 
-def output_rows(module: nn.Module, outputs: Tensor) -> Rows:
+def output_rows(module: nn.Module | None, outputs: Tensor) -> Rows:
     """Pre-activations z, or gradients on them, in the layout of `input_rows`."""
     if isinstance(module, Convolution):
         n, m = outputs.shape[:2]
