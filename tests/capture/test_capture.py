@@ -107,7 +107,6 @@ def test_every_module_with_parameters_is_captured_or_explained():
         ("transformer", "", "in no product with activations"),
         ("transformer", "norm", "no weight matrix"),
         ("weight norm", "0.parametrizations.weight", "is computed from its parameters"),
-        ("transposed", "0", "in no product with activations"),
     ],
 )
 def test_reasons(name, module, reason):

@@ -4,6 +4,7 @@ Every case is a body between two linear layers, beside a twin whose body is made
 """
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -26,8 +27,12 @@ def plain_kernel(model, x, rates=lambda _: 1.0):
     """The kernel from gradients of one output after the other."""
     model.eval()
     f, parameters = model(x), dict(model.named_parameters())
-    gradients = [torch.autograd.grad(y, parameters.values(), retain_graph=True) for y in f.view(-1)]
-    rows = [[g.flatten() for g in of_one] for of_one in gradients]
+    every = tuple(parameters.values())
+    rows = []
+    for y in f.view(-1):
+        found = torch.autograd.grad(y, every, retain_graph=True, allow_unused=True)
+        both = zip(every, found, strict=True)
+        rows.append([(torch.zeros_like(p) if g is None else g).flatten() for p, g in both])
     total = sum(
         rates(name) * (j := torch.stack(column)) @ j.T
         for name, column in zip(parameters, zip(*rows, strict=True), strict=True)
@@ -128,6 +133,31 @@ def experts(x, up, down):
     return result.view_as(x)
 
 
+def spread(*args, axes=1, **options):
+    """A transposed convolution of positions, or of a plane of them."""
+    kinds = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+    def call(m, x):
+        planes = x.mT.unflatten(2, (*(1,) * (axes - 1), -1))
+        return m(planes).flatten(2).mT
+
+    return Calling(kinds[axes](*args, **options), call)
+
+
+def bag(x, table, mode):
+    tokens = (4 * x[..., 0]).long().abs().flatten() % 7
+    offsets = torch.arange(0, 15, 3)
+    return functional.embedding_bag(
+        tokens, table, offsets, norm_type=2.0, mode=mode, padding_idx=1
+    )[:, None]
+
+
+def tied(x, table):
+    """Tokens in, scores of tokens out."""
+    tokens = (4 * x[..., 0]).long().abs() % 7
+    return functional.linear(functional.embedding(tokens, table, padding_idx=2).tanh(), table)
+
+
 def names(module, *own):
     return [f"body.{module}.{name}" for name in own]
 
@@ -202,10 +232,25 @@ BODIES = {
         6,
         [f"body.matrices.{w}[{i}]" for i in range(2) for w in range(2)],
     ),
+    "spread": (spread(6, 4, 3, stride=2, padding=1, output_padding=1), 4, ["body.module"]),
+    "spread in groups": (
+        spread(6, 4, (2, 3), stride=(1, 2), dilation=(1, 2), groups=2, axes=2),
+        4,
+        ["body.module"],
+    ),
+    "spread in space": (spread(6, 3, (1, 2, 2), padding=(0, 0, 1), axes=3), 3, ["body.module"]),
+    "convolution": (
+        Free(lambda x, w: functional.conv1d(x.mT, w, None, 1, 2, 2, 3).mT, (3, 2, 3)),
+        3,
+        ["body.matrices.0"],
+    ),
+    "a bag": (Free(partial(bag, mode="mean"), (7, 5)), 5, []),
+    "the most of a bag": (Free(partial(bag, mode="max"), (7, 5)), 5, []),
+    "tied": (Free(tied, (7, 5)), 7, ["body.matrices.0[as 7 × 5]"]),
     "there and back": (
         Free(lambda x, w: functional.linear(functional.linear(x, w).tanh(), w.T), (5, 6)),
         6,
-        ["body.matrices.0", "body.matrices.0[0: (6, 5) by (1, 6)]"],
+        ["body.matrices.0", "body.matrices.0[as 6 × 5]"],
     ),
 }
 SLOW = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 Order = Int[Tensor, "n t"]
@@ -58,7 +58,7 @@ def arrangement(
     return order if order.numel() else None
 
 
-def arranged(rows: Float[Tensor, "*rows d"], order: Order) -> Float[Tensor, "n t d"]:
+def arranged(rows: Shaped[Tensor, "*rows d"], order: Order) -> Shaped[Tensor, "n t d"]:
     """Rows by sample, zeros where there is none."""
     flat = rows.flatten(0, -2) if rows.ndim > 1 else rows[None]
     if order.numel() == len(flat) and bool((order.diff(dim=1) == 1).all() and order[0, 0] == 0):

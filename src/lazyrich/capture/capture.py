@@ -37,14 +37,14 @@ class Layer:
 
     Attributes:
         name: the path in `named_modules()`, or that of the parameter, see `watch`.
-        module: for its geometry, its tensors are not touched; None for rows of vectors.
+        module: for its geometry, its tensors are not touched; what takes its place, see `Form`.
         weight: the weight that acted, after parametrizations, detached; None for a norm without.
         tensors: parameters, or parts of them, that act as `weight` and `bias`.
         calls: at least one.
     """
 
     name: str
-    module: nn.Module | None
+    module: layers.Form
     weight: Tensor | None
     tensors: Pieces
     calls: tuple[Call, ...]
@@ -52,7 +52,7 @@ class Layer:
     @property
     def is_linear(self) -> bool:
         """Whether it has a weight matrix, so that `z = W h + b`."""
-        return self.module is None or layers.is_linear(self.module)
+        return layers.has_matrix(self.module)
 
     @property
     def inputs(self) -> layers.Rows:
@@ -78,7 +78,7 @@ class Layer:
 
     def trains(self, leaves: Leaves) -> bool:
         """Whether some of its parameters requires a gradient."""
-        if self.module is not None:
+        if isinstance(self.module, nn.Module):
             return any(p.requires_grad for p in self.module.parameters())
         return any(leaves[piece.parameter].requires_grad for piece in self.tensors.values())
 
@@ -247,18 +247,18 @@ def _skipped(
             if canonical[id(p)] not in covered
             and (path := f"{name}.{role}".removeprefix(".")) not in reasons
         ]
-        if name in names or name in skipped or not left:
-            continue
-        skipped |= dict.fromkeys(left if len(left) < len(own) else [name], _reason(name, module))
+        if left and name not in skipped:
+            one_by_one = name in names or len(left) < len(own)
+            skipped |= dict.fromkeys(left if one_by_one else [name], _reason(name, module))
     for layer in captured:
         if not layer.is_linear:
-            skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
+            skipped[layer.name] = layers.NO_MATRIX
     return skipped
 
 
 def _with_x_hat(layer: Layer, settled: Settled, leaves: dict[str, Tensor]) -> Layer:
     """A norm with its inputs normalised; any other layer as it is."""
-    if layer.module is None or not layers.is_norm(layer.module):
+    if not isinstance(layer.module, nn.Module) or not layers.is_norm(layer.module):
         return layer
     names = ("running_mean", "running_var")
     own = {name: leaves.get(f"{layer.name}.{name}".removeprefix(".")) for name in names}

@@ -18,11 +18,18 @@ from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.capture import Capture, Layer
-from lazyrich.capture.kernel import DenseFactor, Factor, OuterFactor
+from lazyrich.capture.kernel import (
+    DenseFactor,
+    Factor,
+    OuterFactor,
+    TiedFactor,
+    table_factor,
+)
 from lazyrich.capture.norms import norm
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.capture.pieces import Piece, are_apart, scattered
 
+_TABLES = nn.Embedding, layers.Lookup
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check
 
 
@@ -212,12 +219,18 @@ def trusted_parameters(capture: Capture) -> list[str]:
 
 
 def _same_kind(shared: Sequence[_Use]) -> bool:
-    """Tied linear layers share rows; a linear layer tied to an embedding has other ones."""
+    """Whether there is a factor of all uses: by matrices, or by one matrix and lookups of it."""
     if len(shared) == 1:
         return True
+    forms = {isinstance(use.layer.module, _TABLES) for use in shared}
+    if True in forms:
+        return len({use.piece for use in shared}) == 1 and not _groups(shared) - {1}
     linear = all(use.layer.is_linear for use in shared)
-    groups = {getattr(use.layer.module, "groups", 1) for use in shared}
-    return linear and len(groups) == 1 and are_apart(use.piece for use in shared)
+    return linear and len(_groups(shared)) == 1 and are_apart(use.piece for use in shared)
+
+
+def _groups(shared: Sequence[_Use]) -> set[int]:
+    return {getattr(use.layer.module, "groups", 1) for use in shared}
 
 
 def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
@@ -229,9 +242,10 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
             return _wide(g.sum((0, 1)).flatten())
         h = use.layer.inputs
         step = g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)
-        return _wide(step.flatten())
-    if isinstance(module, nn.Embedding):
-        total = _wide(torch.zeros_like(module.weight))
+        return _wide(layers.as_weight(module, step))
+    if isinstance(module, _TABLES):
+        assert use.layer.weight is not None  # a table is one
+        total = _wide(torch.zeros_like(use.layer.weight))
         for call, g in zip(calls, gradients, strict=True):
             kept = call.inputs.flatten() != (
                 -1 if module.padding_idx is None else module.padding_idx
@@ -239,7 +253,7 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
             tokens, rows = call.inputs.flatten()[kept], g.flatten(0, -2)[kept]
             total.index_add_(0, tokens, _wide(rows))
         return total.flatten()
-    assert module is not None  # what is not linear is a module
+    assert isinstance(module, nn.Module)  # what is not linear and no table
     parts = (
         layers.norm_jacobian(module, call.inputs, g[:, None])[use.role]
         for call, g in zip(calls, gradients, strict=True)
@@ -259,18 +273,18 @@ def _outer_factors(
     folded = set(with_bias.values())
     for piece, shared in by_piece.items():
         use, rate = shared[0], rates[piece.parameter]
-        if isinstance(use.layer.module, nn.Embedding):
-            factors[use.name] = _embedding(use.layer, gradients[use.layer.name], rate)
+        tables = [x for x in shared if isinstance(x.layer.module, _TABLES)]
+        matrices = [x for x in shared if x.layer.is_linear]
+        if tables:
+            name = piece.parameter if matrices else use.name
+            factors[name] = _table(tables, matrices, gradients, rate)
         elif not use.layer.is_linear:
             factors[piece.parameter] = _norm(use, gradients[use.layer.name], rate)
         elif piece not in folded:
             bias = with_bias.get(piece)
             bias_rate = rates[bias.parameter] if bias else None
             pieces = [_linear(x, gradients[x.layer.name], rate, bias_rate) for x in shared]
-            factors[use.name] = OuterFactor(
-                inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
-                gradients=_wide(torch.cat([g for _, g in pieces], 2)),
-            )
+            factors[use.name] = _joined(pieces)
     return factors
 
 
@@ -299,16 +313,42 @@ def _linear(
     return torch.cat([h * rate**0.5, one], -1), g
 
 
-def _embedding(layer: Layer, gradients: list[Tensor], rate: float) -> OuterFactor:
-    assert isinstance(layer.module, nn.Embedding)
+def _table(
+    tables: Sequence[_Use],
+    matrices: Sequence[_Use],
+    gradients: dict[str, list[Tensor]],
+    rate: float,
+) -> OuterFactor | TiedFactor:
+    """An embedding, alone or tied to linear layers."""
+    parts = [_lookups(use.layer, gradients[use.layer.name], rate) for use in tables]
+    tokens = torch.cat([tokens for tokens, _ in parts], 1)
+    lookups = torch.cat([g for _, g in parts], 2)
+    if not matrices:
+        return table_factor(tokens, lookups)
+    pieces = [_linear(use, gradients[use.layer.name], rate, None) for use in matrices]
+    return TiedFactor(tokens=tokens, lookups=lookups, product=_joined(pieces))
+
+
+def _joined(pieces: Sequence[tuple[Tensor, Tensor]]) -> OuterFactor:
+    return OuterFactor(
+        inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
+        gradients=_wide(torch.cat([g for _, g in pieces], 2)),
+    )
+
+
+def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor, Tensor]:
+    """Tokens, and gradients at their vectors."""
+    assert isinstance(layer.module, nn.Embedding | layers.Lookup)
     tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
-    h = layers.one_hot_rows(layer.module, tokens)
-    g = torch.cat([g.reshape(*g.shape[:2], -1, 1, g.shape[-1]) for g in gradients], 2)
-    return OuterFactor(inputs=_wide(h) * rate**0.5, gradients=_wide(g))
+    g = torch.cat([g.reshape(*g.shape[:2], -1, g.shape[-1]) for g in gradients], 2)
+    g = _wide(g) * rate**0.5
+    if layer.module.padding_idx is not None:  # its vector does not learn
+        g = g * (tokens != layer.module.padding_idx)[:, None, :, None]
+    return tokens, g
 
 
 def _norm(use: _Use, gradients: list[Tensor], rate: float) -> DenseFactor:
-    assert use.layer.module is not None  # what is not linear is a module
+    assert isinstance(use.layer.module, nn.Module)  # what is not linear and no table
     parts = [
         layers.norm_jacobian(use.layer.module, call.inputs, g)[use.role]
         for call, g in zip(use.layer.calls, gradients, strict=True)

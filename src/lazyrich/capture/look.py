@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 
 import torch
 from jaxtyping import Float
@@ -290,7 +291,9 @@ class Reference:
         features: of all layers.
         trusted: see `Look`.
         residual_at_zero: see `Look`.
-        skipped: modules that are not among the layers, and why.
+        skipped: modules and parameters that are not among the layers, and why.
+        studied: share of the kernel's trace that layers with a weight to study bring; NaN without a
+            kernel.
     """
 
     network: Network
@@ -304,6 +307,7 @@ class Reference:
     trusted: tuple[str, ...] | None
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]
+    studied: float
 
     @property
     def layers(self) -> list[str]:
@@ -343,7 +347,21 @@ def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
         trusted=look.trusted_names if kernel else None,
         residual_at_zero=look.residual_at_zero,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
+        studied=_studied(look) if kernel else nan,
     )
+
+
+def _studied(look: Look) -> float:
+    """`Σ_l tr Θ_l / tr Θ` over the layers, those that are tied to embeddings included."""
+    pieces = [layer.tensors.get("weight") for layer in look.layers]
+    tied = {piece.parameter.removesuffix(".weight") for piece in pieces if piece and piece.whole}
+    names = tied | {layer.name for layer in look.layers}
+    traces = {
+        name: float(sampled_traces(theta, random=look.random).sum())
+        for name, theta in look.kernels.items()
+    }
+    total = sum(traces.values())
+    return sum(trace for name, trace in traces.items() if name in names) / total if total else nan
 
 
 def _kernel_start(look: Look) -> KernelStart:

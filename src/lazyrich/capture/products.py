@@ -6,7 +6,7 @@ one. Fused operations, recurrent layers and attention, are taken apart into such
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lazyrich.capture import recurrent
+from lazyrich.capture.modules import Lookup, Windows
 from lazyrich.capture.pieces import Find
 
 Rows = Callable[[Tensor], Tensor]
+Size = int | Sequence[int]
 _PRODUCT = functional.linear  # as it is outside of `_projections`
 
 
@@ -31,16 +33,18 @@ class Product:
     Attributes:
         weight: W, a view of a parameter.
         bias: b, a view of one, if it has any.
-        inputs: h, one vector a row.
+        inputs: h, one vector a row; tokens, one a row, of a lookup.
         rows: takes the operation's result, or a gradient on it, to z, in the same rows.
         label: what W is, where the parameter's name does not tell.
+        form: how tensors become rows, where inputs and result are none yet.
     """
 
-    weight: Float[Tensor, "m d"]
-    bias: Float[Tensor, " m"] | None
-    inputs: Float[Tensor, "*rows d"]
+    weight: Float[Tensor, "*w"]
+    bias: Float[Tensor, " b"] | None
+    inputs: Tensor
     rows: Rows
     label: str | None = None
+    form: Windows | Lookup | None = None
 
 
 Seen = Callable[[Tensor, Callable[[Find], Iterator[Product]]], Tensor]
@@ -259,6 +263,77 @@ def _contraction(
         yield Product(weight=one, bias=None, inputs=vectors[i] if shared else vectors, rows=rows_of)
 
 
+def _convolution(
+    find: Find,
+    _: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Iterator[Product]:
+    if find(weight) and input.ndim == weight.ndim:
+        axes = weight.ndim - 2
+        form = Windows(
+            kernel_size=tuple(weight.shape[2:]),
+            stride=_along(stride, axes),
+            padding=padding if isinstance(padding, str) else _along(padding, axes),
+            dilation=_along(dilation, axes),
+            groups=groups,
+        )
+        own = bias if find(bias) else None
+        yield Product(weight=weight, bias=own, inputs=input, rows=_as_it_is, form=form)
+
+
+def _transposed_convolution(
+    find: Find,
+    _: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Iterator[Product]:
+    if find(weight) and input.ndim == weight.ndim:
+        axes = weight.ndim - 2
+        form = Windows(
+            kernel_size=tuple(weight.shape[2:]),
+            stride=_along(stride, axes),
+            padding=_along(padding, axes),
+            dilation=_along(dilation, axes),
+            groups=groups,
+            output_padding=_along(output_padding, axes),
+        )
+        own = bias if find(bias) else None
+        yield Product(weight=weight, bias=own, inputs=input, rows=_as_it_is, form=form)
+
+
+def _along(size: Size, axes: int) -> tuple[int, ...]:
+    sizes = (size,) if isinstance(size, int) else tuple(size)
+    return sizes * axes if len(sizes) == 1 else sizes
+
+
+def _embedding(
+    find: Find,
+    _: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Iterator[Product]:
+    if find(weight) and not scale_grad_by_freq:
+        form = Lookup(padding_idx=None if padding_idx is None else padding_idx % len(weight))
+        yield Product(weight=weight, bias=None, inputs=input[..., None], rows=_as_it_is, form=form)
+
+
 _PRODUCTS: dict[str, Callable[..., Iterator[Product]]] = {
     "linear": _linear,
     "addmm": _addmm,
@@ -268,6 +343,9 @@ _PRODUCTS: dict[str, Callable[..., Iterator[Product]]] = {
     "bmm": _matmul,
     "einsum": _einsum,
     "bilinear": _bilinear,
+    "embedding": _embedding,
+    **{f"conv{axes}d": _convolution for axes in (1, 2, 3)},
+    **{f"conv_transpose{axes}d": _transposed_convolution for axes in (1, 2, 3)},
     "grouped_mm": _grouped,
     "_grouped_mm": _grouped,
     "grouped_mm_fallback": _grouped,

@@ -48,13 +48,13 @@ class Sight:
     """A layer as the pass met it.
 
     Attributes:
-        module: the module that was called; None for a product outside of known ones.
+        module: the module that was called, or the form of a product outside of known ones.
         weight: the weight that acted, detached; None for a norm without.
         tensors: which parameters, or parts of them, act as its `weight` and `bias`.
         calls: in order.
     """
 
-    module: nn.Module | None
+    module: layers.Form
     weight: Tensor | None
     tensors: dict[str, Piece]
     calls: list[Call] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Watch:
             z = _begun(output)
             weight = getattr(module, "weight", None)
             sight = self.sights.get(name)
-            if sight is None or sight.module is None:
+            if sight is None or not isinstance(sight.module, nn.Module):
                 acting = None if weight is None else weight.detach()
                 sight = Sight(module=module, weight=acting, tensors=tensors)
                 self.sights[name] = sight
@@ -138,6 +138,9 @@ class Watch:
         z = _begun(z)
         edge = torch.autograd.graph.get_gradient_edge(z)
         for product in products:
+            if isinstance(product.form, layers.Windows) and len(z) != self._samples:
+                self._refuse(product)
+                continue
             call = Call(
                 inputs=_kept(product.inputs, product.weight),
                 outputs=product.rows(z.detach()),
@@ -148,6 +151,12 @@ class Watch:
             self._sight(product).calls.append(call)
         return z.clone()
 
+    def _refuse(self, product: Product) -> None:
+        piece = self._find(product.weight)
+        assert piece is not None  # only such products are made
+        name = next(_names(piece, product.label))
+        self.reasons[name] = layers.another_layout(product.inputs, self._samples)
+
     def _sight(self, product: Product) -> Sight:
         """That of the same part of the same parameter, or a new one."""
         piece = self._find(product.weight)
@@ -157,9 +166,11 @@ class Watch:
             known = self.sights.get(name)
             if known is None:
                 tensors = {"weight": piece, **({"bias": bias} if bias else {})}
-                made = Sight(module=None, weight=product.weight.detach(), tensors=tensors)
+                weight = product.weight.detach()
+                made = Sight(module=product.form, weight=weight, tensors=tensors)
                 return self.sights.setdefault(name, made)
-            if known.module is None and known.tensors["weight"] == piece:
+            same = not isinstance(known.module, nn.Module) and known.module == product.form
+            if same and known.tensors["weight"] == piece:
                 if known.tensors.get("bias") != bias:
                     known.tensors.pop("bias", None)  # not in all calls: it has no factor
                 return known
@@ -173,7 +184,7 @@ def by_samples(watch: Watch, outputs: Tensor) -> dict[str, Sight]:
         watch: after the pass; its `reasons` are told what is left out.
         outputs: f, (samples, outputs), with its graph.
     """
-    products = {name: sight for name, sight in watch.sights.items() if sight.module is None}
+    products = {name: sight for name, sight in watch.sights.items() if _is_of_rows(sight)}
     edges = {call.turn: call.edge for sight in products.values() for call in sight.calls}
     if not edges:
         return watch.sights
@@ -184,12 +195,13 @@ def by_samples(watch: Watch, outputs: Tensor) -> dict[str, Sight]:
         )
     found: dict[str, Sight] = {}
     for name, sight in watch.sights.items():
-        if sight.module is None:
+        if _is_of_rows(sight):
             calls = [_ordered(call, plain, coded, len(outputs)) for call in sight.calls]
             kept = [call for call in calls if isinstance(call, Call)]
             mixed = any(call is None for call in calls)
             if mixed or not kept:
-                watch.reasons[name] = _MIXED if mixed else _UNUSED
+                table = isinstance(sight.module, layers.Lookup)
+                watch.reasons[name] = layers.NO_MATRIX if table else _MIXED if mixed else _UNUSED
                 continue
             sight = replace(sight, calls=kept)
         watch.reasons.pop(name, None)
@@ -199,6 +211,10 @@ def by_samples(watch: Watch, outputs: Tensor) -> dict[str, Sight]:
 
 _MIXED = "its product joins samples, so that its gradients are of none of them"
 _UNUSED = "the output does not depend on its product"
+
+
+def _is_of_rows(sight: Sight) -> bool:
+    return sight.module is None or isinstance(sight.module, layers.Lookup)
 
 
 def _gradients(outputs: Tensor, edges: Sequence[Any], v: Tensor) -> Sequence[Tensor | None]:
@@ -251,4 +267,5 @@ def _names(piece: Piece, label: str | None) -> Iterator[str]:
     elif own == "weight":
         yield f"{owner}{piece.suffix()}"
     yield f"{piece.parameter}{piece.suffix()}"
+    yield f"{piece.parameter}{piece.suffix()}[as {' × '.join(map(str, piece.size))}]"
     yield f"{piece.parameter}[{piece.offset}: {piece.size} by {piece.stride}]"

@@ -332,7 +332,7 @@ class Probe:
         """All measurements: dims `step` and `layer`, variables named as in the vocabulary.
 
         Attributes: `setting` (JSON), `forecast` (JSON, if one was made), `overhead`, `samples`,
-        `skipped` and `notes` (one a line): all that a report needs, also of a saved history.
+        `studied`, `skipped`, `notes` (one a line): all that a report needs, also of a saved one.
 
         Raises:
             InputError: nothing was measured yet.
@@ -353,7 +353,7 @@ class Probe:
                 "setting": json.dumps(self._setting(reference), ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
-                "samples": self._samples,
+                **{"samples": self._samples, "studied": reference.studied},
                 "skipped": "\n".join(skipped),
                 "notes": "\n".join(dict.fromkeys([*reference.network.notes, *self._notes])),
             },
