@@ -207,6 +207,11 @@ BODIES = {
         5,
         ["body.matrices.0"],
     ),
+    "by numbers": (
+        Free(lambda x, w: torch.einsum(x, [0, 1, 2], w, [2, 3], [0, 1, 3]), (6, 5)),
+        5,
+        ["body.matrices.0"],
+    ),
     "a stack": (
         Free(lambda x, w: (x @ w[:, None]).sum(0), (2, 6, 5)),
         5,
@@ -246,6 +251,8 @@ BODIES = {
     ),
     "a bag": (Free(partial(bag, mode="mean"), (7, 5)), 5, []),
     "the most of a bag": (Free(partial(bag, mode="max"), (7, 5)), 5, []),
+    "scale and shift": (Free(lambda x, a, b: a * x.tanh() + b, (6,), (3, 6)), 6, []),
+    "channels": (Free(lambda x, a: (x.mT * a[:, None]).mT + a.sum(), (6,)), 6, []),
     "tied": (Free(tied, (7, 5)), 7, ["body.matrices.0[as 7 × 5]"]),
     "there and back": (
         Free(lambda x, w: functional.linear(functional.linear(x, w).tanh(), w.T), (5, 6)),
@@ -256,6 +263,7 @@ BODIES = {
 SLOW = {
     "more keys": {"body.module.bias_k", "body.module.bias_v"},
     "a stack": {"body.matrices.0"},
+    "channels": {"body.matrices.0"},
     "there and back": {"body.matrices.0"},
 }
 
@@ -410,6 +418,13 @@ def test_a_twin_of_linear_layers_has_the_same_history(name):
         for quantity in a.data_vars:
             pair = (torch.as_tensor(table[quantity].values) for table in (a, b))
             torch.testing.assert_close(*pair, rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+def test_own_norms_are_small_layers_with_rows_of_the_kernel():
+    model, x, _ = case("scale and shift")
+    seen = capture(model, x)
+    assert {"body.matrices.0", "body.matrices.1"} <= {layer.name for layer in seen.small}
+    assert "entry by entry" in seen.skipped["body.matrices.0"]
 
 
 def test_heads_of_an_attention():

@@ -252,7 +252,7 @@ def _skipped(
             skipped |= dict.fromkeys(left if one_by_one else [name], _reason(name, module))
     for layer in captured:
         if not layer.is_linear:
-            skipped[layer.name] = layers.NO_MATRIX
+            skipped[layer.name] = layers.no_matrix(layer.module)
     return skipped
 
 

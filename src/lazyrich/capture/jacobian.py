@@ -253,7 +253,7 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
             tokens, rows = call.inputs.flatten()[kept], g.flatten(0, -2)[kept]
             total.index_add_(0, tokens, _wide(rows))
         return total.flatten()
-    assert isinstance(module, nn.Module)  # what is not linear and no table
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
     parts = (
         layers.norm_jacobian(module, call.inputs, g[:, None])[use.role]
         for call, g in zip(calls, gradients, strict=True)
@@ -348,9 +348,10 @@ def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor
 
 
 def _norm(use: _Use, gradients: list[Tensor], rate: float) -> DenseFactor:
-    assert isinstance(use.layer.module, nn.Module)  # what is not linear and no table
+    module = use.layer.module
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
     parts = [
-        layers.norm_jacobian(use.layer.module, call.inputs, g)[use.role]
+        layers.norm_jacobian(module, call.inputs, g)[use.role]
         for call, g in zip(use.layer.calls, gradients, strict=True)
     ]
     return DenseFactor(jacobian=_wide(torch.stack(parts).sum(0)) * rate**0.5)

@@ -52,11 +52,21 @@ class Lookup:
     padding_idx: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entrywise:
+    """A parameter that multiplies or is added entry by entry, as in a norm of somebody's own.
+
+    Attributes:
+        scales: whether it multiplies.
+    """
+
+    scales: bool
+
+
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Windows
-Form = nn.Module | Windows | Lookup | None
+Form = nn.Module | Windows | Lookup | Entrywise | None
 """How a layer's tensors become rows; None where they are rows of vectors already."""
 
-NO_MATRIX = "a norm or an embedding has no weight matrix to study"
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (
     nn.LayerNorm,
@@ -88,7 +98,14 @@ def has_matrix(form: Form) -> bool:
     """Whether a layer of this form has a weight matrix, so that `z = W h + b`."""
     if isinstance(form, nn.Module):
         return is_linear(form)
-    return not isinstance(form, Lookup)
+    return not isinstance(form, Lookup | Entrywise)
+
+
+def no_matrix(form: Form) -> str:
+    """Why a layer of this form has no weight to study."""
+    if isinstance(form, Entrywise):
+        return "it acts entry by entry, without a weight matrix to study"
+    return "a norm or an embedding has no weight matrix to study"
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -235,12 +252,14 @@ def normalised(
 
 
 def norm_jacobian(
-    module: nn.Module, x_hat: Tensor, gradients: Float[Tensor, "n k *shape"]
+    module: nn.Module | Entrywise, x_hat: Tensor, gradients: Float[Tensor, "n k *shape"]
 ) -> dict[str, Float[Tensor, "n k p"]]:
-    """Per-sample gradients of a norm's own parameters.
+    """Per-sample gradients of the parameters of a norm, or of one that acts entry by entry.
 
     `∂f/∂a = Σ g x̂` and `∂f/∂b = Σ g` over the positions.
     """
+    if isinstance(module, Entrywise):
+        return {"weight": (gradients * x_hat[:, None]).sum(2)}
     own = dict(module.named_parameters(recurse=False))
     shape = next(iter(own.values())).shape
     trailing = isinstance(module, nn.LayerNorm | nn.RMSNorm)

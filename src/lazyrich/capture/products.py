@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lazyrich.capture import recurrent
-from lazyrich.capture.modules import Lookup, Windows
+from lazyrich.capture.modules import Entrywise, Lookup, Windows
 from lazyrich.capture.pieces import Find
 
 Rows = Callable[[Tensor], Tensor]
@@ -44,7 +44,7 @@ class Product:
     inputs: Tensor
     rows: Rows
     label: str | None = None
-    form: Windows | Lookup | None = None
+    form: Windows | Lookup | Entrywise | None = None
 
 
 Seen = Callable[[Tensor, Callable[[Find], Iterator[Product]]], Tensor]
@@ -334,6 +334,34 @@ def _embedding(
         yield Product(weight=weight, bias=None, inputs=input[..., None], rows=_as_it_is, form=form)
 
 
+def _entrywise(
+    find: Find,
+    z: Tensor,
+    input: Tensor | float,
+    other: Tensor | float,
+    *,
+    alpha: float = 1,
+    scales: bool,
+) -> Iterator[Product]:
+    """`z = w x` or `z = x + w`, w spread over the positions that it has no axis for."""
+    weight, x = (other, input) if find(other) else (input, other)
+    if not (isinstance(weight, Tensor) and isinstance(x, Tensor)) or find(x) or alpha != 1:
+        return
+    piece = find(weight)
+    whole = piece is not None and piece.whole and weight.requires_grad
+    if not whole or x.shape != z.shape or weight.ndim > x.ndim:
+        return
+    sizes = (*(1 for _ in range(z.ndim - weight.ndim)), *weight.shape)
+    own = [axis for axis, size in enumerate(sizes) if size > 1]
+    places = [axis for axis, size in enumerate(sizes) if size == 1]
+
+    def rows(tensor: Tensor) -> Tensor:
+        return tensor.permute(*places, *own).reshape(*(z.shape[axis] for axis in places), -1)
+
+    inputs = rows(x) if scales else z.new_ones(*(z.shape[axis] for axis in places), 1)
+    yield Product(weight=weight, bias=None, inputs=inputs, rows=rows, form=Entrywise(scales=scales))
+
+
 _PRODUCTS: dict[str, Callable[..., Iterator[Product]]] = {
     "linear": _linear,
     "addmm": _addmm,
@@ -343,6 +371,8 @@ _PRODUCTS: dict[str, Callable[..., Iterator[Product]]] = {
     "bmm": _matmul,
     "einsum": _einsum,
     "bilinear": _bilinear,
+    "mul": partial(_entrywise, scales=True),
+    "add": partial(_entrywise, scales=False),
     "embedding": _embedding,
     **{f"conv{axes}d": _convolution for axes in (1, 2, 3)},
     **{f"conv_transpose{axes}d": _transposed_convolution for axes in (1, 2, 3)},

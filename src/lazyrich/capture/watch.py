@@ -132,7 +132,10 @@ class Watch:
         turn, self._turn = self._turn, self._turn + 1
         if any(self._inside) or is_wrapped(z):
             return z
-        products = [product for product in read(self._find) if product.inputs.ndim > 1]
+        try:
+            products = [product for product in read(self._find) if product.inputs.ndim > 1]
+        except TypeError:  # called in a way of older versions, which the readers do not know
+            return z
         if not products:
             return z
         z = _begun(z)
@@ -200,8 +203,9 @@ def by_samples(watch: Watch, outputs: Tensor) -> dict[str, Sight]:
             kept = [call for call in calls if isinstance(call, Call)]
             mixed = any(call is None for call in calls)
             if mixed or not kept:
-                table = isinstance(sight.module, layers.Lookup)
-                watch.reasons[name] = layers.NO_MATRIX if table else _MIXED if mixed else _UNUSED
+                why = _MIXED if mixed else _UNUSED
+                with_matrix = layers.has_matrix(sight.module)
+                watch.reasons[name] = why if with_matrix else layers.no_matrix(sight.module)
                 continue
             sight = replace(sight, calls=kept)
         watch.reasons.pop(name, None)
@@ -214,7 +218,7 @@ _UNUSED = "the output does not depend on its product"
 
 
 def _is_of_rows(sight: Sight) -> bool:
-    return sight.module is None or isinstance(sight.module, layers.Lookup)
+    return not isinstance(sight.module, nn.Module | layers.Windows)
 
 
 def _gradients(outputs: Tensor, edges: Sequence[Any], v: Tensor) -> Sequence[Tensor | None]:
