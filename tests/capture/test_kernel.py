@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lazyrich.capture.kernel import kernel
+from lazyrich.capture.kernel import TiedFactor, kernel
 from lazyrich.observables import (
     DenseFactor,
     OuterFactor,
@@ -79,6 +79,28 @@ def test_factors_add_up_and_dense_ones_work():
         kernel_matvec([outer, dense], v), torch.einsum("icje,je->ic", total, v)
     )
     torch.testing.assert_close(traced_kernel(dense), torch.einsum("icjc->ij", brute(dense)))
+
+
+@pytest.mark.parametrize("lookups", [1, 4])
+def test_a_table_that_is_looked_up_and_multiplies(lookups):
+    """Its Jacobian has a part of either use, in the same entries."""
+    n, k, t, vocabulary, d = 3, 2, 4, 5, 6
+    generator = torch.Generator().manual_seed(0)
+    product = factor((n, k, t, 1, vocabulary, d))
+    tied = TiedFactor(
+        tokens=torch.randint(0, vocabulary, (n, lookups), generator=generator),
+        lookups=torch.randn(n, k, lookups, d, dtype=torch.float64, generator=generator),
+        product=product,
+    )
+    j = jacobian(product).view(n, k, vocabulary, d)
+    for i in range(n):
+        for s, token in enumerate(tied.tokens[i]):
+            j[i, :, token] += tied.lookups[i, :, s]
+    theta = torch.einsum("icmd,jemd->icje", j, j)
+    torch.testing.assert_close(kernel(tied), theta, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(traced_kernel(tied), torch.einsum("icjc->ij", theta))
+    v = torch.randn(n, k, dtype=torch.float64)
+    torch.testing.assert_close(kernel_matvec([tied], v), torch.einsum("icje,je->ic", theta, v))
 
 
 def test_small_kernel_distances_survive():

@@ -294,8 +294,10 @@ def test_layers_used_twice_and_convolutions_have_a_row():
     assert "head: the readout" in reasons
     assert "bn: a norm" in reasons
     mha = Transformer(nn.MultiheadAttention(6, 2, batch_first=True)).double()
-    reasons = lazyrich.nfa(mha, torch.randint(0, 7, (6, 5))).attrs["skipped"]
-    assert any(r.startswith("attention: MultiheadAttention") for r in reasons)
+    table = lazyrich.nfa(mha, torch.randint(0, 7, (6, 5)))
+    of_attention = [f"attention.{part}" for part in ("q", "k", "v", "out_proj")]
+    assert list(table.layer.values) == [*of_attention, "mlp.1", "mlp.3"]
+    assert any(r.startswith("(root): its parameters are in no") for r in table.attrs["skipped"])
 
 
 @pytest.mark.parametrize("directions", ["all", 2])

@@ -39,14 +39,17 @@ def test_trace_and_matvec_of_the_factors(name):
     torch.testing.assert_close(kernel_matvec(factors, v), torch.einsum("icje,je->ic", exact, v))
 
 
+_ATTENTION = {f"attention.{part}" for part in ("q", "k", "v", "out_proj")}
+
+
 def test_factors_are_used_where_they_exist():
     """A weight matrix keeps its two factors, a norm or a free parameter is dense."""
     expected = {
         "residual": {"stem", "body", "head"},
-        "transformer": {"embed", "mlp.1", "mlp.3", "head"},
+        "transformer": {"embed", "mlp.1", "mlp.3", "head", *_ATTENTION},
         "tied tokens": {"attention.qkv", "attention.out", "mlp.1", "mlp.3"},
         "used twice": {"again", "first", "first.bias", "second.bias"},
-        "sneaky": {"b", "a.bias"},
+        "sneaky": {"a", "b", "a.bias"},
         "sequence first": {"b"},
     }
     for name, layers in expected.items():
@@ -61,8 +64,9 @@ def test_factors_are_used_where_they_exist():
         ("instance norm", []),
         ("used twice", []),
         ("hand-written attention", ["position"]),
-        ("tied tokens", ["position", "embed.weight"]),
-        ("sneaky", ["a.weight"]),
+        ("tied tokens", ["position"]),
+        ("transformer", ["position"]),
+        ("sneaky", []),
         ("sequence first", ["a.weight", "a.bias"]),
     ],
 )

@@ -7,9 +7,7 @@ backward passes from the same capture.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,39 +26,33 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
+from lazyrich.capture.pieces import Pieces
+from lazyrich.capture.watch import Call, Sight, Watch, by_samples
 from lazyrich.capture.weights import read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """One call of a module.
-
-    Attributes:
-        inputs: what it was given, detached; for a norm, already normalised.
-        outputs: what it returned, detached.
-        edge: where gradients on its output are read from the graph.
-    """
-
-    inputs: Tensor
-    outputs: Tensor
-    edge: Any
-
-
-@dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A module and its calls in one forward pass; several calls are more positions.
+    """A weight and its uses in one forward pass; several calls are more positions.
 
     Attributes:
-        name: the path in `named_modules()`.
-        module: the module, for its geometry; its tensors are not touched.
+        name: the path in `named_modules()`, or that of the parameter, see `watch`.
+        module: for its geometry, its tensors are not touched; what takes its place, see `Form`.
         weight: the weight that acted, after parametrizations, detached; None for a norm without.
+        tensors: parameters, or parts of them, that act as `weight` and `bias`.
         calls: at least one.
     """
 
     name: str
-    module: nn.Module
+    module: layers.Form
     weight: Tensor | None
+    tensors: Pieces
     calls: tuple[Call, ...]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it has a weight matrix, so that `z = W h + b`."""
+        return layers.has_matrix(self.module)
 
     @property
     def inputs(self) -> layers.Rows:
@@ -77,8 +69,18 @@ class Layer:
     def matrix(self) -> Float[Tensor, "m d"]:
         """W; block diagonal over the groups of a grouped convolution."""
         assert self.weight is not None  # linear layers have one
-        blocks = layers.weight_rows(self.module, self.weight)
+        return self.matrix_of(self.weight)
+
+    def matrix_of(self, weight: Tensor) -> Float[Tensor, "m d"]:
+        """The same of another tensor shaped like the layer's weight."""
+        blocks = layers.weight_rows(self.module, weight)
         return blocks[0] if len(blocks) == 1 else torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+
+    def trains(self, leaves: Leaves) -> bool:
+        """Whether some of its parameters requires a gradient."""
+        if isinstance(self.module, nn.Module):
+            return any(p.requires_grad for p in self.module.parameters())
+        return any(leaves[piece.parameter].requires_grad for piece in self.tensors.values())
 
     def rows(self, outputs: Sequence[Tensor]) -> layers.Rows:
         """Tensors shaped like the calls' outputs, such as gradients, as rows."""
@@ -98,9 +100,11 @@ class Capture:
         settled: running statistics and the like, taken on this batch.
         outputs: f, (samples, outputs), with its graph.
         shape: of the outputs as the model gave them.
-        layers: linear layers and convolutions in forward order.
+        layers: all that multiplies by a weight matrix, in forward order: linear layers,
+            convolutions, and other products with parameters, see `products`.
         small: norms and embeddings, which have parameters but no weight matrix to study.
-        skipped: every other module with parameters, and why it is not among the layers.
+        skipped: every other module with parameters, or parameter of a module that has others among
+            the layers, and why it is not.
         readout: name of the last linear layer whose pre-activation is the output itself up to a
             constant factor and shift, if any.
     """
@@ -133,19 +137,22 @@ class Capture:
     ) -> tuple[list[list[Tensor]], dict[str, Tensor]]:
         """The same, with gradients of the named parameters, summed over samples."""
         every = (*self.layers, *self.small)
-        calls = [(layer.name, call) for layer in every for call in layer.calls]
-        wanted = [call.edge for _, call in calls] + [self.leaves[name] for name in names]
+        edges = [call.edge for layer in every for call in layer.calls]
+        wanted = [*edges, *(self.leaves[name] for name in names)]
         if not wanted:
             return [], {}
         with torch.inference_mode(False):
             gradients = torch.autograd.grad(
                 self.outputs, wanted, direction.clone(), retain_graph=True, allow_unused=True
             )
-        like = [call.outputs for _, call in calls] + [self.leaves[name] for name in names]
-        labels = [name for name, _ in calls] + list(names)
-        at = map(dense_gradient, gradients, like, labels)
-        at_layers = [[next(at) for _ in layer.calls] for layer in every]
-        return at_layers, dict(zip(names, at, strict=True))
+        at = iter(gradients)
+        at_layers = [
+            [call.gradient(next(at), layer.name) for call in layer.calls] for layer in every
+        ]
+        return at_layers, {
+            name: dense_gradient(g, self.leaves[name], name)
+            for name, g in zip(names, at, strict=True)
+        }
 
     def exact_directions(self) -> Iterator[Float[Tensor, "n k"]]:
         """One direction for each output: all of the Jacobian."""
@@ -189,24 +196,27 @@ def capture(
     """
     model = unwrap(model)
     samples = batch_size(x)
-    calls: dict[str, list[Call]] = {}
-    weights: dict[str, Tensor | None] = {}
     leaves = read_weights(model).leaves() if leaves is None else leaves
+    watch = Watch(model, leaves, samples)
     if conditions is None:
         conditions = conditions_of(model, leaves, x)
     with undisturbed(model):
         settled = conditions.settle(model, leaves, x)
-        with _hooks(model, calls, weights):
+        with watch.on():
             as_given = rows(conditions.call(model, leaves, x, settled), samples)
         outputs = as_given.reshape(samples, -1)
-    captured, skipped = _sort(model, calls, weights, samples)
-    captured = [_with_x_hat(layer, settled, leaves) for layer in captured]
     if not outputs.requires_grad:
         raise InputError(
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
-    linear = tuple(layer for layer in captured if layers.is_linear(layer.module))
+    captured = [
+        _with_x_hat(
+            Layer(name=name, **vars(sight) | {"calls": tuple(sight.calls)}), settled, leaves
+        )
+        for name, sight in by_samples(watch, outputs).items()
+    ]
+    linear = tuple(layer for layer in captured if layer.is_linear)
     return Capture(
         model=model,
         batch=x,
@@ -216,69 +226,45 @@ def capture(
         outputs=outputs,
         shape=tuple(as_given.shape),
         layers=linear,
-        small=tuple(layer for layer in captured if not layers.is_linear(layer.module)),
-        skipped=skipped,
+        small=tuple(layer for layer in captured if not layer.is_linear),
+        skipped=_skipped(model, captured, watch.reasons),
         readout=_readout(outputs, linear),
     )
 
 
-@contextmanager
-def _hooks(
-    model: nn.Module,
-    calls: dict[str, list[Call]],
-    weights: dict[str, Tensor | None],
-) -> Iterator[None]:
-    def watch(name: str, module: nn.Module) -> Any:  # noqa: ANN401 - torch's hook type
-        def hook(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:  # noqa: ANN401
-            # below frozen layers nothing has a graph: begin one here
-            z = output if output.requires_grad else output.detach().requires_grad_()
-            weight = getattr(module, "weight", None)
-            h = (args[0] if args else next(iter(kwargs.values()))).detach()
-            if weight is None or not weight.requires_grad:
-                h = h.clone()  # autograd does not guard it against later in-place changes
-            edge = torch.autograd.graph.get_gradient_edge(z)
-            calls.setdefault(name, []).append(Call(inputs=h, outputs=z.detach(), edge=edge))
-            weights[name] = None if weight is None else weight.detach()
-            return z.clone()  # an in-place activation must not change z
-
-        return module.register_forward_hook(hook, with_kwargs=True)
-
-    with ExitStack() as stack:
-        for name, module in model.named_modules():
-            if layers.is_captured(module):
-                stack.callback(watch(name, module).remove)
-        yield
+def _layer(name: str, of: Sight) -> Layer:
+    calls = tuple(of.calls)
+    return Layer(name=name, module=of.module, weight=of.weight, tensors=of.tensors, calls=calls)
 
 
-def _sort(
-    model: nn.Module,
-    calls: dict[str, list[Call]],
-    weights: dict[str, Tensor | None],
-    samples: int,
-) -> tuple[list[Layer], dict[str, str]]:
-    """Layers in forward order, and the reason for every module that is not among them."""
-    modules = dict(model.named_modules())
-    captured, skipped = [], {}
-    for name, seen in calls.items():
-        module = modules[name]
-        reasons = (layers.reason_to_skip(module, call.inputs, samples) for call in seen)
-        reason = next((r for r in reasons if r), None)
-        if reason:
-            skipped[name] = reason
-            continue
-        captured.append(Layer(name=name, module=module, weight=weights[name], calls=tuple(seen)))
-    for name, module in modules.items():
-        if name not in calls and next(module.parameters(recurse=False), None) is not None:
-            skipped[name] = _reason(module)
+def _skipped(
+    model: nn.Module, captured: Sequence[Layer], reasons: dict[str, str]
+) -> dict[str, str]:
+    """Why parameters are in no layer, by the module if that holds for all of its own."""
+    names = {layer.name for layer in captured}
+    covered = {piece.parameter for layer in captured for piece in layer.tensors.values()}
+    canonical = {id(p): name for name, p in model.named_parameters()}
+    skipped = {name: reason for name, reason in reasons.items() if name not in names}
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        left = [
+            path
+            for role, p in own.items()
+            if canonical[id(p)] not in covered
+            and (path := f"{name}.{role}".removeprefix(".")) not in reasons
+        ]
+        if left and name not in skipped:
+            one_by_one = name in names or len(left) < len(own)
+            skipped |= dict.fromkeys(left if one_by_one else [name], _reason(name, module))
     for layer in captured:
-        if not layers.is_linear(layer.module):
-            skipped[layer.name] = "a norm or an embedding has no weight matrix to study"
-    return captured, skipped
+        if not layer.is_linear:
+            skipped[layer.name] = layers.no_matrix(layer.module)
+    return skipped
 
 
 def _with_x_hat(layer: Layer, settled: Settled, leaves: dict[str, Tensor]) -> Layer:
     """A norm with its inputs normalised; any other layer as it is."""
-    if not layers.is_norm(layer.module):
+    if not isinstance(layer.module, nn.Module) or not layers.is_norm(layer.module):
         return layer
     names = ("running_mean", "running_var")
     own = {name: leaves.get(f"{layer.name}.{name}".removeprefix(".")) for name in names}
@@ -300,23 +286,21 @@ def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | No
     v = torch.randn(outputs.shape, generator=generator).to(outputs)
     edges = [layer.calls[0].edge for layer in candidates]
     with torch.inference_mode(False):
-        gradients = torch.autograd.grad(
-            outputs, edges, v.clone(), retain_graph=True, allow_unused=True
-        )
+        found = torch.autograd.grad(outputs, edges, v.clone(), retain_graph=True, allow_unused=True)
     tolerance = 16 * torch.finfo(outputs.dtype).eps
-    for layer, gradient in zip(reversed(candidates), reversed(gradients), strict=True):
-        if gradient is None or not gradient.any():
+    for layer, g in zip(reversed(candidates), reversed(found), strict=True):
+        if g is None or not g.any():
             continue
-        ratio = gradient.reshape(v.shape) / v
+        take = layer.calls[0].take
+        ratio = (take(g) if take else g).reshape(v.shape) / v
         if (ratio - ratio[0, 0]).abs().max() <= tolerance * ratio[0, 0].abs():
             return layer.name
     return None
 
 
-def _reason(module: nn.Module) -> str:
-    kind = type(module).__name__
-    if isinstance(module, nn.MultiheadAttention):
-        return "MultiheadAttention applies its weights without calling a module"
+def _reason(name: str, module: nn.Module) -> str:
+    if ".parametrizations." in f".{name}":
+        return "a weight is computed from its parameters"
     if layers.is_captured(module):
         return "its forward was not called; its parameters, if used, are used by another module"
-    return f"{kind} is not a plain Linear or Conv1d/2d/3d"
+    return "its parameters are in no product with activations, `z = W h`, that was seen"

@@ -18,19 +18,34 @@ from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.capture import Capture, Layer
-from lazyrich.capture.kernel import DenseFactor, Factor, OuterFactor
+from lazyrich.capture.kernel import (
+    DenseFactor,
+    Factor,
+    OuterFactor,
+    TiedFactor,
+    table_factor,
+)
 from lazyrich.capture.norms import norm
 from lazyrich.capture.per_sample import per_sample_gradients
+from lazyrich.capture.pieces import Piece, are_apart, scattered
 
+_TABLES = nn.Embedding, layers.Lookup
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Use:
-    """A parameter's use by a captured layer: which tensor of which module it is."""
+    """A use of a parameter, or of a part of it, by a captured layer: as which of its tensors."""
 
     layer: Layer
     role: str
+    piece: Piece
+
+    @property
+    def name(self) -> str:
+        """The layer's for a weight, else the parameter's."""
+        of_parameter = f"{self.piece.parameter}{self.piece.suffix()}"
+        return self.layer.name if self.role == "weight" else of_parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +122,8 @@ def jacobian_factors(
         trusted = trusted_parameters(capture)
     if along is None:
         along = backward_passes(capture)
-    known = {name: uses[name] for name in trainable if name in trusted and name in uses}
-    factors = _outer_factors(known, along.gradients, rates)
+    known = [name for name in trainable if name in trusted and name in uses]
+    factors = _outer_factors([use for name in known for use in uses[name]], along.gradients, rates)
     rest = [name for name in trainable if name not in known]
     jacobians = per_sample_gradients(capture, rest, directions=along.directions, memory=memory)
     for name, jacobian in jacobians.items():
@@ -166,12 +181,11 @@ def learning_rates(names: Sequence[str], lrs: Mapping[str, float] | None) -> dic
 
 def _uses(capture: Capture) -> dict[str, list[_Use]]:
     """Trainable parameter → captured uses; a parametrized weight is no parameter and not listed."""
-    canonical = {id(p): name for name, p in capture.model.named_parameters()}
     uses: dict[str, list[_Use]] = defaultdict(list)
     for layer in (*capture.layers, *capture.small):
-        for role, parameter in layer.module.named_parameters(recurse=False):
-            if role in ("weight", "bias") and parameter.requires_grad:
-                uses[canonical[id(parameter)]].append(_Use(layer=layer, role=role))
+        for role, piece in layer.tensors.items():
+            if capture.leaves[piece.parameter].requires_grad:
+                uses[piece.parameter].append(_Use(layer=layer, role=role, piece=piece))
     return uses
 
 
@@ -195,7 +209,8 @@ def trusted_parameters(capture: Capture) -> list[str]:
     for name, shared in uses.items():
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):
             continue
-        total = sum(_summed(use, gradients[use.layer.name]) for use in shared)
+        parts = [(use.piece, _summed(use, gradients[use.layer.name])) for use in shared]
+        total = scattered(parts, truth[name])
         exact = _wide(truth[name]).flatten()
         tolerance = _TOLERANCE[truth[name].dtype]
         if norm(total - exact) <= tolerance * norm(exact):
@@ -204,29 +219,33 @@ def trusted_parameters(capture: Capture) -> list[str]:
 
 
 def _same_kind(shared: Sequence[_Use]) -> bool:
-    """Tied linear layers share rows; a linear layer tied to an embedding has other ones."""
-    modules = [use.layer.module for use in shared]
+    """Whether there is a factor of all uses: by matrices, or by one matrix and lookups of it."""
     if len(shared) == 1:
         return True
-    return all(layers.is_linear(m) for m in modules) and len({_groups(m) for m in modules}) == 1
+    forms = {isinstance(use.layer.module, _TABLES) for use in shared}
+    if True in forms:
+        return len({use.piece for use in shared}) == 1 and not _groups(shared) - {1}
+    linear = all(use.layer.is_linear for use in shared)
+    return linear and len(_groups(shared)) == 1 and are_apart(use.piece for use in shared)
 
 
-def _groups(module: nn.Module) -> int:
-    return getattr(module, "groups", 1)
+def _groups(shared: Sequence[_Use]) -> set[int]:
+    return {getattr(use.layer.module, "groups", 1) for use in shared}
 
 
 def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
     """The parameter's gradient as its factors give it, summed over samples."""
     module, calls = use.layer.module, use.layer.calls
-    if layers.is_linear(module):
+    if use.layer.is_linear:
         g = use.layer.rows(gradients)
         if use.role == "bias":
             return _wide(g.sum((0, 1)).flatten())
         h = use.layer.inputs
         step = g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)
-        return _wide(step.flatten())
-    if isinstance(module, nn.Embedding):
-        total = _wide(torch.zeros_like(module.weight))
+        return _wide(layers.as_weight(module, step))
+    if isinstance(module, _TABLES):
+        assert use.layer.weight is not None  # a table is one
+        total = _wide(torch.zeros_like(use.layer.weight))
         for call, g in zip(calls, gradients, strict=True):
             kept = call.inputs.flatten() != (
                 -1 if module.padding_idx is None else module.padding_idx
@@ -234,6 +253,7 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
             tokens, rows = call.inputs.flatten()[kept], g.flatten(0, -2)[kept]
             total.index_add_(0, tokens, _wide(rows))
         return total.flatten()
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
     parts = (
         layers.norm_jacobian(module, call.inputs, g[:, None])[use.role]
         for call, g in zip(calls, gradients, strict=True)
@@ -242,39 +262,39 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
 
 
 def _outer_factors(
-    uses: dict[str, list[_Use]], gradients: dict[str, list[Tensor]], rates: dict[str, float]
+    uses: Sequence[_Use], gradients: dict[str, list[Tensor]], rates: dict[str, float]
 ) -> dict[str, Factor]:
+    """A factor for each part of a parameter, from all of its uses."""
+    by_piece: dict[Piece, list[_Use]] = defaultdict(list)
+    for use in uses:
+        by_piece[use.piece].append(use)
     factors: dict[str, Factor] = {}
-    with_bias = _folded(uses)
-    for name, shared in uses.items():
-        layer = shared[0].layer
-        if isinstance(layer.module, nn.Embedding):
-            factors[layer.name] = _embedding(layer, gradients[layer.name], rates[name])
-        elif not layers.is_linear(layer.module):
-            factors[name] = _norm(layer, shared[0].role, gradients[layer.name], rates[name])
-        elif name not in with_bias.values():
-            bias = with_bias.get(name)
-            pieces = [
-                _linear(use, gradients[use.layer.name], rates[name], rates[bias] if bias else None)
-                for use in shared
-            ]
-            key = layer.name if shared[0].role == "weight" else name
-            factors[key] = OuterFactor(
-                inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
-                gradients=_wide(torch.cat([g for _, g in pieces], 2)),
-            )
+    with_bias = _folded(by_piece)
+    folded = set(with_bias.values())
+    for piece, shared in by_piece.items():
+        use, rate = shared[0], rates[piece.parameter]
+        tables = [x for x in shared if isinstance(x.layer.module, _TABLES)]
+        matrices = [x for x in shared if x.layer.is_linear]
+        if tables:
+            name = piece.parameter if matrices else use.name
+            factors[name] = _table(tables, matrices, gradients, rate)
+        elif not use.layer.is_linear:
+            factors[piece.parameter] = _norm(use, gradients[use.layer.name], rate)
+        elif piece not in folded:
+            bias = with_bias.get(piece)
+            bias_rate = rates[bias.parameter] if bias else None
+            pieces = [_linear(x, gradients[x.layer.name], rate, bias_rate) for x in shared]
+            factors[use.name] = _joined(pieces)
     return factors
 
 
-def _folded(uses: dict[str, list[_Use]]) -> dict[str, str]:
+def _folded(uses: Mapping[Piece, Sequence[_Use]]) -> dict[Piece, Piece]:
     """Weight → bias, where both belong to one layer alone: the bias becomes one more input."""
-    alone = {(use[0].layer.name, use[0].role): n for n, use in uses.items() if len(use) == 1}
+    alone = {(use[0].layer.name, use[0].role): p for p, use in uses.items() if len(use) == 1}
     return {
-        name: alone[layer, "bias"]
-        for (layer, role), name in alone.items()
-        if role == "weight"
-        and (layer, "bias") in alone
-        and layers.is_linear(uses[name][0].layer.module)
+        piece: alone[layer, "bias"]
+        for (layer, role), piece in alone.items()
+        if role == "weight" and (layer, "bias") in alone and uses[piece][0].layer.is_linear
     }
 
 
@@ -293,18 +313,46 @@ def _linear(
     return torch.cat([h * rate**0.5, one], -1), g
 
 
-def _embedding(layer: Layer, gradients: list[Tensor], rate: float) -> OuterFactor:
-    assert isinstance(layer.module, nn.Embedding)
+def _table(
+    tables: Sequence[_Use],
+    matrices: Sequence[_Use],
+    gradients: dict[str, list[Tensor]],
+    rate: float,
+) -> OuterFactor | TiedFactor:
+    """An embedding, alone or tied to linear layers."""
+    parts = [_lookups(use.layer, gradients[use.layer.name], rate) for use in tables]
+    tokens = torch.cat([tokens for tokens, _ in parts], 1)
+    lookups = torch.cat([g for _, g in parts], 2)
+    if not matrices:
+        return table_factor(tokens, lookups)
+    pieces = [_linear(use, gradients[use.layer.name], rate, None) for use in matrices]
+    return TiedFactor(tokens=tokens, lookups=lookups, product=_joined(pieces))
+
+
+def _joined(pieces: Sequence[tuple[Tensor, Tensor]]) -> OuterFactor:
+    return OuterFactor(
+        inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
+        gradients=_wide(torch.cat([g for _, g in pieces], 2)),
+    )
+
+
+def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor, Tensor]:
+    """Tokens, and gradients at their vectors."""
+    assert isinstance(layer.module, nn.Embedding | layers.Lookup)
     tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
-    h = layers.one_hot_rows(layer.module, tokens)
-    g = torch.cat([g.reshape(*g.shape[:2], -1, 1, g.shape[-1]) for g in gradients], 2)
-    return OuterFactor(inputs=_wide(h) * rate**0.5, gradients=_wide(g))
+    g = torch.cat([g.reshape(*g.shape[:2], -1, g.shape[-1]) for g in gradients], 2)
+    g = _wide(g) * rate**0.5
+    if layer.module.padding_idx is not None:  # its vector does not learn
+        g = g * (tokens != layer.module.padding_idx)[:, None, :, None]
+    return tokens, g
 
 
-def _norm(layer: Layer, role: str, gradients: list[Tensor], rate: float) -> DenseFactor:
+def _norm(use: _Use, gradients: list[Tensor], rate: float) -> DenseFactor:
+    module = use.layer.module
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
     parts = [
-        layers.norm_jacobian(layer.module, call.inputs, g)[role]
-        for call, g in zip(layer.calls, gradients, strict=True)
+        layers.norm_jacobian(module, call.inputs, g)[use.role]
+        for call, g in zip(use.layer.calls, gradients, strict=True)
     ]
     return DenseFactor(jacobian=_wide(torch.stack(parts).sum(0)) * rate**0.5)
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,35 @@ class DenseFactor:
     jacobian: Float[Tensor, "n k p"]
 
 
-Factor = OuterFactor | DenseFactor
+@dataclass(frozen=True, kw_only=True)
+class TiedFactor:
+    """Jacobian of one table of vectors, looked up and used as the matrix of a linear layer, too.
+
+    Attributes:
+        tokens: which vectors are looked up, (samples, lookups).
+        lookups: `∂f_c/∂e` at every lookup, (samples, outputs, lookups, inputs); a learning rate η
+            multiplies it by √η.
+        product: the factor of the linear layer, whose neurons are the tokens.
+    """
+
+    tokens: Int[Tensor, "n s"]
+    lookups: Float[Tensor, "n k s d"]
+    product: OuterFactor
+
+
+def table_factor(tokens: Int[Tensor, "n s"], lookups: Float[Tensor, "n k s d"]) -> OuterFactor:
+    """The factor of a table that is looked up alone: a linear layer on one-hot inputs.
+
+    Args:
+        tokens: which vectors are looked up.
+        lookups: `∂f_c/∂e` at every lookup.
+    """
+    occurring, index = torch.unique(tokens, return_inverse=True)
+    rows = functional.one_hot(index, len(occurring)).to(lookups.dtype)
+    return OuterFactor(inputs=rows[:, :, None], gradients=lookups[:, :, :, None])
+
+
+Factor = OuterFactor | DenseFactor | TiedFactor
 
 _DEFAULT_MEMORY = 2**30
 _ELEMENT = 128  # multiplications in the time in which one entry goes through memory
@@ -70,6 +99,8 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
         theta = factor.jacobian.new_zeros(n * k, n * k)
         _add_gram(theta, factor.jacobian.flatten(0, 1))
         return theta.view(n, k, n, k)
+    if isinstance(factor, TiedFactor):
+        return _tied_kernel(factor, memory)
     n, k, t, groups, m = factor.gradients.shape
     d = factor.inputs.shape[-1]
     if groups == 1 and t == 1:
@@ -83,6 +114,18 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
     if groups == 1 and pairs < sums:
         return _kernel_by_pairs(factor, memory)
     return _kernel_by_gradients(factor, memory)
+
+
+def _tied_kernel(factor: TiedFactor, memory: int) -> Float[Tensor, "n k n k"]:
+    """Lookups, products, and both together: `Σ_st g_jc't[token_is] (g_ics · h_jt)`, twice."""
+    theta = kernel(table_factor(factor.tokens, factor.lookups), memory=memory)
+    theta += kernel(factor.product, memory=memory)
+    h, g = factor.product.inputs[:, :, 0], factor.product.gradients[:, :, :, 0]
+    both = torch.empty_like(theta)
+    for i, (tokens, lookups) in enumerate(zip(factor.tokens, factor.lookups, strict=True)):
+        rows = torch.einsum("jkts,jtd->jksd", g[..., tokens], h)
+        both[i] = torch.einsum("csd,jksd->cjk", lookups, rows)
+    return theta.add_(both).add_(both.permute(2, 3, 0, 1))
 
 
 def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:
@@ -154,6 +197,8 @@ def traced_kernel(factor: Factor) -> Float[Tensor, "n n"]:
     if isinstance(factor, DenseFactor):
         rows = factor.jacobian.flatten(1)
         return rows @ rows.T
+    if isinstance(factor, TiedFactor):
+        return torch.einsum("icjc->ij", kernel(factor))
     h, g = factor.inputs, factor.gradients
     n, k, t, groups, m = g.shape
     d = h.shape[-1]
@@ -186,9 +231,22 @@ def kernel_matvec(factors: Sequence[Factor], vector: Float[Tensor, "n k"]) -> Fl
             j = factor.jacobian.flatten(0, 1)
             product += (j @ (j.T @ vector.flatten())).view_as(vector)
             continue
+        if isinstance(factor, TiedFactor):
+            product += _tied_matvec(factor, vector)
+            continue
         h, g = factor.inputs, factor.gradients
         pulled = torch.einsum("nk,nktgm->ntgm", vector, g)
         step = torch.einsum("ntgm,ntgd->gmd", pulled, h)  # Jᵀv, shaped like W
         moved = torch.einsum("gmd,ntgd->ntgm", step, h)
         product += torch.einsum("nktgm,ntgm->nk", g, moved)
     return product
+
+
+def _tied_matvec(factor: TiedFactor, vector: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    h, g = factor.product.inputs[:, :, 0], factor.product.gradients[:, :, :, 0]
+    step = torch.einsum("nk,nktm,ntd->md", vector, g, h)  # Jᵀv, shaped like the table
+    pulled = torch.einsum("nk,nksd->nsd", vector, factor.lookups)
+    step.index_add_(0, factor.tokens.flatten(), pulled.flatten(0, 1))
+    moved = torch.einsum("md,ntd->ntm", step, h)
+    looked_up = torch.einsum("nksd,nsd->nk", factor.lookups, step[factor.tokens])
+    return torch.einsum("nktm,ntm->nk", g, moved) + looked_up

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,7 @@ from lazyrich.capture.network import (
     layer_of,
     layer_outputs,
     network_of,
+    turns_of,
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
@@ -119,11 +121,7 @@ class Look:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Captured layers that learn, in forward order."""
-        return tuple(
-            layer
-            for layer in self.capture.layers
-            if any(p.requires_grad for p in layer.module.parameters())
-        )
+        return tuple(layer for layer in self.capture.layers if layer.trains(self.capture.leaves))
 
     @property
     def random(self) -> bool:
@@ -172,7 +170,11 @@ class Look:
         """Every layer's z, and its ż under the next step of all parameters, in one pass."""
         network, velocity = self.next_step()
         with undisturbed(network.module, twice=True):
-            both = derivative(lambda theta: layer_outputs(network, theta), network.theta, velocity)
+            both = derivative(
+                lambda theta: layer_outputs(network, theta, turns_of(self.layers)),
+                network.theta,
+                velocity,
+            )
         z, z_dot = (
             {name: torch.cat([x.flatten() for x in calls]) for name, calls in tree.items()}
             for tree in both
@@ -208,10 +210,11 @@ class Look:
     @cached_property
     def kernels(self) -> dict[str, Kernel]:
         """The kernel's part from every layer that owns parameters."""
-        modules = dict(self.capture.model.named_modules())
+        layers = {layer.name for layer in self.capture.layers}
+        layers.update(name for name, _ in self.capture.model.named_modules())
         parts: dict[str, Kernel] = {}
         for name, factor in self.factors.items():
-            layer = name if name in modules else layer_of(name)
+            layer = name if name in layers else layer_of(name)
             part = kernel(factor, memory=self.plan.memory)
             parts[layer] = parts[layer] + part if layer in parts else part
         return parts
@@ -288,7 +291,9 @@ class Reference:
         features: of all layers.
         trusted: see `Look`.
         residual_at_zero: see `Look`.
-        skipped: modules that are not among the layers, and why.
+        skipped: modules and parameters that are not among the layers, and why.
+        studied: share of the kernel's trace that layers with a weight to study bring; NaN without a
+            kernel.
     """
 
     network: Network
@@ -302,6 +307,7 @@ class Reference:
     trusted: tuple[str, ...] | None
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]
+    studied: float
 
     @property
     def layers(self) -> list[str]:
@@ -341,7 +347,21 @@ def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
         trusted=look.trusted_names if kernel else None,
         residual_at_zero=look.residual_at_zero,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
+        studied=_studied(look) if kernel else nan,
     )
+
+
+def _studied(look: Look) -> float:
+    """`Σ_l tr Θ_l / tr Θ` over the layers, those that are tied to embeddings included."""
+    pieces = [layer.tensors.get("weight") for layer in look.layers]
+    tied = {piece.parameter.removesuffix(".weight") for piece in pieces if piece and piece.whole}
+    names = tied | {layer.name for layer in look.layers}
+    traces = {
+        name: float(sampled_traces(theta, random=look.random).sum())
+        for name, theta in look.kernels.items()
+    }
+    total = sum(traces.values())
+    return sum(trace for name, trace in traces.items() if name in names) / total if total else nan
 
 
 def _kernel_start(look: Look) -> KernelStart:

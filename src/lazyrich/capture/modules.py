@@ -6,6 +6,7 @@ A convolution is a linear layer on patches: `z = W h` at every position, group b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,10 +14,58 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lazyrich.capture.isolation import widen
-
 Rows = Float[Tensor, "n t groups d"]
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """A convolution that no known module makes, by what it is called with.
+
+    A transposed one, which spreads its inputs, is a convolution of inputs with zeros between them.
+
+    Attributes:
+        kernel_size: of the window, along each axis.
+        stride: steps of the window; of a transposed one, of the inputs that it spreads.
+        padding: zeros on both sides, or `same` or `valid`; of a transposed one, what is cut off.
+        dilation: steps within the window.
+        groups: of channels.
+        output_padding: what is added to the result of a transposed one; None for any other.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    dilation: tuple[int, ...]
+    groups: int
+    output_padding: tuple[int, ...] | None = None
+    padding_mode: str = "zeros"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Vectors of a table, looked up by an operation.
+
+    Attributes:
+        padding_idx: of the vector that does not learn, if any.
+    """
+
+    padding_idx: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrywise:
+    """A parameter that multiplies or is added entry by entry, as in a norm of somebody's own.
+
+    Attributes:
+        scales: whether it multiplies.
+    """
+
+    scales: bool
+
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Windows
+Form = nn.Module | Windows | Lookup | Entrywise | None
+"""How a layer's tensors become rows; None where they are rows of vectors already."""
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (
@@ -45,6 +94,20 @@ def is_linear(module: nn.Module) -> bool:
     return _plain(module, _LINEAR)
 
 
+def has_matrix(form: Form) -> bool:
+    """Whether a layer of this form has a weight matrix, so that `z = W h + b`."""
+    if isinstance(form, nn.Module):
+        return is_linear(form)
+    return not isinstance(form, Lookup | Entrywise)
+
+
+def no_matrix(form: Form) -> str:
+    """Why a layer of this form has no weight to study."""
+    if isinstance(form, Entrywise):
+        return "it acts entry by entry, without a weight matrix to study"
+    return "a norm or an embedding has no weight matrix to study"
+
+
 def is_norm(module: nn.Module) -> bool:
     """Whether the module is a norm, whose output is affine in its few parameters."""
     return _plain(module, _NORMS)
@@ -68,27 +131,41 @@ def reason_to_skip(module: nn.Module, inputs: Tensor, samples: int) -> str | Non
     if expected is not None and inputs.ndim != expected:
         return f"its input has {inputs.ndim} dimensions instead of {expected}"
     if inputs.ndim < (1 if is_embedding(module) else 2) or len(inputs) != samples:
-        return (
-            f"its input of shape {tuple(inputs.shape)} does not begin with the batch's "
-            f"{samples} samples"
-        )
+        return another_layout(inputs, samples)
     return None
 
 
-def weight_rows(module: nn.Module, weight: Tensor) -> Float[Tensor, "groups m d"]:
+def another_layout(inputs: Tensor, samples: int) -> str:
+    """The reason, where inputs do not begin with an axis of samples."""
+    shape = tuple(inputs.shape)
+    return f"its input of shape {shape} does not begin with the batch's {samples} samples"
+
+
+def weight_rows(module: Form, weight: Tensor) -> Float[Tensor, "groups m d"]:
     """The weight as one matrix a group."""
     groups = module.groups if isinstance(module, Convolution) else 1
+    if isinstance(module, Windows) and module.output_padding is not None:
+        of_groups = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)
+        return of_groups.flip(*range(3, of_groups.ndim)).flatten(2)
     return weight.reshape(groups, len(weight) // groups, -1)
 
 
-def input_rows(module: nn.Module, inputs: Tensor) -> Rows:
+def as_weight(module: Form, rows: Float[Tensor, "groups m d"]) -> Float[Tensor, " p"]:
+    """The inverse of `weight_rows`, flattened."""
+    if isinstance(module, Windows) and module.output_padding is not None:
+        of_groups = rows.reshape(*rows.shape[:2], -1, *module.kernel_size).transpose(1, 2)
+        rows = of_groups.flip(*range(3, of_groups.ndim))
+    return rows.flatten()
+
+
+def input_rows(module: Form, inputs: Tensor) -> Rows:
     """The inputs h as one vector a position and group; patches for a convolution."""
     if isinstance(module, Convolution):
         return _patches(module, inputs)
     return inputs.reshape(len(inputs), -1, 1, inputs.shape[-1])
 
 
-def output_rows(module: nn.Module, outputs: Tensor) -> Rows:
+def output_rows(module: Form, outputs: Tensor) -> Rows:
     """Pre-activations z, or gradients on them, in the layout of `input_rows`."""
     if isinstance(module, Convolution):
         n, m = outputs.shape[:2]
@@ -98,10 +175,13 @@ def output_rows(module: nn.Module, outputs: Tensor) -> Rows:
 
 
 def _patches(module: Convolution, inputs: Tensor) -> Rows:
-    sizes = module.kernel_size
-    h = _padded(module, inputs)
+    sizes, strides = module.kernel_size, module.stride
+    if isinstance(module, Windows) and module.output_padding is not None:
+        h, strides = _spread(module, inputs), (1,) * len(sizes)
+    else:
+        h = _padded(module, inputs)
     for axis, (size, dilation, stride) in enumerate(
-        zip(sizes, module.dilation, module.stride, strict=True)
+        zip(sizes, module.dilation, strides, strict=True)
     ):
         # a new last axis holds the window along this spatial axis
         h = h.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
@@ -112,6 +192,22 @@ def _patches(module: Convolution, inputs: Tensor) -> Rows:
     order = [0, *range(3, 3 + spatial), 1, 2, *range(3 + spatial, 3 + 2 * spatial)]
     h = h.permute(order).flatten(1, spatial)
     return h.flatten(3)
+
+
+def _spread(module: Windows, inputs: Tensor) -> Tensor:
+    """Inputs with zeros between and around: of these a transposed convolution is a plain one."""
+    assert module.output_padding is not None
+    assert not isinstance(module.padding, str)
+    widths: list[int] = []  # last axis first, as torch wants it
+    h = inputs
+    for axis, stride in enumerate(module.stride):
+        size = (h.shape[2 + axis] - 1) * stride + 1
+        spread = h.new_zeros(*h.shape[: 2 + axis], size, *h.shape[3 + axis :])
+        spread[(slice(None),) * (2 + axis) + (slice(None, None, stride),)] = h
+        h = spread
+        side = module.dilation[axis] * (module.kernel_size[axis] - 1) - module.padding[axis]
+        widths = [side, side + module.output_padding[axis], *widths]
+    return functional.pad(h, widths)
 
 
 def _padded(module: Convolution, inputs: Tensor) -> Tensor:
@@ -128,18 +224,6 @@ def _padded(module: Convolution, inputs: Tensor) -> Tensor:
             widths += [padding[axis]] * 2
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     return functional.pad(inputs, widths, mode=mode)
-
-
-def one_hot_rows(module: nn.Embedding, tokens: Tensor) -> Rows:
-    """An embedding's inputs as one-hot rows over the tokens that occur.
-
-    Rows of the padding token are zero, because it does not learn.
-    """
-    occurring, index = torch.unique(tokens.reshape(len(tokens), -1), return_inverse=True)
-    rows = functional.one_hot(index, len(occurring)).to(widen(module.weight).dtype)
-    if module.padding_idx is not None:
-        rows[..., occurring == module.padding_idx] = 0
-    return rows[:, :, None]
 
 
 def normalised(
@@ -168,12 +252,14 @@ def normalised(
 
 
 def norm_jacobian(
-    module: nn.Module, x_hat: Tensor, gradients: Float[Tensor, "n k *shape"]
+    module: nn.Module | Entrywise, x_hat: Tensor, gradients: Float[Tensor, "n k *shape"]
 ) -> dict[str, Float[Tensor, "n k p"]]:
-    """Per-sample gradients of a norm's own parameters.
+    """Per-sample gradients of the parameters of a norm, or of one that acts entry by entry.
 
     `∂f/∂a = Σ g x̂` and `∂f/∂b = Σ g` over the positions.
     """
+    if isinstance(module, Entrywise):
+        return {"weight": (gradients * x_hat[:, None]).sum(2)}
     own = dict(module.named_parameters(recurse=False))
     shape = next(iter(own.values())).shape
     trailing = isinstance(module, nn.LayerNorm | nn.RMSNorm)

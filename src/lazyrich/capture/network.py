@@ -5,7 +5,8 @@ Importing this module needs the extra `lazyrich[torch]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from torch.func import grad, jvp, vjp
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from lazyrich._errors import NoDerivativeError
-from lazyrich.capture.capture import Capture
+from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.conditions import Conditions, Settled
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
@@ -29,6 +30,7 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
+from lazyrich.capture.products import Products
 from lazyrich.capture.weights import read_weights
 
 Parameters = dict[str, Tensor]
@@ -144,10 +146,32 @@ def _network(
     )
 
 
-def layer_outputs(network: Network, theta: Parameters) -> dict[str, tuple[Tensor, ...]]:
+Turns = Mapping[int, Sequence[tuple[str, Callable[[Tensor], Tensor]]]]
+"""Operation, by its turn → layers that it is a product of, and how z is read off its result."""
+
+
+def turns_of(layers: Sequence[Layer]) -> Turns:
+    """The operations of those layers that are no module."""
+    turns: dict[int, list[tuple[str, Callable[[Tensor], Tensor]]]] = {}
+    for layer in layers:
+        for call in layer.calls:
+            if call.take is not None:
+                turns.setdefault(call.turn, []).append((layer.name, call.take))
+    return turns
+
+
+def layer_outputs(
+    network: Network, theta: Parameters, turns: Turns | None = None
+) -> dict[str, tuple[Tensor, ...]]:
     """What every layer that owns trainable parameters gives, at each of its calls in one pass.
 
-    Layers that are never called as a module (another one reads their weights) are not in it.
+    Layers that are never called as a module (another one reads their weights) are not in it, unless
+    an operation is known to be theirs.
+
+    Args:
+        network: on its batch.
+        theta: the parameters.
+        turns: operations that are products of layers, see there.
     """
     seen: dict[str, tuple[Tensor, ...]] = {}
 
@@ -157,15 +181,30 @@ def layer_outputs(network: Network, theta: Parameters) -> dict[str, tuple[Tensor
         # what comes next may work in place, and must not change what is kept
         return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, output)
 
+    of_operations = {layer for group in (turns or {}).values() for layer, _ in group}
     with ExitStack() as hooks:
         for layer in dict.fromkeys(layer_of(name) for name in theta):
-            hooks.enter_context(
-                network.module.get_submodule(layer).register_forward_hook(
-                    lambda _module, _args, output, layer=layer: keep(layer, output)
+            if layer not in of_operations:
+                hooks.enter_context(
+                    network.module.get_submodule(layer).register_forward_hook(
+                        lambda _module, _args, output, layer=layer: keep(layer, output)
+                    )
                 )
-            )
+        if turns:
+            hooks.enter_context(_at_turns(turns, keep))
         network(theta)
     return {layer: tensors for layer, tensors in seen.items() if tensors}
+
+
+def _at_turns(turns: Turns, keep: Callable[[str, Tensor], Tensor]) -> Products:
+    count = itertools.count()
+
+    def operation(z: Tensor, _: object) -> Tensor:
+        for layer, take in turns.get(next(count), ()):
+            keep(layer, take(z))
+        return z.clone()
+
+    return Products(operation)
 
 
 def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, Any]:  # noqa: ANN401

@@ -47,8 +47,7 @@ class Part:
 
     def of(self, weight: Tensor) -> Float[Tensor, "m d"]:
         """The same rows of another tensor shaped like the layer's weight."""
-        layer = Layer(name=self.layer.name, module=self.layer.module, weight=weight, calls=())
-        return layer.matrix[self.rows]
+        return self.layer.matrix_of(weight)[self.rows]
 
 
 def hidden_parts(seen: Capture, heads: Heads | None = None) -> list[Part]:

@@ -110,11 +110,10 @@ def _learning(seen: Capture, parts: list[Part]) -> tuple[list[Part], dict[str, s
         skipped[seen.readout] = "the readout: K = 1, its correlation is 1 by construction"
     learning = []
     for part in parts:
-        leaf = seen.leaves.get(_weight(part))
+        piece = part.layer.tensors.get("weight")
+        leaf = seen.leaves[piece.parameter] if piece else None
         if leaf is None:
-            skipped[part.layer.name] = (
-                "its weight is computed from, or shared with, other parameters"
-            )
+            skipped[part.layer.name] = "its weight is computed from other parameters"
         elif not leaf.requires_grad:
             skipped[part.layer.name] = "its weight is frozen"
         else:
@@ -126,16 +125,16 @@ def _learning(seen: Capture, parts: list[Part]) -> tuple[list[Part], dict[str, s
     return learning, skipped
 
 
-def _weight(part: Part) -> str:
-    return f"{part.layer.name}.weight".removeprefix(".")
-
-
 def _first_steps(seen: Capture, parts: list[Part], loss: Loss, y: object) -> list[Tensor]:
     """`∂L/∂W` of every part, in float64; over all uses of a weight that is used more than once."""
     with torch.inference_mode(False), torch.enable_grad():
         f = seen.outputs.detach().clone().requires_grad_()
         value = output_loss(loss, f.view(seen.shape), y)(f.view(seen.shape))
         (slope,) = torch.autograd.grad(value, f)
-    names = list(dict.fromkeys(map(_weight, parts)))
-    gradients = seen.backward(slope, names)[1]
-    return [part.of(gradients[_weight(part)].double()) for part in parts]
+    pieces = [part.layer.tensors["weight"] for part in parts]
+    names = dict.fromkeys(piece.parameter for piece in pieces)
+    gradients = seen.backward(slope, list(names))[1]
+    return [
+        part.of(piece.of(gradients[piece.parameter].double()))
+        for part, piece in zip(parts, pieces, strict=True)
+    ]

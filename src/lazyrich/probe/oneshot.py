@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import xarray as xr
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.capture import Capture, capture
+from lazyrich.capture.capture import Capture, Layer, capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, checked_seed
 from lazyrich.capture.isolation import Batch, unwrap
@@ -272,25 +273,35 @@ def _initial(reference: nn.Module | State | None, part: Part) -> Tensor | None:
             f"`reference` must be a model or its state dict, got {shown(reference)}. Pass the "
             "model as it was at the start (copy.deepcopy)."
         )
-    if isinstance(reference, nn.Module):
-        modules = dict(unwrap(reference).named_modules())
-        weight = getattr(modules.get(layer.name), "weight", None)
-    else:
-        prefixes = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.")
-        key = f"{layer.name}.weight".removeprefix(".")
-        weight = next((reference[p + key] for p in prefixes if p + key in reference), None)
+    weight = _held(reference, layer)
     if weight is None:
         raise InputError(
             f"`reference` must hold the initial weight of `{layer.name}`, got none. Pass the model "
             "as it was at the start (copy.deepcopy) or its state dict."
         )
     assert layer.weight is not None
-    if weight.shape != layer.weight.shape:
+    piece = layer.tensors.get("weight")
+    shape = piece.shape if piece else tuple(layer.weight.shape)
+    if tuple(weight.shape) != shape:
         raise InputError(
             f"`reference` must have the model's shapes, got {tuple(weight.shape)} for "
-            f"`{layer.name}`, which is {tuple(layer.weight.shape)}."
+            f"`{layer.name}`, which is {shape}."
         )
-    return part.of(weight.detach().to(layer.weight.device).double())
+    own = piece.of(weight.detach()) if piece else weight.detach()
+    return part.of(own.to(layer.weight.device).double())
+
+
+def _held(reference: nn.Module | Mapping[str, Any], layer: Layer) -> Tensor | None:
+    """A layer's parameter, or its weight as a module computes it, in a model or state dict."""
+    piece = layer.tensors.get("weight")
+    name = piece.parameter if piece else f"{layer.name}.weight".removeprefix(".")
+    if isinstance(reference, nn.Module):
+        path, _, role = name.rpartition(".")
+        modules = dict(unwrap(reference).named_modules())
+        found: Tensor | None = getattr(modules.get(path), role, None)
+        return found
+    prefixes = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.")
+    return next((reference[p + name] for p in prefixes if p + name in reference), None)
 
 
 def _table(

@@ -349,7 +349,7 @@ class Probe:
         """All measurements: dims `step` and `layer`, variables named as in the vocabulary.
 
         Attributes: `setting` (JSON), `forecast` (JSON, if one was made), `overhead`, `samples`,
-        `skipped` and `notes` (one a line): all that a report needs, also of a saved history.
+        `studied`, `skipped`, `notes` (one a line): all that a report needs, also of a saved one.
 
         Raises:
             InputError: nothing was measured yet.
@@ -371,6 +371,7 @@ class Probe:
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
                 "samples": self._samples,
+                "studied": reference.studied,
                 **self._comparison.remarks(reference),
             },
         )

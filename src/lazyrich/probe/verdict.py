@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
-from lazyrich.probe import wording
+from lazyrich.probe import coverage, wording
 from lazyrich.probe.thresholds import Thresholds, has_one_threshold
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, only
@@ -367,4 +367,6 @@ def _notes(history: xr.Dataset) -> tuple[str, ...]:
         counted = "1 sample" if samples == 1 else f"{samples} samples"
         rough = "the interval is rough" if samples > 1 else "there is no interval"
         notes.append(f"Measured on {counted}: {rough}.")
-    return tuple(notes)
+    skipped = str(history.attrs.get("skipped", "")).splitlines()
+    share = float(history.attrs.get("studied", nan))
+    return (*notes, *coverage.sentences(share, skipped))

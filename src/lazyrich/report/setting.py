@@ -50,7 +50,7 @@ class MeasurementSetup:
         versions: of what it was measured with, by name; none where the history does not say.
         steps: first, last and number of the measurements.
         overhead: share of the time that measuring took.
-        skipped: modules whose weights are not looked at, and why.
+        skipped: modules and parameters without a weight to study, and why.
     """
 
     network: str
@@ -110,6 +110,6 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
     lines = [[escape(title), escape(value)] for title, value in rows.items()]
     return f"""<h2>The setting</h2>
 {html_table(("", ""), lines)}
-<h3>Modules whose weights are not looked at</h3>
+<h3>Parameters that are not studied</h3>
 {items(of.skipped) or "<p>None was left out.</p>"}
 <p>Those that train have their part in the kernel all the same.</p>"""
