@@ -298,7 +298,9 @@ def _embedding(layer: Layer, gradients: list[Tensor], rate: float) -> OuterFacto
     tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
     h = layers.one_hot_rows(layer.module, tokens)
     g = torch.cat([g.reshape(*g.shape[:2], -1, 1, g.shape[-1]) for g in gradients], 2)
-    return OuterFactor(inputs=_wide(h) * rate**0.5, gradients=_wide(g))
+    return OuterFactor(
+        inputs=_wide(h) * rate**0.5, gradients=_wide(g), columns=torch.unique(tokens)
+    )
 
 
 def _norm(layer: Layer, role: str, gradients: list[Tensor], rate: float) -> DenseFactor:

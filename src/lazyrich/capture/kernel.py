@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -23,10 +23,13 @@ class OuterFactor:
         inputs: `h`, (samples, positions, groups, inputs); a bias is one more input that is 1, a
             learning rate η multiplies `h` by √η.
         gradients: `g = ∂f_c/∂z`, (samples, outputs, positions, groups, neurons).
+        columns: which of the layer's inputs `h` holds, in rising order, if those that are zero in
+            the whole batch are left out (tokens that do not occur); None if it holds all.
     """
 
     inputs: Float[Tensor, "n t groups d"]
     gradients: Float[Tensor, "n k t groups m"]
+    columns: Int[Tensor, " d"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One number from one call: the neural tangent kernel and the neural feature ansatz."""
+"""The neural feature ansatz from one call."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from lazyrich.capture.capture import Capture, capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, checked_seed
 from lazyrich.capture.isolation import Batch, unwrap
-from lazyrich.capture.jacobian import checked_memory, jacobian_factors
-from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz import Correlation
@@ -42,50 +40,6 @@ QUANTITIES = (
 
 
 _COLUMNS = ("nfa", "nfa_stderr", "nfa_null", "cnfa", "cnfa_stderr", "cnfa_null", "centred_share")
-
-
-@exact_arithmetic()
-def ntk(
-    model: nn.Module,
-    x: Batch,
-    *,
-    lrs: Mapping[str, float] | None = None,
-    memory: int = 2 * 2**30,
-) -> Float[Tensor, "n k n k"]:
-    """Empirical neural tangent kernel of any model.
-
-    `Θ_ic,jc' = Σ_p η_p ∂f_c(x_i)/∂θ_p ∂f_c'(x_j)/∂θ_p` over all trainable parameters.
-
-    Args:
-        model: the network, see `capture` for its mode; it is left as it is.
-        x: n samples as the model takes them: a tensor, a sequence of arguments or a mapping.
-        lrs: learning rates η by parameter or module name, "" for all others; None for η = 1.
-        memory: bytes that the kernel, and temporary arrays, may each take.
-
-    Returns:
-        Θ, (samples, outputs, samples, outputs), in the output's precision, at least float32.
-
-    Raises:
-        InputError: see `capture` and `jacobian_factors`; or the kernel does not fit into `memory`.
-
-    Example:
-        >>> ntk(nn.Linear(2, 1), torch.tensor([[1.0, 2.0]])).item()  # ‖x‖² + 1 for the bias
-        6.0
-
-    References:
-        Jacot, Gabriel & Hongler, arXiv:1806.07572.
-    """
-    checked_memory(memory)
-    seen = capture(model, x)
-    size = seen.outputs.numel() ** 2 * max(4, seen.outputs.element_size())
-    if size > memory:
-        raise InputError(
-            f"`memory` must be at least {size:.2g} bytes for a kernel of {seen.outputs.numel()} "
-            f"rows, got {memory:.2g}. Take fewer samples, or use `traced_kernel` or "
-            "`kernel_matvec` on `jacobian_factors`."
-        )
-    factors = jacobian_factors(seen, lrs=lrs, memory=memory)
-    return full_kernel(list(factors.values()), memory=memory)
 
 
 @exact_arithmetic()
