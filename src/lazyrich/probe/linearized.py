@@ -1,0 +1,355 @@
+"""A network made linear in its parameters, as a module to train and as a solved training curve."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lazyrich._arguments import as_number, shown
+from lazyrich._errors import InputError, NoDerivativeError
+from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.conditions import Conditions
+from lazyrich.capture.first_look import conditions_of
+from lazyrich.capture.isolation import (
+    Batch,
+    batch_size,
+    brought_to,
+    rows,
+    tensors_in,
+    undisturbed,
+    unwrap,
+    widen,
+)
+from lazyrich.capture.jacobian import checked_memory
+from lazyrich.capture.losses import Loss, loss_name, output_loss
+from lazyrich.capture.network import Parameters, derivative, pull_back
+from lazyrich.capture.weights import read_weights
+from lazyrich.probe.arguments import refuse_batch
+from lazyrich.probe.forecast.linearised import Linearisation
+from lazyrich.probe.linear_training import (
+    LinearTraining,
+    descent_travel,
+    flow_travel,
+    solved_training,
+)
+from lazyrich.probe.tangent_kernel import ntk
+
+When = float | int | Sequence[float | int] | Tensor
+"""One number, or several."""
+
+
+def linearize(
+    model: nn.Module,
+    batch: tuple[Any, Any] | list[Any],
+    loss: Loss = "mse",
+    *,
+    memory: int = 2 * 2**30,
+) -> Linearized:
+    """The model's first-order expansion in its parameters, to be trained or solved.
+
+    `f_lin(x, θ) = f(x, θ₀) + J(x)(θ − θ₀)`, θ₀ being the parameters as they are now.
+
+    Args:
+        model: the network, see `capture` for its mode; it is copied, and later training of it
+            changes nothing here.
+        batch: `(inputs, targets)`, what `Linearized.predict` trains on. As a module it takes any
+            inputs.
+        loss: of that training, `"mse"` or `"squared_error"` as in `forecast`.
+        memory: bytes that a kernel of `predict` may take.
+
+    Returns:
+        A module with the model's trainable parameters, under their names, in float32 or better.
+
+    Raises:
+        InputError: a model that cannot be copied or has no trainable parameter; a batch that is no
+            pair.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+        >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> y = torch.tensor([[1.0], [-1.0]])
+        >>> linear = linearize(net, (x, y))
+        >>> torch.equal(linear(x), net(x))
+        True
+        >>> torch.allclose(linear.predict(x, time=float("inf")), y, atol=1e-4)  # interpolates
+        True
+
+    References:
+        Lee, Xiao et al., arXiv:1902.06720; as in `neural_tangents.linearize` and
+        `neural_tangents.predict.gradient_descent_mse`.
+    """
+    refuse_batch(batch)
+    checked_memory(memory)
+    network = unwrap(model)
+    read_weights(network, to_train=True)
+    try:
+        twin = copy.deepcopy(network)
+    except Exception as error:
+        raise InputError(
+            f"the model must be a module that `copy.deepcopy` can copy, got {error}. Linearise it "
+            "before its first forward pass, or drop what it stores."
+        ) from error
+    return Linearized(twin, batch, loss, memory=memory)
+
+
+class Linearized(nn.Module):
+    """A network that is linear in its parameters: train it as any module, or `predict`.
+
+    It is made by `linearize`. Its state dict is that of the model's trainable parameters, so that
+    `load_state_dict` puts it where the model has trained to. Gradients reach the parameters; they
+    do not reach the inputs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batch: tuple[Any, Any] | list[Any],
+        loss: Loss,
+        *,
+        memory: int,
+    ) -> None:
+        super().__init__()
+        self._network = (network,)  # in a tuple, so that its weights are not this module's
+        self._batch, self._loss, self._memory = tuple(batch), loss, memory
+        self._conditions: Conditions | None = None
+        self._solved: LinearTraining | None = None
+        for name, start in self._start().items():
+            *path, last = name.split(".")
+            owner: nn.Module = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            owner.register_parameter(last, nn.Parameter(start.clone()))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, "n *k"]:  # noqa: ANN401
+        """The outputs at the present parameters, `f(x, θ₀) + J(x)(θ − θ₀)`.
+
+        Args:
+            args: as the model takes them.
+            kwargs: the same by name.
+
+        Raises:
+            InputError: an input requires a gradient; see `capture`.
+        """
+        jacobian = self._jacobian(self._as_batch(args, kwargs))
+        moved = [p - jacobian.start[name] for name, p in self.named_parameters()]
+        return cast(Tensor, _Affine.apply(jacobian, *moved))  # type: ignore[no-untyped-call]
+
+    @exact_arithmetic()
+    def predict(
+        self,
+        x: Batch | None = None,
+        *,
+        time: When | None = None,
+        steps: When | None = None,
+        lr: float | None = None,
+    ) -> Float[Tensor, "*times n *k"]:
+        """Outputs after training from θ₀ on the batch of `linearize`, solved without training.
+
+        With `L = s‖f − y‖²/2`, `sΘ(X, X) = U diag(λ) Uᵀ` and `φ = (1 − e^{−λt})/λ` under gradient
+        flow, `(1 − (1 − ηλ)^n)/λ` under gradient descent,
+
+            f(x) = f₀(x) − sΘ(x, X) U diag(φ) Uᵀ (f₀(X) − y);
+
+        infinite `time` or `steps` gives kernel regression. s is 2/nk for `"mse"`, 2/n for
+        `"squared_error"`.
+
+        Args:
+            x: inputs as the model takes them; None for those trained on.
+            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else
+            steps: n ≥ 0 of full-batch gradient descent, one or several, may be infinite.
+            lr: its learning rate η > 0.
+
+        Returns:
+            Outputs in the model's shape and precision; of several times along a new first axis.
+
+        Raises:
+            InputError: not exactly one of `time` and `steps`, or out of range; a learning rate
+                that is missing, misplaced or too large for infinitely many steps; another loss;
+                a kernel that does not fit into `memory`.
+
+        Example:
+            >>> linear = linearize(nn.Linear(1, 1), (torch.ones(2, 1), torch.zeros(2, 1)))
+            >>> linear.predict(steps=[0, 10, 100], lr=0.1).shape
+            torch.Size([3, 2, 1])
+
+        References:
+            Lee, Xiao et al., arXiv:1902.06720, eqs. 7 to 9.
+        """
+        travels, several = _travels(time, steps, lr)
+        solved = self._solution()
+        if x is None:
+            start, shape = solved.start, self._outputs(self._batch[0])
+            found = [solved.reached(travel(solved.eigenvalues)) for travel in travels]
+        else:
+            shape = self._outputs(x)
+            start = shape.reshape(len(shape), -1).double()
+            theta = ntk(self._network[0], x, self._batch[0], memory=self._memory)
+            found = [solved.carried(start, theta, travel(solved.eigenvalues)) for travel in travels]
+        outputs = [f.to(shape).view_as(shape) for f in found]
+        return torch.stack(outputs) if several else outputs[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linearized:
+        """Moving or converting this module does so with what it was made of."""
+        self._network[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._conditions = self._solved = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def _start(self) -> Parameters:
+        """θ₀, in float32 or better."""
+        parameters = self._network[0].named_parameters()
+        return {name: widen(p.detach()) for name, p in parameters if p.requires_grad}
+
+    def _jacobian(self, x: Batch) -> _Jacobian:
+        batch_size(x)  # refuses bad batches
+        network, start = self._network[0], self._start()
+        named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        fixed = {n: widen(t.detach()) for n, t in named.items() if n not in start}
+        tensors = {**fixed, **start}
+        if self._conditions is None:
+            self._conditions = conditions_of(network, tensors, x)
+        with undisturbed(network, twice=True):
+            settled = self._conditions.settle(network, tensors, x)
+        conditions, samples = self._conditions, batch_size(x)
+
+        def outputs(theta: Parameters) -> Tensor:
+            return rows(conditions.call(network, {**fixed, **theta}, x, settled), samples)
+
+        return _Jacobian(network, outputs, start)
+
+    def _outputs(self, x: Batch) -> Float[Tensor, "n *k"]:
+        """f₀, in the model's shape."""
+        jacobian = self._jacobian(x)
+        with undisturbed(jacobian.network), torch.no_grad():
+            return jacobian.function(jacobian.start)
+
+    def _solution(self) -> LinearTraining:
+        if self._solved is None:
+            if self._loss not in ("mse", "squared_error"):
+                raise InputError(
+                    "`predict` must have loss='mse' or loss='squared_error', got "
+                    f"{loss_name(self._loss)}. For others train this module in a loop."
+                )
+            inputs, targets = (brought_to(self._network[0], part) for part in self._batch)
+            f = self._outputs(inputs)
+            output_loss(self._loss, f, targets)  # refuses targets that do not fit
+            count = f.numel() if self._loss == "mse" else len(f)
+            kernel = ntk(self._network[0], inputs, memory=self._memory)
+            f, y = (t.reshape(len(f), -1) for t in (f, targets))
+            self._batch = (inputs, targets)
+            self._solved = solved_training(kernel, f, y, 2 / count)
+        return self._solved
+
+    def _as_batch(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Arguments of a call as one batch; those by position get their names if both occur."""
+        if args and kwargs:
+            bound = inspect.signature(self._network[0].forward).bind(*args, **kwargs)
+            args, kwargs = (), bound.arguments
+        x: Batch = kwargs or (args[0] if len(args) == 1 else args)
+        if any(t.requires_grad for t in tensors_in(x)):
+            raise InputError(
+                "the inputs must not require a gradient, got one that does. Detach it: gradients "
+                "reach the parameters of a linearised network alone."
+            )
+        return x
+
+
+class _Jacobian:
+    """J of one batch at θ₀, never formed.
+
+    By reverse mode both ways, where PyTorch can: forward mode also moves what never learns, such as
+    the row of a padding token.
+    """
+
+    def __init__(
+        self, network: nn.Module, function: Callable[[Parameters], Tensor], start: Parameters
+    ) -> None:
+        self.network, self.function, self.start = network, function, start
+        self._graph: Linearisation | None = None
+
+    def times(self, along: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """f₀ and Jv."""
+        v = dict(zip(self.start, along, strict=True))
+        with undisturbed(self.network, twice=True):
+            try:
+                self._graph = self._graph or Linearisation(self.function, self.start)
+                return self._graph.outputs, self._graph.times(v)
+            except (RuntimeError, NoDerivativeError):  # an operation has no second derivative
+                self._graph = None
+                return derivative(self.function, self.start, v)
+
+    def transposed(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Jᵀu."""
+        with undisturbed(self.network, twice=True):
+            if self._graph:
+                found = self._graph.transposed(u)
+            else:
+                found = pull_back(self.function, self.start, u)
+        return tuple(found[name] for name in self.start)
+
+
+class _Affine(torch.autograd.Function):
+    """`f₀ + Jv` as a function of v, whose derivative needs no graph."""
+
+    @staticmethod
+    def forward(ctx: Any, jacobian: _Jacobian, *along: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.jacobian = jacobian
+        start, moved = jacobian.times(along)
+        return start + moved
+
+    @staticmethod
+    def backward(ctx: Any, *u: Tensor) -> Any:  # noqa: ANN401
+        return None, *_Transposed.apply(ctx.jacobian, *u)  # type: ignore[no-untyped-call]
+
+
+class _Transposed(torch.autograd.Function):
+    """`Jᵀu` as a function of u; its derivative is J again."""
+
+    @staticmethod
+    def forward(ctx: Any, jacobian: _Jacobian, u: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401
+        ctx.jacobian = jacobian
+        return jacobian.transposed(u)
+
+    @staticmethod
+    def backward(ctx: Any, *v: Tensor) -> Any:  # noqa: ANN401
+        return None, ctx.jacobian.times(v)[1]
+
+
+def _travels(
+    time: When | None, steps: When | None, lr: float | None
+) -> tuple[list[Callable[[Tensor], Tensor]], bool]:
+    """What each moment makes of eigenvalues, and whether there are several moments."""
+    if (time is None) == (steps is None):
+        came = "neither" if time is None else "both"
+        raise InputError(
+            f"exactly one of `time` and `steps` must be given, got {came}. Pass time=float('inf') "
+            "for kernel regression."
+        )
+    name, given = ("time", time) if steps is None else ("steps", steps)
+    several = isinstance(given, Sequence) or getattr(given, "ndim", 0) > 0
+    moments = [as_number(one) for one in cast(Any, given)] if several else [as_number(given)]
+    for one in moments:
+        if one is None or not one >= 0 or (name == "steps" and one != inf and one % 1):
+            kind = "numbers ≥ 0" if name == "time" else "whole numbers ≥ 0"
+            raise InputError(f"`{name}` must be {kind} or infinite, got {shown(given)}.")
+    durations = cast(list[float], moments)
+    if name == "time":
+        if lr is not None:
+            raise InputError(
+                f"`lr` must be left out with `time`, got {shown(lr)}. Gradient flow has none: "
+                "`steps` of it take the time `lr` times `steps`."
+            )
+        return [partial(flow_travel, time=t) for t in durations], several
+    rate = as_number(lr)
+    if rate is None or not 0 < rate < inf:
+        raise InputError(f"`lr` must be a number > 0 with `steps`, got {shown(lr)}.")
+    return [partial(descent_travel, lr=rate, steps=n) for n in durations], several
