@@ -103,6 +103,23 @@ def test_steps_that_grow_are_what_a_loop_does():
         linear.predict(steps=inf, lr=3.0)
 
 
+def test_descent_under_another_loss_is_what_a_loop_does():
+    model, (x, _), other = small()
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    linear = lazyrich.linearize(model, (x, labels), "cross_entropy")
+    trained = copy.deepcopy(linear)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.5)
+    moments = [0, 3, 20]
+    on_train, on_other = (linear.predict(z, steps=moments, lr=0.5) for z in (None, other))
+    for step in range(21):
+        if step in moments:
+            torch.testing.assert_close(on_train[moments.index(step)], trained(x).detach())
+            torch.testing.assert_close(on_other[moments.index(step)], trained(other).detach())
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(trained(x), labels).backward()
+        optimizer.step()
+
+
 def test_gradient_flow_is_the_matrix_exponential():
     model, (x, y), other = small()
     linear = lazyrich.linearize(model, (x, y))
@@ -260,8 +277,12 @@ def test_refusals():
         linear.predict(steps=1)
     with pytest.raises(InputError, match="the inputs must not require a gradient"):
         linear(x.clone().requires_grad_())
-    with pytest.raises(InputError, match="must have loss='mse' or loss='squared_error', got cross"):
-        lazyrich.linearize(model, (x, y), "cross_entropy").predict(time=1)
+    other = lazyrich.linearize(model, (x, y.softmax(1)), "cross_entropy")
+    for given in ({"time": 1}, {"steps": inf, "lr": 0.1}):
+        with pytest.raises(
+            InputError, match="`steps` must be given, and finite, for cross_entropy"
+        ):
+            other.predict(**given)
     with pytest.raises(InputError, match="targets must have the outputs' shape"):
         lazyrich.linearize(model, (x, y[:, :1])).predict(time=1)
     with pytest.raises(InputError, match="`batch` must be a pair"):

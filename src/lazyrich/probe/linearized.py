@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
 
@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError, NoDerivativeError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.conditions import Conditions
@@ -29,21 +28,21 @@ from lazyrich.capture.isolation import (
     widen,
 )
 from lazyrich.capture.jacobian import checked_memory
-from lazyrich.capture.losses import Loss, loss_name, output_loss
+from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.network import Parameters, derivative, pull_back
 from lazyrich.capture.weights import read_weights
 from lazyrich.probe.arguments import refuse_batch
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.linear_training import (
     LinearTraining,
-    descent_travel,
-    flow_travel,
+    Moments,
+    When,
+    carried,
+    checked_moments,
+    descent_pulls,
     solved_training,
 )
 from lazyrich.probe.tangent_kernel import ntk
-
-When = float | int | Sequence[float | int] | Tensor
-"""One number, or several."""
 
 
 def linearize(
@@ -62,7 +61,8 @@ def linearize(
             changes nothing here.
         batch: `(inputs, targets)`, what `Linearized.predict` trains on. As a module it takes any
             inputs.
-        loss: of that training, `"mse"` or `"squared_error"` as in `forecast`.
+        loss: of that training, as in `forecast`; `"mse"` and `"squared_error"` are solved, others
+            followed step by step.
         memory: bytes that a kernel of `predict` may take.
 
     Returns:
@@ -120,7 +120,7 @@ class Linearized(nn.Module):
         self._network = (network,)  # in a tuple, so that its weights are not this module's
         self._batch, self._loss, self._memory = tuple(batch), loss, memory
         self._conditions: Conditions | None = None
-        self._solved: LinearTraining | None = None
+        self._train: _TrainingBatch | None = None
         for name, start in self._start().items():
             *path, last = name.split(".")
             owner: nn.Module = self
@@ -153,7 +153,7 @@ class Linearized(nn.Module):
         steps: When | None = None,
         lr: float | None = None,
     ) -> Float[Tensor, "*times n *k"]:
-        """Outputs after training from θ₀ on the batch of `linearize`, solved without training.
+        """Outputs after training from θ₀ on the batch of `linearize`, without training.
 
         With `L = s‖f − y‖²/2`, `sΘ(X, X) = U diag(λ) Uᵀ` and `φ = (1 − e^{−λt})/λ` under gradient
         flow, `(1 − (1 − ηλ)^n)/λ` under gradient descent,
@@ -161,7 +161,7 @@ class Linearized(nn.Module):
             f(x) = f₀(x) − sΘ(x, X) U diag(φ) Uᵀ (f₀(X) − y);
 
         infinite `time` or `steps` gives kernel regression. s is 2/nk for `"mse"`, 2/n for
-        `"squared_error"`.
+        `"squared_error"`. Under another loss `f_n(x) = f₀(x) − Θ(x, X) Σ_{i<n} η ∂L/∂f_i`.
 
         Args:
             x: inputs as the model takes them; None for those trained on.
@@ -174,8 +174,9 @@ class Linearized(nn.Module):
 
         Raises:
             InputError: not exactly one of `time` and `steps`, or out of range; a learning rate
-                that is missing, misplaced or too large for infinitely many steps; another loss;
-                a kernel that does not fit into `memory`.
+                that is missing, misplaced or too large for infinitely many steps; targets that do
+                not fit the loss; time or infinitely many steps under another loss; a kernel that
+                does not fit into `memory`.
 
         Example:
             >>> linear = linearize(nn.Linear(1, 1), (torch.ones(2, 1), torch.zeros(2, 1)))
@@ -185,23 +186,24 @@ class Linearized(nn.Module):
         References:
             Lee, Xiao et al., arXiv:1902.06720, eqs. 7 to 9.
         """
-        travels, several = _travels(time, steps, lr)
-        solved = self._solution()
-        if x is None:
-            start, shape = solved.start, self._outputs(self._batch[0])
-            found = [solved.reached(travel(solved.eigenvalues)) for travel in travels]
+        moments = checked_moments(time, steps, lr)
+        train = self._training_batch(moments)
+        f = train.outputs if x is None else self._outputs(x)
+        start = f.reshape(len(f), -1).double()
+        if train.solved and x is None:
+            found = [train.solved.reached(phi) for phi in moments.travels(train.solved.eigenvalues)]
         else:
-            shape = self._outputs(x)
-            start = shape.reshape(len(shape), -1).double()
-            theta = ntk(self._network[0], x, self._batch[0], memory=self._memory)
-            found = [solved.carried(start, theta, travel(solved.eigenvalues)) for travel in travels]
-        outputs = [f.to(shape).view_as(shape) for f in found]
-        return torch.stack(outputs) if several else outputs[0]
+            theta = train.kernel
+            if x is not None:
+                theta = ntk(self._network[0], x, train.inputs, memory=self._memory)
+            found = [carried(start, theta, pull) for pull in train.pulls(moments)]
+        outputs = [moved.to(f).view_as(f) for moved in found]
+        return torch.stack(outputs) if moments.several else outputs[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linearized:
         """Moving or converting this module does so with what it was made of."""
         self._network[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._conditions = self._solved = None
+        self._conditions = self._train = None
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _start(self) -> Parameters:
@@ -232,22 +234,27 @@ class Linearized(nn.Module):
         with undisturbed(jacobian.network), torch.no_grad():
             return jacobian.function(jacobian.start)
 
-    def _solution(self) -> LinearTraining:
-        if self._solved is None:
-            if self._loss not in ("mse", "squared_error"):
-                raise InputError(
-                    "`predict` must have loss='mse' or loss='squared_error', got "
-                    f"{loss_name(self._loss)}. For others train this module in a loop."
-                )
+    def _training_batch(self, moments: Moments) -> _TrainingBatch:
+        """What training from θ₀ starts with, found once."""
+        solvable = self._loss in ("mse", "squared_error")
+        if not solvable and (moments.lr is None or inf in moments.values):
+            raise InputError(
+                f"`steps` must be given, and finite, for {loss_name(self._loss)}. Gradient flow "
+                "and its end are solved for loss='mse' and loss='squared_error' alone."
+            )
+        if self._train is None:
             inputs, targets = (brought_to(self._network[0], part) for part in self._batch)
             f = self._outputs(inputs)
-            output_loss(self._loss, f, targets)  # refuses targets that do not fit
-            count = f.numel() if self._loss == "mse" else len(f)
-            kernel = ntk(self._network[0], inputs, memory=self._memory)
-            f, y = (t.reshape(len(f), -1) for t in (f, targets))
-            self._batch = (inputs, targets)
-            self._solved = solved_training(kernel, f, y, 2 / count)
-        return self._solved
+            loss = output_loss(self._loss, f, targets)
+            kernel, solved = ntk(self._network[0], inputs, memory=self._memory), None
+            if solvable:
+                curvature = 2 / (f.numel() if self._loss == "mse" else len(f))
+                y = targets.reshape(len(f), -1)
+                solved = solved_training(kernel, f.reshape(len(f), -1), y, curvature)
+            self._train = _TrainingBatch(
+                inputs=inputs, outputs=f, loss=loss, kernel=kernel, solved=solved
+            )
+        return self._train
 
     def _as_batch(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Arguments of a call as one batch; those by position get their names if both occur."""
@@ -261,6 +268,28 @@ class Linearized(nn.Module):
                 "reach the parameters of a linearised network alone."
             )
         return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainingBatch:
+    """What is trained on: inputs, f₀ in the model's shape, L(f), Θ(X, X), and the solution."""
+
+    inputs: Batch
+    outputs: Tensor
+    loss: OutputLoss
+    kernel: Tensor
+    solved: LinearTraining | None
+
+    def pulls(self, moments: Moments) -> list[Tensor]:
+        """See `carried`."""
+        if self.solved:
+            return [self.solved.pull(phi) for phi in moments.travels(self.solved.eigenvalues)]
+        shape, start = self.outputs.shape, self.outputs.reshape(len(self.outputs), -1)
+        assert moments.lr is not None  # of steps, which are finite
+        steps = [int(n) for n in moments.values]
+        return descent_pulls(
+            self.kernel, start, lambda f: self.loss(f.view(shape)), moments.lr, steps
+        )
 
 
 class _Jacobian:
@@ -322,34 +351,3 @@ class _Transposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *v: Tensor) -> Any:  # noqa: ANN401
         return None, ctx.jacobian.times(v)[1]
-
-
-def _travels(
-    time: When | None, steps: When | None, lr: float | None
-) -> tuple[list[Callable[[Tensor], Tensor]], bool]:
-    """What each moment makes of eigenvalues, and whether there are several moments."""
-    if (time is None) == (steps is None):
-        came = "neither" if time is None else "both"
-        raise InputError(
-            f"exactly one of `time` and `steps` must be given, got {came}. Pass time=float('inf') "
-            "for kernel regression."
-        )
-    name, given = ("time", time) if steps is None else ("steps", steps)
-    several = isinstance(given, Sequence) or getattr(given, "ndim", 0) > 0
-    moments = [as_number(one) for one in cast(Any, given)] if several else [as_number(given)]
-    for one in moments:
-        if one is None or not one >= 0 or (name == "steps" and one != inf and one % 1):
-            kind = "numbers ≥ 0" if name == "time" else "whole numbers ≥ 0"
-            raise InputError(f"`{name}` must be {kind} or infinite, got {shown(given)}.")
-    durations = cast(list[float], moments)
-    if name == "time":
-        if lr is not None:
-            raise InputError(
-                f"`lr` must be left out with `time`, got {shown(lr)}. Gradient flow has none: "
-                "`steps` of it take the time `lr` times `steps`."
-            )
-        return [partial(flow_travel, time=t) for t in durations], several
-    rate = as_number(lr)
-    if rate is None or not 0 < rate < inf:
-        raise InputError(f"`lr` must be a number > 0 with `steps`, got {shown(lr)}.")
-    return [partial(descent_travel, lr=rate, steps=n) for n in durations], several
