@@ -73,12 +73,11 @@ def checked_moments(time: When | None, steps: When | None, lr: float | None) -> 
     name, given = ("time", time) if steps is None else ("steps", steps)
     several = isinstance(given, Sequence) or getattr(given, "ndim", 0) > 0
     values = [as_number(one) for one in cast(Any, given)] if several else [as_number(given)]
-    for one in values:
-        if one is None or not one >= 0 or (name == "steps" and one != inf and one % 1):
-            kind = "numbers ≥ 0" if name == "time" else "whole numbers ≥ 0"
-            raise InputError(
-                f"`{name}` must be {kind} or infinite, got {shown(given)}. Correct it."
-            )
+    whole_only = name == "steps"
+    good = [one is not None and one >= 0 and not (whole_only and one % 1 > 0) for one in values]
+    if not values or not all(good):
+        kind = "whole numbers ≥ 0" if whole_only else "numbers ≥ 0"
+        raise InputError(f"`{name}` must be {kind} or infinite, got {shown(given)}. Correct it.")
     rate = as_number(lr)
     if name == "time" and lr is not None:
         raise InputError(

@@ -60,7 +60,7 @@ class Probe:
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
-            `alignment`, `imbalance`, `stable_rank` and `condensation`.
+            `alignment`, `imbalance`, `stable_rank`, `condensation` and `fact`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
             All are measured, too, where samples depend on each other, as the nodes of a graph.
