@@ -31,7 +31,7 @@ from lazyrich.capture.jacobian import checked_memory
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.network import Parameters, derivative, pull_back
 from lazyrich.capture.weights import read_weights
-from lazyrich.probe.arguments import refuse_batch
+from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.linear_training import (
     LinearTraining,
@@ -47,7 +47,7 @@ from lazyrich.probe.tangent_kernel import ntk
 
 def linearize(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     memory: int = 2 * 2**30,
@@ -59,8 +59,8 @@ def linearize(
     Args:
         model: the network, see `capture` for its mode; it is copied, and later training of it
             changes nothing here.
-        batch: `(inputs, targets)`, what `Linearized.predict` trains on. As a module it takes any
-            inputs.
+        batch: `(inputs, targets)`, or a mapping with `labels`, see `forecast`; what
+            `Linearized.predict` trains on. As a module it takes any inputs.
         loss: of that training, as in `forecast`; `"mse"` and `"squared_error"` are solved, others
             followed step by step.
         memory: bytes that a kernel of `predict` may take.
@@ -86,7 +86,7 @@ def linearize(
         Lee, Xiao et al., arXiv:1902.06720; as in `neural_tangents.linearize` and
         `neural_tangents.predict.gradient_descent_mse`.
     """
-    refuse_batch(batch)
+    pair = inputs_and_targets(batch)
     checked_memory(memory)
     network = unwrap(model)
     read_weights(network, to_train=True)
@@ -97,7 +97,7 @@ def linearize(
             f"the model must be a module that `copy.deepcopy` can copy, got {error}. Linearise it "
             "before its first forward pass, or drop what it stores."
         ) from error
-    return Linearized(twin, batch, loss, memory=memory)
+    return Linearized(twin, pair, loss, memory=memory)
 
 
 class Linearized(nn.Module):
@@ -111,14 +111,14 @@ class Linearized(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        batch: tuple[Any, Any] | list[Any],
+        batch: LabelledBatch,
         loss: Loss,
         *,
         memory: int,
     ) -> None:
         super().__init__()
         self._network = (network,)  # in a tuple, so that its weights are not this module's
-        self._batch, self._loss, self._memory = tuple(batch), loss, memory
+        self._batch, self._loss, self._memory = inputs_and_targets(batch), loss, memory
         self._conditions: Conditions | None = None
         self._train: _TrainingBatch | None = None
         for name, start in self._start().items():

@@ -31,6 +31,7 @@ from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe import arguments
+from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -55,7 +56,8 @@ class Probe:
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
-        batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or a mapping, see
+            `forecast`.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
@@ -99,7 +101,7 @@ class Probe:
     def __init__(
         self,
         model: nn.Module,
-        batch: tuple[Any, Any] | list[Any],
+        batch: LabelledBatch,
         loss: Loss = "mse",
         *,
         observables: Collection[str] | None = None,
@@ -111,12 +113,12 @@ class Probe:
         memory: int = 2**30,
         seed: int = 0,
     ) -> None:
-        arguments.refuse_batch(batch)
+        pair = arguments.inputs_and_targets(batch)
         unwrap(model)  # refuses what is no network
         checked_directions(directions)
         arguments.refuse_settings(samples, memory, seed, thresholds)
         self.model = model
-        self.batch = brought_to(model, (batch[0], batch[1]))
+        self.batch = brought_to(model, pair)
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
         self.forecasted: Forecast | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from lazyrich.capture.isolation import (
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent
-from lazyrich.probe.arguments import refuse_family, refuse_levels
+from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
@@ -125,7 +124,7 @@ class CoordinateCheck:
 @exact_arithmetic()
 def coordinate_check(
     factory: Callable[[int], nn.Module],
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     widths: Sequence[int],
@@ -153,7 +152,8 @@ def coordinate_check(
 
     Args:
         factory: makes the model of a given width, freshly initialised.
-        batch: `(inputs, targets)`, the same for every width; trained on full batch.
+        batch: `(inputs, targets)`, or a mapping, see `forecast`; the same for every width; trained
+            on full batch.
         loss: as in `forecast`.
         widths: at least 3 different widths; two decades are better than one.
         optimizer: a factory `(model, width) -> optimizer`, or the learning rate of plain SGD.
@@ -224,7 +224,7 @@ def _plain_sgd(rate: object) -> OptimizerFactory:
 def _run(
     factory: Callable[[int], nn.Module],
     make: OptimizerFactory,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss,
     setting: tuple[int, int, int, Directions, bool],
 ) -> _Run:
