@@ -29,8 +29,8 @@ def with_batch_statistics(model, x):
     return model
 
 
-def brute_kernel(model, x, rates=None):
-    """Θ by torch.func's Jacobian of all trainable parameters, batch statistics held constant."""
+def brute_jacobians(model, x):
+    """torch.func's Jacobian by trainable parameter, batch statistics held constant."""
     model = with_batch_statistics(model, x)
     fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
     fixed.update(model.named_buffers())
@@ -43,11 +43,18 @@ def brute_kernel(model, x, rates=None):
         f = f["logits"] if isinstance(f, dict) else f[0] if isinstance(f, tuple) else f
         return f.reshape(len(f), -1)
 
-    jacobians = torch.func.jacrev(outputs, chunk_size=1)(learning)
+    found = torch.func.jacrev(outputs, chunk_size=1)(learning)
+    return {name: j.flatten(2) for name, j in found.items()}
+
+
+def brute_kernel(model, x, rates=None, other=None):
+    """Θ of a batch, or between it and another one, from explicit Jacobians."""
+    first = brute_jacobians(model, x)
+    second = first if other is None else brute_jacobians(model, other)
     total = 0
-    for name, j in jacobians.items():
+    for name, j in first.items():
         rate = 1.0 if rates is None else rates(name)
-        total = total + rate * torch.einsum("icp,jep->icje", j.flatten(2), j.flatten(2))
+        total = total + rate * torch.einsum("icp,jep->icje", j, second[name])
     return total
 
 

@@ -93,7 +93,9 @@ def _shown(found: xr.Dataset, last: xr.Dataset) -> dict[str, Any]:
     runs, layers = ("init_scale", "seed"), ("init_scale", "seed", "layer")
     turned = last.parameter_data_alignment - sweeps.initial(found).parameter_data_alignment
     matrices = last.assign(alignment_change=turned).dropna(
-        "layer", how="all", subset=["alignment_change"]  # a norm has no weight matrix
+        "layer",
+        how="all",
+        subset=["alignment_change"],  # a norm has no weight matrix
     )
     return {
         "sigma": last.init_scale.values,

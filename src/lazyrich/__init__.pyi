@@ -33,8 +33,8 @@ from .probe.forecast.first_step import first_step as first_step
 from .probe.forecast.first_step import richness as richness
 from .probe.forecast.forecast import forecast as forecast
 from .probe.initial import initial_cnfa as initial_cnfa
+from .probe.linearized import linearize as linearize
 from .probe.oneshot import nfa as nfa
-from .probe.oneshot import ntk as ntk
 from .probe.probe import Probe as Probe
 from .probe.schedule import at as at
 from .probe.schedule import every as every
@@ -43,6 +43,7 @@ from .probe.similarity import cka as cka
 from .probe.steer.centred import CentredOutput as CentredOutput
 from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
+from .probe.tangent_kernel import ntk as ntk
 from .probe.thresholds import Thresholds as Thresholds
 from .report.write import write_report as write_report
 from .sweeps.describe.description import Study as Study

@@ -15,7 +15,7 @@ FIRST = ("model", "batch", "loss")  # in this order, before everything else
 RETIRED = {"asked", "exact", "found", "made", "probes", "rng", "sketches", "way"}
 POSITIONAL, BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 TYPES = {
-    "batch": {"tuple[Any, Any] | list[Any]"},
+    "batch": {"LabelledBatch"},
     "loss": {"Loss", "LossName", "str", "float"},  # a function; a name; a user's; what it came to
     "directions": {"Directions"},
     "seed": {"int", "SeedLike"},  # PyTorch's; NumPy's, also a generator

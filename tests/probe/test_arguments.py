@@ -74,7 +74,20 @@ def check(**given):
     lazyrich.coordinate_check(**{**needed, "steps": 1, "seeds": 1, **given})
 
 
+def linearize(**given):
+    model = network()
+    lazyrich.linearize(**{"model": model, "batch": (X, Y), **given}).predict(steps=1, lr=0.1)
+
+
+def predict(**given):
+    needed = {} if {"time", "steps"} & set(given) else {"time": 1.0}
+    rate = {"lr": 0.1} if "steps" in given else {}
+    lazyrich.linearize(network(), (X, Y)).predict(**{**needed, **rate, **given})
+
+
 CALLS = {
+    "linearize": (linearize, lazyrich.linearize),
+    "predict": (predict, lazyrich.probe.Linearized.predict),
     "forecast": (forecast, lazyrich.forecast),
     "Probe": (probe, lazyrich.Probe),
     "measure": (measure, lazyrich.Probe.measure),
@@ -100,9 +113,11 @@ CALLS = {
         lazyrich.log_spaced,
     ),
 }
-FREE = {"double_centred", "dry_run", "equal_speed", "log"}
+FREE = {
+    *("centred_gradients", "double_centred", "dry_run", "equal_speed", "log", "refined", "trace"),
+}
 """Truth values may be anything, and what gets the numbers is called later."""
-OF_THE_MODEL = {("x", torch.Tensor)}
+OF_THE_MODEL = {("x", torch.Tensor), ("x2", torch.Tensor)}
 """What the model itself refuses: it says so in its own words."""
 
 ARGUMENTS = [

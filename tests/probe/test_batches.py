@@ -42,7 +42,6 @@ DOORS = {
     "coordinate_check": checked,
 }
 OF_INPUTS = {
-    "ntk": lambda x: lazyrich.ntk(network(), x),
     "nfa": lambda x: lazyrich.nfa(network(), x),
 }
 BATCHES = {

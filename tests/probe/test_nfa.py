@@ -208,6 +208,59 @@ def test_power_one_half():
     assert 0 < float(row.nfa_stderr) < 0.2
 
 
+def test_power_by_depth_is_one_in_balanced_deep_linear_networks():
+    """W_l = U_l S U_{l−1}ᵀ: the AGOP of layer l is its WᵀW to the number of layers from it on."""
+    torch.manual_seed(0)
+    bases = [torch.linalg.qr(randn(6, 6) + i * torch.eye(6))[0] for i in range(5)]
+    sizes = torch.diag(torch.tensor([2.0, 1.5, 1.0, 0.7, 0.4, 0.2], dtype=torch.float64))
+    model = nn.Sequential(*(nn.Linear(6, 6, bias=False) for _ in range(4))).double()
+    with torch.no_grad():
+        for layer, below, above in zip(model, bases[:-1], bases[1:], strict=True):
+            layer.weight.copy_(above @ sizes @ below.T)
+    table = lazyrich.nfa(model, randn(30, 6), directions="all", power="depth")
+    assert (abs(table.nfa - 1) < 1e-12).all()
+    assert (lazyrich.nfa(model, randn(30, 6), directions="all").nfa < 0.999).all()
+    for layer, power in (("0", 1 / 4), ("1", 1 / 3), ("2", 1 / 2)):
+        fixed = lazyrich.nfa(model, randn(30, 6), directions="all", power=power)
+        assert float(fixed.nfa.sel(layer=layer)) == pytest.approx(1, abs=1e-12)
+
+
+def test_centred_gradients_are_those_of_the_jacobian_less_its_mean():
+    """AGOP of J − J̄ with explicit input Jacobians, for plain, centred and twice centred columns."""
+    torch.manual_seed(0)
+    start, model, x = mlp(), mlp(), randn(9, 5)
+    table = lazyrich.nfa(
+        model, x, start, directions="all", centred_gradients=True, double_centred=True
+    )
+    plain = lazyrich.nfa(model, x, start, directions="all")
+    for i in (0, 2):
+        covariances = []
+        for network in (model, start):
+            j = torch.func.vmap(torch.func.jacrev(network[i + 1 :]))(network[: i + 1](x))
+            j = (j - j.mean(0)).detach()
+            covariances.append(torch.einsum("nck,ncm->km", j, j) / 9)
+        (k, k_0), w = covariances, model[i].weight.detach()
+        moved, row = w - start[i].weight.detach(), table.sel(layer=str(i))
+        assert float(row.nfa) == pytest.approx(correlate(w.T @ w, agop(w, k)))
+        assert float(row.cnfa) == pytest.approx(correlate(moved.T @ moved, agop(moved, k)))
+        twice = correlate(moved.T @ moved, agop(moved, k - k_0))
+        assert float(row.double_cnfa) == pytest.approx(twice)
+        assert float(row.nfa_null) == pytest.approx(haar_null(w, k))
+        assert abs(float(row.nfa - plain.nfa.sel(layer=str(i)))) > 1e-3
+
+
+def test_centred_gradients_of_a_convolution_lose_their_mean_at_every_position():
+    torch.manual_seed(0)
+    conv, rest = nn.Conv1d(2, 4, 3).double(), nn.Sequential(nn.Tanh(), nn.Flatten()).double()
+    model = nn.Sequential(conv, rest, nn.Linear(12, 2).double())
+    x = randn(5, 2, 5)
+    j = torch.func.vmap(torch.func.jacrev(model[1:]))(conv(x)[:, None])[:, 0, :, 0]  # n, c, k, t
+    j = (j - j.mean(0)).detach()
+    k, w = torch.einsum("nckt,ncmt->km", j, j), conv.weight.detach().flatten(1)
+    found = lazyrich.nfa(model, x, directions="all", centred_gradients=True)
+    assert float(found.nfa.sel(layer="0")) == pytest.approx(correlate(w.T @ w, agop(w, k)))
+
+
 def test_random_directions_agree_with_the_exact_table_within_their_error():
     model, x = mlp(width=20, outputs=30), randn(400, 5)
     start = mlp(width=20, outputs=30)
@@ -322,7 +375,9 @@ def test_attributes_come_from_the_vocabulary():
     ("kwargs", "message"),
     [
         ({"power": 0.5}, "`power` must be 1 with random directions, got 0.5"),
-        ({"power": 2.0}, r"`power` must be in \(0, 1\], got 2.0"),
+        ({"power": 2.0}, r'`power` must be in \(0, 1\] or "depth", got 2.0'),
+        ({"power": "depth"}, "`power` must be 1 with random directions, got depth"),
+        ({"centred_gradients": True}, '`centred_gradients` must come with directions="all", got d'),
         ({"reference": {}}, "must hold the initial weight of `0`, got none"),
         (
             {"heads": {"*.query": 2}},

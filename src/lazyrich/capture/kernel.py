@@ -24,10 +24,13 @@ class OuterFactor:
         inputs: `h`, (samples, positions, groups, inputs); a bias is one more input that is 1, a
             learning rate η multiplies `h` by √η.
         gradients: `g = ∂f_c/∂z`, (samples, outputs, positions, groups, neurons).
+        columns: which of the layer's inputs `h` holds, in rising order, if those that are zero in
+            the whole batch are left out (tokens that do not occur); None if it holds all.
     """
 
     inputs: Float[Tensor, "n t groups d"]
     gradients: Float[Tensor, "n k t groups m"]
+    columns: Int[Tensor, " d"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ def table_factor(tokens: Int[Tensor, "n s"], lookups: Float[Tensor, "n k s d"]) 
     """
     occurring, index = torch.unique(tokens, return_inverse=True)
     rows = functional.one_hot(index, len(occurring)).to(lookups.dtype)
-    return OuterFactor(inputs=rows[:, :, None], gradients=lookups[:, :, :, None])
+    return OuterFactor(inputs=rows[:, :, None], gradients=lookups[:, :, :, None], columns=occurring)
 
 
 Factor = OuterFactor | DenseFactor | TiedFactor
@@ -117,15 +120,26 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
 
 
 def _tied_kernel(factor: TiedFactor, memory: int) -> Float[Tensor, "n k n k"]:
-    """Lookups, products, and both together: `Σ_st g_jc't[token_is] (g_ics · h_jt)`, twice."""
+    """Lookups, products, and both together, twice."""
     theta = kernel(table_factor(factor.tokens, factor.lookups), memory=memory)
     theta += kernel(factor.product, memory=memory)
-    h, g = factor.product.inputs[:, :, 0], factor.product.gradients[:, :, :, 0]
-    both = torch.empty_like(theta)
-    for i, (tokens, lookups) in enumerate(zip(factor.tokens, factor.lookups, strict=True)):
-        rows = torch.einsum("jkts,jtd->jksd", g[..., tokens], h)
-        both[i] = torch.einsum("csd,jksd->cjk", lookups, rows)
+    both = lookups_with_product(factor, factor.product)
     return theta.add_(both).add_(both.permute(2, 3, 0, 1))
+
+
+def lookups_with_product(table: TiedFactor, product: OuterFactor) -> Float[Tensor, "n k m q"]:
+    """The lookups of one batch with the linear layer of another: `Σ_st g_jqt[a_is] (e_ics · h_jt)`.
+
+    Args:
+        table: its lookups a with their gradients e.
+        product: h and g of the linear layer that the same table is.
+    """
+    h, g = product.inputs[:, :, 0], product.gradients[:, :, :, 0]
+    parts = []
+    for tokens, lookups in zip(table.tokens, table.lookups, strict=True):
+        rows = torch.einsum("jqts,jtd->jqsd", g[..., tokens], h)
+        parts.append(torch.einsum("csd,jqsd->cjq", lookups, rows))
+    return torch.stack(parts)
 
 
 def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k"]:

@@ -47,6 +47,7 @@ from lazyrich.observables.centred_kernel import centred_kernel_distance
 from lazyrich.observables.cka import linear_cka
 from lazyrich.observables.condensation import condensation
 from lazyrich.observables.derivative_alignment import predicted_centred
+from lazyrich.observables.fact import fact_correlation
 from lazyrich.observables.kernel_change import (
     effective_rank,
     kernel_distance,
@@ -89,6 +90,7 @@ __all__ = [
     "debiased_correlation",
     "decompose",
     "effective_rank",
+    "fact_correlation",
     "feature_speed",
     "full_kernel",
     "haar_null",

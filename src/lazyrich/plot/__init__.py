@@ -16,6 +16,7 @@ from lazyrich.plot.history import (
     loss_curve,
     mechanism_shares,
 )
+from lazyrich.plot.ladder import feature_updates
 from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
@@ -23,6 +24,7 @@ from lazyrich.plot.trajectory import trajectory
 
 __all__ = [
     "feature_ansatz",
+    "feature_updates",
     "figure",
     "forecast_and_outcome",
     "kernel_motion",

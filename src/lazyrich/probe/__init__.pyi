@@ -4,6 +4,7 @@ from .forecast.result import Certificate as Certificate
 from .forecast.result import FirstStep as FirstStep
 from .forecast.result import Forecast as Forecast
 from .forecast.result import LayerShare as LayerShare
+from .linearized import Linearized as Linearized
 from .steer.coordinate import CoordinateCheck as CoordinateCheck
 from .steer.dialled import Dialled as Dialled
 from .steer.dialled import LearningRate as LearningRate

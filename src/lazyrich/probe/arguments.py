@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,6 +15,9 @@ from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.jacobian import checked_memory
 from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.thresholds import Thresholds
+
+LabelledBatch = tuple[Any, Any] | list[Any] | Mapping[str, Any]
+"""`(inputs, targets)`, or one mapping of arguments of the model with its targets as `labels`."""
 
 
 def refuse_settings(samples: object, memory: object, seed: object, thresholds: object) -> None:
@@ -41,13 +45,24 @@ def checked_measurement(step: object, optimizer: object) -> Optimizer | None:
     return None if optimizer is None else checked_optimizer(optimizer)
 
 
-def refuse_batch(batch: object) -> None:
-    """Refuse what is no pair of inputs and targets."""
+def inputs_and_targets(batch: object) -> tuple[Any, Any]:
+    """The two parts of a labelled batch.
+
+    Args:
+        batch: what the user gave; of a mapping, the targets are its `labels`, and the inputs the
+            rest of it.
+
+    Raises:
+        InputError: neither a pair nor a mapping with labels.
+    """
+    if isinstance(batch, Mapping) and batch.get("labels") is not None:
+        return {name: part for name, part in batch.items() if name != "labels"}, batch["labels"]
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise InputError(
-            f"`batch` must be a pair (inputs, targets), got a {type(batch).__name__}. "
-            "Pass the inputs and the targets of one batch."
+            "`batch` must be a pair (inputs, targets), or a mapping with `labels`, got a "
+            f"{type(batch).__name__}. Pass the inputs and the targets of one batch."
         )
+    return batch[0], batch[1]
 
 
 def checked_watch(

@@ -124,14 +124,25 @@ def _sketches(seen: Capture, parts: list[Part], directions: Iterable[Tensor]) ->
     return [sketch(torch.cat(of_part, 1)) for of_part in zip(*rows, strict=True)]
 
 
-def part_covariances(seen: Capture, parts: list[Part]) -> list[Float[Tensor, "groups m m"]]:
-    """For each part K of every group of samples, from one backward pass an output."""
+def part_covariances(
+    seen: Capture, parts: list[Part], *, centred: bool = False
+) -> list[Float[Tensor, "groups m m"]]:
+    """For each part K of every group of samples, from one backward pass an output.
+
+    Args:
+        seen: the capture.
+        parts: layers or heads.
+        centred: whether to take the gradients' mean over samples off, for each output and position.
+    """
     n = len(seen.outputs)
     groups = torch.arange(n).tensor_split(min(n, _GROUPS))
     totals: list[Tensor] = []
     for direction in seen.exact_directions():
         scaled = direction * (len(groups) / n) ** 0.5
-        grams = [_grams(g, [len(p) for p in groups]) for g in _rows(seen, parts, scaled)]
+        rows = _rows(seen, parts, scaled)
+        if centred:
+            rows = [g - g.mean(0, keepdim=True) for g in rows]
+        grams = [_grams(g, [len(p) for p in groups]) for g in rows]
         totals = [t.add_(k) for t, k in zip(totals, grams, strict=True)] if totals else grams
     return totals
 

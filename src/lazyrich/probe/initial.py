@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -18,14 +16,14 @@ from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz import Correlation
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.catalogue import quantities
-from lazyrich.probe.arguments import refuse_batch
+from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
 
 
 @exact_arithmetic()
 def initial_cnfa(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     directions: Directions = 2,
@@ -41,7 +39,8 @@ def initial_cnfa(
 
     Args:
         model: the network before training, see `capture` for its mode; it is left as it is.
-        batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or a mapping, see
+            `forecast`.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         directions: random output directions for K, ≥ 2, one backward pass each; a model with no
@@ -70,11 +69,11 @@ def initial_cnfa(
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271, on derivative alignment; the identity
         is derived in the lazyrich documentation.
     """
-    refuse_batch(batch)
+    x, y = inputs_and_targets(batch)
     checked = checked_directions(directions)
-    seen = capture(model, batch[0])
+    seen = capture(model, x)
     parts, skipped = _learning(seen, hidden_parts(seen, heads))
-    steps = _first_steps(seen, parts, loss, batch[1])
+    steps = _first_steps(seen, parts, loss, y)
     if checked == "all":
         rows = [
             (

@@ -1,13 +1,12 @@
-"""One number from one call: the neural tangent kernel and the neural feature ansatz."""
+"""The neural feature ansatz from one call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import xarray as xr
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lazyrich._arguments import as_number, shown
@@ -17,8 +16,6 @@ from lazyrich.capture.capture import Capture, Layer, capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, checked_seed
 from lazyrich.capture.isolation import Batch, unwrap
-from lazyrich.capture.jacobian import checked_memory, jacobian_factors
-from lazyrich.capture.kernel import full_kernel
 from lazyrich.capture.sketch import Sketch
 from lazyrich.observables import ansatz
 from lazyrich.observables.ansatz import Correlation
@@ -28,6 +25,8 @@ from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, pa
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 
 State = Mapping[str, Tensor]
+Power = float | Literal["depth"]
+"""The exponent s of the AGOP, or `"depth"` for one over the layers from here to the output."""
 
 QUANTITIES = (
     Quantity(
@@ -46,60 +45,17 @@ _COLUMNS = ("nfa", "nfa_stderr", "nfa_null", "cnfa", "cnfa_stderr", "cnfa_null",
 
 
 @exact_arithmetic()
-def ntk(
-    model: nn.Module,
-    x: Batch,
-    *,
-    lrs: Mapping[str, float] | None = None,
-    memory: int = 2 * 2**30,
-) -> Float[Tensor, "n k n k"]:
-    """Empirical neural tangent kernel of any model.
-
-    `Θ_ic,jc' = Σ_p η_p ∂f_c(x_i)/∂θ_p ∂f_c'(x_j)/∂θ_p` over all trainable parameters.
-
-    Args:
-        model: the network, see `capture` for its mode; it is left as it is.
-        x: n samples as the model takes them: a tensor, a sequence of arguments or a mapping.
-        lrs: learning rates η by parameter or module name, "" for all others; None for η = 1.
-        memory: bytes that the kernel, and temporary arrays, may each take.
-
-    Returns:
-        Θ, (samples, outputs, samples, outputs), in the output's precision, at least float32.
-
-    Raises:
-        InputError: see `capture` and `jacobian_factors`; or the kernel does not fit into `memory`.
-
-    Example:
-        >>> ntk(nn.Linear(2, 1), torch.tensor([[1.0, 2.0]])).item()  # ‖x‖² + 1 for the bias
-        6.0
-
-    References:
-        Jacot, Gabriel & Hongler, arXiv:1806.07572.
-    """
-    checked_memory(memory)
-    seen = capture(model, x)
-    size = seen.outputs.numel() ** 2 * max(4, seen.outputs.element_size())
-    if size > memory:
-        raise InputError(
-            f"`memory` must be at least {size:.2g} bytes for a kernel of {seen.outputs.numel()} "
-            f"rows, got {memory:.2g}. Take fewer samples, or use `traced_kernel` or "
-            "`kernel_matvec` on `jacobian_factors`."
-        )
-    factors = jacobian_factors(seen, lrs=lrs, memory=memory)
-    return full_kernel(list(factors.values()), memory=memory)
-
-
-@exact_arithmetic()
 def nfa(
     model: nn.Module,
     x: Batch,
     reference: nn.Module | State | None = None,
     *,
     directions: Directions = 2,
-    power: float = 1.0,
+    power: Power = 1.0,
     correlation: Correlation = "cosine",
     heads: Heads | None = None,
     double_centred: bool = False,
+    centred_gradients: bool = False,
     seed: int = 0,
 ) -> xr.Dataset:
     """Neural feature ansatz of every layer, or of every head of a transformer's layers.
@@ -117,7 +73,9 @@ def nfa(
         directions: random output directions of every sample, ≥ 2, one backward pass each; a model
             with no more outputs than that has an exact K, by one for each output. So has, with
             `"all"`, every model.
-        power: s, 0 < s ≤ 1; other than 1 needs `directions="all"`.
+        power: s, 0 < s ≤ 1; other than 1 needs `directions="all"`. `"depth"` is 1/L of every
+            layer, with L the linear layers from it to the output, both counted: the power that
+            holds exactly in balanced deep linear networks.
         correlation: cosine, or Pearson over all entries as in the authors' code.
         heads: number of heads by layer name or pattern, such as `{"*.query": 8, "*.key": 8}`; head
             i is the i-th of as many equal blocks of the layer's outputs. A layer `1.query` becomes
@@ -125,6 +83,9 @@ def nfa(
         double_centred: whether to measure `double_cnfa` too, with the change of K; needs
             `directions="all"`, power 1 and a module as `reference`, for its K_0 on the same
             samples.
+        centred_gradients: whether K is that of the gradients less their mean over samples, taken
+            for each output and position; needs `directions="all"`. Then WᵀKW is the AGOP of the
+            Jacobian less its mean.
         seed: of the directions; the global random state is not used.
 
     Returns:
@@ -136,7 +97,7 @@ def nfa(
     Raises:
         InputError: see `capture`; a reference that does not fit; a power out of range or with
             random directions; a model without a hidden linear layer; heads that do not fit a layer;
-            `double_centred` without what it needs.
+            `double_centred` or `centred_gradients` without what it needs.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -147,28 +108,28 @@ def nfa(
 
     References:
         Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271; per head: Radhakrishnan et al.,
-        Science 383 (2024).
+        Science 383 (2024). Powers by depth: Tansley et al., arXiv:2510.15563.
     """
-    if not 0 < (as_number(power) or 0) <= 1:
-        raise InputError(
-            f"`power` must be in (0, 1], got {shown(power)}. The ansatz uses 1 or 0.5."
-        )
     checked_seed(seed)
     checked = checked_directions(directions)
-    if power != 1 and checked != "all":
-        raise InputError(
-            f'`power` must be 1 with random directions, got {power}. Pass directions="all".'
-        )
+    _refuse_what_needs_all(power, centred_gradients, checked)
     start_model = _whole_start(reference, checked, power) if double_centred else None
     seen = capture(model, x)
     parts = hidden_parts(seen, heads)
     initial = [_initial(reference, part) for part in parts]
     if checked == "all":
-        covariances = part_covariances(seen, parts)
-        before = _at_start(start_model, x, heads) if start_model else [None] * len(parts)
+        covariances = part_covariances(seen, parts, centred=centred_gradients)
+        before: Sequence[Tensor | None] = [None] * len(parts)
+        if start_model:
+            at_start = capture(start_model, x)
+            theirs = hidden_parts(at_start, heads)
+            before = part_covariances(at_start, theirs, centred=centred_gradients)
+        powers = _powers(seen, parts, power)
         rows = [
-            _exact_row(part, start, k, k_0, power, correlation)
-            for part, start, k, k_0 in zip(parts, initial, covariances, before, strict=True)
+            _exact_row(part, start, k, k_0, s, correlation)
+            for part, start, k, k_0, s in zip(
+                parts, initial, covariances, before, powers, strict=True
+            )
         ]
     else:
         sketches = part_sketches(seen, parts, checked, seed)
@@ -179,8 +140,24 @@ def nfa(
     return _table(seen, [part.name for part in parts], rows, correlation)
 
 
+def _refuse_what_needs_all(power: Power, centred_gradients: bool, directions: Directions) -> None:
+    if power != "depth" and not 0 < (as_number(power) or 0) <= 1:
+        raise InputError(
+            f'`power` must be in (0, 1] or "depth", got {shown(power)}. The ansatz uses 1 or 0.5.'
+        )
+    if power != 1 and directions != "all":
+        raise InputError(
+            f'`power` must be 1 with random directions, got {power}. Pass directions="all".'
+        )
+    if centred_gradients and directions != "all":
+        raise InputError(
+            '`centred_gradients` must come with directions="all", got '
+            f"directions={directions}. Random ones differ between samples and have no mean."
+        )
+
+
 def _whole_start(
-    reference: nn.Module | State | None, directions: Directions, power: float
+    reference: nn.Module | State | None, directions: Directions, power: Power
 ) -> nn.Module:
     if not isinstance(reference, nn.Module) or directions != "all" or power != 1:
         raise InputError(
@@ -191,12 +168,12 @@ def _whole_start(
     return reference
 
 
-def _at_start(
-    model: nn.Module, x: Batch, heads: Heads | None
-) -> Sequence[Float[Tensor, "groups m m"] | None]:
-    """K_0 of every part."""
-    seen = capture(model, x)
-    return part_covariances(seen, hidden_parts(seen, heads))
+def _powers(seen: Capture, parts: Sequence[Part], power: Power) -> list[float]:
+    """S of every part."""
+    if power != "depth":
+        return [power] * len(parts)
+    names = [layer.name for layer in seen.layers]
+    return [1 / (len(names) - names.index(part.layer.name)) for part in parts]
 
 
 def _sketched_row(

@@ -25,6 +25,7 @@ from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.probe import arguments
+from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.comparison import Comparison
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
@@ -50,12 +51,13 @@ class Probe:
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
-        batch: `(x, y)`: inputs as the model takes them, and the loss's targets.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or a mapping, see
+            `forecast`.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
-            `alignment`, `imbalance`, `stable_rank` and `condensation`.
+            `alignment`, `imbalance`, `stable_rank`, `condensation` and `fact`.
         thresholds: of the verdict.
         samples: at most this many samples of the batch, evenly spread, are measured; None for all.
             All are measured, too, where samples depend on each other, as the nodes of a graph.
@@ -95,7 +97,7 @@ class Probe:
     def __init__(
         self,
         model: nn.Module,
-        batch: tuple[Any, Any] | list[Any],
+        batch: LabelledBatch,
         loss: Loss = "mse",
         *,
         observables: Collection[str] | None = None,
@@ -107,12 +109,12 @@ class Probe:
         memory: int = 2**30,
         seed: int = 0,
     ) -> None:
-        arguments.refuse_batch(batch)
+        pair = arguments.inputs_and_targets(batch)
         unwrap(model)  # refuses what is no network
         checked_directions(directions)
         arguments.refuse_settings(samples, memory, seed, thresholds)
         self.model = model
-        self.batch = brought_to(model, (batch[0], batch[1]))
+        self.batch = brought_to(model, pair)
         self.loss = loss
         self.thresholds = thresholds or Thresholds()
         self._observables = chosen(observables)

@@ -34,7 +34,7 @@ from lazyrich.capture.optimizer_step import (
     gradient_step,
     next_step,
 )
-from lazyrich.probe.arguments import refuse_batch
+from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
 from lazyrich.probe.forecast.settled_step import adapts, settled_step
 from lazyrich.probe.forecast.tangent import (
@@ -77,7 +77,7 @@ class Start:
 @exact_arithmetic()
 def first_step(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
@@ -163,7 +163,7 @@ def first_step_of(
 
 def richness(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
@@ -217,9 +217,9 @@ def checked(
     Raises:
         InputError: see `forecast`.
     """
-    refuse_batch(batch)
+    x, y = inputs_and_targets(batch)
     checked_directions(directions)
-    network = as_network(model, batch[0])
+    network = as_network(model, x)
     with undisturbed(network.module, twice=True):
         outputs = network(network.theta)
         if not outputs.isfinite().all():
@@ -227,7 +227,7 @@ def checked(
                 "the model's outputs must be finite, got NaN or infinity on finite inputs. "
                 "Look for a division by zero or weights that are too large."
             )
-        return network, output_loss(loss, outputs, batch[1]), outputs.detach()
+        return network, output_loss(loss, outputs, y), outputs.detach()
 
 
 def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:

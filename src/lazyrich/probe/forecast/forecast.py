@@ -12,7 +12,6 @@ The first step alone gives the order parameter of the solvable two-layer network
 from __future__ import annotations
 
 from math import inf, nan
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -28,7 +27,7 @@ from lazyrich.capture.losses import (
 )
 from lazyrich.capture.network import Network
 from lazyrich.capture.optimizer_step import checked_optimizer
-from lazyrich.probe.arguments import refuse_training
+from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets, refuse_training
 from lazyrich.probe.forecast.first_step import checked, first_step_of
 from lazyrich.probe.forecast.outlook import Outlook
 from lazyrich.probe.forecast.rehearsal import Progress
@@ -40,7 +39,7 @@ from lazyrich.probe.forecast.training import Rates
 @exact_arithmetic()
 def forecast(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     optimizer: Optimizer | None = None,
@@ -69,7 +68,9 @@ def forecast(
     Args:
         model: any `torch.nn.Module`. Dropout is off; batch norms normalise by the batch.
         batch: `(inputs, targets)`; inputs are a tensor, a tuple of positional arguments, or a
-            dict of keyword arguments. The first dimension of the outputs counts the samples.
+            dict of keyword arguments. The first dimension of the outputs counts the samples. Or one
+            mapping with both, whose `labels` are the targets and whose other entries the model
+            takes by name: a batch of Hugging Face's.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         optimizer: any `torch.optim.Optimizer` that owns parameters of the model; None is gradient
@@ -112,7 +113,7 @@ def forecast(
     refuse_training(schedule, progress)
     network, value, outputs = checked(model, batch, loss, directions)
     goal = goal_of(
-        loss, value, outputs, batch[1],
+        loss, value, outputs, inputs_and_targets(batch)[1],
         to_loss=to_loss, steps=steps, max_steps=max_steps, max_seconds=max_seconds,
     )  # fmt: skip
     count = random_count(directions, outputs.numel())

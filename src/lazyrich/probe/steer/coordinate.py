@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,22 +31,18 @@ from lazyrich.capture.isolation import (
 )
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
-from lazyrich.numerics.ladder import (
-    TOLERANCE,
-    covers_both,
-    exponent_columns,
-    exponent_of,
-    fit_exponent,
-    fitted_phase,
-)
-from lazyrich.probe.arguments import refuse_family, refuse_levels
+from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent
+from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
+from lazyrich.probe.steer.conclusion import conclude, exponent_words
+from lazyrich.probe.steer.update_parts import QUANTITIES as OF_UPDATES
+from lazyrich.probe.steer.update_parts import layer_maps, update_parts
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.vocabulary.parameters import WIDTH
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
-from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedPhase, Phase
+from lazyrich.vocabulary.regimes import JudgedPhase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
@@ -88,11 +83,10 @@ QUANTITIES = (
 )
 
 
-_KNOWN = by_name(FORECAST, OF_VERDICT, QUANTITIES, SHARED)
-
-STILL = 1e-6  # of the distance to the fit: what rounding does to a network in float32
+_KNOWN = by_name(FORECAST, OF_UPDATES, OF_VERDICT, QUANTITIES, SHARED)
 
 _BY_LAYER = ("activation_size", "feature_update")
+_REFINED = ("effective_update", "propagating_update")
 _FITTED = ("output_size", "progress", "richness", "ntk_change")
 _OF_NETWORK = (*_FITTED, "loss_ratio")
 
@@ -104,10 +98,10 @@ class CoordinateCheck:
     Attributes:
         phase: of the infinite-width limit, or `"cannot tell"`.
         sentence: the phase with its reasons, in words.
-        data: `activation_size` and `feature_update` (width × seed × layer); `output_size`,
-            `progress`, `richness`, `ntk_change` and `loss_ratio` (width × seed); for all but the
-            last the fitted `*_exponent` with the ends of its interval, `*_exponent_low` and
-            `*_exponent_high`.
+        data: `activation_size` and `feature_update`, refined also `effective_update` and
+            `propagating_update` (width × seed × layer); `output_size`, `progress`, `richness`,
+            `ntk_change` and `loss_ratio` (width × seed); for all but the last the fitted
+            `*_exponent` with the ends of its interval, `*_exponent_low` and `*_exponent_high`.
     """
 
     phase: JudgedPhase
@@ -118,10 +112,11 @@ class CoordinateCheck:
         margin = max(len("whole network"), *(len(name) for name in self.data.layer.values))
         lines = [self.sentence, f"{'':{margin}}   width exponents"]
         for name in _FITTED:
-            lines.append(f"{'whole network':{margin}}   {name} {_interval(self.data, name)}")
+            lines.append(f"{'whole network':{margin}}   {name} {exponent_words(self.data, name)}")
         for layer in self.data.layer.values:
             row = self.data.sel(layer=layer)
-            words = ", ".join(f"{name} {_interval(row, name)}" for name in _BY_LAYER)
+            names = [name for name in (*_BY_LAYER, *_REFINED) if name in row]
+            words = ", ".join(f"{name} {exponent_words(row, name)}" for name in names)
             lines.append(f"{layer or '(model)':{margin}}   {words}")
         return "\n".join(lines)
 
@@ -129,7 +124,7 @@ class CoordinateCheck:
 @exact_arithmetic()
 def coordinate_check(
     factory: Callable[[int], nn.Module],
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     widths: Sequence[int],
@@ -139,6 +134,7 @@ def coordinate_check(
     confidence: float = 0.95,
     tolerance: float = TOLERANCE,
     directions: Directions = 16,
+    refined: bool = False,
 ) -> CoordinateCheck:
     """Fit the width exponents of a family of networks and say which phase they mean.
 
@@ -156,7 +152,8 @@ def coordinate_check(
 
     Args:
         factory: makes the model of a given width, freshly initialised.
-        batch: `(inputs, targets)`, the same for every width; trained on full batch.
+        batch: `(inputs, targets)`, or a mapping, see `forecast`; the same for every width; trained
+            on full batch.
         loss: as in `forecast`.
         widths: at least 3 different widths; two decades are better than one.
         optimizer: a factory `(model, width) -> optimizer`, or the learning rate of plain SGD.
@@ -165,6 +162,10 @@ def coordinate_check(
         confidence: of the intervals.
         tolerance: exponents nearer to zero than this count as zero.
         directions: random output directions for ρ and the NTK, as in `forecast`, or `"all"`.
+        refined: whether to take the update of every linear layer apart, too, into
+            `(W_t − W_0)x_t`, what its own weight learned, and `W_0(x_t − x_0)`, what came from
+            below: a layer whose own part vanishes with width does not learn, however much its
+            outputs move. Two more forward passes a network.
 
     Returns:
         The phase, a sentence and the data.
@@ -190,19 +191,19 @@ def coordinate_check(
     refuse_levels(confidence, tolerance)
     make = optimizer if callable(optimizer) else _plain_sgd(optimizer)
     runs = {
-        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, directions))
+        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, directions, refined))
         for width in sorted(set(widths))
         for seed in range(seeds)
     }
     data = _with_exponents(_dataset(runs), confidence)
-    phase, sentence = _conclude(data, tolerance)
+    phase, sentence = conclude(data, tolerance)
     data.attrs |= {"phase": phase, "sentence": sentence}
     return CoordinateCheck(phase=phase, sentence=sentence, data=data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    layers: dict[str, tuple[float, float]]  # activation size, feature update
+    layers: dict[str, tuple[float, ...]]  # activation size, feature update, and refined its parts
     output_size: float
     progress: float
     richness: float
@@ -223,12 +224,12 @@ def _plain_sgd(rate: object) -> OptimizerFactory:
 def _run(
     factory: Callable[[int], nn.Module],
     make: OptimizerFactory,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss,
-    setting: tuple[int, int, int, Directions],
+    setting: tuple[int, int, int, Directions, bool],
 ) -> _Run:
     """One network: forecast, look, train, look again."""
-    width, seed, steps, directions = setting
+    width, seed, steps, directions, refined = setting
     with seeded(seed, *{tensor.device for tensor in tensors_in(batch)}):
         model = factory(width)
         optimizer = make(model, width)
@@ -238,16 +239,22 @@ def _run(
         count = random_count(directions, outputs.numel())
         with undisturbed(network.module, twice=True):
             before = layer_outputs(network, theta)
+            maps = layer_maps(network, theta) if refined else {}
             richness = measured_richness(start, count, seed)[0]
         moved = _train(start, optimizer, steps)
     end = _weights(network)
     with undisturbed(network.module, twice=True):
         later = network.at(end)
         after, final = layer_outputs(later, end), later(end)
+        later_maps = layer_maps(later, end) if refined else {}
         es = output_directions(outputs, count, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)
     layers = {
-        layer: (_rms(old), _rms([b - a for a, b in zip(old, after[layer], strict=True)]))
+        layer: (
+            _rms(old),
+            _rms([b - a for a, b in zip(old, after[layer], strict=True)]),
+            *(update_parts(layer, maps, later_maps) if refined else ()),
+        )
         for layer, old in before.items()
     }
     return _Run(
@@ -311,7 +318,8 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
         [[[getattr(run, name) for name in _OF_NETWORK] for run in row] for row in grid]
     )
     data = {
-        name: (("width", "seed", "layer"), by_layer[..., i]) for i, name in enumerate(_BY_LAYER)
+        name: (("width", "seed", "layer"), by_layer[..., i])
+        for i, name in enumerate((*_BY_LAYER, *_REFINED)[: by_layer.shape[-1]])
     }
     more = {name: (("width", "seed"), whole[..., i]) for i, name in enumerate(_OF_NETWORK)}
     dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
@@ -323,75 +331,7 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
 
 def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
     """Add the width exponents with their intervals."""
-    for name in (*_BY_LAYER, *_FITTED):
+    for name in [name for name in (*_BY_LAYER, *_REFINED, *_FITTED) if name in data]:
         fit = fit_exponent(data[name], confidence=confidence, cover_last_slope=True)
         data = data.assign(exponent_columns(fit, name))
     return data
-
-
-def _conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
-    rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
-    most = data.progress.max().item()
-    if most < STILL and not data.progress.isnull().any():
-        return Phase.FROZEN, (
-            f"Frozen at every width: the output moved at most {most:.2g} of the distance to the "
-            "fit, nothing was learned. Raise the learning rate or train for more steps."
-        )
-    progress, richness, change = (
-        exponent_of(data, name) for name in ("progress", "richness", "ntk_change")
-    )
-    word = fitted_phase(
-        change, rate=progress, richness=richness, diverged=rising, tolerance=tolerance
-    ).item()
-    if word != CANNOT_TELL:
-        return Phase(word), _sentence(Phase(word), data, rising, tolerance)
-    if rising[0] > 0.5:
-        return CANNOT_TELL, (
-            f"Cannot tell: training raises the loss at the smallest width {data.width[0].item()} "
-            "already. Lower the learning rate."
-        )
-    if covers_both(progress, tolerance):
-        return CANNOT_TELL, (
-            f"Cannot tell: {_moved(data, tolerance)}. Use more seeds or a wider range of widths."
-        )
-    return CANNOT_TELL, (
-        f"Cannot tell kernel phase from feature learning: {_evidence(data, tolerance)}. "
-        "Use more seeds, more steps or a wider range of widths."
-    )
-
-
-def _sentence(phase: Phase, data: xr.Dataset, rising: xr.DataArray, tolerance: float) -> str:
-    """A phase in words, with its reasons."""
-    if phase is Phase.UNSTABLE and rising[-1] > 0.5:
-        first = data.width[(rising > 0.5).values][0].item()
-        return (
-            f"Unstable with growing width: training raises the loss from width {first} on, but not "
-            "below."
-        )
-    return {
-        Phase.UNSTABLE: f"Unstable with growing width: {_moved(data, tolerance)}.",
-        Phase.FROZEN: f"Frozen with growing width: {_moved(data, tolerance)}, nothing is learned "
-        "in the limit.",
-        Phase.KERNEL: f"Kernel (lazy) phase: {_evidence(data, tolerance)}.",
-        Phase.FEATURE: f"Feature learning at any width: {_evidence(data, tolerance)}.",
-    }[phase]
-
-
-def _moved(data: xr.Dataset, tolerance: float) -> str:
-    words = f"the progress of the output scales as width^{_interval(data, 'progress')}"
-    if exponent_of(data, "output_size").exponent_low > tolerance:
-        words += f" (the initial output itself as width^{_interval(data, 'output_size')})"
-    return words
-
-
-def _evidence(data: xr.Dataset, tolerance: float) -> str:
-    return (
-        f"{_moved(data, tolerance)}, the forecast ρ as width^{_interval(data, 'richness')}, the "
-        f"measured relative change of the NTK as width^{_interval(data, 'ntk_change')}"
-    )
-
-
-def _interval(data: xr.Dataset, name: str) -> str:
-    fit = exponent_of(data, name)
-    low, high = fit.exponent_low.item(), fit.exponent_high.item()
-    return f"{fit.exponent.item():.2f} ({low:.2f} to {high:.2f})"

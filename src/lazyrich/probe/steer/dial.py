@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf, log
-from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -17,7 +16,7 @@ from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
 from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer, has_stepped
-from lazyrich.probe.arguments import refuse_training
+from lazyrich.probe.arguments import LabelledBatch, refuse_training
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.steer.aim import at_change, at_richness
@@ -34,7 +33,7 @@ MAX_STEPS: dict[Aim, int] = {"ntk_change": 20_000, "richness": 1000}
 @exact_arithmetic()
 def dial(
     model: nn.Module,
-    batch: tuple[Any, Any] | list[Any],
+    batch: LabelledBatch,
     loss: Loss = "mse",
     *,
     optimizer: Optimizer,
@@ -65,7 +64,7 @@ def dial(
 
     Args:
         model: the network h, or the result of an earlier dial. Its weights stay as they are.
-        batch: `(inputs, targets)` to rehearse on.
+        batch: `(inputs, targets)` to rehearse on, or a mapping, see `forecast`.
         loss: as in `forecast`.
         optimizer: any with learning rates, before its first step; these are set in place.
         ntk_change: the change of the kernel ‖Θ − Θ₀‖/‖Θ₀‖ to set, > 0; < 0.1 is lazy, ≥ 1 rich.

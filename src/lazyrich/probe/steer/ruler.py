@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, nan
-from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -13,6 +12,7 @@ from lazyrich._errors import ConvergenceError, InputError, NoDescentError
 from lazyrich.capture.directions import Directions, random_count
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss
+from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.first_step import (
     DIRECTION_COST,
     Start,
@@ -110,7 +110,7 @@ class Ruler:
         *,
         centred: CentredOutput,
         plan: Optimizer,
-        batch: tuple[Any, Any] | list[Any],
+        batch: LabelledBatch,
         loss: Loss,
         schedule: Schedule | None,
         progress: Progress | None,
@@ -216,7 +216,7 @@ class Ruler:
         """
         _, value, outputs = checked(self.centred, self.batch, self.loss, self.directions)
         goal = goal_of(
-            self.loss, value, outputs, self.batch[1],
+            self.loss, value, outputs, inputs_and_targets(self.batch)[1],
             to_loss=budget.to_loss, steps=budget.steps,
             max_steps=budget.max_steps, max_seconds=budget.max_seconds,
         )  # fmt: skip
