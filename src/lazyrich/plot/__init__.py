@@ -15,6 +15,7 @@ from lazyrich.plot.history import (
     kernel_motion,
     loss_curve,
     mechanism_shares,
+    side_by_side,
 )
 from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
@@ -32,6 +33,7 @@ __all__ = [
     "mechanism_timeline",
     "phase_diagram",
     "save",
+    "side_by_side",
     "style",
     "trajectory",
 ]

@@ -196,7 +196,7 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "linearisation_error",
         "output_change",
     )
-    last = _last(history)
+    last = last_finite(history)
     evidence = {name: _value(last, name) for name in names}
     loss = history["loss"].values if "loss" in history else np.array([])
     ends = loss[[0, -1]] if loss.size else [nan, nan]
@@ -221,7 +221,7 @@ def _not_finite(history: xr.Dataset) -> NDArray[np.bool_]:
     return np.isinf(loss) | ~np.any(seen, axis=0) if seen else np.ones(len(loss), dtype=bool)
 
 
-def _last(history: xr.Dataset) -> xr.Dataset:
+def last_finite(history: xr.Dataset) -> xr.Dataset:
     """The last measurement of a finite network, or of any; without one, as it is."""
     if not history.sizes["step"]:
         return history
@@ -289,7 +289,7 @@ def _layer(
     history: xr.Dataset, index: int, network: JudgedRegime, limits: Thresholds
 ) -> LayerVerdict:
     one = history.isel(layer=index)
-    last = _last(history).isel(layer=index)
+    last = last_finite(history).isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
     change, low, high = (_value(last, name) for name in names)
     moved = _value(last, "weight_movement")
