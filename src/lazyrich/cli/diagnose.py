@@ -265,11 +265,13 @@ def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
         "loss": probe.history.loss.values[[0, -1]],
         "overhead": probe.overhead,
         "notes": list(verdict.notes),
+        "advice": list(verdict.advice),
     }
 
 
 def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> None:
     from lazyrich.cli.show import print_table
+    from lazyrich.probe.advice import what_now
 
     typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
     when = ", as long as it was finite" if verdict.evidence["diverged"] else ""
@@ -294,3 +296,5 @@ def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> N
         for row in rows  # of what has no weight to study, nobody knows
     ]
     print_table(columns)
+    for line in what_now(verdict.advice):
+        typer.echo(line)

@@ -17,6 +17,7 @@ def report(
     """Write the report of a saved history and say its verdict."""
     from lazyrich.cli.saved import check_history, opened_history
     from lazyrich.cli.show import print_json, say
+    from lazyrich.probe.advice import what_now
     from lazyrich.probe.verdict import judge
     from lazyrich.report.write import check_page, write_report
 
@@ -26,7 +27,10 @@ def report(
         verdict = judge(saved)
         target = write_report(saved, html, verdict=verdict)
     if json:
-        print_json({"regime": verdict.regime, "sentence": verdict.sentence, "page": str(target)})
+        said = {"regime": verdict.regime, "sentence": verdict.sentence, "advice": verdict.advice}
+        print_json(said | {"page": str(target)})
     else:
         typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
+        for line in what_now(verdict.advice):
+            typer.echo(line)
         say(f"wrote {target}")

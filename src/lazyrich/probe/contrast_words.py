@@ -153,8 +153,8 @@ def layers(of: Pair) -> list[str]:
 def _layer(of: Pair, layer: str) -> str:
     first, second = of.regimes(layer)
     if first is None or second is None:
-        name, word = (of.names[1], second) if first is None else (of.names[0], first)
-        return f"only in {name}, where it is {word}."
+        alone = (of.names[1], second) if first is None else (of.names[0], first)
+        return f"only in {alone[0]}, where it is {alone[1]}."
     word = f"{first} in both" if first == second else f"{first}, then {second}"
     found = next(
         (c for c in of.contrasts if (c.quantity, c.layer) == ("layer_ntk_change", layer)), None

@@ -15,6 +15,7 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe import wording
+from lazyrich.probe.advice import Findings, advice, what_now
 from lazyrich.probe.thresholds import Thresholds, has_one_threshold
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, only
@@ -76,6 +77,7 @@ class Verdict:
         layers: one verdict for each part of the kernel, nearly in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
+        advice: what to do now, or that nothing has to be done; at most three sentences.
     """
 
     regime: JudgedRegime
@@ -85,6 +87,7 @@ class Verdict:
     layers: tuple[LayerVerdict, ...]
     thresholds: Thresholds
     notes: tuple[str, ...]
+    advice: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [f"{self.regime.capitalize()}. {self.sentence}"]
@@ -94,7 +97,7 @@ class Verdict:
             f"  {name:<{margin}}  {layer.sentence}"
             for name, layer in zip(names, self.layers, strict=True)
         ]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *what_now(self.advice)])
 
     def table(self) -> xr.Dataset:
         """The layers as a table over `layer`.
@@ -159,6 +162,13 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     notes = _notes(history)
     if has_one_threshold(recorded):
         notes += (wording.one_threshold(limits.lazy_below, limits.rich_from),)
+    found = Findings(
+        history=history,
+        regime=regime,
+        evidence=evidence,
+        layers={layer.name: layer.regime for layer in layers},
+        limits=limits,
+    )
     return Verdict(
         regime=regime,
         sentence=sentence,
@@ -167,6 +177,7 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
         layers=layers,
         thresholds=limits,
         notes=notes,
+        advice=advice(found),
     )
 
 
