@@ -30,7 +30,7 @@ from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Observable, Row
-from lazyrich.probe import arguments
+from lazyrich.probe import arguments, one_look
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -122,8 +122,7 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        count = given if samples is None else samples
-        x, index = some_samples(model, self.batch[0], count, shared=shared)
+        x, index = some_samples(model, self.batch[0], samples or given, shared=shared)
         self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(
@@ -133,12 +132,13 @@ class Probe:
         self._reference: Reference | None = None
         self._kernels: list[PreviousKernel] = []  # the last two
         self._steps: list[int] = []
-        self._watching = False
-        self._made = 0  # steps, also those after the last measurement
+        self._watching, self._made = False, 0  # steps, also those after the last measurement
         self._notes: list[str] = []
         self._rows: list[Row] = []
         self._measuring = self._elapsed = self._cost = 0.0
         self._since: float | None = None
+
+    __repr__, _repr_html_ = one_look.probe_line, one_look.probe_card
 
     def forecast(
         self,
@@ -270,8 +270,8 @@ class Probe:
                 `log_spaced(1, 1000, 20)`, or any function of the step.
             budget: share of wall time that measuring may take; steps that are due are then
                 measured only when it allows. Without `when` every step is due.
-            log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
-                `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
+            log: a callable `(dict, step)` such as `wandb.log`, or a TensorBoard writer. Gets all of
+                `history`: keys `lazyrich/<quantity>`, of layers `lazyrich/<quantity>/<layer>`.
 
         Yields:
             The probe.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
-from lazyrich.probe import wording
+from lazyrich.probe import one_look, wording
 from lazyrich.probe.advice import Findings, advice, what_now
 from lazyrich.probe.thresholds import Thresholds, has_one_threshold
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
@@ -98,6 +98,18 @@ class Verdict:
             for name, layer in zip(names, self.layers, strict=True)
         ]
         return "\n".join([*lines, *self.notes, *what_now(self.advice)])
+
+    def __repr__(self) -> str:
+        change, layers = self.evidence["ntk_change"], one_look.counted(len(self.layers), "layer")
+        return one_look.one_line(
+            "Verdict", self.regime, one_look.changed(change, *self.interval), layers
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(layer.name or wording.ITSELF, layer.sentence) for layer in self.layers]
+        head = ("layer", "what it did")
+        below = " ".join([*self.notes, *what_now(self.advice)])
+        return one_look.card(f"{self.regime.capitalize()}.", self.sentence, head, rows, below)
 
     def table(self) -> xr.Dataset:
         """The layers as a table over `layer`.
