@@ -1,6 +1,7 @@
 """What to do now: every sentence is a claim, tried in the cases in which it could be false."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,6 +160,25 @@ def test_a_layer_that_is_not_trained_is_named_with_the_reason():
     assert [layer.regime for layer in mended.layers if layer.name == "2"] != ["frozen"]
 
 
+def test_a_norm_without_a_rate_is_named_though_it_has_no_weight_to_study():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 24), nn.LayerNorm(24), nn.Tanh(), nn.Linear(24, 1))
+    own = [*model[0].parameters(), *model[3].parameters()]
+    verdict = watched(model, batch(), SGD(own, lr=0.1), 60).verdict()
+    assert verdict.advice[0].startswith("Not trained, with a learning rate of 0")
+    assert "`1`" in verdict.advice[0]
+    verdict = watched(model, batch(), sgd(model, 0.1), 60).verdict()
+    assert "Not trained" not in " ".join(verdict.advice)
+
+
+def test_an_optimiser_of_other_parameters_says_nothing_of_rates():
+    model = network()
+    probe = lr.Probe(model, batch())
+    for step in range(2):
+        probe.measure(step, optimizer=sgd(network()))
+    assert probe.history.layer_lr.isnull().all()
+
+
 def test_a_layer_that_its_owner_froze_is_no_fault():
     model = network()
     model[2].requires_grad_(False)
@@ -309,6 +329,12 @@ def test_who_said_what_he_wants_gets_the_call_for_it():
         "For rich training call `lr.dial(model, batch, optimizer=optimizer, ntk_change=3)` before "
         "the first step.",
     )
+    frozen = replace(found, wanted=(Regime.FROZEN,))
+    assert advice(frozen) == ()
+    (said,) = advice(replace(found, wanted=(Regime.FROZEN, Regime.INTERMEDIATE)))
+    assert "intermediate training call `lr.dial(" in said
+    assert "ntk_change=0.63)`" in said
+    assert advice(replace(found, wanted=(Regime.LAZY,)))[0].startswith("Nothing has to be changed")
 
 
 def test_a_history_of_an_older_version_claims_no_more_than_it_measured():

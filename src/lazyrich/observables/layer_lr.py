@@ -18,7 +18,8 @@ def _rates(look: Look, _: Reference) -> Row:
     else:
         groups = look.optimizer.param_groups
         owned = {id(p): float(group.get("lr", nan)) for group in groups for p in group["params"]}
-        of = {name: owned.get(id(p), 0.0) for name, p in trainable.items()}
+        known = any(id(p) in owned for p in trainable.values())  # not so of gathered copies
+        of = {name: owned.get(id(p), 0.0 if known else nan) for name, p in trainable.items()}
     rates: dict[str, float] = {}
     for name, rate in of.items():
         layer = layer_of(name)

@@ -22,6 +22,7 @@ STRAIGHT = 0.1  # of its end, that a motion may be off a straight line
 FARTHEST = 100.0  # times a motion so far, to which it is drawn on
 BEYOND = 1.2  # times the motion below which a network is frozen, so that it is not
 CLEAR = 1.5  # factor from a threshold: a dial comes within 1.3 of what it is asked for
+LEARNS = (Regime.LAZY, Regime.INTERMEDIATE, Regime.RICH)
 FORECAST = "`lr.forecast(model, batch, optimizer=optimizer)`"
 GROUPS = "`optimizer.param_groups`"
 
@@ -81,10 +82,10 @@ def _sentences(of: Findings) -> Iterator[str]:
     faults = [*_unstable(of), *_dead(of), *_frozen_layers(of), *_frozen(of), *_unfit(of)]
     yield from faults
     yield from _uncertain(of)
-    if of.regime not in (Regime.LAZY, Regime.INTERMEDIATE, Regime.RICH):
+    if of.regime not in LEARNS:
         return
     if of.wanted and of.regime not in of.wanted:
-        yield _towards(of.wanted[0], of.limits)
+        yield from (_towards(one, of.limits) for one in of.wanted if one in LEARNS)
         return
     if not faults:
         yield _nothing(of)
@@ -151,19 +152,30 @@ def _frozen_layers(of: Findings) -> Iterator[str]:
     """Layers that did not move in a network that did."""
     if of.regime in (Regime.FROZEN, Regime.UNSTABLE):
         return
-    frozen = [name for name, regime in of.layers.items() if regime == Regime.FROZEN]
-    if without := [name for name in frozen if _never(of, "layer_lr", [name])]:
+    without = [
+        name
+        for name in of.layers
+        if _never(of, "layer_lr", [name]) and not _moved(of.history, name)
+    ]
+    if without:
         yield (
             f"Not trained, with a learning rate of 0 at every measurement: {_named(without)}. If "
             f"that is not meant, give it one in {GROUPS}."
         )
-    dead = _died(of.history)
-    still = [name for name in frozen if name not in without and not dead]
-    if still:
+    frozen = [name for name, regime in of.layers.items() if regime == Regime.FROZEN]
+    still = [name for name in frozen if name not in without]
+    if still and not _died(of.history):  # before a dead layer no gradient arrives either
         yield (
             f"Did not move at all: {_named(still)}. Look whether a gradient arrives there "
             "(`.weight.grad`), and whether it is in the optimiser."
         )
+
+
+def _moved(history: xr.Dataset, layer: str) -> bool:
+    """Whether a weight is known to have moved."""
+    if "weight_movement" not in history:
+        return False
+    return bool((history.weight_movement.sel(layer=layer) > 0).any())
 
 
 def _frozen(of: Findings) -> Iterator[str]:
