@@ -29,6 +29,7 @@ from .phases.scaling import Power as Power
 from .phases.scaling import ScalingLaw as ScalingLaw
 from .probe.callbacks.huggingface import HuggingFaceCallback as HuggingFaceCallback
 from .probe.callbacks.lightning import LightningCallback as LightningCallback
+from .probe.compare import compare as compare
 from .probe.forecast.first_step import first_step as first_step
 from .probe.forecast.first_step import richness as richness
 from .probe.forecast.forecast import forecast as forecast
@@ -45,6 +46,7 @@ from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
 from .probe.tangent_kernel import ntk as ntk
 from .probe.thresholds import Thresholds as Thresholds
+from .report.pair import write_comparison as write_comparison
 from .report.write import write_report as write_report
 from .sweeps.describe.description import Study as Study
 from .sweeps.run.sweep import sweep as sweep

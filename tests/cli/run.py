@@ -11,6 +11,7 @@ from lazyrich.cli import app
 def run(*arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # torch's own
         return CliRunner(env={"FORCE_COLOR": None}).invoke(app, [str(part) for part in arguments])
 
 

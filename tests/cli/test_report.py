@@ -34,7 +34,8 @@ def test_it_says_what_the_probe_said_and_writes_its_page(saved, tmp_path):
     probe, file = saved
     done = run("report", str(file), str(tmp_path / "page.html"))
     verdict = probe.verdict()
-    assert done.stdout == f"{verdict.regime.upper()}. {verdict.sentence}\n"
+    told = f"What now? {' '.join(verdict.advice)}"
+    assert done.stdout == f"{verdict.regime.upper()}. {verdict.sentence}\n{told}\n"
     lazyrich.write_report(probe.history, tmp_path / "same.html")
     assert (tmp_path / "page.html").read_text() == (tmp_path / "same.html").read_text()
 
@@ -44,6 +45,7 @@ def test_json(saved, tmp_path):
     found = json.loads(run("report", str(file), str(tmp_path / "page.html"), "--json").stdout)
     assert found["regime"] == probe.verdict().regime
     assert found["sentence"] == probe.verdict().sentence
+    assert tuple(found["advice"]) == probe.verdict().advice
 
 
 def test_refusals(tmp_path):

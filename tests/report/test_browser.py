@@ -50,17 +50,16 @@ frame.addEventListener("load", () => {{
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
-def test_the_report_on_a_phone(probe, tmp_path):
-    written = write_report(probe.history, tmp_path / "report.html")
-    outer = tmp_path / "outer.html"
-    outer.write_text(PROBE.format(width=PHONE, page=written.name), encoding="utf-8")
+def looked_at(page):
+    """What a browser says of a page on a phone."""
+    outer = page.parent / "outer.html"
+    outer.write_text(PROBE.format(width=PHONE, page=page.name), encoding="utf-8")
     done = subprocess.run(
         [
             CHROMIUM,
             *FLAGS,
             "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={page.parent / 'profile'}",
             "--virtual-time-budget=4000",
             "--dump-dom",
             outer.as_uri(),
@@ -73,7 +72,12 @@ def test_the_report_on_a_phone(probe, tmp_path):
     assert "CONSOLE" not in done.stderr
     match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert match, done.stdout[-500:]
-    found = json.loads(unescape(match[1]))
+    return json.loads(unescape(match[1]))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_the_report_on_a_phone(probe, tmp_path):
+    found = looked_at(write_report(probe.history, tmp_path / "report.html"))
     assert found["width"] == found["needed"] == PHONE
     assert found["images"] == found["drawn"] == 6
     assert found["requests"] == []

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from lazyrich._errors import LazyRichError
 from lazyrich._public import extras_named
+from lazyrich.cli.compare import compare
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.flags import Command
@@ -75,7 +76,7 @@ def _sentence(error: Exception) -> str | None:
 app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
-for command in (solve, phase, presets, diagram, diagnose, report, sweep, reproduce):
+for command in (solve, phase, presets, diagram, diagnose, report, compare, sweep, reproduce):
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")
 

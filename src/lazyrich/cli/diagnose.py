@@ -1,10 +1,10 @@
-"""`lazyrich diagnose`: train a network on images, watch it, and say how lazy or rich it was."""
+"""`lazyrich diagnose`: train a network, watch it, and say how lazy or rich it was."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from math import inf, isfinite
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,28 +14,19 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 from lazyrich.cli.device import DeviceOption, PrecisionOption
 from lazyrich.cli.gate import FAILED, KNOWN, VERDICTS, Gate
-from lazyrich.vocabulary.losses import LossName
-from lazyrich.vocabulary.numerals import in_words
-from lazyrich.vocabulary.regimes import Regime
+from lazyrich.vocabulary.losses import LOSSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import nn
 
     from lazyrich.probe.probe import Probe
     from lazyrich.probe.verdict import Verdict
+    from lazyrich.study.compute import Compute
     from lazyrich.study.data.samples import DataSet
-    from lazyrich.study.training.recipe import Outcome
 
 LARGEST_RATE = 1e30  # single precision ends at 3e38
-PER_CLASS = 10  # probe samples
-MEASUREMENTS = 30
-REHEARSAL = 1000  # steps of the forecast, at most
-DEFAULT_WIDTH = {"fcn": 128, "cnn": 16, "transformer": 32}
-FCN = {"depth": 2, "bias": True}
+DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
 
-Data = Literal["digits", "mnist", "fashion-mnist", "cifar10"]
 Kind = Literal["fcn", "cnn", "transformer"]
 
 
@@ -44,7 +35,15 @@ def diagnose(
         str | None,
         Argument(help="Your own network: a function without arguments.", metavar="MODULE:FUNCTION"),
     ] = None,
-    data: Annotated[Data, Option(help="What to learn.", case_sensitive=False)] = "digits",
+    data: Annotated[
+        str,
+        Option(
+            help="What to learn: digits, mnist, fashion-mnist, cifar10, or a function of your own, "
+            "MODULE:FUNCTION, that returns (inputs, targets) or batches of them.",
+            metavar="DATA",
+            autocompletion=lambda: list(DATA),
+        ),
+    ] = "digits",
     data_dir: Annotated[
         Path | None, Option(help="Folder with the files of MNIST, Fashion-MNIST or CIFAR-10.")
     ] = None,
@@ -63,8 +62,25 @@ def diagnose(
         float | None, Option(help="Output scale γ; the output starts at zero; 1.")
     ] = None,
     loss: Annotated[
-        LossName, Option(help="What to minimise.", case_sensitive=False)
+        str,
+        Option(
+            help="What to minimise: cross_entropy, mse, squared_error, or a function of your own, "
+            "MODULE:FUNCTION, of outputs and targets.",
+            metavar="LOSS",
+            autocompletion=lambda: list(LOSSES),
+        ),
     ] = "cross_entropy",
+    optimizer: Annotated[
+        str | None,
+        Option(
+            help="Your own optimiser, a function of the network; else plain SGD.",
+            metavar="MODULE:FUNCTION",
+        ),
+    ] = None,
+    initial: Annotated[
+        Path | None, Option(help="Checkpoint of the start: nothing is trained, see --trained.")
+    ] = None,
+    trained: Annotated[Path | None, Option(help="Checkpoint after training.")] = None,
     lr: Annotated[float | None, Option(help="Learning rate; from the forecast.")] = None,
     epochs: Annotated[int, Option(help="How often each image is seen.", min=1)] = 10,
     batch_size: Annotated[int, Option(help="Images a step.", min=1)] = 64,
@@ -90,207 +106,172 @@ def diagnose(
         ),
     ] = None,
 ) -> None:
-    """Train a network on images by plain SGD and diagnose it: lazy to rich, layer by layer.
+    """Train a network and diagnose it, lazy to rich, layer by layer; by default on images by SGD.
 
     The network is MODULE:FUNCTION, which returns a torch module from images (n, channels, height,
     width), or from vectors of their pixels, to a number for each of the 10 classes; or one of the
-    built-in ones, by --model, --width, --init-scale, --output-scale.
+    built-in ones, by --model, --width, --init-scale, --output-scale. Data, loss and optimiser may
+    be functions of your own. With --initial and --trained two files are compared instead.
     """
+    from lazyrich.cli.diagnosed import summary_of, tell
     from lazyrich.cli.show import print_json
     from lazyrich.study.compute import Compute
-    from lazyrich.study.data.datasets import load
-    from lazyrich.study.networks.catalogue import as_taken_by
 
-    own: dict[str, Any] = {
-        **{"model": model, "width": width},
-        **{"init_scale": init_scale, "output_scale": output_scale},
-    }
     gate = Gate.of(fail_if or (), require or ())
-    if lr is not None and not 0 < lr < inf:
-        raise InputError(f"--lr must be a positive number, got {lr}")
-    if lr is not None and lr > LARGEST_RATE:
-        raise InputError(f"--lr must be at most {LARGEST_RATE:g}, got {lr}: no network bears that")
+    asked = Asked(
+        factory=factory, data=_word(data, DATA, "--data"), data_dir=data_dir, download=download,
+        samples=samples, loss=_word(loss, tuple(LOSSES), "--loss"), optimizer=optimizer, lr=lr,
+        epochs=epochs, batch_size=batch_size, seed=seed, initial=initial, trained=trained,
+        network={
+            **{"model": model, "width": width},
+            **{"init_scale": init_scale, "output_scale": output_scale},
+        },
+    )  # fmt: skip
     if html is not None:
         from lazyrich.report.write import check_page, write_report
 
         check_page(html)
-    compute = Compute.chosen(device, precision)
-    learned = load(data, folder=data_dir, download=download)
-    learned = learned if samples is None else _some(learned, samples, seed)
-    network = _built_in(learned, seed, **own) if factory is None else _own(factory, own, seed)
-    with nullcontext() if factory is None else _answerable(factory), compute.applied():
-        learned = as_taken_by(network, learned).to(compute.torch_device)
-        network = network.to(compute.torch_device)
-        recipe = {"loss": loss, "batch_size": batch_size, "mixed": compute.mixed}
-        probe, outcome = _watched(network, learned, recipe, lr, epochs, seed)
-    verdict = _verdict(probe, outcome)
+    probe, verdict = _diagnosed(asked, Compute.chosen(device, precision), gate)
     if html is not None:
         write_report(probe.history, html, verdict=verdict)
     ruling = None if gate is None else gate.ruling(verdict.regime)
-    summary = _summary(probe, verdict)
+    summary = summary_of(probe, verdict)
     if json:
         print_json(summary | {"gate": None if ruling is None else vars(ruling)})
     else:
-        _show(summary, verdict, loss_words=probe.history.loss.attrs["long_name"])
+        tell(summary, verdict, loss_words=probe.history.loss.attrs["long_name"])
         if ruling is not None:
             typer.echo(ruling.sentence)
     if ruling is not None and not ruling.passed:
         raise typer.Exit(FAILED)
 
 
-def _some(data: DataSet, samples: int, seed: int) -> DataSet:
-    if not 1 <= samples <= len(data.train):
-        most = f"{len(data.train)} for {data.name}"
-        raise InputError(f"--samples must lie in 1 to {most}, got {samples}")
-    return data.take(samples, seed=seed)
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command was asked for, by its options.
+
+    Raises:
+        InputError: options that do not go together, or a number out of its range.
+    """
+
+    factory: str | None
+    data: str
+    data_dir: Path | None
+    download: bool
+    samples: int | None
+    loss: str
+    optimizer: str | None
+    lr: float | None
+    epochs: int
+    batch_size: int
+    seed: int
+    initial: Path | None
+    trained: Path | None
+    network: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.lr is not None and not 0 < self.lr < inf:
+            raise InputError(f"--lr must be a positive number, got {self.lr}")
+        if self.lr is not None and self.lr > LARGEST_RATE:
+            raise InputError(
+                f"--lr must be at most {LARGEST_RATE:g}, got {self.lr}: no network bears that"
+            )
+        if self.lr is not None and self.optimizer is not None:
+            raise InputError("--lr is for plain SGD: the optimiser of your own has its rates")
+        if (self.initial is None) != (self.trained is None):
+            alone = "--initial" if self.trained is None else "--trained"
+            raise InputError(f"--initial and --trained belong together, got {alone} alone")
+        if self.initial is not None and (self.lr is not None or self.optimizer is not None):
+            raise InputError("--initial and --trained train nothing: leave out --lr, --optimizer")
+        if self.own_data and self.factory is None:
+            raise InputError("data of your own need a network of your own: give MODULE:FUNCTION")
+
+    @property
+    def own_data(self) -> bool:
+        """Whether the data are the user's."""
+        return ":" in self.data
+
+    @property
+    def built_in(self) -> bool:
+        """Whether all but the network comes with the command."""
+        own = (self.own_data, ":" in self.loss, self.optimizer, self.initial)
+        return not any(own)
 
 
-def _built_in(
-    data: DataSet,
-    seed: int,
-    *,
-    model: Kind | None,
-    width: int | None,
-    init_scale: float | None,
-    output_scale: float | None,
-) -> nn.Module:
-    from lazyrich.study.networks.catalogue import NETWORKS
-    from lazyrich.study.networks.parametrisation import parametrise
-
-    kind = model or "fcn"
-    neurons = DEFAULT_WIDTH[kind] if width is None else width
-    if neurons < 1:
-        raise InputError(f"--width must be at least 1, got {neurons}")
-    options = FCN if kind == "fcn" else {}
-    return parametrise(
-        NETWORKS[kind](data.inputs, data.outputs, width=neurons, **options),
-        "default",
-        init_scale=1.0 if init_scale is None else init_scale,
-        output_scale=1.0 if output_scale is None else output_scale,
-        centred=True,
-        seed=seed,
-    ).model
+def _word(text: str, words: tuple[str, ...], option: str) -> str:
+    """One of the words, in capital or small letters, or the name of a function."""
+    if ":" in text:
+        return text
+    if text.lower() not in words:
+        raise InputError(
+            f"{option} must be one of {', '.join(words)}, or MODULE:FUNCTION, got {text!r}"
+        )
+    return text.lower()
 
 
-def _own(factory: str, own: dict[str, Any], seed: int) -> nn.Module:
-    from lazyrich.cli.factory import build
-
-    given = [f"--{name.replace('_', '-')}" for name, value in own.items() if value is not None]
-    if given:
-        raise InputError(f"{given[0]} is for the built-in networks: leave out {given[0]} or MODULE")
-    return build(factory, seed)
-
-
-def _answerable(factory: str) -> AbstractContextManager[None]:
+def _diagnosed(asked: Asked, compute: Compute, gate: Gate | None) -> tuple[Probe, Verdict]:
+    """Whatever is to be compared with its start, compared."""
     from lazyrich.cli.factory import answerable
+    from lazyrich.cli.training import judged, some_of, watched
+    from lazyrich.study.data.datasets import load
+    from lazyrich.study.networks.catalogue import as_taken_by
 
-    return answerable(factory)
-
-
-def _watched(
-    network: nn.Module,
-    data: DataSet,
-    given: Mapping[str, Any],
-    lr: float | None,
-    epochs: int,
-    seed: int,
-) -> tuple[Probe, Outcome]:
-    """Train the network under a probe's eyes."""
-    from lazyrich.cli.progress import shown
-    from lazyrich.probe.forecast.first_step import first_step
-    from lazyrich.probe.probe import Probe
-    from lazyrich.probe.schedule import every
-    from lazyrich.study.training.train import Recipe, learning_rate, optimizer_of, targets, train
-
-    loss, batch_size = given["loss"], given["batch_size"]
-    few = data.balanced(PER_CLASS, seed=seed)
-    batch = few.x, targets(few, data.classes, loss)
-    rate = learning_rate(first_step(network, batch, loss)) if lr is None else lr
-    steps = epochs * max(1, len(data.train) // batch_size)
-    recipe = Recipe(**given, lr=rate, steps=steps)
-    probe = Probe(network, batch, loss, samples=None, seed=seed)
-    probe.forecast(optimizer=optimizer_of(network, recipe), max_steps=REHEARSAL)
-    with shown("training", steps) as done:
-
-        def observe(step: int) -> None:
-            done(step)
-            probe.measure(step)
-
-        when = every(max(1, steps // MEASUREMENTS))
-        outcome = train(network, data, recipe, seed=seed, observe=observe, when=when)
-    if outcome.status == "diverged":  # the observer sees finite networks only
-        probe.measure(outcome.steps)
-    return probe, outcome
+    known = None
+    if not asked.own_data:
+        known = load(asked.data, folder=asked.data_dir, download=asked.download)
+        known = known if asked.samples is None else some_of(known, asked.samples, asked.seed)
+    network = _network(asked, known).to(compute.torch_device)
+    responsible = nullcontext() if asked.factory is None else answerable(asked.factory)
+    diverged: str | None = None
+    notes: tuple[str, ...] = ()
+    with responsible, compute.applied():
+        known = known and as_taken_by(network, known).to(compute.torch_device)
+        if known is not None and asked.built_in:
+            recipe = {"loss": asked.loss, "batch_size": asked.batch_size, "mixed": compute.mixed}
+            probe, outcome = watched(network, known, recipe, asked.lr, asked.epochs, asked.seed)
+            diverged = outcome.sentence if outcome.status == "diverged" else None
+        else:
+            probe, diverged, notes = _of_own_parts(asked, network, known, compute)
+    verdict = judged(probe, diverged, () if gate is None else gate.require)
+    return probe, replace(verdict, notes=(*verdict.notes, *notes))
 
 
-def _verdict(probe: Probe, outcome: Outcome) -> Verdict:
-    """The probe's; unstable where training diverged, also if the probe's own samples fared well."""
-    seen = probe.verdict()
-    if outcome.status != "diverged" or seen.regime == Regime.UNSTABLE:
-        return seen
-    layers = tuple(replace(layer, regime=Regime.UNSTABLE) for layer in seen.layers)
-    sentence = f"Training diverged: {outcome.sentence}"
-    return replace(seen, regime=Regime.UNSTABLE, sentence=sentence, layers=layers)
+def _of_own_parts(
+    asked: Asked, network: nn.Module, known: DataSet | None, compute: Compute
+) -> tuple[Probe, str | None, tuple[str, ...]]:
+    """With data, loss or optimiser of the user's own, or between two files."""
+    from lazyrich.cli.checkpoint import between
+    from lazyrich.cli.own import known_data, own_data, own_loss, watched_own
+
+    if compute.mixed:
+        raise InputError(
+            "--precision bfloat16-mixed is for data, loss and optimiser that come with the command"
+        )
+    size, seed = asked.batch_size, asked.seed
+    learned = (
+        own_data(asked.data, batch=size, samples=asked.samples, seed=seed)
+        if known is None
+        else known_data(known, asked.loss, batch=size, seed=seed)
+    ).on(network)
+    loss = own_loss(asked.loss, network, learned.probed)
+    if asked.initial is not None and asked.trained is not None:
+        probe, notes = between(network, asked.initial, asked.trained, learned.probed, loss, seed)
+        return probe, None, notes
+    probe, diverged = watched_own(
+        network, learned, loss,
+        optimizer=asked.optimizer, lr=asked.lr, epochs=asked.epochs, seed=seed,
+    )  # fmt: skip
+    return probe, diverged, ()
 
 
-def _summary(probe: Probe, verdict: Verdict) -> dict[str, Any]:
-    from lazyrich.probe.agreement import agreement
+def _network(asked: Asked, data: DataSet | None) -> nn.Module:
+    from lazyrich.cli.factory import build
+    from lazyrich.cli.training import built_in
 
-    before = probe.forecasted
-    return {
-        "regime": verdict.regime,
-        "sentence": verdict.sentence,
-        "richness": None if before is None else before.richness,
-        "predicted_regime": None if before is None else before.regime,
-        "predicted_ntk_change": None if before is None else before.predicted_ntk_change,
-        "certificate": None if before is None else before.certificate,
-        "ntk_change": verdict.evidence["ntk_change"],
-        "kernel_distance": verdict.evidence["kernel_distance"],
-        "centred_kernel_distance": verdict.evidence["centred_kernel_distance"],
-        "linearisation_error": verdict.evidence["linearisation_error"],
-        "interval": verdict.interval,
-        "agreement": [] if before is None else agreement(before, verdict, probe.history),
-        "layers": [
-            {
-                "name": layer.name,
-                "regime": layer.regime,
-                "layer_log_alignment": layer.layer_log_alignment,
-                "layer_log_rescaling": layer.layer_log_rescaling,
-                "nfa": layer.nfa,
-                "cnfa": layer.cnfa,
-                "mechanisms": [window.mechanism for window in layer.mechanisms],
-            }
-            for layer in verdict.layers
-        ],
-        "loss": probe.history.loss.values[[0, -1]],
-        "overhead": probe.overhead,
-        "notes": list(verdict.notes),
-    }
-
-
-def _show(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> None:
-    from lazyrich.cli.show import print_table
-
-    typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")
-    when = ", as long as it was finite" if verdict.evidence["diverged"] else ""
-    first, last = (in_words(x, 3) if isfinite(x) else "not finite" for x in summary["loss"])
-    turn = summary["centred_kernel_distance"]
-    turned = f" and turned by {in_words(turn, 3)} between samples" if isfinite(turn) else ""
-    typer.echo(
-        f"Forecast: {summary['predicted_regime']}, the NTK changes by "
-        f"{in_words(summary['predicted_ntk_change'], 3)} of its size "
-        f"(certificate: {summary['certificate']}); richness ρ = "
-        f"{in_words(summary['richness'], 3)}. Outcome{when}: the NTK changed by "
-        f"{in_words(summary['ntk_change'], 3)}{turned}; {loss_words} {first} → {last}; watching "
-        f"took {summary['overhead']:.0%} of the time."
-    )
-    typer.echo(" ".join(summary["agreement"][1:]))
-    for note in verdict.notes:
-        typer.echo(note)
-    rows = summary["layers"]
-    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
-    columns["mechanisms"] = [
-        ", ".join(row["mechanisms"]) or ("none" if isfinite(row["layer_log_alignment"]) else "–")
-        for row in rows  # of what has no weight to study, nobody knows
-    ]
-    print_table(columns)
+    if asked.factory is None:
+        assert data is not None  # data of the user's own come with a factory
+        return built_in(data, asked.seed, **asked.network)
+    named = (f"--{k.replace('_', '-')}" for k, v in asked.network.items() if v is not None)
+    if given := next(named, None):
+        raise InputError(f"{given} is for the built-in networks: leave out {given} or MODULE")
+    return build(asked.factory, asked.seed)

@@ -1,4 +1,4 @@
-"""The user's own network, from the name of a function."""
+"""The user's own network, data, loss and optimiser, from names of functions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,29 @@ def build(name: str, seed: int) -> torch.nn.Module:
     Raises:
         InputError: the function cannot be found, fails, or returns something else.
     """
-    function = _function(name)
     torch.manual_seed(seed)
-    try:
-        network = function()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{name}() failed with {_told(error)}") from error
+    network = called(name, "the network")
     if not isinstance(network, torch.nn.Module):
         raise InputError(f"{name}() must return a torch.nn.Module, got {type(network).__name__}")
     return network
+
+
+def called(name: str, what: str, *arguments: object) -> Any:  # noqa: ANN401 - the user's own
+    """What the user's function returns.
+
+    Args:
+        name: `package.module:function`.
+        what: it is to give, for an error.
+        arguments: of the call.
+
+    Raises:
+        InputError: the function cannot be found, or fails.
+    """
+    function = named_function(name, what)
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{name}() failed with {told_error(error)}") from error
 
 
 @contextmanager
@@ -50,19 +64,28 @@ def answerable(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(
-            f"the network of {name}() could not be trained and measured: {_told(error)}"
+            f"the network of {name}() could not be trained and measured: {told_error(error)}"
         ) from error
 
 
-def _function(name: str) -> Callable[[], Any]:
+def named_function(name: str, what: str) -> Callable[..., Any]:
+    """A function by its name; modules of the current folder are found.
+
+    Args:
+        name: `package.module:function`.
+        what: it is, for an error.
+
+    Raises:
+        InputError: there is none.
+    """
     path, _, attribute = name.partition(":")
     if not path or not attribute:
-        raise InputError(f"the network must be given as MODULE:FUNCTION, got {name!r}")
+        raise InputError(f"{what} must be given as MODULE:FUNCTION, got {name!r}")
     sys.path.insert(0, "")  # modules of the folder in which the command runs
     try:
         function = getattr(import_module(path), attribute, None)
     except (Exception, SystemExit) as error:
-        raise InputError(f"cannot import {path!r}: {_told(error)}") from error
+        raise InputError(f"cannot import {path!r}: {told_error(error)}") from error
     finally:
         sys.path.remove("")
     if not callable(function):
@@ -70,5 +93,10 @@ def _function(name: str) -> Callable[[], Any]:
     return function
 
 
-def _told(error: BaseException) -> str:
+def told_error(error: BaseException) -> str:
+    """An error on one line.
+
+    Args:
+        error: any.
+    """
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -15,6 +15,7 @@ from lazyrich.plot.history import (
     kernel_motion,
     loss_curve,
     mechanism_shares,
+    side_by_side,
 )
 from lazyrich.plot.ladder import feature_updates
 from lazyrich.plot.measured import measured_map
@@ -34,6 +35,7 @@ __all__ = [
     "mechanism_timeline",
     "phase_diagram",
     "save",
+    "side_by_side",
     "style",
     "trajectory",
 ]

@@ -136,6 +136,34 @@ def forecast_and_outcome(
     return _finished(ax, "forecast against outcome", "change of the NTK  ‖ΔΘ‖/‖Θ₀‖")
 
 
+def side_by_side(
+    first: xr.Dataset,
+    second: xr.Dataset,
+    name: str,
+    *,
+    names: tuple[str, str],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one quantity of two runs, each with its interval, on a logarithmic axis.
+
+    Args:
+        first: with the dim `step` and the variable, and if measured its `…_low` and `…_high`.
+        second: of the other run.
+        name: the variable; a run without it is left out.
+        names: what the runs are called.
+        ax: where to draw.
+    """
+    ax = axes(ax)
+    attrs: dict[str, str] = {}
+    for history, label, colour in zip((first, second), names, (BLUE, VERMILION), strict=True):
+        if name in history:
+            _interval(ax, history, name, colour)
+            ax.plot(history.step, _positive(history[name]), color=colour, label=label)
+            attrs = attrs or history[name].attrs
+    _logarithmic(ax)
+    return _finished(ax, fill(attrs.get("long_name", name), WRAP), attrs.get("symbol", name))
+
+
 def _interval(ax: Axes, history: xr.Dataset, name: str, colour: str) -> None:
     low, high = f"{name}_low", f"{name}_high"
     if low in history and high in history:

@@ -1,3 +1,7 @@
+from .compare import Compared as Compared
+from .contrast import Contrast as Contrast
+from .contrast import Difference as Difference
+from .contrast import Reading as Reading
 from .forecast.rehearsal import Ended as Ended
 from .forecast.rehearsal import Rehearsal as Rehearsal
 from .forecast.result import Certificate as Certificate

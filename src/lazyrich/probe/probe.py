@@ -18,13 +18,13 @@ from torch.optim import Optimizer
 from lazyrich._errors import InputError
 from lazyrich._files import write_arrays
 from lazyrich.capture.directions import Directions, checked_directions
-from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
+from lazyrich.capture.isolation import batch_size, brought_to, take, unwrap, wait_for
 from lazyrich.capture.look import Plan
 from lazyrich.capture.losses import Loss, loss_name
 from lazyrich.capture.samples import Shared, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
-from lazyrich.probe import arguments
+from lazyrich.probe import arguments, one_look
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.comparison import Comparison
 from lazyrich.probe.forecast.forecast import forecast
@@ -34,7 +34,7 @@ from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
 from lazyrich.probe.schedule import Schedule, checked_schedule
 from lazyrich.probe.setting import setting_of
-from lazyrich.probe.state import State, digest, state_from
+from lazyrich.probe.state import State, making, state_from
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.probe.wording import no_step
@@ -119,20 +119,13 @@ class Probe:
         self.thresholds = thresholds or Thresholds()
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        count = given if samples is None else samples
-        x, index = some_samples(model, self.batch[0], count, shared=shared)
+        x, index = some_samples(model, self.batch[0], samples or given, shared=shared)
         targets = take(self.batch[1], given, index)
         self._samples = len(index)
         plan = Plan(
             model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory
         )
-        self.made_with: dict[str, Any] = {
-            "batch": f"{shapes((x, targets))}, digest {digest((x, targets))}",
-            "loss": loss_name(loss),
-            "observables": [name for one in self._observables for name in one.names],
-            "directions": plan.directions,
-            "seed": plan.seed,
-        }
+        self.made_with = making(plan, targets, loss, self._observables)
         self._comparison = Comparison(plan, targets, loss, self._observables)
         self._go_on(State(made_with=self.made_with))
 
@@ -144,6 +137,8 @@ class Probe:
         self._watching = False
         self._resumed = state.start is not None  # until the next measurement
         self._comparison.go_on(state)
+
+    __repr__, _repr_html_ = one_look.probe_line, one_look.probe_card
 
     def forecast(
         self,
@@ -225,8 +220,8 @@ class Probe:
                 `log_spaced(1, 1000, 20)`, or any function of the step.
             budget: share of wall time that measuring may take; steps that are due are then
                 measured only when it allows. Without `when` every step is due.
-            log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
-                `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
+            log: a callable `(dict, step)` such as `wandb.log`, or a TensorBoard writer. Gets all of
+                `history`: keys `lazyrich/<quantity>`, of layers `lazyrich/<quantity>/<layer>`.
 
         Yields:
             The probe.

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
-from lazyrich.capture.isolation import Leaves, tensors_in
-from lazyrich.capture.look import PreviousKernel, Reference
-from lazyrich.observables.observable import Row
+from lazyrich.capture.isolation import Leaves, shapes, tensors_in
+from lazyrich.capture.look import Plan, PreviousKernel, Reference
+from lazyrich.capture.losses import Loss, loss_name
+from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.clock import Clock
 
 VERSION = 1
@@ -149,6 +150,30 @@ def state_from(found: object, model: nn.Module, made_with: Mapping[str, Any]) ->
         clock=Clock(measuring=measuring, elapsed=elapsed, cost=cost),
         forecast=found["forecast"],
     )
+
+
+def making(
+    plan: Plan,
+    targets: Any,  # noqa: ANN401 - any nesting
+    loss: Loss,
+    observables: Sequence[Observable],
+) -> dict[str, Any]:
+    """What a probe is made with, which has to be the same in the one that goes on.
+
+    Args:
+        plan: of its looks.
+        targets: of the samples.
+        loss: of the probe.
+        observables: that it measures.
+    """
+    measured_on = (plan.inputs, targets)
+    return {
+        "batch": f"{shapes(measured_on)}, digest {digest(measured_on)}",
+        "loss": loss_name(loss),
+        "observables": [name for one in observables for name in one.names],
+        "directions": plan.directions,
+        "seed": plan.seed,
+    }
 
 
 def start_of(reference: Reference) -> InitialNetwork:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lazyrich._errors import InputError
 from lazyrich.numerics.windows import Window, windows
 from lazyrich.observables.catalogue import quantities
-from lazyrich.probe import coverage, wording
+from lazyrich.probe import coverage, one_look, wording
+from lazyrich.probe.advice import Findings, advice, what_now
 from lazyrich.probe.thresholds import Thresholds, has_one_threshold
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 from lazyrich.vocabulary.regimes import CANNOT_TELL, JudgedRegime, Regime, only
@@ -76,6 +77,7 @@ class Verdict:
         layers: one verdict for each part of the kernel, nearly in forward order.
         thresholds: that were used.
         notes: what else one has to know, in sentences.
+        advice: what to do now, or that nothing has to be done; at most three sentences.
     """
 
     regime: JudgedRegime
@@ -85,6 +87,7 @@ class Verdict:
     layers: tuple[LayerVerdict, ...]
     thresholds: Thresholds
     notes: tuple[str, ...]
+    advice: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [f"{self.regime.capitalize()}. {self.sentence}"]
@@ -94,7 +97,19 @@ class Verdict:
             f"  {name:<{margin}}  {layer.sentence}"
             for name, layer in zip(names, self.layers, strict=True)
         ]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *what_now(self.advice)])
+
+    def __repr__(self) -> str:
+        change, layers = self.evidence["ntk_change"], one_look.counted(len(self.layers), "layer")
+        return one_look.one_line(
+            "Verdict", self.regime, one_look.changed(change, *self.interval), layers
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(layer.name or wording.ITSELF, layer.sentence) for layer in self.layers]
+        head = ("layer", "what it did")
+        below = " ".join([*self.notes, *what_now(self.advice)])
+        return one_look.card(f"{self.regime.capitalize()}.", self.sentence, head, rows, below)
 
     def table(self) -> xr.Dataset:
         """The layers as a table over `layer`.
@@ -159,6 +174,13 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     notes = _notes(history)
     if has_one_threshold(recorded):
         notes += (wording.one_threshold(limits.lazy_below, limits.rich_from),)
+    found = Findings(
+        history=history,
+        regime=regime,
+        evidence=evidence,
+        layers={layer.name: layer.regime for layer in layers},
+        limits=limits,
+    )
     return Verdict(
         regime=regime,
         sentence=sentence,
@@ -167,6 +189,7 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
         layers=layers,
         thresholds=limits,
         notes=notes,
+        advice=advice(found),
     )
 
 
@@ -196,7 +219,7 @@ def _evidence(history: xr.Dataset) -> dict[str, float]:
         "linearisation_error",
         "output_change",
     )
-    last = _last(history)
+    last = last_finite(history)
     evidence = {name: _value(last, name) for name in names}
     loss = history["loss"].values if "loss" in history else np.array([])
     ends = loss[[0, -1]] if loss.size else [nan, nan]
@@ -221,7 +244,7 @@ def _not_finite(history: xr.Dataset) -> NDArray[np.bool_]:
     return np.isinf(loss) | ~np.any(seen, axis=0) if seen else np.ones(len(loss), dtype=bool)
 
 
-def _last(history: xr.Dataset) -> xr.Dataset:
+def last_finite(history: xr.Dataset) -> xr.Dataset:
     """The last measurement of a finite network, or of any; without one, as it is."""
     if not history.sizes["step"]:
         return history
@@ -289,7 +312,7 @@ def _layer(
     history: xr.Dataset, index: int, network: JudgedRegime, limits: Thresholds
 ) -> LayerVerdict:
     one = history.isel(layer=index)
-    last = _last(history).isel(layer=index)
+    last = last_finite(history).isel(layer=index)
     names = ("layer_ntk_change", "layer_ntk_change_low", "layer_ntk_change_high")
     change, low, high = (_value(last, name) for name in names)
     moved = _value(last, "weight_movement")

@@ -23,7 +23,7 @@ from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.probe.wording import ITSELF
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
-from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+from lazyrich.report.words import NOTHING, chip, code, items, legend, number, tiles
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import by_name
 
@@ -75,6 +75,12 @@ def evidence_section(verdict: Verdict) -> str:
     ]
     numbers = html_table(("quantity", "symbol", "last finite value", "threshold"), rows)
     return f"<h2>The numbers behind it</h2>{numbers}"
+
+
+def advice_section(verdict: Verdict) -> str:
+    """What to change, or that nothing has to be."""
+    sentences = "".join(f"<li>{code(sentence)}</li>" for sentence in verdict.advice)
+    return f"<h2>What now?</h2><ul>{sentences}</ul>" if sentences else ""
 
 
 def layer_section(verdict: Verdict) -> str:

@@ -84,6 +84,7 @@ def write_report(
             sections.feature_section(history),
             sections.evidence_section(verdict),
             setup_section(of, verdict),
+            sections.advice_section(verdict),
             WORDS,
         ]
     title = f"{verdict.regime}: {of.network}"

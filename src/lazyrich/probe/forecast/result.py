@@ -9,6 +9,7 @@ from math import exp, inf, isfinite, isnan, nan
 from typing import Any
 
 from lazyrich._errors import InputError
+from lazyrich.probe import one_look
 from lazyrich.probe.forecast.rehearsal import Ended, Rehearsal
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.wording import ITSELF, NOTHING
@@ -170,6 +171,27 @@ class Forecast:
             f"The forecast cost as much as {self.gradients:.0f} training steps on this batch.",
         ]
         return "\n".join([*lines, *_table(self), *self.notes])
+
+    def __repr__(self) -> str:
+        change, error = self.predicted_ntk_change, self.predicted_ntk_change_stderr
+        return one_look.one_line(
+            "Forecast",
+            self.regime,
+            f"NTK change {with_error(change, error)}" if isfinite(change) else "",
+            f"certificate {self.certificate}",
+            one_look.counted(self.network.steps, "step"),
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name or ITSELF, _cell(share.motion, ".1%"), _cell(change, ".3g"))
+            for name, change in self.layer_ntk_change.items()
+            if (share := self.layers.get(name, LayerShare(motion=nan, kernel=nan)))
+        ]
+        word, _, sentence = _came(self).partition(". ")
+        head = ("layer", f"share of {MOTION}", CHANGE)
+        below = " ".join([_certified(self), *_first(self), *self.notes])
+        return one_look.card(f"{word}.", sentence, head, rows, below)
 
     @property
     def steps_to_fit(self) -> int | None:

@@ -1,0 +1,74 @@
+"""Whether a layer lives: a gradient arrives at it, and what it gives tells samples apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import hypot, isnan, nan, sqrt
+
+from torch import Tensor
+
+from lazyrich.capture.capture import Layer
+from lazyrich.capture.look import Look, Reference
+from lazyrich.capture.norms import norm
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
+
+
+def _activity(look: Look, _: Reference) -> Row:
+    gradients, n = look.backward_passes.gradients, len(look.f)
+    size, spread = {}, {}
+    captured = look.capture.layers
+    following = {one.name: after for one, after in zip(captured, captured[1:], strict=False)}
+    for layer in look.layers:
+        of_calls = gradients[layer.name]
+        counted = n * (of_calls[0].shape[1] if look.random else 1)
+        size[layer.name] = hypot(*map(_size, of_calls)) / sqrt(counted)
+        spread[layer.name] = _handed_on(layer, following.get(layer.name), n)
+    return {"gradient_norm": size, "feature_spread": spread}
+
+
+def _handed_on(layer: Layer, following: Layer | None, n: int) -> float:
+    """The spread of what a layer gives, or of what the next one gets of it, if that is less."""
+    given = _spread([call.outputs for call in layer.calls], n)
+    if following is None:
+        return given
+    taken = _spread([call.inputs for call in following.calls], n)
+    return given if isnan(taken) else min(given, taken)
+
+
+def _spread(values: Sequence[Tensor], n: int) -> float:
+    """√(Σ(h − h̄)²/Σh²) with the mean over samples; 0 of zeros, NaN of another layout."""
+    if n < 2 or any(len(one) != n or not one.is_floating_point() for one in values):
+        return nan
+    rows = [one.flatten(1) for one in values]
+    whole = hypot(*map(norm, rows))
+    return hypot(*(norm(one - one.mean(0)) for one in rows)) / whole if whole else 0.0
+
+
+def _size(gradient: Tensor) -> float:
+    return norm(gradient.flatten(1))
+
+
+ACTIVITY = Observable(
+    quantities=(
+        Quantity(
+            name="gradient_norm",
+            dims=("layer",),
+            symbol="‖∂f/∂z‖",
+            meaning="size of the gradient of the outputs at a layer, root mean square over samples",
+            units="output/feature",
+            low=0.0,
+            source=DERIVED,
+        ),
+        Quantity(
+            name="feature_spread",
+            dims=("layer",),
+            symbol="‖h − h̄‖/‖h‖",
+            meaning="share of what a layer hands on that tells samples apart",
+            low=0.0,
+            high=1.0,
+            source=DERIVED,
+        ),
+    ),
+    measure=_activity,
+)

@@ -1,0 +1,42 @@
+"""The learning rate that every layer has at the time of a look."""
+
+from __future__ import annotations
+
+from math import nan
+
+from lazyrich.capture.look import Look, Reference
+from lazyrich.capture.network import layer_of
+from lazyrich.observables.observable import Observable, Row
+from lazyrich.vocabulary.quantity import DERIVED, Quantity
+
+
+def _rates(look: Look, _: Reference) -> Row:
+    """By layer, the largest of its parameters; without an optimiser those inside the kernel."""
+    trainable = {name: p for name, p in look.capture.model.named_parameters() if p.requires_grad}
+    if look.optimizer is None:
+        of = {name: look.rates.get(name, nan) for name in trainable}
+    else:
+        groups = look.optimizer.param_groups
+        owned = {id(p): float(group.get("lr", nan)) for group in groups for p in group["params"]}
+        known = any(id(p) in owned for p in trainable.values())  # not so of gathered copies
+        of = {name: owned.get(id(p), 0.0 if known else nan) for name, p in trainable.items()}
+    rates: dict[str, float] = {}
+    for name, rate in of.items():
+        layer = layer_of(name)
+        rates[layer] = max(rates.get(layer, rate), rate)
+    return {"layer_lr": rates}
+
+
+LAYER_LR = Observable(
+    quantities=(
+        Quantity(
+            name="layer_lr",
+            dims=("layer",),
+            symbol="η",
+            meaning="learning rate of a layer, the largest of its parameters'",
+            low=0.0,
+            source=DERIVED,
+        ),
+    ),
+    measure=_rates,
+)
