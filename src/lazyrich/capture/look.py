@@ -46,7 +46,7 @@ from lazyrich.capture.sampled_kernel import (
     pair_sums,
     sampled_traces,
 )
-from lazyrich.capture.sketch import Sketch, sketch
+from lazyrich.capture.sketch import Sketch, drawn, sketch
 
 Kernel = Float[Tensor, "n s n s"]
 
@@ -150,8 +150,10 @@ class Look:
             exact = sketch(g.flatten(1, 2))
             return exact, exact
         half = s // 2
+        generator = torch.Generator().manual_seed(self.plan.seed)
         first, second = (
-            sketch(part.flatten(1, 2) / half**0.5) for part in (g[:, :half], g[:, half : 2 * half])
+            sketch(drawn(part.flatten(1, 2), generator) / half**0.5)
+            for part in (g[:, :half], g[:, half : 2 * half])
         )
         return first, second
 

@@ -14,6 +14,7 @@ from lazyrich.capture.norms import norm
 Weight = Float[Tensor, "k d"]
 Covariance = Float[Tensor, "k k"]
 
+ROWS = 512  # of gradients along random directions, at least one a sample: errors of about 1 %
 _SOME = 64  # samples for a standard error, which is then itself known to about 10 %
 
 
@@ -32,11 +33,9 @@ class Sketch:
     samples: int
 
     def form(self, vectors: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
-        """`Σ_r yᵀKy` for every sample."""
-        if self.covariance is not None:
-            return dots(vectors @ self.covariance, vectors)
-        products = vectors @ self.rows.flatten(0, 1).T  # Gy
-        return dots(products, products) / self.samples
+        """`Σ_r yᵀKy` for every sample, where there is K."""
+        assert self.covariance is not None
+        return dots(vectors @ self.covariance, vectors)
 
     def trace(self) -> Float[Tensor, ""]:
         """The trace of K."""
@@ -70,6 +69,28 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
         return Sketch(covariance=None, rows=g, samples=n)
     some = torch.linspace(0, n - 1, min(n, _SOME), dtype=torch.float64).round().long()
     return Sketch(covariance=gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
+
+
+def drawn(gradients: Float[Tensor, "n r k"], generator: torch.Generator) -> Float[Tensor, "n q k"]:
+    """As many random rows of every sample as `ROWS` allows, all if there are no more.
+
+    Args:
+        gradients: g, (samples, positions and directions, neurons).
+        generator: draws them, for every sample anew.
+
+    Returns:
+        Rows times √(r/q), so that `Σ g gᵀ` of a sample is unbiased.
+
+    Example:
+        >>> drawn(torch.ones(256, 8, 3), torch.Generator().manual_seed(0))[0]
+        tensor([[2., 2., 2.],
+                [2., 2., 2.]])
+    """
+    n, r, _ = gradients.shape
+    if (q := max(1, ROWS // n)) >= r:
+        return gradients
+    index = torch.rand(n, r, generator=generator).argsort(1)[:, :q].to(gradients.device)
+    return gradients[torch.arange(n, device=index.device)[:, None], index] * (r / q) ** 0.5
 
 
 def gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:

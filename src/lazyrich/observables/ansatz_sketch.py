@@ -3,13 +3,14 @@
 With `X_i = BK_i`, `B = WWᵀ`: `⟨F,G⟩ = tr(BX)`, `‖G‖² = tr(X₁X₂)`; traces of products are sums over
 entries. The standard error needs gradients of some samples only. Where all rows of gradients are
 no more than neurons, K is not formed: with the rows of G, `K = GᵀG/n`, both are means over samples,
-`⟨F,G⟩ = ‖GB‖²/n`, `‖G‖² = ‖G₁BG₂ᵀ‖²/n²`.
+`⟨F,G⟩ = ‖GB‖²/n`, `‖G‖² = ‖G₁BG₂ᵀ‖²/n²`; or, of a weight with fewer inputs than neurons, with
+`Y = GW`, `⟨F,G⟩ = tr(YWᵀWYᵀ)/n`, `‖G‖² = ‖Y₁Y₂ᵀ‖²/n²`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import inf, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -83,42 +84,59 @@ def ansatz_from_sketches(
     size, of_k = norm(weight), sqrt(float(first.trace() + second.trace()) / 2)
     w = (weight / size).to(first.rows.dtype) if size else weight.to(first.rows.dtype)
     if of_k:
-        first, second = first.in_units_of(of_k), second.in_units_of(of_k)
-    b = gram(w.T)
-    b /= (trace := b.diagonal().sum())
-    u = w.sum(1) / (trace * w.shape[1]).sqrt() if correlation == "pearson" else None
-    sides = [_by_sample(b, u, first, second)]
-    sides.append(sides[0] if exact else _by_sample(b, u, second, first))
-    of = _BySample(*((one + other) / 2 for one, other in zip(*sides, strict=True)))
-    n, d = _means(b, u, first, second) or (of.inner.mean(), of.square.mean())
-    plain = n if u is None else (_product_with(b, first) + _product_with(b, second)) / 2
+        first = first.in_units_of(of_k)
+        second = first if exact else second.in_units_of(of_k)
+    of_rows = first.covariance is None
+    narrow = of_rows and correlation == "cosine" and w.shape[1] < w.shape[0]
+    b = gram(w if narrow else w.T)  # of either, the trace and the norm are the same
+    trace = b.diagonal().sum()
+    w, b = w / trace.sqrt(), b / trace
+    u = w.sum(1) / w.shape[1] ** 0.5 if correlation == "pearson" else None
+    if of_rows:
+        in_all = _in_rows(b, u, first, second, w if narrow else None)
+    else:
+        in_all = _in_covariances(b, u, first, second)
+    of, n, d, plain, _ = in_all
     b_square, mean_square = norm(b) ** 2, norm(u) ** 4 if u is not None else 0.0
     scale = (b_square - mean_square) * float(d)
-    value = float(n) / sqrt(scale) if scale > 0 else nan
-    value = min(value, 1.0) if exact else value  # beyond by rounding alone
+    most = 1.0 if exact else inf  # beyond by rounding alone
+    value = min(float(n) / sqrt(scale), most) if scale > 0 else nan
     stderr = abs(value) * _error(of.inner / n - of.square / d, first.samples)
-    traces, product = (float(first.trace()), float(second.trace())), float(_product(first, second))
+    null, null_stderr = _null(len(w), b_square, mean_square, first, second, in_all)
+    null, null_stderr = (null, null_stderr) if len(w) > 1 else (value, stderr)
+    return Ansatz(
+        value=value,
+        stderr=stderr,
+        null=null,
+        null_stderr=null_stderr,
+        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if size and of_k else 0.0,
+        by_sample=of.plain / plain,
+        samples=first.samples,
+    )
+
+
+def _null(
+    neurons: int,
+    b_square: float,
+    mean_square: float,
+    first: Sketch,
+    second: Sketch,
+    in_all: _InAll,
+) -> tuple[float, float]:
+    """The null and its standard error, see `null_from_traces`."""
+    t1, t2 = float(first.trace()), float(second.trace())
+    of, product = in_all.by_sample, in_all.product
     null, of_product = null_from_traces(
-        neurons=len(w),
-        mean_trace=(traces[0] + traces[1]) / 2,
-        traces=traces[0] * traces[1],
+        neurons=neurons,
+        mean_trace=(t1 + t2) / 2,
+        traces=t1 * t2,
         product=product,
         b_square=b_square,
         b_trace=1.0,
         mean_square=mean_square,
     )
-    moved = of.trace / (sum(traces) / 2) - of.product / product if product else of.product * nan
-    return Ansatz(
-        value=value,
-        stderr=stderr,
-        null=value if len(w) == 1 else null,
-        null_stderr=stderr
-        if len(w) == 1
-        else null * abs(of_product) * _error(moved, first.samples),
-        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if size and of_k else 0.0,
-        by_sample=of.plain / plain,
-        samples=first.samples,
-    )
+    moved = 2 * of.trace / (t1 + t2) - of.product / product if product else of.product * nan
+    return null, null * abs(of_product) * _error(moved, first.samples)
 
 
 def _error(moved: Float[Tensor, " s"], samples: int) -> float:
@@ -136,10 +154,80 @@ class _BySample(NamedTuple):
     product: Float[Tensor, " s"]  # gᵀKg
 
 
+class _InAll(NamedTuple):
+    """What all samples bring: means of the first, and `tr(K₁K₂)`."""
+
+    by_sample: _BySample
+    inner: Tensor
+    square: Tensor
+    plain: Tensor
+    product: float
+
+
+def _in_rows(
+    b: Float[Tensor, "a a"],
+    u: Float[Tensor, " k"] | None,
+    first: Sketch,
+    second: Sketch,
+    inwards: Weight | None,
+) -> _InAll:
+    """Of sketches that are all rows.
+
+    Args:
+        b: B, or `WᵀW` if there is `inwards`.
+        u: `W·1/√d`; None for cosine.
+        first: the rows G₁.
+        second: the rows G₂ of the same samples.
+        inwards: W, for a product with rows that are shorter by it.
+    """
+    g1, g2 = first.rows, second.rows
+    if inwards is None:
+        y1, y2 = g1 @ b, g2 @ b
+        plain, square = (dots(y1, y1) + dots(y2, y2)) / 2, _pairs(y1, g2)
+    else:
+        y1, y2 = g1 @ inwards, g2 @ inwards
+        plain, square = (dots(y1 @ b, y1) + dots(y2 @ b, y2)) / 2, _pairs(y1, y2)
+    n, d = plain, square
+    if u is not None:
+        e1, e2 = ((g @ u).double().square().sum(1) for g in (g1, g2))  # uᵀKu by sample
+        n = n - _sum(u, u) * (e1 + e2) / 2
+        d = d - (e1 * e2.mean() + e2 * e1.mean()) / 2
+    trace = (dots(g1, g1) + dots(g2, g2)) / 2
+    of = _BySample(n, d, plain, trace, _pairs(g1, g2))
+    return _InAll(of, n.mean(), d.mean(), plain.mean(), float(of.product.mean()))
+
+
+def _pairs(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
+    """`Σ (a·b)²/s` over all pairs with a row of a sample, in the mean over its rows in a and b."""
+    samples = len(a)
+    squares = (a.flatten(0, 1) @ b.flatten(0, 1).T).square().view(*a.shape[:2], *b.shape[:2])
+    of_pairs = squares.sum((1, 3), dtype=torch.float64)
+    return (of_pairs.sum(0) + of_pairs.sum(1)) / (2 * samples)
+
+
+def _in_covariances(
+    b: Covariance, u: Float[Tensor, " k"] | None, first: Sketch, second: Sketch
+) -> _InAll:
+    """Of sketches that have K and the rows of some samples; `u` as above."""
+    sides = [_by_sample(b, u, first, second)]
+    sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
+    of = _BySample(*((one + other) / 2 for one, other in zip(*sides, strict=True)))
+    k1, k2 = first.covariance, second.covariance
+    assert k1 is not None  # both are of as many rows
+    assert k2 is not None
+    x1, x2 = b @ k1, b @ k2
+    plain = (_sum(b, x1) + _sum(b, x2)) / 2
+    n, d = plain, _sum(x1, x2.T)
+    if u is not None:
+        s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
+        n, d = n - _sum(u, u) * (s1 + s2) / 2, d - s1 * s2
+    return _InAll(of, n, d, plain, float(_sum(k1, k2)))
+
+
 def _by_sample(
     b: Covariance, u: Float[Tensor, " k"] | None, here: Sketch, other: Sketch
 ) -> _BySample:
-    """Of the samples in the rows of one sketch; `u = W·1/√d`, None for cosine."""
+    """Of the samples in the rows of one sketch that has K; `u = W·1/√d`, None for cosine."""
     y = here.rows @ b
     plain, d = dots(y, y), other.form(y)
     n, trace, product = plain, dots(here.rows, here.rows), other.form(here.rows)
@@ -147,36 +235,6 @@ def _by_sample(
         entries = (here.rows @ u).double().square().sum(1)  # uᵀKu is the entry sum of G
         n, d = n - _sum(u, u) * entries, d - other.form(u[None, None])[0] * entries
     return _BySample(n, d, plain, trace, product)
-
-
-def _means(
-    b: Covariance, u: Float[Tensor, " k"] | None, first: Sketch, second: Sketch
-) -> tuple[Tensor, Tensor] | None:
-    """N and D over all samples, also those without rows; None if the rows are all there is."""
-    k1, k2 = first.covariance, second.covariance
-    if k1 is None or k2 is None:
-        return None
-    x1, x2 = b @ k1, b @ k2
-    n, d = (_sum(b, x1) + _sum(b, x2)) / 2, _sum(x1, x2.T)
-    if u is None:
-        return n, d
-    s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
-    return n - _sum(u, u) * (s1 + s2) / 2, d - s1 * s2
-
-
-def _product_with(b: Covariance, of: Sketch) -> Tensor:
-    """`tr(B²K)`."""
-    if of.covariance is not None:
-        return _sum(b, b @ of.covariance)
-    y = of.rows @ b
-    return dots(y, y).mean()
-
-
-def _product(first: Sketch, second: Sketch) -> Tensor:
-    """`tr(K₁K₂)`."""
-    if first.covariance is not None and second.covariance is not None:
-        return _sum(first.covariance, second.covariance)
-    return second.form(first.rows).mean()
 
 
 def _sum(a: Tensor, b: Tensor) -> Tensor:
