@@ -17,6 +17,7 @@ from lazyrich._public import extras_named
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.flags import Command
+from lazyrich.cli.models import cite
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.report import report
 from lazyrich.cli.reproduce import reproduce
@@ -75,7 +76,7 @@ def _sentence(error: Exception) -> str | None:
 app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
-for command in (solve, phase, presets, diagram, diagnose, report, sweep, reproduce):
+for command in (solve, phase, presets, cite, diagram, diagnose, report, sweep, reproduce):
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")
 
