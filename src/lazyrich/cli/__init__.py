@@ -18,6 +18,7 @@ from lazyrich.cli.compare import compare
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.flags import Command
+from lazyrich.cli.models import cite
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.report import report
 from lazyrich.cli.reproduce import reproduce
@@ -76,7 +77,9 @@ def _sentence(error: Exception) -> str | None:
 app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
-for command in (solve, phase, presets, diagram, diagnose, report, compare, sweep, reproduce):
+for command in (
+    solve, phase, presets, cite, diagram, diagnose, report, compare, sweep, reproduce,
+):  # fmt: skip
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")
 

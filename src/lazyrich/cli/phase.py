@@ -1,4 +1,4 @@
-"""`lazyrich phase` and `lazyrich presets`: the phase of a family of networks."""
+"""`lazyrich phase` and `lazyrich presets`: the phase of a family of networks, or of a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.models import Words, run_model
 
 if TYPE_CHECKING:
     from lazyrich.phases.scaling import ScalingLaw
@@ -28,6 +29,8 @@ Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
 def phase(
+    context: typer.Context,
+    words: Words = None,
     exponents: Annotated[
         Five | None,
         Option(help="Powers of d of γ, η_u, η_w, σ_u², σ_w².", metavar="A EU EW SU SW"),
@@ -45,7 +48,9 @@ def phase(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Name the phase of a scaling law: frozen, kernel, feature or unstable."""
+    """Name the phase of a scaling law: frozen, kernel, feature or unstable; or that of a model."""
+    if words:
+        return run_model("phase", words, context, json=json)
     from lazyrich.cli.show import print_json, print_table
 
     law = _law(exponents, preset)

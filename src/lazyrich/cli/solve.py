@@ -1,4 +1,4 @@
-"""`lazyrich solve`: the exact solution on one-dimensional data."""
+"""`lazyrich solve`: the exact solution on one-dimensional data, and any other model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.models import FIRST, Words, run_model
 from lazyrich.vocabulary.numerals import in_words
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ Two = tuple[float, float]
 
 
 def solve(
+    context: typer.Context,
+    words: Words = None,
     gram: Annotated[
         Three | None, Option(help="‖u‖², u·w, ‖w‖² at the start.", metavar="UU UW WW")
     ] = None,
@@ -65,8 +68,11 @@ def solve(
     """Follow gradient flow or gradient descent of a two-layer linear network, exactly.
 
     The state is --gram, or a Gaussian start of --width; the data are --moments or two columns of
-    a --csv file; the motion is --times or --until for gradient flow, --steps for descent.
+    a --csv file; the motion is --times or --until for gradient flow, --steps for descent. Other
+    models take their numbers as NAME=VALUE.
     """
+    if words and words != [FIRST]:
+        return run_model("solve", words, context, json=json)
     from lazyrich.cli.parse import check_size
     from lazyrich.cli.show import print_json, print_table
     from lazyrich.theory.two_layer_linear.network import LinearNetwork

@@ -20,8 +20,8 @@ from lazyrich.capture.sampled_kernel import (
     sampled_traces,
 )
 from lazyrich.observables.observable import Observable, Row
-from lazyrich.vocabulary.quantity import BARATIN2021, DERIVED, FORT2020, Quantity
-from lazyrich.vocabulary.shared import NTK_CHANGE
+from lazyrich.vocabulary.quantity import BARATIN2021, DERIVED, Quantity
+from lazyrich.vocabulary.shared import KERNEL_DISTANCE, NTK_CHANGE
 
 Kernel = Float[Tensor, "..."]
 
@@ -216,16 +216,7 @@ def _velocity(look: Look, _: Reference) -> Row:
 KERNEL_CHANGE = Observable(
     quantities=(
         NTK_CHANGE,
-        Quantity(
-            name="kernel_distance",
-            interval=True,
-            stderr=True,
-            symbol="1 − cos(Θ₀, Θ)",
-            meaning="rotation of the neural tangent kernel since the start",
-            low=0.0,
-            high=2.0,
-            source=FORT2020,
-        ),
+        KERNEL_DISTANCE,
         Quantity(
             name="ntk_trace_ratio",
             stderr=True,

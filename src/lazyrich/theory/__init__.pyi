@@ -1,2 +1,3 @@
+from . import balanced_linear as balanced_linear
 from . import quadratic_start as quadratic_start
 from . import two_layer_linear as two_layer_linear

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
+from lazyrich.vocabulary.quantity import DERIVED, DOMINE2024, YANG2022, Quantity, by_name
 
 LAYERS = {"": ", of all layers", "_u": " of the second layer", "_w": " of the first layer"}
 
@@ -92,6 +92,12 @@ START = (
         low=0.0,
     ),
     Quantity(
+        name="init_relative_scale",
+        symbol="λ₀",
+        meaning="initial relative scale of the layers, conserved by gradient flow",
+        source=DOMINE2024,
+    ),
+    Quantity(
         name="remaining", symbol="E", meaning="remaining share of the residual", low=0, high=1
     ),
 )
@@ -104,6 +110,14 @@ DATA = (
     ),
     Quantity(
         name="mean_yy", symbol="E[y²]", meaning="mean square of the targets", units="y^2", low=0.0
+    ),
+    Quantity(
+        name="target_scale",
+        symbol="σ_1",
+        meaning="target scale, the largest singular value of the best linear map",
+        units="y/x",
+        low=0.0,
+        source=DOMINE2024,
     ),
     Quantity(
         name="samples", symbol="n", meaning="number of training samples", low=1, source=DERIVED

@@ -26,6 +26,10 @@ EVERETT2024 = (
     "Everett et al., Scaling exponents across parameterizations and optimizers, arXiv:2407.05872"
 )
 CHIZAT2023 = "Chizat & Netrapalli, The feature speed formula, arXiv:2311.18718"
+DOMINE2024 = (
+    "Dominé et al., From Lazy to Rich: Exact Learning Dynamics in Deep Linear Networks, "
+    "arXiv:2409.14623"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, Quantity
+from lazyrich.vocabulary.quantity import BEAGLEHOLE2024, DERIVED, FORT2020, Quantity
 
 LOSS = Quantity(name="loss", symbol="L", meaning="loss", source=DERIVED)
 ALIGNMENT = Quantity(
@@ -20,6 +20,16 @@ NTK_CHANGE = Quantity(
     symbol="‖ΔΘ‖/‖Θ₀‖",
     meaning="relative change of the tangent kernel since the start, learning rates inside",
     low=0.0,
+)
+KERNEL_DISTANCE = Quantity(
+    name="kernel_distance",
+    interval=True,
+    stderr=True,
+    symbol="1 − cos(Θ₀, Θ)",
+    meaning="rotation of the neural tangent kernel since the start",
+    low=0.0,
+    high=2.0,
+    source=FORT2020,
 )
 NFA = Quantity(
     name="nfa",
@@ -48,4 +58,4 @@ LOG_OUTPUT = Quantity(
     source=DERIVED,
 )
 
-QUANTITIES = (LOSS, ALIGNMENT, NTK_CHANGE, NFA, CNFA, LOG_OUTPUT)
+QUANTITIES = (LOSS, ALIGNMENT, NTK_CHANGE, KERNEL_DISTANCE, NFA, CNFA, LOG_OUTPUT)

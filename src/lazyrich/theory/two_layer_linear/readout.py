@@ -283,7 +283,7 @@ def gram_quantities(
             "ntk_trace_plain": plain_u + plain_w,
             "ntk_change": _kernel_change(moved, (lr_u, lr_w), xx, k),
             "nfm": user.ww,
-            "agop": xr.dot(end_to_end_map, end_to_end_map.rename(m="m_"), dim="k"),
+            "agop": _square(end_to_end_map),
             "nfa": _feature_correlation(now),
         },
         KNOWN,
@@ -316,7 +316,7 @@ def _kernel_change(
     """
     most = apply(np.maximum, *rates)
     lr_u, lr_w = (rate / most.where(most > 0, 1.0) for rate in rates)
-    xx2 = xr.dot(xx, xx.rename(m="m_", m_="other"), dim="m_").rename(other="m_")
+    xx2 = _product_of(xx, xx)
 
     def size(gram: xr.DataArray) -> xr.DataArray:
         blocks = Blocks.of(gram, k)
@@ -324,8 +324,8 @@ def _kernel_change(
         unit = np.maximum(abs(a).max(("k", "k_")), abs(b).max(("m", "m_")))
         unit = unit.where(unit > 0, 1.0)
         a, b = a / unit, b / unit
-        sandwich = xr.dot(xx, b.rename(m="m_", m_="other"), dim="m_")
-        square = xr.dot(sandwich, sandwich.rename(m="other", other="m"), dim=("m", "other"))
+        sandwich = _product_of(xx, b)
+        square = xr.dot(sandwich, sandwich.rename(m="m_", m_="m"), dim=("m", "m_"))
         squared = (
             xr.dot(a, a, dim=("k", "k_")) * _trace(xx2, "m")
             + 2 * _trace(a, "k") * xr.dot(xx2, b, dim=("m", "m_"))
@@ -344,9 +344,29 @@ def _feature_correlation(now: Blocks) -> xr.DataArray:
         return apply(_ratio, matrix, abs(matrix).max(dims))
 
     uw, nfm = unit(now.uw, "k", "m"), unit(now.ww, "m", "m_")
-    agop = xr.dot(uw, uw.rename(m="m_"), dim="k")
+    agop = _square(uw)
     sizes = _norm(nfm, "m", "m_") * _norm(agop, "m", "m_")
     return apply(_ratio, xr.dot(nfm, agop, dim=("m", "m_")), sizes)
+
+
+def _square(matrix: xr.DataArray) -> xr.DataArray:
+    """`AᵀA` of a map with dims k and m, by matrix products: they are the cost of a large one."""
+    square: xr.DataArray = apply(
+        lambda a: np.swapaxes(a, -1, -2) @ a,
+        matrix,
+        input_core_dims=[("k", "m")],
+        output_core_dims=[("m", "m_")],
+    )
+    return square
+
+
+def _product_of(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
+    """`AB` of two matrices with dims m and m_."""
+    square = ("m", "m_")
+    product: xr.DataArray = apply(
+        np.matmul, first, second, input_core_dims=[square] * 2, output_core_dims=[square]
+    )
+    return product
 
 
 def _trace(matrix: xr.DataArray, dim: str) -> xr.DataArray:

@@ -1,0 +1,215 @@
+"""Any model of the catalogue on the command line: its numbers as NAME=VALUE; `lazyrich cite`."""
+
+from __future__ import annotations
+
+import re
+from inspect import Parameter, signature
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from lazyrich._errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import xarray as xr
+
+    from lazyrich.theory.model import Model
+
+OWN = {"words", "json"}  # of every command that takes a model
+FIRST = "two_layer_linear"  # the model of the options of `solve`
+REFERENCE = re.compile(r"(?P<authors>.*?(?:& [^,]+|et al\.)), (?P<title>.*), arXiv:(?P<number>\S+)")
+
+
+def model_names() -> list[str]:
+    """The names of all models, which the tab key completes."""
+    from lazyrich.theory.catalogue import models
+
+    return sorted(models())
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="A model, and its numbers as NAME=VALUE: 1, 1,2 or 0.1:10:5 (an axis), 1,0;0,1 (a "
+        "matrix). Without one, the options below are of two-layer linear networks.",
+        metavar="[MODEL] [NAME=VALUE]...",
+        autocompletion=model_names,
+    ),
+]
+
+
+def run_model(command: str, words: Sequence[str], context: typer.Context, *, json: bool) -> None:
+    """Run what a model has under the name of a command, and print its Dataset.
+
+    Args:
+        command: `solve` or `phase`.
+        words: the model, then NAME=VALUE.
+        context: of the command, which knows what options were given.
+        json: print one object with `dims` of every matrix, and not a table.
+
+    Raises:
+        InputError: no such model, a name it does not take or lacks, or an option beside it.
+    """
+    from lazyrich.cli.parse import setting
+
+    given = [
+        name
+        for name in context.params
+        if name not in OWN and "COMMANDLINE" in str(context.get_parameter_source(name))
+    ]
+    if given:
+        flag = given[0].replace("_", "-")
+        raise InputError(
+            f"the numbers of a model are NAME=VALUE, such as {given[0]}=1, not --{flag}"
+        )
+    model = model_called(words[0])
+    if command not in model.commands:
+        known = ", ".join(name for name in model_names() if command in model_called(name).commands)
+        raise InputError(f"{model.name} has no {command}; the models that have are {known}")
+    function = model.commands[command]
+    chosen = {name: value_of(name, text) for name, text in setting(list(words[1:])).items()}
+    _require_names(function, chosen)
+    _show(model, function(**chosen), json=json)
+
+
+def model_called(name: str) -> Model:
+    """A model by its name, also as people write it.
+
+    Args:
+        name: such as `balanced_linear` or `Balanced-Linear`.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    from lazyrich.theory.catalogue import models
+
+    every = models()
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if plain not in every:
+        raise InputError(f"there is no model {name!r}; choose from {', '.join(sorted(every))}")
+    return every[plain]
+
+
+def value_of(name: str, text: str) -> Any:  # noqa: ANN401 - what the model takes
+    """A number, an axis, a list, a matrix, or else the text itself.
+
+    Args:
+        name: of the number, which says how an axis is spaced.
+        text: as it was typed.
+
+    Example:
+        >>> value_of("width", "2"), value_of("u", "1,0;0,1"), value_of("exponent", "1/2")
+        (2.0, [[1.0, 0.0], [0.0, 1.0]], '1/2')
+    """
+    from lazyrich.cli.parse import axis, numbers
+
+    if text.count(":") == 2:
+        return axis(f"{name}={text}", name)[1].tolist()
+    try:
+        rows = [numbers(row, name) for row in text.split(";")]
+    except InputError:
+        return text
+    if len(rows) > 1:
+        return rows
+    return rows[0] if len(rows[0]) > 1 else rows[0][0]
+
+
+def cite(
+    model: Annotated[
+        str, typer.Argument(help="A model, such as two_layer_linear.", autocompletion=model_names)
+    ],
+    bibtex: Annotated[bool, Option("--bibtex", help="Print BibTeX of what is on arXiv.")] = False,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Name the papers that a model is from, and what was derived here."""
+    from lazyrich.cli.show import print_json
+
+    found = model_called(model)
+    entries = [entry for entry in map(entry_of, found.references) if entry]
+    if json:
+        print_json(
+            {
+                "model": found.name,
+                "equation": found.equation,
+                "references": found.references,
+                "bibtex": entries,
+            }
+        )
+    elif bibtex:
+        typer.echo("\n\n".join(entries))
+    else:
+        typer.echo(f"{found.name}: {found.equation}")
+        typer.echo("\n".join(found.references))
+
+
+def entry_of(reference: str) -> str | None:
+    """The BibTeX entry of a reference with a number of arXiv; None for any other.
+
+    Args:
+        reference: `Authors, Title, arXiv:number`.
+
+    Example:
+        >>> print(entry_of("Xu & Ziyin, Three Mechanisms, arXiv:2401.07085"))
+        @misc{arXiv:2401.07085,
+          author = {Xu and Ziyin},
+          title = {{Three Mechanisms}},
+          year = {2024},
+          eprint = {2401.07085},
+          archivePrefix = {arXiv},
+        }
+    """
+    parts = REFERENCE.fullmatch(reference)
+    if parts is None:
+        return None
+    number, people = parts["number"], parts["authors"].replace(" et al.", ", others")
+    fields = {
+        "author": " and ".join(re.split(r", | & ", people)),
+        "title": f"{{{parts['title']}}}",
+        "year": f"20{number[:2]}",
+        "eprint": number,
+        "archivePrefix": "arXiv",
+    }
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@misc{{arXiv:{number},", *lines, "}"])
+
+
+def _require_names(function: Callable[..., xr.Dataset], chosen: dict[str, Any]) -> None:
+    parameters = signature(function).parameters
+    unknown = [name for name in chosen if name not in parameters]
+    needed = [name for name, one in parameters.items() if one.default is Parameter.empty]
+    missing = [name for name in needed if name not in chosen]
+    if unknown or missing:
+        wrong = f"there is no {unknown[0]}" if unknown else f"{', '.join(missing)} must be given"
+        free = [name for name in parameters if name not in needed]
+        rest = f", and may have {', '.join(free)}" if free else ""
+        raise InputError(f"{wrong}: it takes {', '.join(needed)}{rest}, each as NAME=VALUE")
+
+
+def _show(model: Model, data: xr.Dataset, *, json: bool) -> None:
+    """Print a Dataset: what has no matrix as a table, everything as JSON."""
+    from lazyrich.cli.parse import check_size
+    from lazyrich.cli.show import print_json, print_table, say
+
+    every = {str(name): one for name, one in (*data.coords.items(), *data.data_vars.items())}
+    if json:
+        print_json(
+            {"model": model.name}
+            | {name: one.values for name, one in every.items()}
+            | {"dims": {name: list(map(str, one.dims)) for name, one in every.items()}}
+        )
+        return
+    plain = [name for name, one in every.items() if set(one.dims) <= set(data.indexes)]
+    shown = data.reset_coords()[[name for name in plain if name not in data.indexes]]
+    check_size(prod(shown.sizes.values()), "the number of rows")
+    if shown.dims:
+        frame = shown.to_dataframe().reset_index()
+        print_table({str(name): frame[name].tolist() for name in frame})
+    else:
+        print_table({str(name): [one.item()] for name, one in shown.items()})
+    matrices = [name for name in every if name not in plain]
+    if matrices:
+        say(f"{', '.join(matrices)} are matrices: --json prints them")
