@@ -23,6 +23,7 @@ from lazyrich import phases, study, sweeps
 from lazyrich.numerics import exponent_of, within
 from lazyrich.numerics.ladder import exponent_attrs
 from lazyrich.observables.catalogue import observables
+from lazyrich.theory.abc import abc_phases
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.two_layer_linear import (
     GramState,
@@ -35,6 +36,7 @@ from lazyrich.theory.two_layer_linear import (
     neurons,
     time_to_residual,
 )
+from lazyrich.theory.two_layer_relu import relu_phases
 from lazyrich.vocabulary.losses import LOSSES, under
 from lazyrich.vocabulary.parameters import PARAMETERS
 from tests.contracts.public import public_callables, public_paths
@@ -219,6 +221,9 @@ MADE = {
     "lazyrich.sweeps.final": lambda: sweeps.final(lr.results(swept()[0])),
     "lazyrich.sweeps.grid": lambda: sweeps.grid(swept()[1].data),
     "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
+    "lazyrich.theory.abc.abc_phases": lambda: abc_phases(
+        [xr.DataArray([-0.5, 0.0], dims="point"), "1/2"], ["1/2", "1/2"], 0
+    ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])
     ),
@@ -234,6 +239,9 @@ MADE = {
     ],
     "lazyrich.theory.two_layer_linear.time_to_residual": lambda: time_to_residual(
         ON_LINE, NETWORK, LINE, [0.9, 0.1]
+    ),
+    "lazyrich.theory.two_layer_relu.relu_phases": lambda: relu_phases(
+        [0.25, 0.5, 1.0, 1.75], [-0.5, 0.0, 0.5]
     ),
 }
 

@@ -12,7 +12,9 @@ import pytest
 from tests.reference import Network
 
 from lazyrich import ScalingLaw, mechanisms, order_parameters
+from lazyrich.phases import abc_scaling_law
 from lazyrich.phases.scaling import exponents
+from lazyrich.theory.abc import AbcParametrisation
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.two_layer_linear import (
     GramState,
@@ -25,6 +27,7 @@ from lazyrich.theory.two_layer_linear import (
     neurons,
     time_to_residual,
 )
+from lazyrich.theory.two_layer_relu import relu_phases
 
 PAGES = Path(__file__).parents[2] / "docs" / "theory"
 CHECKED: dict[str, int] = {}
@@ -443,3 +446,61 @@ def test_early_ansatz_of_drawn_weights(text):
         found.append((f * g).sum() / np.linalg.norm(f) / np.linalg.norm(g))
     predicted = float(quadratic_network_prediction(s, s_y, width=width))
     assert np.mean(found) == pytest.approx(predicted, abs=0.01)
+
+
+def one_step(scales, stds, rates, x=0.7, y=0.4):
+    """Output of `f = s₂ Σ w₂ tanh(s₁ w₁ x)` after a step, from the same draws of five neurons."""
+    z = np.random.default_rng(5).normal(size=(2, 5))
+    (s1, s2), (w1, w2) = scales, z * np.array(stds)[:, None]
+    hidden = np.tanh(s1 * w1 * x)
+    error = s2 * w2 @ hidden - y
+    moved = w1 - rates[0] * error * s2 * w2 * (1 - hidden**2) * s1 * x
+    return s2 * (w2 - rates[1] * error * s2 * hidden) @ np.tanh(s1 * moved * x)
+
+
+@page("abc.md")
+def test_abc_parametrisations_are_networks(text):
+    """The shift by θ, and the scaling law of one, give the same network after a step."""
+    n, one = 5.0, AbcParametrisation.from_exponents(("-1/3", "1/2"), ("1/4", "1/5"), "2/7")
+
+    def power(*exponents):
+        return [n ** float(e) for e in exponents]
+
+    def network(p):
+        return one_step(
+            power(*(-a for a in p.a)), power(*(-b for b in p.b)), power(-p.c, -p.c)
+        )  # both layers have one rate
+
+    assert network(one.shifted("3/8")) == pytest.approx(network(one), rel=1e-12)
+    law = abc_scaling_law(one)
+    as_law = one_step(
+        [1.0, law.output_scale.at(n)],
+        [law.init_var_w.at(n) ** 0.5, law.init_var_u.at(n) ** 0.5],
+        [law.lr_w.at(n), law.lr_u.at(n)],
+    )
+    assert as_law == pytest.approx(network(one), rel=1e-12)
+
+
+@page("two-layer-relu.md")
+@pytest.mark.parametrize("g", [0.25, 0.5, 1, 1.25, 1.75])
+@pytest.mark.parametrize("p", [-1, -0.5, -0.25, 0, 0.25, 0.5, 1, 1.5])
+def test_the_movement_of_one_typical_neuron(text, g, p):
+    """a′ = w/κ′, w′ = κ′a from a = w = 1 until κ m (a w − 1) = 1, at widths of many digits."""
+    with mp.workdps(700):
+        moved = []
+        for m in (mp.mpf(10) ** 90, mp.mpf(10) ** 100):
+            kappa, ratio = m ** -mp.mpf(g), m ** -mp.mpf(p)
+
+            def at(log_t, ratio=ratio):
+                sinh, cosh = mp.sinh(mp.exp(log_t)), mp.cosh(mp.exp(log_t))
+                return cosh + sinh / ratio, cosh + sinh * ratio
+
+            def missing(log_t, at=at, kappa=kappa, m=m):
+                a, w = at(log_t)
+                return mp.log(a * w - 1) + mp.log(kappa * m)
+
+            end = mp.findroot(missing, (-1200, 6), solver="bisect", tol=1e-6, maxsteps=99)
+            moved.append(mp.log(at(end)[1] - 1))
+        slope = float((moved[1] - moved[0]) / (10 * mp.log(10)))
+    predicted = relu_phases(g, p, zero_output=True).weight_movement_exponent.item()
+    assert slope == pytest.approx(predicted, abs=0.02)

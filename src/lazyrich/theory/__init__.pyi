@@ -1,2 +1,4 @@
+from . import abc as abc
 from . import quadratic_start as quadratic_start
 from . import two_layer_linear as two_layer_linear
+from . import two_layer_relu as two_layer_relu

@@ -14,7 +14,7 @@ def models() -> dict[str, Model]:
 
     Example:
         >>> sorted(models())
-        ['quadratic_start', 'two_layer_linear']
+        ['abc', 'quadratic_start', 'two_layer_linear', 'two_layer_relu']
     """
     room = lazyrich.theory
     names = [module.name for module in walk_packages(room.__path__, f"{room.__name__}.")]

@@ -8,7 +8,7 @@ by how much, never a silent approximation. The contract tests find every model b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import xarray as xr
 
@@ -39,6 +39,8 @@ class Model:
         quantities: what its Datasets may hold, by their names.
         example: a small problem, solved, whose Dataset has the names, dims and attributes of all.
         references: papers with their arXiv numbers, and what is derived here.
+        commands: what `lazyrich solve` and `lazyrich phase` call, by the name of the command; its
+            arguments are numbers, lists and matrices, and go by name.
     """
 
     name: str
@@ -47,3 +49,4 @@ class Model:
     quantities: Mapping[str, Quantity]
     example: Callable[[], xr.Dataset]
     references: tuple[str, ...]
+    commands: Mapping[str, Callable[..., xr.Dataset]] = field(default_factory=dict)
