@@ -31,6 +31,10 @@ EVERETT2024 = (
     "Everett et al., Scaling exponents across parameterizations and optimizers, arXiv:2407.05872"
 )
 CHIZAT2023 = "Chizat & Netrapalli, The feature speed formula, arXiv:2311.18718"
+KUNIN2024 = (
+    "Kunin et al., Get rich quick: exact solutions reveal how unbalanced initializations promote "
+    "rapid feature learning, arXiv:2406.06158"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
