@@ -24,7 +24,9 @@ from lazyrich.numerics import exponent_of, within
 from lazyrich.numerics.ladder import exponent_attrs
 from lazyrich.observables.catalogue import observables
 from lazyrich.theory.abc import abc_phases
+from lazyrich.theory.aligned_modes import mode_flow, mode_times, modes_of
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -224,8 +226,23 @@ MADE = {
     "lazyrich.theory.abc.abc_phases": lambda: abc_phases(
         [xr.DataArray([-0.5, 0.0], dims="point"), "1/2"], ["1/2", "1/2"], 0
     ),
+    "lazyrich.theory.aligned_modes.mode_flow": lambda: mode_flow(
+        [2.0, 1.0, 0.0], [0.1, 3.0, 0.5], [0.0, 1.0], depth=[1, 3]
+    ),
+    "lazyrich.theory.aligned_modes.mode_times": lambda: mode_times([2.0, 1.0], 0.1, depth=[1, 3]),
+    "lazyrich.theory.aligned_modes.modes_of": lambda: modes_of(
+        [np.eye(2), np.eye(2)],
+        MomentData(sigma_xx=np.eye(2), sigma_yx=np.diag([2.0, 1.0]), mean_yy=5.0),
+    ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])
+    ),
+    "lazyrich.theory.single_neuron.neuron_flow": lambda: neuron_flow(
+        0.5,
+        [0.3, -0.4],
+        NETWORK,
+        MomentData(sigma_xx=np.eye(2), sigma_yx=[[1.0, 0.5]], mean_yy=2.0),
+        [0.0, 1.0, 9.0],
     ),
     "lazyrich.theory.two_layer_linear.descent": lambda: list(solutions(propagator=True))[1::2],
     "lazyrich.theory.two_layer_linear.flow": lambda: list(solutions(propagator=True))[::2],

@@ -15,7 +15,9 @@ from lazyrich import ScalingLaw, mechanisms, order_parameters
 from lazyrich.phases import abc_scaling_law
 from lazyrich.phases.scaling import exponents
 from lazyrich.theory.abc import AbcParametrisation
+from lazyrich.theory.aligned_modes import mode_flow, mode_times
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -504,3 +506,58 @@ def test_the_movement_of_one_typical_neuron(text, g, p):
         slope = float((moved[1] - moved[0]) / (10 * mp.log(10)))
     predicted = relu_phases(g, p, zero_output=True).weight_movement_exponent.item()
     assert slope == pytest.approx(predicted, abs=0.02)
+
+
+@page("single-neuron.md")
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("start", [0.5, 2.0])
+def test_single_neuron_closed_form(text, sign, start):
+    """The units, N and the weights as the page has them, in many digits."""
+    gamma, lr_u, lr_w, c, t = sign * 0.7, 0.3, 0.2, 1.4, 1.1
+    w, best = np.array([0.3, -0.8]), np.array([0.9, 0.4])
+    data = MomentData(sigma_xx=c * np.eye(2), sigma_yx=c * best[None], mean_yy=3.0)
+    network = LinearNetwork(output_scale=gamma, lr_u=lr_u, lr_w=lr_w)
+    found = neuron_flow(start, w, network, data, t)
+    unit_u = abs(gamma) ** 0.5 * (lr_w / lr_u) ** 0.25
+    unit_w = sign * abs(gamma) ** 0.5 * (lr_u / lr_w) ** 0.25
+    tau = 2 * c * abs(gamma) * (lr_u * lr_w) ** 0.5 * t
+    a, first = unit_u * start, unit_w * w
+    s = np.linalg.norm(best)
+    along, lam = first @ best / s, a**2 - first @ first
+    across = first - along * best / s
+    omega, theta = np.hypot(s, lam / 2), np.arctan2(s, -lam / 2) / 2
+    p = along * np.cos(theta) + a * np.sin(theta)
+    q = a * np.cos(theta) - along * np.sin(theta)
+    grow, fall = np.exp(omega * tau), np.exp(-omega * tau)
+    n = 1 + p**2 * (grow**2 - 1) / (2 * omega) + q**2 * (1 - fall**2) / (2 * omega)
+    n += across @ across * (1 - np.exp(-lam * tau)) / lam
+    end = (p * grow * np.sin(theta) + q * fall * np.cos(theta)) / n**0.5
+    moved = (p * grow * np.cos(theta) - q * fall * np.sin(theta)) / n**0.5 * best / s
+    moved = moved + np.exp(-lam * tau / 2) * across / n**0.5
+    assert found.u.item() == pytest.approx(end / unit_u, rel=1e-12)
+    np.testing.assert_allclose(found.w, moved / unit_w, rtol=1e-12)
+    wide = GramState.from_weights([[start]], w[None])
+    integrated = flow(wide, network, data, t).end_to_end_map
+    np.testing.assert_allclose(found.end_to_end_map, integrated, rtol=1e-8)
+
+
+@page("aligned-modes.md")
+@pytest.mark.parametrize("layers", [2, 3, 5])
+def test_aligned_modes_have_a_clock(text, layers):
+    """H as an integral, on both sides of the target, the decay without one, and the plateaus."""
+    lr, c, s, t = 0.2, 1.3, 0.8, 0.9
+    q = 1 - 2 / layers
+    for u0, side in ((0.05, 1), (2.0, -1)):
+        u = mode_flow([s], [u0], t, depth=layers - 1, lr=lr, mean_aa=c).mode_size.item()
+        ends = [-mp.log(side * (s / x - 1)) for x in (u0, u)]
+        grown = mp.quad(lambda y, side=side: (1 + side * mp.exp(-y)) ** q, ends)
+        assert float(grown) == pytest.approx(2 * lr * c * layers * s ** (1 + q) * t, rel=1e-10)
+    decayed = mode_flow([0.0], [u0], t, depth=layers - 1, lr=lr, mean_aa=c).mode_size.item()
+    power = u0 ** -(1 + q) + 2 * lr * c * layers * (1 + q) * t
+    assert decayed == pytest.approx(power ** (-1 / (1 + q)), rel=1e-12)
+    waited = mode_times([s], [1e-9], depth=layers - 1, lr=lr, mean_aa=c).item()
+    if layers == 2:
+        assert waited == pytest.approx(math.log(s / 1e-9) / (4 * lr * c * s), rel=1e-6)
+    else:
+        limit = 1e-9**-q / (2 * lr * c * (layers - 2) * s)
+        assert waited == pytest.approx(limit, rel=0.01)

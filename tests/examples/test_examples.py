@@ -36,10 +36,11 @@ def test_the_tour_ends_with_its_report(tmp_path):
     assert {"lazy.html", "rich.html", "comparison.png"} <= {one.name for one in tmp_path.iterdir()}
 
 
-def test_the_maps_of_exponents_are_drawn(tmp_path):
-    done = run(ROOT / "examples" / "scaling_exponents.py", "--out", tmp_path)
+@pytest.mark.parametrize("name", ["scaling_exponents", "neuron_and_modes"])
+def test_a_picture_of_the_theory_is_drawn(name, tmp_path):
+    done = run(ROOT / "examples" / f"{name}.py", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "scaling-exponents.png").stat().st_size > 20_000
+    assert (tmp_path / f"{name.replace('_', '-')}.png").stat().st_size > 20_000
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 from lazyrich import InputError
-from lazyrich.theory.single_neuron import SADDLE, neuron_flow
+from lazyrich.theory.single_neuron import MODEL, SADDLE, neuron_flow
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -226,3 +226,13 @@ def test_what_breaks_an_assumption_is_refused():
         neuron_flow(0.1, [1, 0], UNIT, data, np.inf)
     with pytest.raises(InputError, match="`u` must be finite"):
         neuron_flow(np.nan, [1, 0], UNIT, data, 1.0)
+
+
+def test_as_it_is_typed():
+    typed = MODEL.commands["solve"](u=0.5, w=[0.3, -0.4], target=[1.0, 0.5], times=4.0, lr_u=0.25,
+                                    lr_w=0.25)  # fmt: skip
+    assert typed.u.item() == pytest.approx(VECTORS[0][4], rel=1e-12)
+    judged = MODEL.commands["phase"](u=100.0, w=0.0, target=1.0)
+    assert set(judged.data_vars) == {"neuron_imbalance"}
+    assert judged.regime.item() == "lazy"
+    assert judged.neuron_imbalance.item() == 5000.0

@@ -102,7 +102,7 @@ def neuron_flow(
     start_u, start_w = _weights(u, w, data)
     time = labelled("time", times)
     require_range("times", time, 0, inf)
-    power = _power(data)
+    power = white_power(data)
     for name, allowed in (("output_scale", "not be 0"), ("lr_u", "be > 0"), ("lr_w", "be > 0")):
         if bool((getattr(network, name) == 0).any()):
             raise InputError(f"`{name}` must {allowed}, or the neuron cannot learn, got 0")
@@ -197,8 +197,8 @@ def _judgement(imbalance: xr.DataArray, saddle: xr.DataArray, inputs: int) -> di
     """Regime and status: the kernel `√(λ² + 4s²)` of the aligned neuron beside |λ| at the start."""
     with np.errstate(divide="ignore"):
         inverse = 1 / abs(imbalance)
-    change = np.hypot(1.0, inverse) - 1.0
-    delayed = (change < LAZY_BELOW) & (imbalance < 0) & (inputs > 1) & (inverse > 0)
+    change: xr.DataArray = (1 + inverse**2) ** 0.5 - 1
+    delayed: xr.DataArray = (change < LAZY_BELOW) & (imbalance < 0) & (inputs > 1) & (inverse > 0)
     word = xr.where(change < RICH_FROM, Regime.INTERMEDIATE.value, Regime.RICH.value)
     word = xr.where(change < LAZY_BELOW, Regime.LAZY.value, word)
     word = xr.where(delayed, Regime.RICH.value, word)
@@ -228,8 +228,15 @@ def _weights(u: Any, w: Any, data: MomentData) -> tuple[xr.DataArray, xr.DataArr
     return second.rename(None), first.astype(float).rename(None)
 
 
-def _power(data: MomentData) -> float:
-    """The c of `Σ_xx = cI`."""
+def white_power(data: MomentData) -> float:
+    """The c of whitened inputs, `Σ_xx = cI`.
+
+    Args:
+        data: moments of the data.
+
+    Raises:
+        InputError: inputs that are not whitened; the message says by how much.
+    """
     power = float(np.trace(data.sigma_xx)) / len(data.sigma_xx)
     off = float(np.linalg.norm(data.sigma_xx - power * np.eye(len(data.sigma_xx)), 2))
     if not power > 0 or off > WHITE * power:
@@ -239,6 +246,34 @@ def _power(data: MomentData) -> float:
             f"about as much. Whiten them, or use lazyrich.theory.two_layer_linear.flow"
         )
     return power
+
+
+def _solve(
+    u: float,
+    w: ArrayLike,
+    target: ArrayLike,
+    times: ParameterLike,
+    output_scale: ParameterLike = 1.0,
+    lr_u: ParameterLike = 1.0,
+    lr_w: ParameterLike = 1.0,
+) -> xr.Dataset:
+    """As typed: the target is the best linear map, of inputs with Σ_xx = I and no noise."""
+    best = np.atleast_2d(real("target", target))
+    data = MomentData(sigma_xx=np.eye(best.shape[1]), sigma_yx=best, mean_yy=float((best**2).sum()))
+    network = LinearNetwork(output_scale=output_scale, lr_u=lr_u, lr_w=lr_w)
+    return neuron_flow(u, np.atleast_1d(real("w", w)), network, data, times)
+
+
+def _phase(
+    u: float,
+    w: ArrayLike,
+    target: ArrayLike,
+    output_scale: ParameterLike = 1.0,
+    lr_u: ParameterLike = 1.0,
+    lr_w: ParameterLike = 1.0,
+) -> xr.Dataset:
+    """As typed: the regime alone, which is known at the start."""
+    return _solve(u, w, target, 0.0, output_scale, lr_u, lr_w)[["neuron_imbalance"]]
 
 
 def _problem(sigma_xx: Array) -> xr.Dataset:
@@ -260,6 +295,7 @@ MODEL = Model(
     quantities=KNOWN,
     example=lambda: _problem(np.eye(2)),
     references=(KUNIN2024, DERIVED),
+    commands={"solve": _solve, "phase": _phase},
 )
 
 

@@ -35,6 +35,10 @@ KUNIN2024 = (
     "Kunin et al., Get rich quick: exact solutions reveal how unbalanced initializations promote "
     "rapid feature learning, arXiv:2406.06158"
 )
+SAXE2014 = (
+    "Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep "
+    "linear neural networks, arXiv:1312.6120"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
