@@ -18,17 +18,16 @@ from diagram_record import from_command_line, record, write
 from lazyrich import plot, results, sweep
 from lazyrich.numerics import TOLERANCE, Boundary, exponent_of, within
 from lazyrich.study import measured_diagram
+from lazyrich.theory.two_layer_relu import Condensation, relu_phases
 from lazyrich.vocabulary import CANNOT_TELL
 
 X, Y = "gamma", "gamma_prime"
-PHASES = ("linear", "critical", "condensed")  # S < 0, S = 0, S > 0
+PHASES = tuple(map(str, Condensation))  # S < 0, S = 0, S > 0
 
 
-def predicted(g: xr.DataArray, p: xr.DataArray) -> xr.DataArray:
-    """The exponent S of RD over (γ, γ′), for zero output at the start; see the documentation."""
-    linear = xr.where(p <= 0, g - 1, xr.where(g <= 1, g - 1 - 2 * p, 2 * (g - 1 - p)))
-    condensed = xr.where(p <= 1 - g, g - 1, (g - 1 - p) / 2)
-    return xr.where((g > 1) & (p < g - 1), condensed, linear)
+def predicted(diagram: xr.Dataset) -> xr.DataArray:
+    """The exponent S of RD over (γ, γ′), for zero output at the start."""
+    return relu_phases(diagram[X], diagram[Y], zero_output=True).weight_movement_exponent
 
 
 def phases(fit: xr.Dataset) -> xr.DataArray:
@@ -42,7 +41,7 @@ def phases(fit: xr.Dataset) -> xr.DataArray:
 
 def compare(diagram: xr.Dataset) -> dict[str, Any]:
     """Measured exponents and phases beside the predicted ones."""
-    fit, law = exponent_of(diagram, "weight_movement"), predicted(diagram[X], diagram[Y])
+    fit, law = exponent_of(diagram, "weight_movement"), predicted(diagram)
     measured, inside = fit.exponent, within(fit, law)
     linear, critical, condensed = PHASES
     expected = xr.where(law < 0, linear, xr.where(law > 0, condensed, critical))
@@ -84,7 +83,7 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     plot.measured_map(diagram, "seen", theory={"predicted boundary": [boundary]}, ax=left)
     left.set(xlabel="γ", ylabel="γ′")
     fit = exponent_of(diagram, "weight_movement")
-    law = predicted(diagram[X], diagram[Y]).transpose(*fit.exponent.dims)
+    law = predicted(diagram).transpose(*fit.exponent.dims)
     for i, name in enumerate(PHASES):
         here = (np.sign(law) == i - 1).values
         middle, *ends = (

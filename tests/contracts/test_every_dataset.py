@@ -23,7 +23,10 @@ from lazyrich import phases, study, sweeps
 from lazyrich.numerics import exponent_of, within
 from lazyrich.numerics.ladder import exponent_attrs
 from lazyrich.observables.catalogue import observables
+from lazyrich.theory.abc import abc_phases
+from lazyrich.theory.aligned_modes import mode_flow, mode_times, modes_of
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -35,6 +38,7 @@ from lazyrich.theory.two_layer_linear import (
     neurons,
     time_to_residual,
 )
+from lazyrich.theory.two_layer_relu import relu_phases
 from lazyrich.vocabulary.losses import LOSSES, under
 from lazyrich.vocabulary.parameters import PARAMETERS
 from tests.contracts.public import public_callables, public_paths
@@ -219,8 +223,26 @@ MADE = {
     "lazyrich.sweeps.final": lambda: sweeps.final(lr.results(swept()[0])),
     "lazyrich.sweeps.grid": lambda: sweeps.grid(swept()[1].data),
     "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
+    "lazyrich.theory.abc.abc_phases": lambda: abc_phases(
+        [xr.DataArray([-0.5, 0.0], dims="point"), "1/2"], ["1/2", "1/2"], 0
+    ),
+    "lazyrich.theory.aligned_modes.mode_flow": lambda: mode_flow(
+        [2.0, 1.0, 0.0], [0.1, 3.0, 0.5], [0.0, 1.0], depth=[1, 3]
+    ),
+    "lazyrich.theory.aligned_modes.mode_times": lambda: mode_times([2.0, 1.0], 0.1, depth=[1, 3]),
+    "lazyrich.theory.aligned_modes.modes_of": lambda: modes_of(
+        [np.eye(2), np.eye(2)],
+        MomentData(sigma_xx=np.eye(2), sigma_yx=np.diag([2.0, 1.0]), mean_yy=5.0),
+    ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])
+    ),
+    "lazyrich.theory.single_neuron.neuron_flow": lambda: neuron_flow(
+        0.5,
+        [0.3, -0.4],
+        NETWORK,
+        MomentData(sigma_xx=np.eye(2), sigma_yx=[[1.0, 0.5]], mean_yy=2.0),
+        [0.0, 1.0, 9.0],
     ),
     "lazyrich.theory.two_layer_linear.descent": lambda: list(solutions(propagator=True))[1::2],
     "lazyrich.theory.two_layer_linear.flow": lambda: list(solutions(propagator=True))[::2],
@@ -234,6 +256,9 @@ MADE = {
     ],
     "lazyrich.theory.two_layer_linear.time_to_residual": lambda: time_to_residual(
         ON_LINE, NETWORK, LINE, [0.9, 0.1]
+    ),
+    "lazyrich.theory.two_layer_relu.relu_phases": lambda: relu_phases(
+        [0.25, 0.5, 1.0, 1.75], [-0.5, 0.0, 0.5]
     ),
 }
 

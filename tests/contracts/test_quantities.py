@@ -7,7 +7,19 @@ import pytest
 from docs.vocabulary import declared, vocabulary
 
 EVERY = declared()
-DIMS = {"layer", "mechanism", "interval", "neuron", "k", "m", "m_", "row", "col"}
+DIMS = {
+    "layer",
+    "mechanism",
+    "interval",
+    "neuron",
+    "k",
+    "m",
+    "m_",
+    "row",
+    "col",
+    "condition",
+    "mode",
+}
 
 
 def test_no_name_is_declared_twice():

@@ -12,8 +12,12 @@ import pytest
 from tests.reference import Network
 
 from lazyrich import ScalingLaw, mechanisms, order_parameters
+from lazyrich.phases import abc_scaling_law
 from lazyrich.phases.scaling import exponents
+from lazyrich.theory.abc import AbcParametrisation
+from lazyrich.theory.aligned_modes import mode_flow, mode_times
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
     GramState,
     LinearNetwork,
@@ -25,6 +29,7 @@ from lazyrich.theory.two_layer_linear import (
     neurons,
     time_to_residual,
 )
+from lazyrich.theory.two_layer_relu import relu_phases
 
 PAGES = Path(__file__).parents[2] / "docs" / "theory"
 CHECKED: dict[str, int] = {}
@@ -443,3 +448,116 @@ def test_early_ansatz_of_drawn_weights(text):
         found.append((f * g).sum() / np.linalg.norm(f) / np.linalg.norm(g))
     predicted = float(quadratic_network_prediction(s, s_y, width=width))
     assert np.mean(found) == pytest.approx(predicted, abs=0.01)
+
+
+def one_step(scales, stds, rates, x=0.7, y=0.4):
+    """Output of `f = s₂ Σ w₂ tanh(s₁ w₁ x)` after a step, from the same draws of five neurons."""
+    z = np.random.default_rng(5).normal(size=(2, 5))
+    (s1, s2), (w1, w2) = scales, z * np.array(stds)[:, None]
+    hidden = np.tanh(s1 * w1 * x)
+    error = s2 * w2 @ hidden - y
+    moved = w1 - rates[0] * error * s2 * w2 * (1 - hidden**2) * s1 * x
+    return s2 * (w2 - rates[1] * error * s2 * hidden) @ np.tanh(s1 * moved * x)
+
+
+@page("abc.md")
+def test_abc_parametrisations_are_networks(text):
+    """The shift by θ, and the scaling law of one, give the same network after a step."""
+    n, one = 5.0, AbcParametrisation.from_exponents(("-1/3", "1/2"), ("1/4", "1/5"), "2/7")
+
+    def power(*exponents):
+        return [n ** float(e) for e in exponents]
+
+    def network(p):
+        return one_step(
+            power(*(-a for a in p.a)), power(*(-b for b in p.b)), power(-p.c, -p.c)
+        )  # both layers have one rate
+
+    assert network(one.shifted("3/8")) == pytest.approx(network(one), rel=1e-12)
+    law = abc_scaling_law(one)
+    as_law = one_step(
+        [1.0, law.output_scale.at(n)],
+        [law.init_var_w.at(n) ** 0.5, law.init_var_u.at(n) ** 0.5],
+        [law.lr_w.at(n), law.lr_u.at(n)],
+    )
+    assert as_law == pytest.approx(network(one), rel=1e-12)
+
+
+@page("two-layer-relu.md")
+@pytest.mark.parametrize("g", [0.25, 0.5, 1, 1.25, 1.75])
+@pytest.mark.parametrize("p", [-1, -0.5, -0.25, 0, 0.25, 0.5, 1, 1.5])
+def test_the_movement_of_one_typical_neuron(text, g, p):
+    """a′ = w/κ′, w′ = κ′a from a = w = 1 until κ m (a w − 1) = 1, at widths of many digits."""
+    with mp.workdps(700):
+        moved = []
+        for m in (mp.mpf(10) ** 90, mp.mpf(10) ** 100):
+            kappa, ratio = m ** -mp.mpf(g), m ** -mp.mpf(p)
+
+            def at(log_t, ratio=ratio):
+                sinh, cosh = mp.sinh(mp.exp(log_t)), mp.cosh(mp.exp(log_t))
+                return cosh + sinh / ratio, cosh + sinh * ratio
+
+            def missing(log_t, at=at, kappa=kappa, m=m):
+                a, w = at(log_t)
+                return mp.log(a * w - 1) + mp.log(kappa * m)
+
+            end = mp.findroot(missing, (-1200, 6), solver="bisect", tol=1e-6, maxsteps=99)
+            moved.append(mp.log(at(end)[1] - 1))
+        slope = float((moved[1] - moved[0]) / (10 * mp.log(10)))
+    predicted = relu_phases(g, p, zero_output=True).weight_movement_exponent.item()
+    assert slope == pytest.approx(predicted, abs=0.02)
+
+
+@page("single-neuron.md")
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("start", [0.5, 2.0])
+def test_single_neuron_closed_form(text, sign, start):
+    """The units, N and the weights as the page has them, in many digits."""
+    gamma, lr_u, lr_w, c, t = sign * 0.7, 0.3, 0.2, 1.4, 1.1
+    w, best = np.array([0.3, -0.8]), np.array([0.9, 0.4])
+    data = MomentData(sigma_xx=c * np.eye(2), sigma_yx=c * best[None], mean_yy=3.0)
+    network = LinearNetwork(output_scale=gamma, lr_u=lr_u, lr_w=lr_w)
+    found = neuron_flow(start, w, network, data, t)
+    unit_u = abs(gamma) ** 0.5 * (lr_w / lr_u) ** 0.25
+    unit_w = sign * abs(gamma) ** 0.5 * (lr_u / lr_w) ** 0.25
+    tau = 2 * c * abs(gamma) * (lr_u * lr_w) ** 0.5 * t
+    a, first = unit_u * start, unit_w * w
+    s = np.linalg.norm(best)
+    along, lam = first @ best / s, a**2 - first @ first
+    across = first - along * best / s
+    omega, theta = np.hypot(s, lam / 2), np.arctan2(s, -lam / 2) / 2
+    p = along * np.cos(theta) + a * np.sin(theta)
+    q = a * np.cos(theta) - along * np.sin(theta)
+    grow, fall = np.exp(omega * tau), np.exp(-omega * tau)
+    n = 1 + p**2 * (grow**2 - 1) / (2 * omega) + q**2 * (1 - fall**2) / (2 * omega)
+    n += across @ across * (1 - np.exp(-lam * tau)) / lam
+    end = (p * grow * np.sin(theta) + q * fall * np.cos(theta)) / n**0.5
+    moved = (p * grow * np.cos(theta) - q * fall * np.sin(theta)) / n**0.5 * best / s
+    moved = moved + np.exp(-lam * tau / 2) * across / n**0.5
+    assert found.u.item() == pytest.approx(end / unit_u, rel=1e-12)
+    np.testing.assert_allclose(found.w, moved / unit_w, rtol=1e-12)
+    wide = GramState.from_weights([[start]], w[None])
+    integrated = flow(wide, network, data, t).end_to_end_map
+    np.testing.assert_allclose(found.end_to_end_map, integrated, rtol=1e-8)
+
+
+@page("aligned-modes.md")
+@pytest.mark.parametrize("layers", [2, 3, 5])
+def test_aligned_modes_have_a_clock(text, layers):
+    """H as an integral, on both sides of the target, the decay without one, and the plateaus."""
+    lr, c, s, t = 0.2, 1.3, 0.8, 0.9
+    q = 1 - 2 / layers
+    for u0, side in ((0.05, 1), (2.0, -1)):
+        u = mode_flow([s], [u0], t, depth=layers - 1, lr=lr, mean_aa=c).mode_size.item()
+        ends = [-mp.log(side * (s / x - 1)) for x in (u0, u)]
+        grown = mp.quad(lambda y, side=side: (1 + side * mp.exp(-y)) ** q, ends)
+        assert float(grown) == pytest.approx(2 * lr * c * layers * s ** (1 + q) * t, rel=1e-10)
+    decayed = mode_flow([0.0], [u0], t, depth=layers - 1, lr=lr, mean_aa=c).mode_size.item()
+    power = u0 ** -(1 + q) + 2 * lr * c * layers * (1 + q) * t
+    assert decayed == pytest.approx(power ** (-1 / (1 + q)), rel=1e-12)
+    waited = mode_times([s], [1e-9], depth=layers - 1, lr=lr, mean_aa=c).item()
+    if layers == 2:
+        assert waited == pytest.approx(math.log(s / 1e-9) / (4 * lr * c * s), rel=1e-6)
+    else:
+        limit = 1e-9**-q / (2 * lr * c * (layers - 2) * s)
+        assert waited == pytest.approx(limit, rel=0.01)

@@ -36,6 +36,13 @@ def test_the_tour_ends_with_its_report(tmp_path):
     assert {"lazy.html", "rich.html", "comparison.png"} <= {one.name for one in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["scaling_exponents", "neuron_and_modes"])
+def test_a_picture_of_the_theory_is_drawn(name, tmp_path):
+    done = run(ROOT / "examples" / f"{name}.py", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"{name.replace('_', '-')}.png").stat().st_size > 20_000
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_diagram_says_its_options(script):
     done = run(script, "--help")

@@ -130,6 +130,10 @@ def test_fractions_are_exact():
     assert third.exponents.kernel == 0
     assert third.phase is Phase.KERNEL
     assert Power(0.1).exponent == Fraction(1, 10)
+    assert Power(1 / 3).exponent == Power("1/3").exponent == Fraction(1, 3)  # that is meant
+    assert ScalingLaw.from_exponents(-1 / 3, 0, 0, -1 / 3, -1 / 3).exponents == third.exponents
+    assert Power(0.123456789).exponent == Fraction("0.123456789")
+    assert Power("0.33333333333").exponent != Fraction(1, 3)  # a text is taken by its word
     assert Power("1e-3").exponent == Fraction(1, 1000)
     assert third.named_exponents()["signal_exponent"] == Fraction(-1, 3)
 

@@ -1,3 +1,5 @@
+from .bridges import abc_scaling_law as abc_scaling_law
+from .bridges import relu_scaling as relu_scaling
 from .diagram import PhaseDiagram as PhaseDiagram
 from .mechanisms import acting as acting
 from .mechanisms import activity as activity

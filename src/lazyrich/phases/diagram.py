@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from lazyrich._errors import InputError
 from lazyrich.numerics.boundary import ZERO, Boundary, boundaries, piecewise_boundaries
 from lazyrich.numerics.exact import Array
+from lazyrich.numerics.fractions import ExponentLike
 from lazyrich.phases.mechanisms import acting, activity
 from lazyrich.phases.order import is_frozen, order_parameters
 from lazyrich.phases.scaling import (
-    ExponentLike,
     FeatureKind,
     Power,
     ScalingLaw,

@@ -24,15 +24,12 @@ import numpy as np
 import xarray as xr
 
 from lazyrich._errors import InputError
+from lazyrich.numerics.fractions import ExponentLike, exact_exponent
 from lazyrich.theory.labels import ParameterLike, labelled, require_range
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.state import LineState
 from lazyrich.theory.two_layer_linear.wishart import SeedLike
 from lazyrich.vocabulary.regimes import Phase, Word
-
-ExponentLike = int | str | float | Fraction
-
-LARGEST_EXPONENT = 1000
 
 
 class FeatureKind(Word):
@@ -85,7 +82,7 @@ class Power:
     constant: float = 1.0
 
     def __init__(self, exponent: ExponentLike, constant: float = 1.0) -> None:
-        object.__setattr__(self, "exponent", _fraction(exponent))
+        object.__setattr__(self, "exponent", exact_exponent(exponent))
         object.__setattr__(self, "constant", float(constant))
         if not np.isfinite(self.constant):
             raise InputError(f"`constant` must be finite, got {constant}")
@@ -224,19 +221,3 @@ def _checked_width(width: ParameterLike) -> xr.DataArray:
     d = labelled("width", width)
     require_range("width", d, 1, np.inf)
     return d
-
-
-def _fraction(value: ExponentLike) -> Fraction:
-    text = str(value)
-    try:
-        if len(text.lower().partition("e")[2]) > 4:  # "1e999999999" would take a day
-            raise ValueError
-        fraction = Fraction(text)
-        if abs(fraction) > LARGEST_EXPONENT:
-            raise ValueError
-    except (ValueError, ZeroDivisionError):
-        raise InputError(
-            f"an exponent must be a number or a fraction such as -1/2, "
-            f"at most {LARGEST_EXPONENT} in size, got {value!r}"
-        ) from None
-    return fraction

@@ -11,7 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from lazyrich.vocabulary.quantity import DERIVED, DOMINE2024, YANG2022, Quantity, by_name
+from lazyrich.vocabulary.quantity import (
+    DERIVED,
+    DOMINE2024,
+    LUO2021,
+    YANG2022,
+    Quantity,
+    by_name,
+)
 
 LAYERS = {"": ", of all layers", "_u": " of the second layer", "_w": " of the first layer"}
 
@@ -53,6 +60,20 @@ EXPONENTS = (
     _exponent(OUTPUT_SCALE, "a"),
     *(_exponent(lr, f"e{index}") for lr, index in zip(LR, LAYERS, strict=True)),
     *(_exponent(variance, f"s{index}") for variance, index in zip(INIT_VAR, LAYERS, strict=True)),
+)
+RELU_EXPONENTS = (
+    Quantity(
+        name="gamma",
+        symbol="γ_κ",
+        meaning="decay of the initial scale β₁β₂/α of a two-layer ReLU network with its width",
+        source=LUO2021,
+    ),
+    Quantity(
+        name="gamma_prime",
+        symbol="γ_κ′",
+        meaning="decay of the ratio β₁/β₂ of a two-layer ReLU network's layers with its width",
+        source=LUO2021,
+    ),
 )
 INIT_SCALE = Quantity(
     name="init_scale",
@@ -138,7 +159,8 @@ TRAINING = (
 )
 
 QUANTITIES = (
-    *(WIDTH, OUTPUT_SCALE, *LR, *INIT_STD, *INIT_VAR, *EXPONENTS, INIT_SCALE, LR_SCALE, MOMENTUM),
+    *(WIDTH, OUTPUT_SCALE, *LR, *INIT_STD, *INIT_VAR, *EXPONENTS, *RELU_EXPONENTS),
+    *(INIT_SCALE, LR_SCALE, MOMENTUM),
     *(*WEIGHT_DECAY, *START, *DATA, *TRAINING),
 )
 PARAMETERS = by_name(QUANTITIES)

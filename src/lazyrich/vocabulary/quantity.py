@@ -17,6 +17,11 @@ XU2025 = "Xu & Ziyin, Three Mechanisms of Feature Learning in a Linear Network, 
 BEAGLEHOLE2024 = (
     "Beaglehole, Mitliagkas & Agarwala, Feature learning as alignment, arXiv:2402.05271"
 )
+LUO2021 = (
+    "Luo et al., Phase diagram for two-layer ReLU neural networks at infinite-width limit, "
+    "arXiv:2007.07497"
+)
+YANG2021 = "Yang & Hu, Feature learning in infinite-width neural networks, arXiv:2011.14522"
 YANG2022 = "Yang et al., Tensor Programs V: Tuning Large Neural Networks, arXiv:2203.03466"
 FORT2020 = "Fort et al., Deep learning versus kernel learning, arXiv:2010.15110"
 BARATIN2021 = (
@@ -29,6 +34,14 @@ CHIZAT2023 = "Chizat & Netrapalli, The feature speed formula, arXiv:2311.18718"
 DOMINE2024 = (
     "Dominé et al., From Lazy to Rich: Exact Learning Dynamics in Deep Linear Networks, "
     "arXiv:2409.14623"
+)
+KUNIN2024 = (
+    "Kunin et al., Get rich quick: exact solutions reveal how unbalanced initializations promote "
+    "rapid feature learning, arXiv:2406.06158"
+)
+SAXE2014 = (
+    "Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep "
+    "linear neural networks, arXiv:1312.6120"
 )
 DERIVED = "derived in the lazyrich documentation"
 
