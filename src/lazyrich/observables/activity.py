@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import hypot, isnan, nan, sqrt
 
 from torch import Tensor
@@ -18,7 +19,7 @@ def _activity(look: Look, _: Reference) -> Row:
     gradients, n = look.backward_passes.gradients, len(look.f)
     size, spread = {}, {}
     captured = look.capture.layers
-    following = {one.name: after for one, after in zip(captured, captured[1:], strict=False)}
+    following = {one.name: after for one, after in pairwise(captured)}
     for layer in look.layers:
         of_calls = gradients[layer.name]
         counted = n * (of_calls[0].shape[1] if look.random else 1)
