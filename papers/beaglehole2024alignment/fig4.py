@@ -49,6 +49,7 @@ IMAGES: Mapping[str, dict[str, Any]] = {
     "laptop": {"data": "mnist", "samples": 2000, "epochs": 20, "measured": 500},
     "paper": {"data": "mnist", "samples": 50_000, "test_samples": 10_000, "epochs": 100},
 }
+ANSATZ = ("nfa", "cnfa", "nfa_null", "cnfa_null")
 IMAGE_RATES = {"sgd": [0.1, 0.3, 1.0], "adaptive": [0.01, 0.03, 0.1, 0.3]}
 
 
@@ -130,7 +131,7 @@ def _saved(reference: xr.Dataset, other: xr.Dataset) -> Finding:
 
 
 def _shown(run: xr.Dataset) -> dict[str, Any]:
-    names = ("test_error", "train_error", "energy", "nfa", "cnfa", "nfa_null", "centred_share")
+    names = ("test_error", "train_error", "energy", *ANSATZ, "centred_share")
     return {
         "lr": run.lr.item(),
         "strength": run.strength.item(),
@@ -144,9 +145,7 @@ def _shown_images(run: xr.Dataset) -> dict[str, Any]:
     end = run.isel(epoch=-1)
     return {
         "lr": run.lr.item(),
-        **{
-            n: end[n].values for n in ("nfa", "cnfa", "nfa_null", "train_accuracy", "test_accuracy")
-        },
+        **{name: end[name].values for name in (*ANSATZ, "train_accuracy", "test_accuracy")},
     }
 
 
