@@ -224,6 +224,10 @@ def cases():
             nn.Sequential(nn.ConvTranspose1d(2, 3, 2), nn.Tanh(), Sum()),
             randn(3, 2, 4),
         ),
+        "more keys": (
+            Transformer(nn.MultiheadAttention(6, 2, batch_first=True, add_bias_kv=True)),
+            tokens,
+        ),
     }
     return {name: (model.double(), x) for name, (model, x) in found.items()}
 

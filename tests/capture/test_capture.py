@@ -10,7 +10,7 @@ from lazyrich import InputError
 from lazyrich.capture.capture import capture
 from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.probe.steer.centred import CentredOutput
-from tests.models import Named, Residual, Transformer, brute_kernel, cases, randn
+from tests.models import Named, Residual, brute_kernel, cases, randn
 
 CASES = cases()
 
@@ -45,7 +45,7 @@ def test_layers_are_named_in_forward_order():
     seen = capture(*CASES["hand-written attention"])
     names = ["attention.qkv", "attention.out", "mlp.1", "mlp.3", "head"]
     assert [layer.name for layer in seen.layers] == names
-    assert [layer.name for layer in seen.small] == ["embed", "norm", "mlp.0"]
+    assert [layer.name for layer in seen.small] == ["embed", "position", "norm", "mlp.0"]
     assert seen.readout == "head"  # the output is one of a dict's values
 
 
@@ -104,7 +104,8 @@ def test_every_module_with_parameters_is_captured_or_explained():
 @pytest.mark.parametrize(
     ("name", "module", "reason"),
     [
-        ("transformer", "", "in no product with activations"),
+        ("transformer", "position", "entry by entry"),
+        ("more keys", "attention.bias_k", "in no product with activations"),
         ("transformer", "norm", "no weight matrix"),
         ("weight norm", "0.parametrizations.weight", "is computed from its parameters"),
     ],
@@ -269,9 +270,8 @@ def test_refusals_of_the_jacobian():
         jacobian_factors(seen, lrs={"head": 1.0, "": 1.0}, memory=2**30)
     with pytest.raises(InputError, match="must have a trainable parameter, got only frozen"):
         jacobian_factors(capture(model.requires_grad_(False), x), memory=2**30)
-    transformer = Transformer(nn.MultiheadAttention(6, 2, batch_first=True)).double()
-    seen = capture(transformer, torch.randint(0, 7, (3, 5)))
-    with pytest.raises(InputError, match="per-sample gradients of 1 parameters"):
+    seen = capture(*CASES["more keys"])
+    with pytest.raises(InputError, match="per-sample gradients of 2 parameters"):
         jacobian_factors(seen, memory=1000)
 
 

@@ -158,6 +158,14 @@ def tied(x, table):
     return functional.linear(functional.embedding(tokens, table, padding_idx=2).tanh(), table)
 
 
+STEPS = torch.tensor([0, 3, 0])
+
+
+def twice(x, positions):
+    """Positions that are added at two places."""
+    return (x + positions).tanh() + positions
+
+
 def names(module, *own):
     return [f"body.{module}.{name}" for name in own]
 
@@ -253,6 +261,18 @@ BODIES = {
     "the most of a bag": (Free(partial(bag, mode="max"), (7, 5)), 5, []),
     "scale and shift": (Free(lambda x, a, b: a * x.tanh() + b, (6,), (3, 6)), 6, []),
     "channels": (Free(lambda x, a: (x.mT * a[:, None]).mT + a.sum(), (6,)), 6, []),
+    "positions": (
+        Free(
+            lambda x, w: x + functional.embedding(torch.arange(3)[None], w, padding_idx=1), (4, 6)
+        ),
+        6,
+        [],
+    ),
+    "positions for two": (
+        Free(lambda x, w: twice(x, functional.embedding(STEPS, w)), (4, 6)),
+        6,
+        [],
+    ),
     "tied": (Free(tied, (7, 5)), 7, ["body.matrices.0[as 7 × 5]"]),
     "there and back": (
         Free(lambda x, w: functional.linear(functional.linear(x, w).tanh(), w.T), (5, 6)),

@@ -50,15 +50,33 @@ def cases():
     }
 
 
+def jacobians(model, x):
+    """That of every layer, explicitly; of an attention's packed weights, of q, k and v each."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+
+    def outputs(theta):
+        return torch.func.functional_call(model.eval(), theta, (x,))
+
+    found = torch.func.jacrev(outputs, chunk_size=1)(parameters)
+    layers = {}
+    for name, j in found.items():
+        owner, packed = layer_of(name), ".in_proj_" in name
+        names = [f"{owner}.{part}" for part in "qkv"] if packed else [owner]
+        for layer, rows in zip(names, j.chunk(len(names), 2), strict=True):
+            layers.setdefault(layer, []).append(rows.flatten(2))
+    return {layer: torch.cat(own, 2) for layer, own in layers.items()}
+
+
 @pytest.mark.parametrize("name", ["attention", "encoder"])
 def test_the_kernel_and_its_parts_are_those_of_all_parameters(name):
     """Against explicit Jacobians, the whole and layer by layer; the parts cover it all."""
     model, x = cases()[name]
-    parts = list(dict.fromkeys(layer_of(n) for n, _ in model.named_parameters()))
+    parts = list(jacobians(model, x))
     probe = lazyrich.Probe(model, (x, randn(6, 2)), directions="all")
 
     def part(layer):
-        return brute_kernel(model, x, lambda n: float(layer_of(n) == layer))
+        j = jacobians(model, x)[layer]
+        return torch.einsum("icp,jep->icje", j, j)
 
     before, whole = {layer: part(layer) for layer in parts}, brute_kernel(model, x)
     probe.measure(0)
@@ -80,10 +98,12 @@ def test_the_kernel_and_its_parts_are_those_of_all_parameters(name):
     assert torch.allclose(sum(before.values()), whole)
     words = {one.name: one for one in verdict.layers}
     assert set(words) == set(parts)
-    attention = next(layer for layer in parts if layer.endswith(("attention", "self_attn")))
-    assert words[attention].regime != "cannot tell"
-    assert "no mechanism" not in words[attention].sentence  # its weights were not looked at
-    assert np.isnan(words[attention].nfa)
+    queries = next(layer for layer in parts if layer.endswith(".q"))
+    assert not np.isnan(words[queries].nfa)
+    norm = next(layer for layer in parts if "norm" in layer)
+    assert words[norm].regime != "cannot tell"
+    assert "no mechanism" not in words[norm].sentence  # it has no weight to look at
+    assert np.isnan(words[norm].nfa)
 
 
 def test_a_part_follows_what_stands_before_it():
@@ -91,10 +111,11 @@ def test_a_part_follows_what_stands_before_it():
     probe = lazyrich.Probe(model, (x, randn(6, 2)))
     probe.measure(0)
     names = list(probe.history.layer.values)
-    assert names == ["", "embedding", "norm", "attention", "attention.out_proj", "readout"]
+    attention = [f"attention.{part}" for part in ("q", "k", "v", "out_proj")]
+    assert names == ["", "embedding", "norm", *attention, "readout"]
     probe.measure(1)
     lines = str(probe.verdict()).splitlines()
     assert any(line.strip().startswith("(the model itself)") for line in lines)
     alone = lazyrich.Probe(model, (x, randn(6, 2)), observables=["loss"])
     alone.measure(0)
-    assert list(alone.history.layer.values) == ["embedding", "readout"]  # no kernel, no parts
+    assert list(alone.history.layer.values) == ["embedding", *attention, "readout"]  # no others

@@ -27,7 +27,7 @@ from lazyrich.capture.isolation import (
     unwrap,
 )
 from lazyrich.capture.pieces import Pieces
-from lazyrich.capture.watch import Call, Sight, Watch, by_samples
+from lazyrich.capture.watch import Call, Sight, Sights, by_samples
 from lazyrich.capture.weights import read_weights
 
 
@@ -197,7 +197,7 @@ def capture(
     model = unwrap(model)
     samples = batch_size(x)
     leaves = read_weights(model).leaves() if leaves is None else leaves
-    watch = Watch(model, leaves, samples)
+    watch = Sights(model, leaves, samples)
     if conditions is None:
         conditions = conditions_of(model, leaves, x)
     with undisturbed(model):

@@ -27,7 +27,7 @@ from lazyrich.capture.kernel import (
 )
 from lazyrich.capture.norms import norm
 from lazyrich.capture.per_sample import per_sample_gradients
-from lazyrich.capture.pieces import Piece, are_apart, scattered
+from lazyrich.capture.pieces import Piece, are_apart, put_together
 
 _TABLES = nn.Embedding, layers.Lookup
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of the check
@@ -210,7 +210,7 @@ def trusted_parameters(capture: Capture) -> list[str]:
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):
             continue
         parts = [(use.piece, _summed(use, gradients[use.layer.name])) for use in shared]
-        total = scattered(parts, truth[name])
+        total = put_together(parts, truth[name])
         exact = _wide(truth[name]).flatten()
         tolerance = _TOLERANCE[truth[name].dtype]
         if norm(total - exact) <= tolerance * norm(exact):

@@ -30,7 +30,7 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
-from lazyrich.capture.products import Products
+from lazyrich.capture.products import Operation, Products
 from lazyrich.capture.weights import read_weights
 
 Parameters = dict[str, Tensor]
@@ -199,12 +199,12 @@ def layer_outputs(
 def _at_turns(turns: Turns, keep: Callable[[str, Tensor], Tensor]) -> Products:
     count = itertools.count()
 
-    def operation(z: Tensor, _: object) -> Tensor:
+    def seen(operation: Operation) -> Tensor:
         for layer, take in turns.get(next(count), ()):
-            keep(layer, take(z))
-        return z.clone()
+            keep(layer, take(operation.result))
+        return operation.result.clone()
 
-    return Products(operation)
+    return Products(seen)
 
 
 def derivative(function: Callable[..., Any], at: Any, along: Any) -> tuple[Any, Any]:  # noqa: ANN401

@@ -73,7 +73,7 @@ class Piece:
         return f"[{first}]" if one else f"[{first}:{first + count}]"
 
 
-def whole(name: str, parameter: Tensor) -> Piece:
+def all_of(name: str, parameter: Tensor) -> Piece:
     """All of a parameter."""
     shape = tuple(parameter.shape)
     return Piece(parameter=name, shape=shape, size=shape, stride=_strides(shape), offset=0)
@@ -114,7 +114,7 @@ def finder(leaves: Leaves, names: Iterable[str]) -> Find:
     return find
 
 
-def scattered(
+def put_together(
     parts: Sequence[tuple[Piece, Float[Tensor, "..."]]], like: Tensor
 ) -> Float[Tensor, " p"]:
     """A flattened parameter's sum of what its parts get."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lazyrich.capture import modules as layers
 from lazyrich.capture.arrangement import arranged, arrangement, coded_directions
 from lazyrich.capture.isolation import Leaves, dense_gradient
-from lazyrich.capture.pieces import Find, Piece, finder, is_wrapped, whole
-from lazyrich.capture.products import Product, Products
+from lazyrich.capture.pieces import Piece, all_of, finder, is_wrapped
+from lazyrich.capture.products import Operation, Products
+from lazyrich.capture.readers import Product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Sight:
     calls: list[Call] = field(default_factory=list)
 
 
-class Watch:
+class Sights:
     """Notes the calls of one forward pass of a model.
 
     Args:
@@ -77,10 +78,11 @@ class Watch:
         self._find = finder(leaves, self._names.values())
         self._inside: list[bool] = []
         self._turn = 0
+        self._tables: dict[int, tuple[Tensor, int, Product]] = {}
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Watch what runs inside."""
+        """Sights what runs inside."""
         with ExitStack() as stack:
             for name, module in self._model.named_modules():
                 if layers.is_captured(module):
@@ -123,19 +125,21 @@ class Watch:
     def _tensors(self, module: nn.Module) -> dict[str, Piece]:
         """A parametrized weight is no parameter and not listed."""
         return {
-            role: whole(self._names[id(p)], p)
+            role: all_of(self._names[id(p)], p)
             for role, p in module.named_parameters(recurse=False)
             if role in ("weight", "bias")
         }
 
-    def _operation(self, z: Tensor, read: Callable[[Find], Iterator[Product]]) -> Tensor:
+    def _operation(self, operation: Operation) -> Tensor:
         turn, self._turn = self._turn, self._turn + 1
+        z = operation.result
         if any(self._inside) or is_wrapped(z):
             return z
         try:
-            products = [product for product in read(self._find) if product.inputs.ndim > 1]
+            found = [p for p in operation.products(self._find) if p.inputs.ndim > 1]
         except TypeError:  # called in a way of older versions, which the readers do not know
             return z
+        products = found or self._joined(operation)
         if not products:
             return z
         z = _begun(z)
@@ -152,7 +156,27 @@ class Watch:
                 turn=turn,
             )
             self._sight(product).calls.append(call)
-        return z.clone()
+        result = z.clone()
+        if operation.name == "embedding" and len(found) == 1:
+            self._tables[id(result)] = (result, turn, found[0])
+        return result
+
+    def _joined(self, operation: Operation) -> list[Product]:
+        """Vectors that all samples share, positions mostly, where they are added to each sample's.
+
+        The lookup itself has no rows of samples; its sum has.
+        """
+        if operation.name != "add":
+            return []
+        z, every = operation.result, [self._tables.get(id(x)) for x in operation.operands]
+        shared = [known for known in every if known and known[0].shape != z.shape]
+        if len(shared) != 1 or len(operation.operands) != 2:
+            return []
+        ((_, turn, product),) = shared
+        calls = self._sight(product).calls
+        calls[:] = [call for call in calls if call.turn != turn]  # without the lookup's own
+        tokens = product.inputs[..., 0].expand(z.shape[:-1])[..., None]
+        return [replace(product, inputs=tokens)]
 
     def _refuse(self, product: Product) -> None:
         piece = self._find(product.weight)
@@ -180,7 +204,7 @@ class Watch:
         raise AssertionError("the last name is of this piece alone")
 
 
-def by_samples(watch: Watch, outputs: Tensor) -> dict[str, Sight]:
+def by_samples(watch: Sights, outputs: Tensor) -> dict[str, Sight]:
     """All sights, the rows of products ordered by samples; without those that cannot be.
 
     Args:
