@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
@@ -27,6 +27,7 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
+from lazyrich.capture.padding import counted_outputs, counted_positions
 from lazyrich.capture.weights import read_weights
 
 
@@ -102,6 +103,8 @@ class Capture:
         skipped: every other module with parameters, and why it is not among the layers.
         readout: name of the last linear layer whose pre-activation is the output itself up to a
             constant factor and shift, if any.
+        positions: of sequences, those that are not padded; None if all count.
+        counted: the outputs that count; None if all do.
     """
 
     model: nn.Module
@@ -115,6 +118,12 @@ class Capture:
     small: tuple[Layer, ...]
     skipped: dict[str, str]
     readout: str | None
+    positions: Bool[Tensor, "n t"] | None
+    counted: Bool[Tensor, "n k"] | None
+
+    def of_counted(self, outputs: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Outputs, or directions among them, with zeros where none counts."""
+        return outputs if self.counted is None else outputs * self.counted
 
     def gradients(self, direction: Float[Tensor, "n k"]) -> list[list[Tensor]]:
         """Gradients of `Σ_c v_ic f_ic` at all outputs of all layers, by one backward pass.
@@ -147,11 +156,11 @@ class Capture:
         return at_layers, dict(zip(names, at, strict=True))
 
     def exact_directions(self) -> Iterator[Float[Tensor, "n k"]]:
-        """One direction for each output: all of the Jacobian."""
+        """One direction for each output: all of the Jacobian, but for what is padded."""
         for c in range(self.outputs.shape[1]):
             direction = torch.zeros_like(self.outputs)
             direction[:, c] = 1
-            yield direction
+            yield self.of_counted(direction)
 
 
 def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) -> Capture:
@@ -199,6 +208,7 @@ def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) ->
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
+    positions = counted_positions(x)
     linear = tuple(layer for layer in captured if layers.is_linear(layer.module))
     return Capture(
         model=model,
@@ -212,6 +222,8 @@ def capture(model: nn.Module, x: Batch, conditions: Conditions | None = None) ->
         small=tuple(layer for layer in captured if not layers.is_linear(layer.module)),
         skipped=skipped,
         readout=_readout(outputs, linear),
+        positions=positions,
+        counted=counted_outputs(tuple(as_given.shape), positions),
     )
 
 

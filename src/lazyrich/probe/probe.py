@@ -23,7 +23,7 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.directions import Directions, checked_directions, random_count
 from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unwrap, wait_for
-from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
+from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, asked_only, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
 from lazyrich.capture.samples import Shared, some_samples
@@ -56,8 +56,7 @@ class Probe:
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
-        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or a mapping, see
-            `forecast`.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or see `forecast`.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,
@@ -124,8 +123,7 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        count = given if samples is None else samples
-        x, index = some_samples(model, self.batch[0], count, shared=shared)
+        x, index = some_samples(model, self.batch[0], samples or given, shared=shared)
         self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
         self._plan = Plan(
@@ -224,7 +222,7 @@ class Probe:
                 self._fixed_loss = output_loss(self.loss, outputs, self._targets)
             look = Look(
                 plan=self._plan,
-                capture=seen,
+                capture=asked_only(seen, self._fixed_loss),
                 fixed_loss=self._fixed_loss,
                 trusted=known.trusted if known else None,
                 optimizer=optimizer,
