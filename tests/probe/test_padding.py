@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForTokenClassification
 import lazyrich
 from lazyrich.observables.catalogue import observables
 
-N, T, LONG, CLASSES = 4, 3, 5, 3
+N, T, LONG, CLASSES = 4, 3, 5, 2
 
 
 def bert(width=8):
@@ -109,16 +109,32 @@ def test_the_coordinate_check():
     exact, found = (
         lazyrich.coordinate_check(
             bert, batch, "cross_entropy", widths=(4, 8, 16), optimizer=0.3, steps=2, seeds=1,
-            directions=2, refined=True,
+            directions="all", refined=True,
         ).data
         for batch in (SHORT, PADDED)
     )  # fmt: skip
+    for name in ("richness", "progress", "ntk_change", "loss_ratio"):
+        np.testing.assert_allclose(found[name], exact[name], rtol=1e-6)
     for name in ("activation_size", "feature_update", "effective_update", "propagating_update"):
         keep = [layer for layer in exact.layer.values if "embeddings.pos" not in layer]
         np.testing.assert_allclose(
             found[name].sel(layer=keep), exact[name].sel(layer=keep), rtol=1e-6, atol=1e-12
         )
     np.testing.assert_allclose(found.output_size, exact.output_size)
+
+
+def test_the_forecast():
+    def of(batch):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+        found = lazyrich.forecast(
+            model, batch, "cross_entropy", optimizer=optimizer, steps=3, directions="all"
+        )
+        return [found.richness, found.predicted_ntk_change, found.predicted_kernel_distance]
+
+    exact = of(SHORT)
+    assert min(exact) > 0
+    np.testing.assert_allclose(of(PADDED), exact, rtol=1e-6)
 
 
 class Kept(nn.Module):

@@ -263,7 +263,8 @@ def _run(
         layers=layers,
         richness=richness,
         output_size=_rms([only_counted(outputs, counted)]),
-        progress=max(moved, (final - outputs).double().norm().item()) / start.distance_to_fit,
+        progress=max(moved, network.counting(final - outputs).double().norm().item())
+        / start.distance_to_fit,
         ntk_change=root_of_ratio(*change, exact=True)[0],
         loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
     )
@@ -276,7 +277,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
         with undisturbed(network.module):
             here = _weights(network)
             outputs = network.at(here)(here)
-        largest = max(largest, (outputs - start.outputs).double().norm().item())
+        largest = max(largest, network.counting(outputs - start.outputs).double().norm().item())
         optimizer.zero_grad()
         args, kwargs = arguments(map_tensors(torch.clone, network.inputs))
         start.loss(single_output(network.module(*args, **kwargs))).backward()  # type: ignore[no-untyped-call]
