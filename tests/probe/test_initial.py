@@ -138,7 +138,10 @@ def test_fitted_targets_leave_nothing_to_align():
 
 def test_refusals():
     model, x = mlp(), randn(8, 5)
-    with pytest.raises(InputError, match=r"a mapping with `labels`, got a list"):
+    with pytest.raises(
+        InputError,
+        match=r"`batch` must be a pair \(inputs, targets\), or a mapping with `labels`, got a list",
+    ):
         lazyrich.initial_cnfa(model, [x])
     with pytest.raises(InputError, match="the targets must have the outputs' shape"):
         lazyrich.initial_cnfa(model, (x, randn(8, 2)))

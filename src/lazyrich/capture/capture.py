@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
@@ -26,6 +26,7 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
+from lazyrich.capture.padding import counted_outputs, counted_positions
 from lazyrich.capture.pieces import Pieces
 from lazyrich.capture.watch import Call, Sight, Sights, by_samples
 from lazyrich.capture.weights import read_weights
@@ -107,6 +108,8 @@ class Capture:
             the layers, and why it is not.
         readout: name of the last linear layer whose pre-activation is the output itself up to a
             constant factor and shift, if any.
+        positions: of sequences, those that are not padded; None if all count.
+        counted: the outputs that count; None if all do.
     """
 
     model: nn.Module
@@ -120,6 +123,12 @@ class Capture:
     small: tuple[Layer, ...]
     skipped: dict[str, str]
     readout: str | None
+    positions: Bool[Tensor, "n t"] | None
+    counted: Bool[Tensor, "n k"] | None
+
+    def of_counted(self, outputs: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Outputs, or directions among them, with zeros where none counts."""
+        return outputs if self.counted is None else outputs * self.counted
 
     def gradients(self, direction: Float[Tensor, "n k"]) -> list[list[Tensor]]:
         """Gradients of `Σ_c v_ic f_ic` at all outputs of all layers, by one backward pass.
@@ -155,11 +164,11 @@ class Capture:
         }
 
     def exact_directions(self) -> Iterator[Float[Tensor, "n k"]]:
-        """One direction for each output: all of the Jacobian."""
+        """One direction for each output: all of the Jacobian, but for what is padded."""
         for c in range(self.outputs.shape[1]):
             direction = torch.zeros_like(self.outputs)
             direction[:, c] = 1
-            yield direction
+            yield self.of_counted(direction)
 
 
 def capture(
@@ -217,6 +226,7 @@ def capture(
         for name, sight in by_samples(watch, outputs).items()
     ]
     linear = tuple(layer for layer in captured if layer.is_linear)
+    positions = counted_positions(x)
     return Capture(
         model=model,
         batch=x,
@@ -229,6 +239,8 @@ def capture(
         small=tuple(layer for layer in captured if not layer.is_linear),
         skipped=_skipped(model, captured, watch.reasons),
         readout=_readout(outputs, linear),
+        positions=positions,
+        counted=counted_outputs(tuple(as_given.shape), positions),
     )
 
 

@@ -7,7 +7,7 @@ passes, one kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
 
@@ -41,6 +41,7 @@ from lazyrich.capture.network import (
 )
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
+from lazyrich.capture.padding import asked_outputs, without_padding
 from lazyrich.capture.sampled_kernel import (
     block_squares,
     pair_sums,
@@ -139,7 +140,7 @@ class Look:
         if count is None:
             return backward_passes(self.capture)
         signs = random_signs(self.capture.outputs, count, seed=self.plan.seed)
-        return backward_passes(self.capture, torch.stack(list(signs)))
+        return backward_passes(self.capture, torch.stack([*map(self.capture.of_counted, signs)]))
 
     def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
@@ -178,7 +179,10 @@ class Look:
                 velocity,
             )
         z, z_dot = (
-            {name: torch.cat([x.flatten() for x in calls]) for name, calls in tree.items()}
+            {
+                name: torch.cat([self._counted(x).flatten() for x in calls])
+                for name, calls in tree.items()
+            }
             for tree in both
         )
         return {
@@ -234,7 +238,7 @@ class Look:
         network, columns = network_of(self.capture), []
         with undisturbed(network.module, twice=True):
             for signs in random_signs(self.f, CENTRED_DIRECTIONS, seed=self.plan.seed + 1):
-                e = centred(signs).to(signs)
+                e = centred(self.capture.of_counted(signs)).to(signs)
                 gradients = self.capture.backward(e, list(network.theta))[1]
                 along = {name: self.rates[name] * g for name, g in gradients.items()}
                 moved = derivative(network, network.theta, along)[1]
@@ -245,13 +249,20 @@ class Look:
     def norms(self) -> list[LayerNorms]:
         """Norms of weights, inputs and pre-activations of all layers."""
         return [
-            layer_norms(layer.matrix, layer.inputs, layer.preactivations) for layer in self.layers
+            layer_norms(
+                layer.matrix, self._counted(layer.inputs), self._counted(layer.preactivations)
+            )
+            for layer in self.layers
         ]
 
     @cached_property
     def features(self) -> dict[str, Float[Tensor, "n p"]]:
         """What every layer gives, one row a sample."""
-        return {layer.name: layer.preactivations.flatten(1) for layer in self.layers}
+        return {layer.name: self._counted(layer.preactivations).flatten(1) for layer in self.layers}
+
+    def _counted(self, rows: Tensor) -> Tensor:
+        """What a layer gave or was given, with zeros at padded positions."""
+        return without_padding(rows, self.capture.positions)
 
     @cached_property
     def residual_at_zero(self) -> Float[Tensor, "n k"]:
@@ -259,6 +270,20 @@ class Look:
         with torch.enable_grad():
             slope: Tensor = gradient(self.loss_of, torch.zeros_like(self.f))
             return -slope
+
+
+def asked_only(seen: Capture, loss: OutputLoss) -> Capture:
+    """A capture whose outputs count only where the loss looks at them.
+
+    Args:
+        seen: the capture.
+        loss: with labels −100 or without. It is asked at f = 0, where no softmax is saturated.
+    """
+    if not loss.ignoring:
+        return seen
+    with torch.enable_grad():
+        slope = gradient(loss, torch.zeros(seen.shape).to(seen.outputs))
+    return replace(seen, counted=asked_outputs(slope, seen.counted))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from lazyrich._errors import InputError
 from lazyrich.capture.network import gradient, pull_back
+from lazyrich.capture.padding import IGNORED
 from lazyrich.vocabulary.losses import LOSSES
 
 Loss = str | Callable[[Any, Any], Tensor]
@@ -41,10 +42,12 @@ class OutputLoss:
     Attributes:
         value: the map from outputs to one number.
         nonnegative: whether it is known that it is never negative.
+        ignoring: whether some of its labels are −100, PyTorch's mark of what is left out.
     """
 
     value: Callable[[Tensor], Tensor]
     nonnegative: bool
+    ignoring: bool
 
     def __call__(self, outputs: Tensor) -> Tensor:
         """The loss, a scalar."""
@@ -137,7 +140,9 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
             f"the loss must be finite before training, got {now.item()}. "
             "Look for NaN in the targets, or for outputs too large for the loss."
         )
-    return OutputLoss(value=value, nonnegative=not callable(loss))
+    labels = isinstance(targets, Tensor) and not targets.is_floating_point()
+    ignoring = labels and bool((targets == IGNORED).any())
+    return OutputLoss(value=value, nonnegative=not callable(loss), ignoring=ignoring)
 
 
 def descent_along(
@@ -229,7 +234,7 @@ def _cross_entropy(outputs: Tensor, targets: Any) -> Callable[[Tensor], Tensor]:
         )
     classes = outputs.shape[-1 if last else 1]
     labels = targets.long()
-    known = labels[labels != -100]  # PyTorch's mark of a label to be ignored
+    known = labels[labels != IGNORED]
     if known.numel() == 0 or known.min() < 0 or known.max() >= classes:
         span = f"{labels.min().item()} to {labels.max().item()}"
         raise InputError(

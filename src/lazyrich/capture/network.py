@@ -51,6 +51,7 @@ class Network:
         conditions: what every look holds.
         settled: running statistics and the like, taken on this batch at `theta`.
         notes: what a reader of the result has to know, in sentences.
+        counted: the outputs that count, in their shape; None if all do.
     """
 
     module: nn.Module
@@ -60,11 +61,24 @@ class Network:
     conditions: Conditions
     settled: Settled
     notes: tuple[str, ...]
+    counted: Tensor | None = None
 
     def __call__(self, theta: Parameters) -> Float[Tensor, "n *k"]:
         """The outputs f(θ), with settled state as a constant; call this inside `undisturbed`."""
         tensors = {**self.constants, **theta}
         return single_output(self.conditions.call(self.module, tensors, self.inputs, self.settled))
+
+    def of_counted(self, theta: Parameters) -> Float[Tensor, "n *k"]:
+        """The outputs f(θ), 0 where none counts.
+
+        Args:
+            theta: θ; call this inside `undisturbed`.
+        """
+        return self.counting(self(theta))
+
+    def counting(self, outputs: Float[Tensor, "n *k"]) -> Float[Tensor, "n *k"]:
+        """Outputs, or their change, with 0 where none counts."""
+        return outputs if self.counted is None else outputs * self.counted
 
     def trained(self, theta: Parameters) -> Float[Tensor, "n *k"]:
         """The outputs f(θ) as training computes them: derivatives see the batch's statistics, too.

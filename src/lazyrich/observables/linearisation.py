@@ -45,9 +45,9 @@ def _linearisation(look: Look, reference: Reference) -> Row:
         for name, start in network.theta.items()
     }
     with undisturbed(network.module, twice=True):
-        start, tangent = derivative(network, network.theta, moved)
-    f = look.f.view(start.shape)
-    return {"linearisation_error": linearisation_error(f, reference.outputs.view_as(f), tangent)}
+        _, tangent = derivative(network, network.theta, moved)
+    three = (look.f, reference.outputs, tangent.reshape(look.f.shape))
+    return {"linearisation_error": linearisation_error(*map(look.capture.of_counted, three))}
 
 
 LINEARISATION = Observable(

@@ -109,8 +109,10 @@ def _mechanism(look: Look, reference: Reference) -> Row:
         return {}
     if len(look.norms) != len(reference.norms):
         raise InputError("the same layers must act in every measurement, got other ones.")
-    sizes = float(reference.outputs.double().norm()), float(look.f.double().norm())
-    shares = decompose(reference.norms, look.norms, output=sizes)
+    before, now = (
+        float(look.capture.of_counted(f.double()).norm()) for f in (reference.outputs, look.f)
+    )
+    shares = decompose(reference.norms, look.norms, output=(before, now))
 
     def by_layer(values: Tensor) -> dict[str, float]:
         return dict(zip(names, values.tolist(), strict=True))

@@ -11,7 +11,7 @@ from lazyrich.vocabulary.shared import LOSS
 
 
 def _output(look: Look, reference: Reference) -> Row:
-    moved = float((look.f.double() - reference.outputs.double()).norm())
+    moved = float(look.capture.of_counted(look.f.double() - reference.outputs.double()).norm())
     return {
         "loss": float(look.loss_of(look.f)),
         "output_change": moved / reference.distance_to_fit if reference.distance_to_fit else nan,

@@ -14,7 +14,14 @@ from lazyrich._errors import NoDerivativeError, NotFiniteError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.isolation import Leaves, brought_to, unwrap
-from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
+from lazyrich.capture.look import (
+    Look,
+    Plan,
+    PreviousKernel,
+    Reference,
+    asked_only,
+    reference_of,
+)
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
 from lazyrich.observables.observable import Observable, Row
@@ -161,7 +168,7 @@ class Comparison:
             self._fixed_loss = output_loss(self._loss, outputs, self.targets)
         return Look(
             plan=self.plan,
-            capture=seen,
+            capture=asked_only(seen, self._fixed_loss),
             fixed_loss=self._fixed_loss,
             trusted=known.trusted if known else None,
             optimizer=optimizer,

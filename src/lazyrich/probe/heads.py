@@ -114,7 +114,7 @@ def part_sketches(
         return [(k, k) for k in _sketches(seen, parts, seen.exact_directions())]
     half = directions // 2
     signs = random_signs(seen.outputs, 2 * half, seed=seed)
-    scaled = (direction / half**0.5 for direction in signs)
+    scaled = (seen.of_counted(direction) / half**0.5 for direction in signs)
     first, second = (_sketches(seen, parts, islice(scaled, half)) for _ in range(2))
     return list(zip(first, second, strict=True))
 

@@ -67,7 +67,8 @@ def nfa(
 
     Args:
         model: the network, see `capture` for its mode; it is left as it is.
-        x: samples as the model takes them: a tensor, a sequence of arguments or a mapping.
+        x: samples as the model takes them: a tensor, a sequence of arguments or a mapping, of which
+            positions that its `attention_mask` leaves out do not count.
         reference: the model, or its state dict, with the initial weights `W_0`; for the centred
             columns.
         directions: random output directions of every sample, ≥ 2, one backward pass each; a model

@@ -51,8 +51,7 @@ class Probe:
 
     Args:
         model: any `torch.nn.Module`, also wrapped by `torch.compile` or data parallelism.
-        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or a mapping, see
-            `forecast`.
+        batch: `(x, y)`: inputs as the model takes them, and the loss's targets; or see `forecast`.
         loss: `"mse"` (as `torch.nn.MSELoss`), `"squared_error"` (E‖f − y‖², summed over outputs),
             `"cross_entropy"`, or `(outputs, targets) -> scalar`.
         observables: names of quantities (see `history`) to be measured; None for the default ones,

@@ -51,6 +51,7 @@ def ntk(
     Returns:
         Θ, (n, outputs, m, outputs), or (n, m) if traced, in the output's precision, at least
         float32. Each batch is normalised by its own statistics where the model has batch norms.
+        Rows and columns of outputs at positions that its `attention_mask` leaves out are 0.
 
     Raises:
         InputError: see `capture` and `jacobian_factors`; no batch, or batches with different

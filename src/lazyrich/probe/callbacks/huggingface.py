@@ -30,8 +30,7 @@ class HuggingFaceCallback(TrainerCallback):
     parameters are spread over processes (FSDP, DeepSpeed) cannot be watched.
 
     Args:
-        probe: of the network that is trained or of a part of it. Inputs are a tensor, or a dict
-            of what the model takes (without labels, so that it returns its logits alone).
+        probe: of the network that is trained or of a part of it.
         when: a schedule, or after how many optimiser steps to measure again; None is `every(50)`.
         log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
             `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.

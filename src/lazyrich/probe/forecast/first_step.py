@@ -9,10 +9,11 @@ phase diagram.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -34,6 +35,7 @@ from lazyrich.capture.optimizer_step import (
     gradient_step,
     next_step,
 )
+from lazyrich.capture.padding import asked_outputs, counted_outputs, counted_positions
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
 from lazyrich.probe.forecast.settled_step import adapts, settled_step
@@ -62,7 +64,7 @@ class Start:
         outputs: f.
         descent: how the loss falls along ḟ.
         time_to_fit: τ, in units of the step.
-        distance_to_fit: ‖τḟ‖, how far the outputs have to travel.
+        distance_to_fit: ‖τḟ‖, how far the outputs that count have to travel.
     """
 
     network: Network
@@ -227,7 +229,17 @@ def checked(
                 "the model's outputs must be finite, got NaN or infinity on finite inputs. "
                 "Look for a division by zero or weights that are too large."
             )
-        return network, output_loss(loss, outputs, y), outputs.detach()
+        value = output_loss(loss, outputs, y)
+        network = replace(network, counted=_counted(network, value, outputs.detach()))
+        return network, value, outputs.detach()
+
+
+def _counted(network: Network, loss: OutputLoss, outputs: Tensor) -> Tensor | None:
+    """The outputs that are neither padded nor ignored by the loss, in their shape."""
+    counted = counted_outputs(tuple(outputs.shape), counted_positions(network.inputs))
+    if loss.ignoring:
+        counted = asked_outputs(gradient(loss, torch.zeros_like(outputs)), counted)
+    return None if counted is None else counted.view(outputs.shape)
 
 
 def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> Start:
@@ -260,7 +272,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
         outputs=outputs,
         descent=fall,
         time_to_fit=tau,
-        distance_to_fit=tau * f_dot.double().norm().item(),
+        distance_to_fit=tau * network.counting(f_dot).double().norm().item(),
     )
 
 

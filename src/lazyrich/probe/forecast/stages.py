@@ -204,7 +204,11 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
     shares = relative_rates(plan.optimizer, network.module)
     rates = {n: p.new_tensor(1.0 if shares is None else shares[n]) for n, p in theta.items()}
     return kernel_outlook(
-        Linearisation(network, theta), Linearisation(later, end), rates, plan.count, plan.seed + 1
+        Linearisation(network.of_counted, theta),
+        Linearisation(later.of_counted, end),
+        rates,
+        plan.count,
+        plan.seed + 1,
     )
 
 

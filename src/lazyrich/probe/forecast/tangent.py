@@ -96,12 +96,12 @@ def root_of_ratio(
 
 def _pull_back(network: Network, theta: Parameters, e: Tensor) -> Parameters:
     """Jᵀe."""
-    Jt_e: Parameters = pull_back(network, theta, e)
+    Jt_e: Parameters = pull_back(network.of_counted, theta, e)
     return Jt_e
 
 
 def _kernel_times(network: Network, theta: Parameters, rates: Parameters, e: Tensor) -> Tensor:
     """Θe = J diag(η) Jᵀe."""
     along = {name: rates[name] * g for name, g in _pull_back(network, theta, e).items()}
-    product: Tensor = derivative(network, theta, along)[1]
+    product: Tensor = derivative(network.of_counted, theta, along)[1]
     return product

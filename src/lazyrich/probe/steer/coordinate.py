@@ -31,6 +31,7 @@ from lazyrich.capture.isolation import (
 )
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent
 from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
@@ -249,10 +250,11 @@ def _run(
         later_maps = layer_maps(later, end) if refined else {}
         es = output_directions(outputs, count, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)
+    counted = counted_positions(network.inputs)
     layers = {
         layer: (
-            _rms(old),
-            _rms([b - a for a, b in zip(old, after[layer], strict=True)]),
+            _rms([only_counted(a, counted) for a in old]),
+            _rms([only_counted(b - a, counted) for a, b in zip(old, after[layer], strict=True)]),
             *(update_parts(layer, maps, later_maps) if refined else ()),
         )
         for layer, old in before.items()
@@ -260,8 +262,9 @@ def _run(
     return _Run(
         layers=layers,
         richness=richness,
-        output_size=_rms([outputs]),
-        progress=max(moved, (final - outputs).double().norm().item()) / start.distance_to_fit,
+        output_size=_rms([only_counted(outputs, counted)]),
+        progress=max(moved, network.counting(final - outputs).double().norm().item())
+        / start.distance_to_fit,
         ntk_change=root_of_ratio(*change, exact=True)[0],
         loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
     )
@@ -274,7 +277,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
         with undisturbed(network.module):
             here = _weights(network)
             outputs = network.at(here)(here)
-        largest = max(largest, (outputs - start.outputs).double().norm().item())
+        largest = max(largest, network.counting(outputs - start.outputs).double().norm().item())
         optimizer.zero_grad()
         args, kwargs = arguments(network.module, map_tensors(torch.clone, network.inputs))
         start.loss(single_output(network.module(*args, **kwargs))).backward()  # type: ignore[no-untyped-call]

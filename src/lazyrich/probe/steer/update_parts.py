@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lazyrich.capture import modules as layers
 from lazyrich.capture.network import Network, Parameters, layer_of
+from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 QUANTITIES = (
@@ -58,6 +59,7 @@ def layer_maps(network: Network, theta: Parameters) -> LayerMaps:
         theta: its parameters; call this inside `undisturbed`.
     """
     seen: LayerMaps = {}
+    counted = counted_positions(network.inputs)
 
     def watch(name: str, module: nn.Module) -> Any:  # noqa: ANN401 - torch's hook type
         def hook(_: nn.Module, args: Any, kwargs: Any, __: Any) -> None:  # noqa: ANN401
@@ -65,7 +67,7 @@ def layer_maps(network: Network, theta: Parameters) -> LayerMaps:
             weight: Any = module.weight
             acted = _Acted(
                 weight=layers.weight_rows(module, weight.detach().double()),
-                inputs=layers.input_rows(module, h.detach().double()),
+                inputs=only_counted(layers.input_rows(module, h.detach().double()), counted),
             )
             seen.setdefault(name, []).append(acted)
 
