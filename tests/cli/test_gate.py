@@ -126,7 +126,7 @@ def test_the_exit_code_and_the_words_of_the_command(setting, gate, code):
 
 def test_training_that_diverged_is_unstable_whatever_the_probe_saw(monkeypatch):
     """A loss that is not finite on a batch of training alone."""
-    from lazyrich.study.training import train as training
+    from lazyrich.cli import training
     from lazyrich.study.training.recipe import Outcome
 
     def diverged(*arguments, **options):

@@ -71,6 +71,10 @@ def test_it_says_what_the_probe_says(written, probe):
     assert "lazy below 0.1, rich from 1<" in text
     assert f"<dd>{verdict.evidence['ntk_change']:.3g}<" in text
     assert probe.forecasted.notes
+    now = text[text.index("<h2>What now?</h2>") :]
+    assert 1 <= len(verdict.advice) <= 3
+    assert all(sentence in re.sub("</?code>", "`", now) for sentence in verdict.advice)
+    assert "<h2>" not in now[4:]  # the page ends with it
     for layer in verdict.layers:
         assert f"<code>{layer.name}</code>" in text
         assert f"{layer.layer_log_rescaling:.3g}" in text

@@ -75,7 +75,7 @@ def own_data(name: str, *, batch: int, samples: int | None, seed: int) -> Learne
     Raises:
         InputError: the function cannot be found, fails, or returns something else.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + 1)  # other numbers than those of the weights
     came = called(name, "the data")
     if isinstance(came, tuple | list):
         return in_batches(_pair(came, name), batch=batch, samples=samples, seed=seed)

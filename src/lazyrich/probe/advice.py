@@ -82,13 +82,12 @@ def _sentences(of: Findings) -> Iterator[str]:
     faults = [*_unstable(of), *_dead(of), *_frozen_layers(of), *_frozen(of), *_unfit(of)]
     yield from faults
     yield from _uncertain(of)
-    if of.regime not in LEARNS:
+    if faults or of.regime not in LEARNS:  # what is broken is to be mended first
         return
     if of.wanted and of.regime not in of.wanted:
         yield from (_towards(one, of.limits) for one in of.wanted if one in LEARNS)
         return
-    if not faults:
-        yield _nothing(of)
+    yield _nothing(of)
     if not of.wanted:
         yield _either(of.limits)
         if of.regime == Regime.LAZY:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
 from lazyrich.vocabulary.numerals import in_words
 
+_QUOTED = re.compile(r"`([^`]+)`")
 MOST = 12  # rows of a table
 
 
@@ -78,8 +80,21 @@ def card(
     )
     table = f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>" if rows else ""
     more = f"<p>{left} more in <code>print</code>.</p>" if left > 0 else ""
-    end = f"<p>{escape(below)}</p>" if below else ""
-    return f"<div><p><b>{escape(word)}</b> {escape(sentence)}</p>{table}{more}{end}</div>"
+    end = f"<p>{as_html(below)}</p>" if below else ""
+    return f"<div><p><b>{escape(word)}</b> {as_html(sentence)}</p>{table}{more}{end}</div>"
+
+
+def as_html(sentence: str) -> str:
+    """A sentence, with what stands between backquotes as code.
+
+    Args:
+        sentence: plain text.
+
+    Example:
+        >>> as_html("call `dial` if ρ < 1")
+        'call <code>dial</code> if ρ &lt; 1'
+    """
+    return _QUOTED.sub(r"<code>\1</code>", escape(sentence))
 
 
 def probe_line(probe: object) -> str:

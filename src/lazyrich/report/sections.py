@@ -17,13 +17,14 @@ from lazyrich.plot.mechanisms import COLOURS
 from lazyrich.plot.style import BLACK, BLUE, GREEN
 from lazyrich.probe.agreement import agreement
 from lazyrich.probe.forecast.result import Forecast, with_error
+from lazyrich.probe.one_look import as_html
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.probe.wording import ITSELF
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
-from lazyrich.report.words import NOTHING, chip, code, items, legend, number, tiles
+from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import by_name
 
@@ -79,7 +80,7 @@ def evidence_section(verdict: Verdict) -> str:
 
 def advice_section(verdict: Verdict) -> str:
     """What to change, or that nothing has to be."""
-    sentences = "".join(f"<li>{code(sentence)}</li>" for sentence in verdict.advice)
+    sentences = "".join(f"<li>{as_html(sentence)}</li>" for sentence in verdict.advice)
     return f"<h2>What now?</h2><ul>{sentences}</ul>" if sentences else ""
 
 

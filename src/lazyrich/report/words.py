@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
 from lazyrich.vocabulary.numerals import in_words
 
-_QUOTED = re.compile(r"`([^`]+)`")
 NOTHING = '<span class="quiet">–</span>'
 
 STYLE = """
@@ -76,11 +74,6 @@ def legend(entries: Sequence[tuple[str, str, str]]) -> str:
         for label, colour, line in entries
     )
     return f'<div class="legend">{inner}</div>'
-
-
-def code(sentence: str) -> str:
-    """A sentence, with what stands between backquotes as code."""
-    return _QUOTED.sub(r"<code>\1</code>", escape(sentence))
 
 
 def items(sentences: Sequence[str]) -> str:
