@@ -18,15 +18,16 @@ from torch.optim import Optimizer
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.centred_kernel import Columns, centred, centred_columns
 from lazyrich.capture.directions import Directions, random_count, random_signs
+from lazyrich.capture.features import Features, features_of
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
     BackwardPasses,
     backward_passes,
-    jacobian_factors,
+    each_factor,
     learning_rates,
     trusted_parameters,
 )
-from lazyrich.capture.kernel import Factor, kernel
+from lazyrich.capture.kernel import kernel
 from lazyrich.capture.losses import OutputLoss, distance_to_fit
 from lazyrich.capture.network import (
     Network,
@@ -197,26 +198,22 @@ class Look:
         return self.trusted if self.trusted is not None else tuple(trusted_parameters(self.capture))
 
     @cached_property
-    def factors(self) -> dict[str, Factor]:
-        """Factors of the Jacobian along these directions, by layer or parameter."""
-        return jacobian_factors(
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernel's part from every layer that owns parameters."""
+        modules = dict(self.capture.model.named_modules())
+        parts: dict[str, Kernel] = {}
+        factors = each_factor(
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
             along=self.backward_passes,
             trusted=self.trusted_names,
         )
-
-    @cached_property
-    def kernels(self) -> dict[str, Kernel]:
-        """The kernel's part from every layer that owns parameters."""
-        modules = dict(self.capture.model.named_modules())
-        parts: dict[str, Kernel] = {}
-        for name, factor in self.factors.items():
+        for name, factor in factors:
             layer = name if name in modules else layer_of(name)
             part = kernel(factor, memory=self.plan.memory)
             parts[layer] = parts[layer] + part if layer in parts else part
-        return parts
+        return {layer: parts[layer] for layer in modules if layer in parts}
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -235,7 +232,7 @@ class Look:
                 gradients = self.capture.backward(e, list(network.theta))[1]
                 along = {name: self.rates[name] * g for name, g in gradients.items()}
                 moved = derivative(network, network.theta, along)[1]
-                columns.append(centred(moved.view_as(e)))
+                columns.append(centred(moved.view_as(e)).to(e))
         return torch.stack(columns)
 
     @cached_property
@@ -246,9 +243,9 @@ class Look:
         ]
 
     @cached_property
-    def features(self) -> dict[str, Float[Tensor, "n p"]]:
-        """What every layer gives, one row a sample."""
-        return {layer.name: layer.preactivations.flatten(1) for layer in self.layers}
+    def features(self) -> dict[str, Features]:
+        """What every layer gives, of every sample."""
+        return {layer.name: features_of(layer.preactivations.flatten(1)) for layer in self.layers}
 
     @cached_property
     def residual_at_zero(self) -> Float[Tensor, "n k"]:
@@ -300,7 +297,7 @@ class Reference:
     centred: Columns | None
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
-    features: dict[str, Float[Tensor, "n p"]]
+    features: dict[str, Features]
     trusted: tuple[str, ...] | None
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -26,7 +26,7 @@ from lazyrich.capture.isolation import batch_size, brought_to, shapes, take, unw
 from lazyrich.capture.look import Look, Plan, PreviousKernel, Reference, reference_of
 from lazyrich.capture.losses import Loss, OutputLoss, loss_name, output_loss
 from lazyrich.capture.optimizer_step import relative_rates
-from lazyrich.capture.samples import Shared, some_samples
+from lazyrich.capture.samples import Shared, default_count, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.observables.observable import Observable, Row
@@ -62,8 +62,8 @@ class Probe:
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
             `alignment`, `imbalance`, `stable_rank` and `condensation`.
         thresholds: of the verdict.
-        samples: at most this many samples of the batch, evenly spread, are measured; None for all.
-            All are measured, too, where samples depend on each other, as the nodes of a graph.
+        samples: at most so many of the batch, evenly spread, are measured, but all if they depend
+            on each other; None for all; "auto" for 32, or ≥ 8 sequences of 1,024 tokens in all.
         shared: names or positions of inputs that all samples share, such as `("mask",)` or `(1,)`;
             the others carry samples. None to find out, by leaving some samples out.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
@@ -104,7 +104,7 @@ class Probe:
         *,
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
-        samples: int | None = 32,
+        samples: int | Literal["auto"] | None = "auto",
         shared: Shared | None = None,
         directions: Directions = 4,
         lrs: Mapping[str, float] | None = None,
@@ -122,7 +122,7 @@ class Probe:
         self.forecasted: Forecast | None = None
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        count = given if samples is None else samples
+        count = default_count(self.batch[0]) if samples == "auto" else samples or given
         x, index = some_samples(model, self.batch[0], count, shared=shared)
         self._targets = take(self.batch[1], given, index)
         self._samples = len(index)
