@@ -6,7 +6,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich import InputError
-from lazyrich.capture.samples import some_samples
+from lazyrich.capture.samples import default_count, some_samples
 from tests.models import brute_kernel, randn
 
 
@@ -209,3 +209,50 @@ def test_what_is_shared_must_be_there(shared, words):
     batch = {"x": torch.ones(6, 6), "mask": torch.eye(6)}
     with pytest.raises(lazyrich.InputError, match=words):
         some_samples(Summed(), batch, 3, shared=shared)
+
+
+def test_a_probe_takes_fewer_of_long_sequences_of_tokens_unless_told():
+    tokens = torch.randint(0, 5, (20, 100), generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 2)).double()
+    batch = tokens, torch.zeros(20, 100, 2).double()
+    counts = {}
+    for given in ("auto", 32, 12, None):
+        probe = lazyrich.Probe(model, batch, samples=given, observables=["loss"])
+        probe.measure(0)
+        counts[given] = probe.history.samples
+    assert counts == {"auto": default_count(tokens), 32: 20, 12: 12, None: 20}
+    assert default_count(tokens) == 10
+
+
+def test_inputs_that_are_no_tokens_do_not_change_the_number_of_samples():
+    pairs = torch.zeros(50, 2, dtype=torch.long)
+    assert default_count({"ids": pairs, "mask": torch.ones(50, 4000)}) == 32
+    assert (
+        default_count((torch.zeros(50, 3, 64, 64), torch.zeros(50, 4000, dtype=torch.long))) == 32
+    )
+    assert default_count(torch.zeros(50, dtype=torch.long)) == 32
+
+
+class Counted(nn.Module):
+    """Notes outside of itself how many samples it is given, and may refuse few."""
+
+    def __init__(self, seen, least=1):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+        self.least = least
+        self.note = seen.append
+
+    def forward(self, x):
+        if len(x) < self.least:
+            raise ValueError("too few")
+        self.note(len(x))
+        return self.body(x)
+
+
+@pytest.mark.parametrize("least", [1, 3])
+def test_few_samples_show_what_holds_and_all_do_where_a_model_refuses_few(least):
+    seen = []
+    model, x = Counted(seen, least), randn(40, 3)
+    torch.testing.assert_close(lazyrich.ntk(model, x), lazyrich.ntk(model.body, x))
+    assert (seen.count(40) == 1) == (least == 1)
+    assert least == 3 or set(seen) == {2, 40}

@@ -149,8 +149,12 @@ def test_another_kind_is_refused_in_one_sentence_or_taken(name, argument, tmp_pa
 @pytest.mark.parametrize(
     ("call", "given", "words"),
     [
-        (probe, {"samples": "a"}, "`samples` must be a whole number ≥ 1 or None, got 'a'"),
-        (probe, {"samples": 2.5}, "`samples` must be a whole number ≥ 1 or None, got 2.5"),
+        (
+            probe,
+            {"samples": "a"},
+            "`samples` must be a whole number ≥ 1, \"auto\" or None, got 'a'",
+        ),
+        (probe, {"samples": 2.5}, '`samples` must be a whole number ≥ 1, "auto" or None, got 2.5'),
         (probe, {"model": nn.Linear}, "the model must be a torch.nn.Module, got <class"),
         (probe, {"observables": 3}, "`observables` must be names of quantities, got 3"),
         (probe, {"observables": [3]}, r"`observables` must be names of quantities, got \[3\]"),

@@ -396,7 +396,7 @@ def test_forecast_is_kept():
         (lambda m, x, y: Probe(m, [x, y, y]), "`batch` must be a pair"),
         (
             lambda m, x, y: Probe(m, (x, y), samples=0),
-            "`samples` must be a whole number ≥ 1 or None, got 0",
+            '`samples` must be a whole number ≥ 1, "auto" or None, got 0',
         ),
         (lambda m, x, y: Probe(m, (x, y), observables=["ntk"]), "`observables` must be among"),
         (lambda m, x, y: Probe(m, (x[:0], y[:0])), "at least one sample"),

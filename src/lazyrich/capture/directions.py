@@ -90,5 +90,5 @@ def random_signs(
     """
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
-        signs = torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1
-        yield signs.to(outputs)
+        signs = torch.randint(0, 2, outputs.shape, generator=generator, dtype=outputs.dtype)
+        yield signs.mul_(2).sub_(1).to(outputs)

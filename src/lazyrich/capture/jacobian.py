@@ -7,7 +7,7 @@ also used in another way, or a layer that mixes samples, falls back on per-sampl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,8 @@ from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.capture import capture as look_at
+from lazyrich.capture.first_look import few_samples
 from lazyrich.capture.kernel import (
     DenseFactor,
     Factor,
@@ -55,10 +57,13 @@ class BackwardPasses:
     Attributes:
         directions: v, (directions, samples, outputs).
         gradients: `∂(v·f)/∂z` for each layer and call, with an axis of directions after samples.
+            Not of norms, whose outputs are as large and whose parameters are few.
+        of_norms: `∂(v·f)/∂θ` for the own parameters of each norm, by their names in it.
     """
 
     directions: Float[Tensor, "s n k"]
     gradients: dict[str, list[Tensor]]
+    of_norms: dict[str, dict[str, Float[Tensor, "n s p"]]]
 
 
 def backward_passes(
@@ -73,15 +78,37 @@ def backward_passes(
     if directions is None:
         directions = torch.stack(list(capture.exact_directions())).detach()
     every = (*capture.layers, *capture.small)
-    rows: list[list[list[Tensor]]] = [[] for _ in every]
-    for direction in directions:
-        for row, of_calls in zip(rows, capture.gradients(direction), strict=True):
-            row.append(of_calls)
-    gradients = {
-        layer.name: [torch.stack(calls, 1) for calls in zip(*row, strict=True)]
-        for layer, row in zip(every, rows, strict=True)
+    gradients: dict[str, list[Tensor]] = {}
+    of_norms: dict[str, list[dict[str, Tensor]]] = {}
+    for i, direction in enumerate(directions):
+        for layer, of_calls in zip(every, capture.gradients(direction), strict=True):
+            if not layer.is_linear and not isinstance(layer.module, _TABLES):
+                of_norms.setdefault(layer.name, []).append(_of_norm(layer, of_calls))
+            elif len(directions) == 1:
+                gradients[layer.name] = [g[:, None] for g in of_calls]
+            else:
+                rooms = gradients.setdefault(layer.name, [])
+                if i == 0:  # room for all: parts and their stack would take twice as much
+                    shapes = [(len(g), len(directions), *g.shape[1:]) for g in of_calls]
+                    rooms += [g.new_empty(s) for g, s in zip(of_calls, shapes, strict=True)]
+                for room, g in zip(rooms, of_calls, strict=True):
+                    room[:, i] = g
+    joined = {
+        name: {role: torch.cat([one[role] for one in parts], 1) for role in parts[0]}
+        for name, parts in of_norms.items()
     }
-    return BackwardPasses(directions=directions, gradients=gradients)
+    return BackwardPasses(directions=directions, gradients=gradients, of_norms=joined)
+
+
+def _of_norm(layer: Layer, gradients: list[Tensor]) -> dict[str, Float[Tensor, "n 1 p"]]:
+    """Gradients of a norm's own parameters along one direction, summed over its calls."""
+    module = layer.module
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
+    parts = [
+        layers.norm_jacobian(module, call.inputs, g[:, None])
+        for call, g in zip(layer.calls, gradients, strict=True)
+    ]
+    return {role: torch.stack([part[role] for part in parts]).sum(0) for role in parts[0]}
 
 
 def jacobian_factors(
@@ -92,7 +119,21 @@ def jacobian_factors(
     along: BackwardPasses | None = None,
     trusted: Collection[str] | None = None,
 ) -> dict[str, Factor]:
-    """Factors of `J·diag(√η)` for all trainable parameters.
+    """Factors of `J·diag(√η)` for all trainable parameters, all at once; see `each_factor`."""
+    found = each_factor(capture, lrs=lrs, memory=memory, along=along, trusted=trusted)
+    order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
+    return dict(sorted(found, key=lambda item: order.get(item[0], len(order))))
+
+
+def each_factor(
+    capture: Capture,
+    *,
+    lrs: Mapping[str, float] | None = None,
+    memory: int,
+    along: BackwardPasses | None = None,
+    trusted: Collection[str] | None = None,
+) -> Iterator[tuple[str, Factor]]:
+    """Factors of `J·diag(√η)` for all trainable parameters, in turn: patches take much memory.
 
     Args:
         capture: one forward pass.
@@ -103,8 +144,8 @@ def jacobian_factors(
         trusted: what `trusted_parameters` said of an earlier capture of the same model, to save
             the check; None to check.
 
-    Returns:
-        A factor for each layer (weight and bias together) or parameter, by its name.
+    Yields:
+        For each layer (weight and bias together) or parameter its name and its factor.
 
     Raises:
         InputError: no trainable parameter, a learning rate missing, negative or of no parameter,
@@ -123,13 +164,11 @@ def jacobian_factors(
     if along is None:
         along = backward_passes(capture)
     known = [name for name in trainable if name in trusted and name in uses]
-    factors = _outer_factors([use for name in known for use in uses[name]], along.gradients, rates)
+    yield from _outer_factors([use for name in known for use in uses[name]], along, rates)
     rest = [name for name in trainable if name not in known]
     jacobians = per_sample_gradients(capture, rest, directions=along.directions, memory=memory)
     for name, jacobian in jacobians.items():
-        factors[name] = DenseFactor(jacobian=_wide(jacobian) * rates[name] ** 0.5)
-    order = {name: i for i, name in enumerate(dict(capture.model.named_modules()))}
-    return dict(sorted(factors.items(), key=lambda item: order.get(item[0], len(order))))
+        yield name, DenseFactor(jacobian=_wide(jacobian) * rates[name] ** 0.5)
 
 
 def checked_memory(memory: object) -> None:
@@ -193,8 +232,18 @@ def trusted_parameters(capture: Capture) -> list[str]:
     """Parameters whose factors reproduce autograd on half of the samples and touch no other.
 
     One backward pass from the first half of the samples: gradients at other samples' rows must be
-    zero, and the factors must sum up to the parameter's own gradient.
+    zero, and the factors must sum up to the parameter's own gradient. Few samples show that, where
+    it is known which inputs carry them.
     """
+    if (few := few_samples(capture.batch)) is not None:
+        try:
+            return _trusted(look_at(capture.model, few, capture.conditions, capture.leaves))
+        except Exception:  # whatever a model raises that cannot do with so few samples
+            pass
+    return _trusted(capture)
+
+
+def _trusted(capture: Capture) -> list[str]:
     f, uses = capture.outputs, _uses(capture)
     half = (len(f) + 1) // 2
     generator = torch.Generator().manual_seed(0)
@@ -253,23 +302,17 @@ def _summed(use: _Use, gradients: list[Tensor]) -> Tensor:
             tokens, rows = call.inputs.flatten()[kept], g.flatten(0, -2)[kept]
             total.index_add_(0, tokens, _wide(rows))
         return total.flatten()
-    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
-    parts = (
-        layers.norm_jacobian(module, call.inputs, g[:, None])[use.role]
-        for call, g in zip(calls, gradients, strict=True)
-    )
-    return torch.stack([_wide(part.sum((0, 1))) for part in parts]).sum(0)
+    return _wide(_of_norm(use.layer, gradients)[use.role].sum((0, 1)))
 
 
 def _outer_factors(
-    uses: Sequence[_Use], gradients: dict[str, list[Tensor]], rates: dict[str, float]
-) -> dict[str, Factor]:
+    uses: Sequence[_Use], along: BackwardPasses, rates: dict[str, float]
+) -> Iterator[tuple[str, Factor]]:
     """A factor for each part of a parameter, from all of its uses."""
     by_piece: dict[Piece, list[_Use]] = defaultdict(list)
     for use in uses:
         by_piece[use.piece].append(use)
-    factors: dict[str, Factor] = {}
-    with_bias = _folded(by_piece)
+    with_bias, gradients = _folded(by_piece), along.gradients
     folded = set(with_bias.values())
     for piece, shared in by_piece.items():
         use, rate = shared[0], rates[piece.parameter]
@@ -277,15 +320,15 @@ def _outer_factors(
         matrices = [x for x in shared if x.layer.is_linear]
         if tables:
             name = piece.parameter if matrices else use.name
-            factors[name] = _table(tables, matrices, gradients, rate)
+            yield name, _table(tables, matrices, gradients, rate)
         elif not use.layer.is_linear:
-            factors[piece.parameter] = _norm(use, gradients[use.layer.name], rate)
+            jacobian = along.of_norms[use.layer.name][use.role]
+            yield piece.parameter, DenseFactor(jacobian=_wide(jacobian) * rate**0.5)
         elif piece not in folded:
             bias = with_bias.get(piece)
             bias_rate = rates[bias.parameter] if bias else None
             pieces = [_linear(x, gradients[x.layer.name], rate, bias_rate) for x in shared]
-            factors[use.name] = _joined(pieces)
-    return factors
+            yield use.name, _joined(pieces)
 
 
 def _folded(uses: Mapping[Piece, Sequence[_Use]]) -> dict[Piece, Piece]:
@@ -310,7 +353,7 @@ def _linear(
     if bias_rate is None:
         return h if rate == 1 else h * rate**0.5, g
     one = torch.full_like(h[..., :1], bias_rate**0.5)
-    return torch.cat([h * rate**0.5, one], -1), g
+    return torch.cat([h if rate == 1 else h * rate**0.5, one], -1), g
 
 
 def _table(
@@ -330,10 +373,11 @@ def _table(
 
 
 def _joined(pieces: Sequence[tuple[Tensor, Tensor]]) -> OuterFactor:
-    return OuterFactor(
-        inputs=_wide(torch.cat([h for h, _ in pieces], 1)),
-        gradients=_wide(torch.cat([g for _, g in pieces], 2)),
-    )
+    if len(pieces) == 1:
+        h, g = pieces[0]
+    else:
+        h, g = torch.cat([h for h, _ in pieces], 1), torch.cat([g for _, g in pieces], 2)
+    return OuterFactor(inputs=_wide(h), gradients=_wide(g))
 
 
 def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor, Tensor]:
@@ -345,16 +389,6 @@ def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor
     if layer.module.padding_idx is not None:  # its vector does not learn
         g = g * (tokens != layer.module.padding_idx)[:, None, :, None]
     return tokens, g
-
-
-def _norm(use: _Use, gradients: list[Tensor], rate: float) -> DenseFactor:
-    module = use.layer.module
-    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
-    parts = [
-        layers.norm_jacobian(module, call.inputs, g)[use.role]
-        for call, g in zip(use.layer.calls, gradients, strict=True)
-    ]
-    return DenseFactor(jacobian=_wide(torch.stack(parts).sum(0)) * rate**0.5)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ def table_factor(tokens: Int[Tensor, "n s"], lookups: Float[Tensor, "n k s d"]) 
 Factor = OuterFactor | DenseFactor | TiedFactor
 
 _DEFAULT_MEMORY = 2**30
+_BLOCK_BYTES = 2**26  # of temporary arrays: larger ones are no faster
 _ELEMENT = 128  # multiplications in the time in which one entry goes through memory
 BLOCK = 128  # rows of a symmetric product: smaller products waste more time than symmetry saves
 
@@ -148,6 +149,7 @@ def _kernel_by_pairs(factor: OuterFactor, memory: int) -> Float[Tensor, "n k n k
     g = factor.gradients[:, :, :, 0]  # (n, k, t, m)
     columns = g.reshape(n * k * t, m).T
     theta = g.new_empty(n, k, n, k)
+    memory = min(memory, _BLOCK_BYTES)
     step = max(1, memory // (2 * k * t * n * k * t * g.element_size()))
     for i in range(0, n, step):
         block = g[i : i + step]
@@ -164,6 +166,7 @@ def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k
     h = factor.inputs.transpose(1, 2)  # (n, groups, t, d)
     g = factor.gradients.permute(0, 3, 1, 4, 2)  # (n, groups, k, m, t)
     theta = g.new_zeros(n * k, n * k)
+    memory = min(memory, _BLOCK_BYTES)
     step = max(1, memory // (2 * n * k * groups * d * g.element_size()))
     for j in range(0, m, step):  # a block of neurons at a time
         block = g[:, :, :, j : j + step].reshape(n, groups, -1, t)

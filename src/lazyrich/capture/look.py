@@ -19,15 +19,16 @@ from torch.optim import Optimizer
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.centred_kernel import Columns, centred, centred_columns
 from lazyrich.capture.directions import Directions, random_count, random_signs
+from lazyrich.capture.features import Features, features_of
 from lazyrich.capture.isolation import Batch, undisturbed
 from lazyrich.capture.jacobian import (
     BackwardPasses,
     backward_passes,
-    jacobian_factors,
+    each_factor,
     learning_rates,
     trusted_parameters,
 )
-from lazyrich.capture.kernel import Factor, kernel
+from lazyrich.capture.kernel import kernel
 from lazyrich.capture.losses import OutputLoss, distance_to_fit
 from lazyrich.capture.network import (
     Network,
@@ -203,27 +204,23 @@ class Look:
         return self.trusted if self.trusted is not None else tuple(trusted_parameters(self.capture))
 
     @cached_property
-    def factors(self) -> dict[str, Factor]:
-        """Factors of the Jacobian along these directions, by layer or parameter."""
-        return jacobian_factors(
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernel's part from every layer that owns parameters."""
+        modules = (name for name, _ in self.capture.model.named_modules())
+        names = dict.fromkeys([*modules, *(layer.name for layer in self.capture.layers)])
+        parts: dict[str, Kernel] = {}
+        factors = each_factor(
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
             along=self.backward_passes,
             trusted=self.trusted_names,
         )
-
-    @cached_property
-    def kernels(self) -> dict[str, Kernel]:
-        """The kernel's part from every layer that owns parameters."""
-        layers = {layer.name for layer in self.capture.layers}
-        layers.update(name for name, _ in self.capture.model.named_modules())
-        parts: dict[str, Kernel] = {}
-        for name, factor in self.factors.items():
-            layer = name if name in layers else layer_of(name)
+        for name, factor in factors:
+            layer = name if name in names else layer_of(name)
             part = kernel(factor, memory=self.plan.memory)
             parts[layer] = parts[layer] + part if layer in parts else part
-        return parts
+        return {layer: parts[layer] for layer in names if layer in parts}
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -242,7 +239,7 @@ class Look:
                 gradients = self.capture.backward(e, list(network.theta))[1]
                 along = {name: self.rates[name] * g for name, g in gradients.items()}
                 moved = derivative(network, network.theta, along)[1]
-                columns.append(centred(moved.view_as(e)))
+                columns.append(centred(moved.view_as(e)).to(e))
         return torch.stack(columns)
 
     @cached_property
@@ -256,9 +253,10 @@ class Look:
         ]
 
     @cached_property
-    def features(self) -> dict[str, Float[Tensor, "n p"]]:
-        """What every layer gives, one row a sample."""
-        return {layer.name: self._counted(layer.preactivations).flatten(1) for layer in self.layers}
+    def features(self) -> dict[str, Features]:
+        """What every layer gives, of every sample."""
+        given = {layer.name: self._counted(layer.preactivations) for layer in self.layers}
+        return {name: features_of(rows.flatten(1)) for name, rows in given.items()}
 
     def _counted(self, rows: Tensor) -> Tensor:
         """What a layer gave or was given, with zeros at padded positions."""
@@ -330,7 +328,7 @@ class Reference:
     centred: Columns | None
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
-    features: dict[str, Float[Tensor, "n p"]]
+    features: dict[str, Features]
     trusted: tuple[str, ...] | None
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]

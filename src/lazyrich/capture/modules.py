@@ -175,6 +175,12 @@ def output_rows(module: Form, outputs: Tensor) -> Rows:
 
 
 def _patches(module: Convolution, inputs: Tensor) -> Rows:
+    padding = module.padding
+    plain = module.padding_mode == "zeros" and inputs.is_floating_point()
+    if isinstance(module, nn.Conv2d) and plain and not isinstance(padding, str):
+        # PyTorch has a fast kernel for these
+        h = functional.unfold(inputs, module.kernel_size, module.dilation, padding, module.stride)
+        return h.view(len(inputs), module.groups, -1, h.shape[-1]).permute(0, 3, 1, 2)
     sizes, strides = module.kernel_size, module.stride
     if isinstance(module, Windows) and module.output_padding is not None:
         h, strides = _spread(module, inputs), (1,) * len(sizes)

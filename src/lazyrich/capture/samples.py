@@ -26,10 +26,36 @@ from lazyrich.capture.isolation import (
 from lazyrich.capture.weights import read_weights
 
 _FEW = 4  # tensors, of which all subsets are tried
+_DEFAULT = 32  # samples
+_FEWEST = 8  # sequences of tokens
+_TOKENS = 1024
 
 
 Shared = Collection[str | int]
 """Names, or positions, of the inputs that all samples share."""
+
+
+def default_count(x: Batch) -> int:
+    """How many samples to look at: 32, and of long sequences of tokens as few as have 1,024.
+
+    Every token is one more use of all weights, in what a look costs and in what it says. At least 8
+    sequences are taken, since intervals are over samples.
+
+    Args:
+        x: a batch as the model takes it.
+
+    Example:
+        >>> sequences = [torch.zeros(64, tokens, dtype=torch.long) for tokens in (10, 64, 2048)]
+        >>> [default_count(x) for x in sequences]
+        [32, 16, 8]
+        >>> default_count(torch.zeros(64, 3, 32, 32))
+        32
+    """
+    first = next(tensors_in(x))
+    if first.is_floating_point() or first.is_complex() or first.ndim < 2:
+        return _DEFAULT
+    tokens = max(first[0].numel(), 1)
+    return max(_FEWEST, min(_DEFAULT, _TOKENS // tokens))
 
 
 @exact_arithmetic()

@@ -21,6 +21,8 @@ from lazyrich.capture.norms import norm
 from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots, gram
 from lazyrich.observables.ansatz import Correlation, null_from_traces
 
+_MODERATE = 1e-6, 1e6  # norms whose fourth powers float32 holds well
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ansatz:
@@ -82,15 +84,16 @@ def ansatz_from_sketches(
     exact = second is first
     # the scales of W and K are of no interest, and their fourth powers must fit into float32
     size, of_k = norm(weight), sqrt(float(first.trace() + second.trace()) / 2)
-    w = (weight / size).to(first.rows.dtype) if size else weight.to(first.rows.dtype)
+    size = size if size and not _MODERATE[0] < size < _MODERATE[1] else 1.0
+    w = (weight / size if size != 1 else weight).to(first.rows.dtype)
     if of_k:
         first = first.in_units_of(of_k)
         second = first if exact else second.in_units_of(of_k)
     of_rows = first.covariance is None
     narrow = of_rows and correlation == "cosine" and w.shape[1] < w.shape[0]
     b = gram(w if narrow else w.T)  # of either, the trace and the norm are the same
-    trace = b.diagonal().sum()
-    w, b = w / trace.sqrt(), b / trace
+    b /= (trace := b.diagonal().sum())
+    w = w / trace.sqrt() if narrow or correlation == "pearson" else w
     u = w.sum(1) / w.shape[1] ** 0.5 if correlation == "pearson" else None
     if of_rows:
         in_all = _in_rows(b, u, first, second, w if narrow else None)
@@ -109,7 +112,7 @@ def ansatz_from_sketches(
         stderr=stderr,
         null=null,
         null_stderr=null_stderr,
-        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if size and of_k else 0.0,
+        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if trace and of_k else 0.0,
         by_sample=of.plain / plain,
         samples=first.samples,
     )

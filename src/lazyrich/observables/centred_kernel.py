@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lazyrich.capture.centred_kernel import Columns, centred_columns
 from lazyrich.capture.look import Look, Reference
-from lazyrich.capture.sampled_kernel import jackknife_error
+from lazyrich.capture.norms import norm
+from lazyrich.capture.sampled_kernel import distance_of_squares, jackknife_error
 from lazyrich.observables.kernel_change import kernel_distance
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, FORT2020, Quantity
@@ -57,30 +58,24 @@ def _turning(look: Look, reference: Reference) -> Row:
     start, before, now = reference.kernel, reference.centred, look.centred_kernel
     assert start is not None  # both are kept for this observable
     assert before is not None
+    wholes = (start.whole, look.kernel)  # whose norms are those of Θ₀ and Θ, or a few times these
     least = ROUNDING * torch.finfo(look.f.dtype).eps
-    pairs = ((before, start.whole), (now, look.kernel))
-    if any(_size(c, random=look.random) <= least * _whole_size(theta) for c, theta in pairs):
+    sums = torch.stack([_squares(c) for c in (now - before, before, now)])  # of every column
+    sizes = (sums.sum(1) / (len(now) if look.random else 1)).sqrt()  # of ΔΘ, Θ₀, Θ, all centred
+    if any(a <= least * norm(theta) for a, theta in zip(sizes[1:], wholes, strict=True)):
         return {"centred_kernel_distance": nan, "centred_kernel_distance_stderr": nan}
-    error = 0.0
+    distance, error = float(distance_of_squares(*sums.sum(1))), 0.0
     if look.random:
-        kept = [[c for c in range(len(now)) if c != left_out] for left_out in range(len(now))]
-        without = [kernel_distance(now[some], before[some]) for some in kept]
-        error = float(jackknife_error(torch.tensor(without, dtype=torch.float64)))
-    distance = kernel_distance(now, before)
+        without = distance_of_squares(*(sums.sum(1, keepdim=True) - sums))
+        error = float(jackknife_error(without))
     return {
         "centred_kernel_distance": distance,
         "centred_kernel_distance_stderr": max(error, LEAST_ERROR * distance) if error else 0.0,
     }
 
 
-def _size(columns: Columns, *, random: bool) -> float:
-    """‖HΘH‖ from its columns, or from products with random vectors."""
-    return float(columns.norm()) / (len(columns) ** 0.5 if random else 1.0)
-
-
-def _whole_size(kernel: Float[Tensor, "n s n s"]) -> float:
-    """‖Θ‖ or a few times that."""
-    return float(kernel.double().norm())
+def _squares(columns: Columns) -> Float[Tensor, " s"]:
+    return torch.linalg.vector_norm(columns.flatten(1), dim=1, dtype=torch.float64).square()
 
 
 CENTRED_KERNEL = Observable(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.features import Features, features_of
 from lazyrich.capture.look import Look, Reference
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
@@ -43,16 +44,25 @@ def linear_cka(
         Kornblith et al., arXiv:1905.00414; HSIC_1: Song et al., Feature selection via dependence
         maximization, JMLR 13 (2012), equation 5.
     """
-    a, b = (h.double() - h.double().mean(0) for h in (features, reference))
-    if len(a) < max(a.shape[1], b.shape[1]):  # Gram matrices are smaller than covariances
-        p, q = a @ a.T, b @ b.T
+    n, widest = len(features), max(features.shape[1], reference.shape[1])
+    reduced = (features_of(h, as_gram=n < widest) for h in (features, reference))
+    return _alignment(*reduced, unbiased=unbiased)
+
+
+def _alignment(one: Features, other: Features, *, unbiased: bool = True) -> float:
+    """CKA of two representations, both as Gram matrices or both as rows."""
+    p, q = one.gram, other.gram
+    if p is not None and q is not None:
         inner, sizes = (p * q).sum(), (p.square().sum(), q.square().sum())
     else:
+        a, b = one.rows, other.rows
+        assert a is not None
+        assert b is not None
         inner = (a.T @ b).square().sum()
         sizes = (a.T @ a).square().sum(), (b.T @ b).square().sum()
     if not unbiased:
         return _cosine(inner, *sizes)
-    of_a, of_b = a.square().sum(1), b.square().sum(1)  # diagonals
+    of_a, of_b = one.squares, other.squares
     return _cosine(hsic(inner, of_a, of_b), hsic(sizes[0], of_a, of_a), hsic(sizes[1], of_b, of_b))
 
 
@@ -110,7 +120,7 @@ def cka_table(
 
 def _measure(look: Look, reference: Reference) -> Row:
     pairs = {name: (h, reference.features[name]) for name, h in look.features.items()}
-    return {"cka": {name: linear_cka(h, h_0) for name, (h, h_0) in pairs.items()}}
+    return {"cka": {name: _alignment(h, h_0) for name, (h, h_0) in pairs.items()}}
 
 
 CKA = Observable(

@@ -22,10 +22,10 @@ LabelledBatch = tuple[Any, Any] | list[Any] | Mapping[str, Any]
 
 def refuse_settings(samples: object, memory: object, seed: object, thresholds: object) -> None:
     """Refuse settings of a probe that are of another kind."""
-    if samples is not None and (whole(samples) or 0) < 1:
+    if samples is not None and samples != "auto" and (whole(samples) or 0) < 1:
         raise InputError(
-            f"`samples` must be a whole number ≥ 1 or None, got {shown(samples)}. Pass how many of "
-            "the batch to measure."
+            f'`samples` must be a whole number ≥ 1, "auto" or None, got {shown(samples)}. Pass how '
+            "many of the batch to measure."
         )
     checked_memory(memory)
     checked_seed(seed)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -21,7 +21,7 @@ from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import batch_size, brought_to, take, unwrap, wait_for
 from lazyrich.capture.look import Plan
 from lazyrich.capture.losses import Loss, loss_name
-from lazyrich.capture.samples import Shared, some_samples
+from lazyrich.capture.samples import Shared, default_count, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.probe import arguments, one_look
@@ -58,8 +58,8 @@ class Probe:
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
             `alignment`, `imbalance`, `stable_rank`, `condensation` and `fact`.
         thresholds: of the verdict.
-        samples: at most this many samples of the batch, evenly spread, are measured; None for all.
-            All are measured, too, where samples depend on each other, as the nodes of a graph.
+        samples: at most so many of the batch, evenly spread, are measured, but all if they depend
+            on each other; None for all; "auto" for 32, or ≥ 8 sequences of 1,024 tokens in all.
         shared: names or positions of inputs that all samples share, such as `("mask",)` or `(1,)`;
             the others carry samples. None to find out, by leaving some samples out.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
@@ -101,7 +101,7 @@ class Probe:
         *,
         observables: Collection[str] | None = None,
         thresholds: Thresholds | None = None,
-        samples: int | None = 32,
+        samples: int | Literal["auto"] | None = "auto",
         shared: Shared | None = None,
         directions: Directions = 4,
         lrs: Mapping[str, float] | None = None,
@@ -118,7 +118,8 @@ class Probe:
         self.thresholds = thresholds or Thresholds()
         self._observables = chosen(observables)
         given = batch_size(self.batch[0])
-        x, index = some_samples(model, self.batch[0], samples or given, shared=shared)
+        count = default_count(self.batch[0]) if samples == "auto" else samples or given
+        x, index = some_samples(model, self.batch[0], count, shared=shared)
         targets = take(self.batch[1], given, index)
         self._samples = len(index)
         plan = Plan(
