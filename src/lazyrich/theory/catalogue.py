@@ -14,7 +14,7 @@ def models() -> dict[str, Model]:
 
     Example:
         >>> sorted(models())
-        ['balanced_linear', 'quadratic_start', 'two_layer_linear']
+        ['balanced_linear', 'diagonal_linear', 'quadratic_start', 'two_layer_linear']
     """
     room = lazyrich.theory
     names = [module.name for module in walk_packages(room.__path__, f"{room.__name__}.")]

@@ -95,6 +95,7 @@ START = (
         name="init_relative_scale",
         symbol="λ₀",
         meaning="initial relative scale of the layers, conserved by gradient flow",
+        units="y/x",
         source=DOMINE2024,
     ),
     Quantity(

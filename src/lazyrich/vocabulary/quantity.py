@@ -30,6 +30,9 @@ DOMINE2024 = (
     "Dominé et al., From Lazy to Rich: Exact Learning Dynamics in Deep Linear Networks, "
     "arXiv:2409.14623"
 )
+WOODWORTH2020 = (
+    "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, arXiv:2002.09277"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 

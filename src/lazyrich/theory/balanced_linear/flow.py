@@ -29,6 +29,7 @@ from lazyrich.theory.labels import (
     real,
     require_free,
     require_range,
+    with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear._units import scaled, units_for
 from lazyrich.theory.two_layer_linear.data import MomentData
@@ -112,10 +113,12 @@ def balanced_flow(
     gram = _gram(theta, balance["relative_scale"], speed * time, target=target)
     rows = row_units(state, network)
     result = _read(state, network, data, gram / (rows * rows.rename(row="col")))
-    return result.assign(dataset(balance, KNOWN)).assign_coords(
+    result = result.assign(dataset(balance, KNOWN)).assign_coords(
         _judgement(theta, balance["relative_scale"], speed, target)
         | {"time" if time.dims == ("time",) else "t": time}
     )
+    result.attrs = {"references": DOMINE2024, "dynamics": "gradient flow"}
+    return with_axis_attrs(result)
 
 
 def tangent_kernel(solution: xr.Dataset, network: LinearNetwork, x: ArrayLike) -> xr.DataArray:
