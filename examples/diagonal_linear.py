@@ -1,7 +1,7 @@
 """From the L₂ norm to the L₁ norm: the fits of diagonal networks over their initial scale.
 
-Twenty samples of forty inputs, of which three matter. Large starts end at the least-squares fit, small
-ones at the sparsest; depth 2 needs starts that are smaller by many powers of ten.
+Twenty samples of forty inputs, of which three matter. Large starts end at the least-squares fit,
+small ones at the sparsest, the sooner the more weights are multiplied.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import xarray as xr
 from lazyrich import plot
 from lazyrich.theory.diagonal_linear import diagonal_limit
 
-DEPTHS = (2, 3, 4)
+FACTORS = (2, 3, 4)
 
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
@@ -26,9 +26,9 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
 
 
 def fits(scales: np.ndarray) -> xr.Dataset:
-    """The ends of the flow over depths and initial scales."""
+    """The ends of the flow over factors and initial scales."""
     x, y = problem()
-    return diagonal_limit(x, y, depth=list(map(float, DEPTHS)), init_scale=scales)
+    return diagonal_limit(x, y, factors=list(map(float, FACTORS)), init_scale=scales)
 
 
 def draw(target: Path, points: int) -> Path:
@@ -36,9 +36,9 @@ def draw(target: Path, points: int) -> Path:
     found = fits(np.geomspace(1e-6, 10, points))
     with plot.style():
         made = plot.figure(1, 2, width=4.2)
-        for depth, one in found.groupby("depth"):
+        for factors, one in found.groupby("factors"):
             for ax, name in zip(made.axes, ("l1_norm", "ntk_change"), strict=True):
-                ax.plot(found.init_scale, one[name].squeeze(), label=f"depth {depth:g}")
+                ax.plot(found.init_scale, one[name].squeeze(), label=f"{factors:g} factors")
         sums, kernels = made.axes
         sums.axhline(1.8, color="grey", linewidth=0.8)
         sums.set(xscale="log", xlabel="initial scale α", ylabel="‖β‖₁ at the end")

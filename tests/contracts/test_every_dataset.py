@@ -247,7 +247,7 @@ MADE = {
         balanced(), EQUAL, np.eye(3)[:2]
     ),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
-        [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], depth=[2, 3], init_scale=[1e-3, 1.0]
+        [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
     ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])

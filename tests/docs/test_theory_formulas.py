@@ -532,7 +532,7 @@ def test_diagonal_networks(text, depth):
         np.testing.assert_allclose(z, (v / alpha) ** -(depth - 2) - 1, rtol=1e-9)
     np.testing.assert_allclose(beta(z), u**depth - v**depth, rtol=1e-9)
     np.testing.assert_allclose(z / x[0], (z / x[0])[0], rtol=1e-8)  # z = Xᵀν
-    found = diagonal_limit(x, y, depth=depth, init_scale=alpha)
+    found = diagonal_limit(x, y, factors=depth, init_scale=alpha)
     np.testing.assert_allclose(found.end_to_end_map, beta(z), rtol=1e-8)
     total = sum(one * beta(one) - quad(beta, 0, one, epsabs=1e-13)[0] for one in z)
     assert found.bias_potential.item() == pytest.approx(total, rel=1e-8)

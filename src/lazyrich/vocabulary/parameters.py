@@ -11,7 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from lazyrich.vocabulary.quantity import DERIVED, DOMINE2024, YANG2022, Quantity, by_name
+from lazyrich.vocabulary.quantity import (
+    DERIVED,
+    DOMINE2024,
+    WOODWORTH2020,
+    YANG2022,
+    Quantity,
+    by_name,
+)
 
 LAYERS = {"": ", of all layers", "_u": " of the second layer", "_w": " of the first layer"}
 
@@ -128,6 +135,13 @@ DATA = (
     ),
 )
 TRAINING = (
+    Quantity(
+        name="factors",
+        symbol="D",
+        meaning="number of weights whose product is a coefficient",
+        low=2,
+        source=WOODWORTH2020,
+    ),
     Quantity(name="depth", symbol="L", meaning="number of hidden layers", low=1, source=YANG2022),
     Quantity(
         name="batch_size",

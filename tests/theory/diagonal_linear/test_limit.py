@@ -15,20 +15,20 @@ X = np.array([[1.0, 2.0, -0.5, 0.3], [0.3, -1.0, 1.0, 0.8]])
 Y = np.array([1.0, 0.5])
 
 
-def fitted(depth, alpha, x=X, y=Y):
-    return diagonal_limit(x, y, depth=depth, init_scale=alpha)
+def fitted(factors, alpha, x=X, y=Y):
+    return diagonal_limit(x, y, factors=factors, init_scale=alpha)
 
 
 @pytest.mark.parametrize(
-    ("depth", "alpha", "expected"),
+    ("factors", "alpha", "expected"),
     [
         (2, 0.01, [0.0070446979446351558958, 0.49647765102768242205]),
         (2, 1.0, [0.19921137741580682092, 0.40039431129209658954]),
         (4, 0.5, [0.098593707698242166895, 0.45070314615087891655]),
     ],
 )
-def test_vectors(depth, alpha, expected):
-    found = fitted(depth, alpha, [[1.0, 2.0]], [1.0])
+def test_vectors(factors, alpha, expected):
+    found = fitted(factors, alpha, [[1.0, 2.0]], [1.0])
     np.testing.assert_allclose(found.end_to_end_map, expected, rtol=1e-12)
 
 
@@ -40,20 +40,20 @@ def test_vectors_of_the_potential(z, value):
 
 
 def test_vectors_of_the_map():
-    one = Family(depth=3.0, log_size=np.zeros(1)).coefficients(np.array([0.5]))
+    one = Family(factors=3.0, log_size=np.zeros(1)).coefficients(np.array([0.5]))
     assert one.item() == pytest.approx(7.7037037037037037037, rel=1e-14)
-    other = Family(depth=4.0, log_size=np.zeros(1)).coefficients(np.array([0.99]))
+    other = Family(factors=4.0, log_size=np.zeros(1)).coefficients(np.array([0.99]))
     assert other.item() == pytest.approx(9999.747481124214035, rel=1e-13)
 
 
-def weights_at_the_end(depth, alpha, time, x=X, y=Y):
+def weights_at_the_end(factors, alpha, time, x=X, y=Y):
     """`u` and `v` under the flow of ‖Xβ − y‖², integrated."""
     m = x.shape[1]
 
     def velocity(_, w):
         u, v = w[:m], w[m:]
-        pull = 2 * x.T @ (x @ (u**depth - v**depth) - y)
-        return depth * np.concatenate([-pull * u ** (depth - 1), pull * v ** (depth - 1)])
+        pull = 2 * x.T @ (x @ (u**factors - v**factors) - y)
+        return factors * np.concatenate([-pull * u ** (factors - 1), pull * v ** (factors - 1)])
 
     start = np.concatenate([np.broadcast_to(alpha, m)] * 2).astype(float)
     found = solve_ivp(velocity, (0, time), start, method="DOP853", rtol=1e-12, atol=1e-14)
@@ -61,7 +61,7 @@ def weights_at_the_end(depth, alpha, time, x=X, y=Y):
 
 
 @pytest.mark.parametrize(
-    ("depth", "alpha", "time"),
+    ("factors", "alpha", "time"),
     [
         (2, 0.05, 30.0),
         (2, 1.0, 30.0),
@@ -75,16 +75,16 @@ def weights_at_the_end(depth, alpha, time, x=X, y=Y):
         (3, [0.5, 0.3, 0.8, 0.6], 30.0),
     ],
 )
-def test_it_is_where_integrated_weights_end(depth, alpha, time):
+def test_it_is_where_integrated_weights_end(factors, alpha, time):
     """Coefficients, and the change and the distance of the kernel by its definition."""
     alpha = np.array(alpha)
-    u, v = weights_at_the_end(depth, alpha, time)
+    u, v = weights_at_the_end(factors, alpha, time)
     scale = xr.DataArray(alpha, dims="m") if alpha.ndim else float(alpha)
-    found = fitted(depth, scale)
-    np.testing.assert_allclose(found.end_to_end_map, u**depth - v**depth, rtol=0, atol=2e-9)
+    found = fitted(factors, scale)
+    np.testing.assert_allclose(found.end_to_end_map, u**factors - v**factors, rtol=0, atol=2e-9)
 
     def kernel(u, v):
-        return (X * depth**2 * (u ** (2 * depth - 2) + v ** (2 * depth - 2))) @ X.T
+        return (X * factors**2 * (u ** (2 * factors - 2) + v ** (2 * factors - 2))) @ X.T
 
     first, last = kernel(*[alpha * np.ones(4)] * 2), kernel(u, v)
     change = np.linalg.norm(last - first) / np.linalg.norm(first)
@@ -93,20 +93,20 @@ def test_it_is_where_integrated_weights_end(depth, alpha, time):
     assert found.kernel_distance.item() == pytest.approx(1 - cosine, rel=1e-6, abs=1e-12)
 
 
-def by_bisection(depth, alpha, weights):
+def by_bisection(factors, alpha, weights):
     """`Σ x β = 1` in one number ν, with 60 digits."""
-    with mp.workdps(60 + int(depth * abs(mp.log10(mp.mpf(alpha))))):
-        depth, alpha = mp.mpf(depth), mp.mpf(alpha)
+    with mp.workdps(60 + int(factors * abs(mp.log10(mp.mpf(alpha))))):
+        factors, alpha = mp.mpf(factors), mp.mpf(alpha)
         x = [mp.mpf(w) for w in weights]
 
         def beta(z):
-            if depth == 2:
+            if factors == 2:
                 return 2 * alpha**2 * mp.sinh(z)
-            p = depth / (depth - 2)
-            return alpha**depth * ((1 - z) ** -p - (1 + z) ** -p)
+            p = factors / (factors - 2)
+            return alpha**factors * ((1 - z) ** -p - (1 + z) ** -p)
 
         top = max(map(abs, x))
-        low, high = mp.mpf(0), mp.mpf(300) if depth == 2 else 1 / top
+        low, high = mp.mpf(0), mp.mpf(300) if factors == 2 else 1 / top
         for _ in range(4 * mp.mp.dps):
             middle = (low + high) / 2
             below = sum(w * beta(w * middle) for w in x) < 1
@@ -114,26 +114,26 @@ def by_bisection(depth, alpha, weights):
         return [float(beta(w * low)) for w in x]
 
 
-@pytest.mark.parametrize("depth", [2, 3, 4, 10])
+@pytest.mark.parametrize("factors", [2, 3, 4, 10])
 @pytest.mark.parametrize("alpha", [3.0, 0.3, 1e-2, 1e-4, 1e-8, 1e-30])
-def test_one_sample_with_many_digits(depth, alpha):
+def test_one_sample_with_many_digits(factors, alpha):
     weights = [1.0, 0.9, -0.4]
-    exact = by_bisection(depth, alpha, weights)
-    found = fitted(depth, alpha, [weights], [1.0]).end_to_end_map.values
+    exact = by_bisection(factors, alpha, weights)
+    found = fitted(factors, alpha, [weights], [1.0]).end_to_end_map.values
     np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("factors", [2, 3, 5])
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 5.0])
-def test_it_has_the_smallest_potential_of_all_fits(depth, alpha):
+def test_it_has_the_smallest_potential_of_all_fits(factors, alpha):
     """To second order in every direction that keeps the fit: `∇Q` lies in the rows of X."""
 
     def potential(beta):
         return sum(
-            fitted(depth, alpha, [[1.0]], [b]).bias_potential.item() if b else 0.0 for b in beta
+            fitted(factors, alpha, [[1.0]], [b]).bias_potential.item() if b else 0.0 for b in beta
         )
 
-    found = fitted(depth, alpha)
+    found = fitted(factors, alpha)
     best = found.end_to_end_map.values
     assert found.bias_potential.item() == pytest.approx(potential(best), rel=1e-9)
     for direction in np.linalg.svd(X)[2][2:]:
@@ -149,10 +149,10 @@ def test_large_starts_have_the_least_squares_and_small_ones_the_least_sum():
     least = np.linalg.lstsq(x, y, rcond=None)[0]
     sparse = linprog(np.ones(40), A_eq=np.hstack([x, -x]), b_eq=y)
     sparse = sparse.x[:20] - sparse.x[20:]
-    for depth in (2, 3, 4, 10):
-        lazy, rich = (fitted(depth, a, x, y) for a in (1e3, 1e-30))
+    for factors in (2, 3, 4, 10):
+        lazy, rich = (fitted(factors, a, x, y) for a in (1e3, 1e-30))
         np.testing.assert_allclose(lazy.end_to_end_map, least, atol=1e-10)
-        atol = 0.05 if depth == 2 else 1e-10  # |β| ln|β| is slow
+        atol = 0.05 if factors == 2 else 1e-10  # |β| ln|β| is slow
         np.testing.assert_allclose(rich.end_to_end_map, sparse, atol=atol)
         assert (lazy.regime.item(), rich.regime.item()) == ("lazy", "rich")
         assert lazy.loss.item() < 1e-24 > rich.loss.item()
@@ -173,8 +173,8 @@ def test_units_of_targets_and_inputs():
 
 def test_extreme_starts_and_depths():
     least = np.linalg.lstsq(X, Y, rcond=None)[0]
-    for depth, alpha in ((50, 1e30), (2, 1e300), (1000, 2.0)):
-        found = fitted(depth, alpha)
+    for factors, alpha in ((50, 1e30), (2, 1e300), (1000, 2.0)):
+        found = fitted(factors, alpha)
         np.testing.assert_allclose(found.end_to_end_map, least, rtol=1e-12)
         assert found.ntk_change.item() < 1e-200
     assert fitted(2, 1e-150).regime.item() == "rich"
@@ -201,10 +201,10 @@ def test_nothing_to_learn():
 
 def test_axes_are_the_cells_alone():
     grid = fitted([2, 3], [0.1, 1.0])
-    assert dict(grid.l1_norm.sizes) == {"depth": 2, "init_scale": 2}
-    for depth in (2, 3):
+    assert dict(grid.l1_norm.sizes) == {"factors": 2, "init_scale": 2}
+    for factors in (2, 3):
         for alpha in (0.1, 1.0):
-            cell, alone = grid.sel(depth=depth, init_scale=alpha), fitted(depth, alpha)
+            cell, alone = grid.sel(factors=factors, init_scale=alpha), fitted(factors, alpha)
             for name in alone.data_vars:
                 np.testing.assert_array_equal(cell[name], alone[name])
             assert cell.regime.item() == alone.regime.item()
@@ -213,7 +213,7 @@ def test_axes_are_the_cells_alone():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"depth": 1}, "`depth` must be finite and ≥ 2, got 1"),
+        ({"factors": 1}, "`factors` must be finite and ≥ 2, got 1"),
         ({"init_scale": 0.0}, "`init_scale` must be > 0: at 0 the network stays what it is"),
         ({"init_scale": -1.0}, "`init_scale` must be finite and ≥ 0"),
         ({"init_scale": xr.DataArray([1.0, 2.0], dims="m")}, "must have 4 entries along m, got 2"),
@@ -229,11 +229,11 @@ def test_axes_are_the_cells_alone():
 )
 def test_refusals(change, said):
     with pytest.raises(InputError, match=said):
-        diagonal_limit(**{"x": X, "y": Y, "depth": 2, "init_scale": 1.0} | change)
+        diagonal_limit(**{"x": X, "y": Y, "factors": 2, "init_scale": 1.0} | change)
 
 
 def test_a_tie_that_floats_cannot_decide_is_said():
-    """At small starts and depths above 2, two coefficients for one target."""
+    """At small starts and above 2 factors, two coefficients for one target."""
     np.testing.assert_allclose(fitted(2, 1e-30, [[1, 1]], [1.0]).end_to_end_map, 0.5, rtol=1e-12)
     with pytest.raises(ConvergenceError, match="2 coefficients share 1 targets, and what decides"):
         fitted(3, 1e-30, [[1, 1]], [1.0])

@@ -1,4 +1,4 @@
-"""Diagonal linear networks: where their flow ends, at any depth and from any start."""
+"""Diagonal linear networks: where their flow ends, at any factors and from any start."""
 
 from lazyrich._public import attach
 

@@ -36,9 +36,9 @@ def end_of_flow(family: Family, inputs: Array, targets: Array) -> tuple[Array, A
         active = 1 - np.abs(z) < ACTIVE
         if active.sum() > len(targets):
             raise ConvergenceError(
-                f"at depth {family.depth:g} this `init_scale` is too small: {active.sum()} "
+                f"with {family.factors:g} factors this `init_scale` is too small: {active.sum()} "
                 f"coefficients share {len(targets)} targets, and what decides between them is lost "
-                f"in rounding. Use a larger one, or depth 2"
+                f"in rounding. Use a larger one, or 2 factors"
             )
         beta = np.where(active, beta, family.coefficients(np.where(active, 0.0, z)))
         weights = np.where(active, weights, -inf)
@@ -46,12 +46,12 @@ def end_of_flow(family: Family, inputs: Array, targets: Array) -> tuple[Array, A
     left = float(np.linalg.norm(targets - inputs @ beta) / np.linalg.norm(targets))
     if not left < CORRECTED:
         raise ConvergenceError(
-            f"Newton's method left {left:.2g} of the targets at depth {family.depth:g}: the inputs "
-            f"are nearly dependent, or `init_scale` is too small for this depth"
+            f"Newton's method left {left:.2g} of the targets with {family.factors:g} factors: the "
+            f"inputs are nearly dependent, or `init_scale` is too small for them"
         )
     if solved is not family:
         with np.errstate(divide="ignore"):
-            grown = (2 * family.depth - 2) / family.depth * (
+            grown = (2 * family.factors - 2) / family.factors * (
                 np.log(np.abs(beta)) - family.log_size
             ) - np.log(2)
         growth = np.where(active, grown, growth)
@@ -69,9 +69,9 @@ def _corrected(family: Family, inputs: Array, residual: Array, log_weights: Arra
 def _dual(family: Family, inputs: Array, targets: Array) -> tuple[Family, Array]:
     """The z of the family, or of that of the smallest start that floats resolve."""
     nu = np.zeros(len(inputs))
-    if family.depth == 2:
+    if family.factors == 2:
         return family, family.pull * (inputs.T @ _newton(family, inputs, targets, nu, FITTED))
-    rest = (family.depth - 2) / family.depth
+    rest = (family.factors - 2) / family.factors
     goal = rest * float(family.log_size.max())
     least = max(goal, float(np.log(LEAST_SLACK)))
     stage = max(0.0, goal)

@@ -70,7 +70,7 @@ CONSISTENT = 1e-9  # of the targets: what no coefficients explain
 
 
 def diagonal_limit(
-    x: ArrayLike, y: ArrayLike, *, depth: ParameterLike, init_scale: ParameterLike
+    x: ArrayLike, y: ArrayLike, *, factors: ParameterLike, init_scale: ParameterLike
 ) -> xr.Dataset:
     """The end of gradient flow from `u = v = α`: the fit of the smallest potential Q.
 
@@ -81,7 +81,7 @@ def diagonal_limit(
     Args:
         x: inputs X, (n, m).
         y: targets, (n,), that some coefficients fit.
-        depth: D ≥ 2, the number of factors of a coefficient.
+        factors: D ≥ 2, the number of factors of a coefficient.
         init_scale: α > 0; with a dim `m`, one for each coefficient.
 
     Returns:
@@ -90,10 +90,10 @@ def diagonal_limit(
 
     Raises:
         InputError: targets that nothing fits, by how much; numbers out of range.
-        ConvergenceError: at a depth above 2, a start so small that `1 − z` is lost in rounding.
+        ConvergenceError: above 2 factors, a start so small that `1 − z` is lost in rounding.
 
     Example:
-        >>> found = diagonal_limit([[1.0, 2.0]], [1.0], depth=2, init_scale=[1e-30, 1.0])
+        >>> found = diagonal_limit([[1.0, 2.0]], [1.0], factors=2, init_scale=[1e-30, 1.0])
         >>> found.end_to_end_map.values.round(6)
         array([[0.      , 0.5     ],
                [0.199211, 0.400394]])
@@ -104,8 +104,8 @@ def diagonal_limit(
         Woodworth et al., arXiv:2002.09277; the numerical method is ours.
     """
     inputs, targets = _checked(x, y)
-    order, alpha = labelled("depth", depth), labelled("init_scale", init_scale)
-    require_range("depth", order, 2, inf)
+    order, alpha = labelled("factors", factors), labelled("init_scale", init_scale)
+    require_range("factors", order, 2, inf)
     require_range("init_scale", alpha, 0, inf)
     if not bool((alpha > 0).all()):
         raise InputError("`init_scale` must be > 0: at 0 the network stays what it is, got 0")
@@ -153,15 +153,15 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return sizes[:rank, None] * right[:rank], turned
 
 
-def _solved(depth: float, alpha: Array, *, inputs: Array, targets: Array) -> tuple[object, ...]:
-    """Everything that a network of one depth and start ends with."""
+def _solved(factors: float, alpha: Array, *, inputs: Array, targets: Array) -> tuple[object, ...]:
+    """Everything that one network ends with."""
     least = np.linalg.lstsq(inputs, targets, rcond=None)[0]
     unit = float(np.abs(least).max())
     if not unit:
         return (np.zeros(len(alpha)), *[0.0] * 6, "lazy")
-    size = depth * np.log(alpha) - np.log(unit)
+    size = factors * np.log(alpha) - np.log(unit)
     above = max(0.0, float(size.max()) - LAZIEST)  # there everything goes with powers of the start
-    family = Family(depth=depth, log_size=size - above)
+    family = Family(factors=factors, log_size=size - above)
     with np.errstate(over="ignore", invalid="ignore"):
         z, beta, growth = end_of_flow(family, inputs, targets / unit)
         potential = family.potential(z, beta) / family.pull * np.exp(-above)
@@ -175,7 +175,7 @@ def _solved(depth: float, alpha: Array, *, inputs: Array, targets: Array) -> tup
 
 def _kernel(family: Family, inputs: Array, growth: Array) -> tuple[float, float]:
     """`‖Θ − Θ₀‖/‖Θ₀‖` and `1 − cos(Θ, Θ₀)` for `Θ = X diag(g) Xᵀ`."""
-    first = (2 * family.depth - 2) / family.depth * family.log_size
+    first = (2 * family.factors - 2) / family.factors * family.log_size
     first = first - first.max()
     with np.errstate(divide="ignore"):
         more = first + growth + np.log(-np.expm1(-growth))  # ln(g − g₀)
