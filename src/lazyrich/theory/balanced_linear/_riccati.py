@@ -47,7 +47,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modes:
+class Eigenmodes:
     """A state in the eigenvectors of F, sorted by falling eigenvalue.
 
     Attributes:
@@ -65,7 +65,7 @@ class Modes:
     sine: Array
 
     @classmethod
-    def of(cls, theta: Array, balance: float, target: Target) -> Modes:
+    def of(cls, theta: Array, balance: float, target: Target) -> Eigenmodes:
         """Of the state `Θ = [U; Wᵀ]` with relative scale λ = `balance`.
 
         F is a 2 × 2 matrix for each singular value σ, `±√(σ² + λ²/4)` at half the angle of
@@ -130,7 +130,7 @@ def evolve(theta: Array, balance: float, time: float, *, target: Target) -> Arra
     if time == 0 or unit == 0:
         return theta
     scaled = replace(target, sizes=target.sizes / unit)
-    modes = Modes.of(theta / unit**0.5, balance / unit, scaled)
+    modes = Eigenmodes.of(theta / unit**0.5, balance / unit, scaled)
     pieces = int(steps_of(np.abs(modes.rates).max(), time * unit))
     weights = modes.weights
     for _ in range(pieces):

@@ -30,6 +30,7 @@ from lazyrich.theory.labels import (
     real,
     require_free,
     require_range,
+    with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
 from lazyrich.vocabulary.quantity import WOODWORTH2020, Quantity, by_name
@@ -126,7 +127,7 @@ def diagonal_limit(
     names: tuple[str, ...] = ("end_to_end_map", *(one.name for one in QUANTITIES), "loss")
     names = (*names, NTK_CHANGE.name, KERNEL_DISTANCE.name)
     result = dataset(dict(zip(names, found[:-1], strict=True)), KNOWN)
-    return result.assign_coords(regime=found[-1].astype(str).drop_attrs())
+    return with_axis_attrs(result.assign_coords(regime=found[-1].astype(str)))
 
 
 def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
