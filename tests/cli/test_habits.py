@@ -12,7 +12,9 @@ from lazyrich.cli.flags import without_values
 from tests.cli.run import answer, refusal, run
 
 MODULE = [sys.executable, "-m", "lazyrich"]
-COMMANDS = ("solve", "phase", "presets", "diagram", "diagnose", "report", "sweep", "reproduce")
+COMMANDS = (
+    *("solve", "phase", "presets", "cite", "diagram", "diagnose", "report", "sweep", "reproduce"),
+)
 SOLVE = ("solve", "--gram", 1, 0.2, 1, "--moments", 1, 1, 1, "--times", 0)
 FLAGS = {"--json", "--plot"}
 
@@ -100,6 +102,8 @@ def test_tab_completes(shell, tmp_path):
     ("words", "completed"),
     [
         ("lazyrich di", ["diagnose", "diagram"]),
+        ("lazyrich cite b", ["balanced_linear"]),
+        ("lazyrich solve q", ["quadratic_start"]),
         ("lazyrich phase --pre", ["--preset"]),
         ("lazyrich phase --preset m", ["mean_field", "mup"]),
         ("lazyrich diagnose --require ", ["frozen", "intermediate", "lazy", "rich"]),

@@ -25,6 +25,14 @@ from lazyrich.numerics.ladder import exponent_attrs
 from lazyrich.observables.catalogue import observables
 from lazyrich.theory.abc import abc_phases
 from lazyrich.theory.aligned_modes import mode_flow, mode_times, modes_of
+from lazyrich.theory.balanced_linear import (
+    balanced_flow,
+    balanced_regime,
+    balanced_state,
+    relative_scale,
+    tangent_kernel,
+)
+from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -50,6 +58,7 @@ AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b",
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
+    "delayed": "yes or no",
     "phase": "a word of `JudgedPhase`",
     "feature_kind": "a word of `FeatureKind`",
     "mechanisms": "words of `Mechanism`",
@@ -67,6 +76,7 @@ OF_USERS = {  # the names are those of the experiment that somebody writes
 
 
 NETWORK = LinearNetwork(output_scale=0.5, lr_u=[0.1, 0.2], lr_w=0.1)
+EQUAL = LinearNetwork(output_scale=0.5, lr_u=0.1, lr_w=0.1)
 LINE = LineData(mean_aa=1.0, mean_ay=0.8, mean_yy=1.0)
 U, W = np.array([[0.3, -0.2, 0.5]]), np.array([[0.1, 0.4], [0.2, 0.0], [-0.3, 0.6]])
 ON_LINE = LineState.from_weights(U[0], W[:, 0])
@@ -84,6 +94,15 @@ def solutions(**options):
     for state, data in ((ON_LINE, LINE), (GENERAL, MOMENTS)):
         yield flow(state, NETWORK, data, TIMES, **options)
         yield descent(state, NETWORK, data, steps=6, every=2, **options)
+
+
+def balanced():
+    """A flow over λ from balanced layers."""
+    state = balanced_state(
+        outputs=1, inputs=3, width=1, init_relative_scale=[-1.0, 1.0], init_std=0.1, seed=0
+    )
+    white = MomentData(sigma_xx=np.eye(3), sigma_yx=np.array([[0.8, -0.1, 0.3]]), mean_yy=1.0)
+    return balanced_flow(state, EQUAL, white, TIMES)
 
 
 def along_a_line():
@@ -233,6 +252,17 @@ MADE = {
     "lazyrich.theory.aligned_modes.modes_of": lambda: modes_of(
         [np.eye(2), np.eye(2)],
         MomentData(sigma_xx=np.eye(2), sigma_yx=np.diag([2.0, 1.0]), mean_yy=5.0),
+    ),
+    "lazyrich.theory.balanced_linear.balanced_flow": lambda: balanced(),
+    "lazyrich.theory.balanced_linear.balanced_regime": lambda: balanced_regime(
+        [-9.0, 0.0, 9.0], [0.0, 1.0], width=[1, 2], outputs=2, inputs=3
+    ),
+    "lazyrich.theory.balanced_linear.relative_scale": lambda: relative_scale(GENERAL, EQUAL),
+    "lazyrich.theory.balanced_linear.tangent_kernel": lambda: tangent_kernel(
+        balanced(), EQUAL, np.eye(3)[:2]
+    ),
+    "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
+        [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
     ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])

@@ -16,7 +16,8 @@ NOT_A_QUANTITY = {"status"}
 
 
 def test_models_are_found_where_users_look_for_them():
-    assert {"two_layer_linear", "quadratic_start"} <= set(MODELS)
+    found = {"balanced_linear", "diagonal_linear", "quadratic_start", "two_layer_linear"}
+    assert found <= set(MODELS)
     for name in MODELS:
         assert __import__(f"{lazyrich.theory.__name__}.{name}")
 

@@ -7,19 +7,8 @@ import pytest
 from docs.vocabulary import declared, vocabulary
 
 EVERY = declared()
-DIMS = {
-    "layer",
-    "mechanism",
-    "interval",
-    "neuron",
-    "k",
-    "m",
-    "m_",
-    "row",
-    "col",
-    "condition",
-    "mode",
-}
+DIMS = {"layer", "mechanism", "interval", "neuron", "k", "k_", "m", "m_", "row", "col"}
+DIMS |= {"sample", "sample_", "condition", "mode"}
 
 
 def test_no_name_is_declared_twice():

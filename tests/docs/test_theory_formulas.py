@@ -561,3 +561,104 @@ def test_aligned_modes_have_a_clock(text, layers):
     else:
         limit = 1e-9**-q / (2 * lr * c * (layers - 2) * s)
         assert waited == pytest.approx(limit, rel=0.01)
+
+
+@page("balanced-linear.md")
+def test_balanced_layers_in_their_own_units(text):
+    """W₂, W₁ and τ; F conserves λ; the closed form with its inverse; one mode's change."""
+    from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime
+
+    gamma, eta_u, eta_w, c, lam, t = -0.7, 0.3, 0.1, 1.7, 0.8, 1.3
+    rng = np.random.default_rng(0)
+    best = rng.normal(size=(2, 3))
+    small = rng.normal(size=(2, 3))
+    p, sizes, r = np.linalg.svd(small, full_matrices=False)
+    w1, w2 = p @ np.diag(sizes) @ r, np.diag(np.sqrt(sizes**2 + lam)) @ p.T
+    np.testing.assert_allclose(w2.T @ w2 - w1 @ w1.T, lam * np.eye(2), atol=1e-13)
+    tilt = (eta_w / eta_u) ** 0.25
+    u, w = w2 / abs(gamma) ** 0.5 / tilt, w1 / abs(gamma) ** 0.5 * tilt
+    tau = 2 * c * abs(gamma) * math.sqrt(eta_u * eta_w) * t
+    network = LinearNetwork(output_scale=gamma, lr_u=eta_u, lr_w=eta_w)
+    data = MomentData(sigma_xx=c * np.eye(3), sigma_yx=c * best, mean_yy=c * float(np.sum(best**2)))
+    found = balanced_flow(GramState.from_weights(u, w), network, data, t)
+    b, q0 = mp.matrix(-best), mp.matrix(np.concatenate([w2, w1.T]))
+    f = mp.zeros(5)
+    for i in range(5):
+        f[i, i] = mp.mpf(lam) / 2 * (1 if i < 2 else -1)
+    f[:2, 2:], f[2:, :2] = b, b.T
+    rates, o = mp.eigsy(f)
+    pairs = np.sqrt(np.linalg.svd(best, compute_uv=False) ** 2 + lam**2 / 4)
+    np.testing.assert_allclose(
+        sorted(map(float, rates)), sorted([*pairs, *-pairs, -lam / 2]), rtol=1e-12
+    )
+    grown = o * mp.diag([mp.exp(x * tau) for x in rates]) * o.T
+    integral = o * mp.diag([mp.expm1(2 * x * tau) / (2 * x) for x in rates]) * o.T
+    gram = grown * q0 * mp.inverse(mp.eye(2) + q0.T * integral * q0) * q0.T * grown
+    exact = np.array(gram.tolist(), dtype=float)
+    np.testing.assert_allclose(found.end_to_end_map, -exact[:2, 2:], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        found.readout_gram * abs(gamma) * tilt**2, exact[:2, :2], rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(found.nfm * abs(gamma) / tilt**2, exact[2:, 2:], rtol=0, atol=1e-12)
+    edges = balanced_regime([2 * 2.18, 2 * 0.58], 1.0, width=1, outputs=1, inputs=1)
+    np.testing.assert_allclose(edges.aligned_ntk_change, [0.1, 1.0], rtol=0.01)
+
+
+@page("balanced-linear.md")
+def test_the_riccati_equation(text):
+    """`Q̇ = FQ − ½QQᵀQ` is the flow of ½‖W₂W₁ − B‖² exactly where the layers are λ-balanced."""
+    rng, lam = np.random.default_rng(1), -0.6
+    best, small = rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
+    o, sizes, p = np.linalg.svd(small, full_matrices=False)
+    w2, w1 = o @ np.diag(sizes) @ p, p.T @ np.diag(np.sqrt(sizes**2 - lam))
+    q = np.concatenate([w2, w1.T])
+    f = np.block([[lam / 2 * np.eye(3), best], [best.T, -lam / 2 * np.eye(2)]])
+    residual = w2 @ w1 - best
+    velocity = np.concatenate([-residual @ w1.T, -residual.T @ w2])
+    np.testing.assert_allclose(f @ q - q @ q.T @ q / 2, velocity, rtol=0, atol=1e-13)
+
+
+@page("diagonal-linear.md")
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_diagonal_networks(text, depth):
+    """β(z), Q = Σ∫z dβ, q(s) and Θ, of explicit weights that flow."""
+    from scipy.integrate import quad, solve_ivp
+
+    from lazyrich.theory.diagonal_linear import diagonal_limit
+
+    x, y, alpha = np.array([[1.0, 2.0, -0.5]]), np.array([1.0]), 0.4
+    p = depth / (depth - 2) if depth > 2 else None
+
+    def beta(z):
+        if depth == 2:
+            return 2 * alpha**2 * np.sinh(z)
+        return alpha**depth * ((1 - z) ** -p - (1 + z) ** -p)
+
+    def velocity(_, w):
+        u, v = w[:3], w[3:]
+        pull = 2 * depth * x.T @ (x @ (u**depth - v**depth) - y)
+        return np.concatenate([-pull * u ** (depth - 1), pull * v ** (depth - 1)])
+
+    end = solve_ivp(
+        velocity, (0, 60), np.full(6, alpha), method="DOP853", rtol=1e-12, atol=1e-14
+    ).y[:, -1]
+    u, v = end[:3], end[3:]
+    if depth == 2:
+        z = np.log(u / v)
+    else:
+        z = 1 - (u / alpha) ** -(depth - 2)
+        np.testing.assert_allclose(z, (v / alpha) ** -(depth - 2) - 1, rtol=1e-9)
+    np.testing.assert_allclose(beta(z), u**depth - v**depth, rtol=1e-9)
+    np.testing.assert_allclose(z / x[0], (z / x[0])[0], rtol=1e-8)  # z = Xᵀν
+    found = diagonal_limit(x, y, factors=depth, init_scale=alpha)
+    np.testing.assert_allclose(found.end_to_end_map, beta(z), rtol=1e-8)
+    total = sum(one * beta(one) - quad(beta, 0, one, epsabs=1e-13)[0] for one in z)
+    assert found.bias_potential.item() == pytest.approx(total, rel=1e-8)
+    if depth == 2:
+        s = beta(z) / alpha**2
+        q = 2 - np.sqrt(4 + s**2) + s * np.arcsinh(s / 2)
+        assert np.sum(alpha**2 * q) == pytest.approx(total, rel=1e-8)
+    power = 2 * depth - 2
+    change = np.sum(x**2 * (u**power + v**power - 2 * alpha**power))
+    change /= np.sum(x**2) * 2 * alpha**power
+    assert found.ntk_change.item() == pytest.approx(change, rel=1e-7)

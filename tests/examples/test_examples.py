@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="the tour's data need the extra 'data'")
@@ -41,6 +42,38 @@ def test_a_picture_of_the_theory_is_drawn(name, tmp_path):
     done = run(ROOT / "examples" / f"{name}.py", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / f"{name.replace('_', '-')}.png").stat().st_size > 20_000
+
+
+def test_the_picture_of_balanced_networks_shows_what_its_page_says(tmp_path, monkeypatch):
+    """Zero at both ends of a square, at one of a funnel, at none of a bottleneck."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import balanced_linear as example
+
+    assert example.draw(tmp_path / "a.png", 2).stat().st_size > 5000
+    ends = {
+        label: example.distances(np.array([-100.0, 100.0]), outputs=k, inputs=m, width=h).values
+        for label, (k, m, h) in example.SHAPES.items()
+    }
+    lazy = {label: [bool(x) for x in values < 1e-3] for label, values in ends.items()}
+    assert lazy == {
+        "4 → 4 → 4": [True, True],
+        "8 → 3 → 3": [False, True],
+        "4 → 2 → 4": [False, False],
+    }
+
+
+def test_the_picture_of_diagonal_networks_shows_what_its_page_says(tmp_path, monkeypatch):
+    """From the least-squares fit to the sparsest, sooner in deeper networks."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import diagonal_linear as example
+
+    assert example.draw(tmp_path / "a.png", 3).stat().st_size > 5000
+    x, y = example.problem()
+    found = example.fits(np.array([1e-12, 1e-2, 1e3]))
+    least = np.abs(np.linalg.lstsq(x, y, rcond=None)[0]).sum()
+    np.testing.assert_allclose(found.l1_norm.sel(init_scale=1e3), least, rtol=1e-6)
+    np.testing.assert_allclose(found.l1_norm.sel(init_scale=1e-12), 1.8, rtol=0.02)
+    assert (np.diff(found.l1_norm.sel(init_scale=1e-2)) < 0).all()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

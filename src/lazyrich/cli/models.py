@@ -71,7 +71,10 @@ def run_model(command: str, words: Sequence[str], context: typer.Context, *, jso
         known = ", ".join(name for name in model_names() if command in model_called(name).commands)
         raise InputError(f"{model.name} has no {command}; the models that have are {known}")
     function = model.commands[command]
-    chosen = {name: value_of(name, text) for name, text in setting(list(words[1:])).items()}
+    chosen = {
+        name: value_of(name, text)
+        for name, text in setting(list(words[1:]), of="what follows a model").items()
+    }
     _require_names(function, chosen)
     _show(model, function(**chosen), json=json)
 

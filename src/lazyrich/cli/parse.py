@@ -49,13 +49,13 @@ def axis(text: str, option: str) -> tuple[str, Array]:
     return name, (np.linspace if even else np.geomspace)(start, stop, points)
 
 
-def setting(pairs: list[str]) -> dict[str, str]:
-    """Parse repeated `name=value`."""
+def setting(pairs: list[str], *, of: str = "--set") -> dict[str, str]:
+    """Parse repeated `name=value`; `of` is what an error calls them."""
     parsed: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or name in parsed:
-            raise InputError(f"--set must be NAME=VALUE, each name once, got {pair!r}")
+            raise InputError(f"{of} must be NAME=VALUE, each name once, got {pair!r}")
         parsed[name] = value
     return parsed
 

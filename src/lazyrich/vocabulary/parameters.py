@@ -15,6 +15,7 @@ from lazyrich.vocabulary.quantity import (
     DERIVED,
     DOMINE2024,
     LUO2021,
+    WOODWORTH2020,
     YANG2022,
     Quantity,
     by_name,
@@ -116,6 +117,7 @@ START = (
         name="init_relative_scale",
         symbol="λ₀",
         meaning="initial relative scale of the layers, conserved by gradient flow",
+        units="y/x",
         source=DOMINE2024,
     ),
     Quantity(
@@ -148,6 +150,13 @@ DATA = (
     ),
 )
 TRAINING = (
+    Quantity(
+        name="factors",
+        symbol="D",
+        meaning="number of weights whose product is a coefficient",
+        low=2,
+        source=WOODWORTH2020,
+    ),
     Quantity(name="depth", symbol="L", meaning="number of hidden layers", low=1, source=YANG2022),
     Quantity(
         name="batch_size",

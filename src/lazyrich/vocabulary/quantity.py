@@ -43,6 +43,9 @@ SAXE2014 = (
     "Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep "
     "linear neural networks, arXiv:1312.6120"
 )
+WOODWORTH2020 = (
+    "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, arXiv:2002.09277"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 

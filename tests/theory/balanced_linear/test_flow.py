@@ -76,6 +76,21 @@ def test_the_definition_with_many_digits(outputs, inputs, width, scale, time):
         np.testing.assert_allclose(values.values, exact[part], rtol=0, atol=2e-13 * size)
 
 
+@pytest.mark.parametrize("scale", [1e6, -1e6, 1e10, -1e10])
+@pytest.mark.parametrize("pieces", [3.0, 1000.0])
+def test_every_block_keeps_its_digits_however_unequal_the_layers_are(scale, pieces):
+    state, target = problem(3, 3, 3, scale)
+    time = pieces / abs(scale)
+    found = balanced_flow(state, UNIT, whitened_data(target), time)
+    exact = closed_form(state.factor.values, target, scale, time)
+    for values, part in (
+        (found.readout_gram, exact[:3, :3]),
+        (found.nfm, exact[3:, 3:]),
+        (found.end_to_end_map, exact[:3, 3:]),
+    ):
+        np.testing.assert_allclose(values, part, rtol=0, atol=1e-13 * np.abs(part).max())
+
+
 @pytest.mark.parametrize(("outputs", "inputs", "width", "scale"), SHAPES)
 def test_it_is_the_flow_that_is_integrated(outputs, inputs, width, scale):
     """For every quantity of both, by subtraction."""
@@ -339,3 +354,41 @@ def test_shapes_and_axes_that_do_not_fit():
     solution = balanced_flow(state, UNIT, whitened_data(target), 1.0)
     with pytest.raises(InputError, match=r"`x` must hold finite inputs of shape \(n, 3\)"):
         tangent_kernel(solution, UNIT, np.ones((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("a", "w", "target", "time", "later_a", "later_w"),
+    [
+        (
+            0.5,
+            [0.3, -0.4],
+            [1.0, 0.5],
+            2.0,
+            0.96799536857228734558,
+            [0.92875104755455104419, 0.2728305797445046089],
+        ),
+        (
+            0.1,
+            [-2.0, 1.5],
+            [1.0, 0.5],
+            3.0,
+            -0.28404086476251061446,
+            [-2.3163126490597799574, 0.97743282360513118799],
+        ),
+        (
+            2.0,
+            [-0.1, 0.2, 0.3],
+            [0.5, -1.0, 0.25],
+            1.0,
+            2.0405513688425204096,
+            [0.23998694554022934228, -0.47997389108045868456, 0.12602070756998134125],
+        ),
+    ],
+)
+def test_the_single_neuron_is_the_case_of_one(a, w, target, time, later_a, later_w):
+    """Vectors of `f = a w·x` on whitened data, one of which changes the sign of a."""
+    found = balanced_flow(from_layers([[a]], [w]), UNIT, whitened_data([target]), time)
+    later_w = np.array(later_w)
+    np.testing.assert_allclose(found.end_to_end_map.values[0], later_a * later_w, rtol=1e-12)
+    np.testing.assert_allclose(found.nfm, np.outer(later_w, later_w), rtol=1e-12)
+    assert found.uu.item() == pytest.approx(later_a**2, rel=1e-12)

@@ -12,7 +12,7 @@ each row to its own size where rows are sorted by size and columns are pivoted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,23 +47,25 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modes:
+class Eigenmodes:
     """A state in the eigenvectors of F, sorted by falling eigenvalue.
 
     Attributes:
         rates: ℓ, (k + m,).
         weights: A, (k + m, neurons).
         order: where each eigenvector stood before.
-        angle: of each pair of eigenvectors, (min(k, m),).
+        cosine: of the angle of each pair of eigenvectors, (min(k, m), 1).
+        sine: the same.
     """
 
     rates: Array
     weights: Array
     order: NDArray[np.intp]
-    angle: Array
+    cosine: Array
+    sine: Array
 
     @classmethod
-    def of(cls, theta: Array, balance: float, target: Target) -> Modes:
+    def of(cls, theta: Array, balance: float, target: Target) -> Eigenmodes:
         """Of the state `Θ = [U; Wᵀ]` with relative scale λ = `balance`.
 
         F is a 2 × 2 matrix for each singular value σ, `±√(σ² + λ²/4)` at half the angle of
@@ -71,8 +73,10 @@ class Modes:
         """
         k, pairs = len(target.outputs), len(target.sizes)
         u, w = target.outputs.T @ theta[:k], target.inputs.T @ theta[k:]
-        angle = np.arctan2(target.sizes, balance / 2) / 2
-        cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        angle = np.arctan2(target.sizes, abs(balance) / 2)[:, None] / 2
+        cosine, sine = np.cos(angle), np.sin(angle)
+        if balance < 0:  # π/2 − angle, of which the cosine keeps its digits so
+            cosine, sine = sine, cosine
         rate = np.hypot(target.sizes, balance / 2)
         alone_u, alone_w = (np.full(len(x) - pairs, balance / 2) for x in (u, w))
         rates = np.concatenate([rate, -rate, alone_u, -alone_w])
@@ -80,7 +84,9 @@ class Modes:
         across = cosine * w[:pairs] - sine * u[:pairs]
         weights = np.concatenate([along, across, u[pairs:], w[pairs:]])
         order = np.argsort(-rates, kind="stable")
-        return cls(rates=rates[order], weights=weights[order], order=order, angle=angle)
+        return cls(
+            rates=rates[order], weights=weights[order], order=order, cosine=cosine, sine=sine
+        )
 
     def theta(self, target: Target) -> Array:
         """The state again."""
@@ -88,8 +94,7 @@ class Modes:
         weights = np.empty_like(self.weights)
         weights[self.order] = self.weights
         along, across = weights[:pairs], weights[pairs : 2 * pairs]
-        cosine, sine = np.cos(self.angle)[:, None], np.sin(self.angle)[:, None]
-        alone = weights[2 * pairs :]
+        cosine, sine, alone = self.cosine, self.sine, weights[2 * pairs :]
         u = np.concatenate([cosine * along - sine * across, alone[: k - pairs]])
         w = np.concatenate([sine * along + cosine * across, alone[k - pairs :]])
         return np.concatenate([target.outputs @ u, target.inputs @ w])
@@ -124,14 +129,13 @@ def evolve(theta: Array, balance: float, time: float, *, target: Target) -> Arra
     unit = max(float((theta**2).max(initial=0.0)), float(target.sizes.max()), abs(balance))
     if time == 0 or unit == 0:
         return theta
-    scaled = Target(outputs=target.outputs, sizes=target.sizes / unit, inputs=target.inputs)
-    modes = Modes.of(theta / unit**0.5, balance / unit, scaled)
+    scaled = replace(target, sizes=target.sizes / unit)
+    modes = Eigenmodes.of(theta / unit**0.5, balance / unit, scaled)
     pieces = int(steps_of(np.abs(modes.rates).max(), time * unit))
     weights = modes.weights
     for _ in range(pieces):
         weights = _step(weights, modes.rates, time * unit / pieces)
-    moved = Modes(rates=modes.rates, weights=weights, order=modes.order, angle=modes.angle)
-    return unit**0.5 * moved.theta(scaled)
+    return unit**0.5 * replace(modes, weights=weights).theta(scaled)
 
 
 def steps_of(rate: Array | float, time: Array | float) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
-from lazyrich.theory.balanced_linear._riccati import Modes, Target, evolve, steps_of
+from lazyrich.theory.balanced_linear._riccati import Eigenmodes, Target, evolve, steps_of
 from lazyrich.theory.balanced_linear.rule import balanced_regime
 from lazyrich.theory.balanced_linear.start import (
     OF_LAYERS,
@@ -29,6 +29,7 @@ from lazyrich.theory.labels import (
     real,
     require_free,
     require_range,
+    with_axis_attrs,
 )
 from lazyrich.theory.two_layer_linear._units import scaled, units_for
 from lazyrich.theory.two_layer_linear.data import MomentData
@@ -47,7 +48,7 @@ QUANTITIES = (
     Quantity(
         name="readout_gram",
         symbol="UUᵀ",
-        meaning="Gram matrix of the outputs in the second layer",
+        meaning="matrix of the second layer, a product for each pair of outputs",
         dims=("k", "k_"),
         source=DOMINE2024,
     ),
@@ -112,10 +113,12 @@ def balanced_flow(
     gram = _gram(theta, balance["relative_scale"], speed * time, target=target)
     rows = row_units(state, network)
     result = _read(state, network, data, gram / (rows * rows.rename(row="col")))
-    return result.assign(dataset(balance, KNOWN)).assign_coords(
+    result = result.assign(dataset(balance, KNOWN)).assign_coords(
         _judgement(theta, balance["relative_scale"], speed, target)
         | {"time" if time.dims == ("time",) else "t": time}
     )
+    result.attrs = {"references": DOMINE2024, "dynamics": "gradient flow"}
+    return with_axis_attrs(result)
 
 
 def tangent_kernel(solution: xr.Dataset, network: LinearNetwork, x: ArrayLike) -> xr.DataArray:
@@ -302,4 +305,4 @@ def _status(neurons: float, until: float) -> str:
 def _rank_and_wait(theta: Array, balance: float, *, target: Target) -> tuple[float, float]:
     """How many neurons there are, and the growth rate of a direction that they cannot reach."""
     rank = int(rank_of(np.linalg.svd(theta, compute_uv=False)))
-    return float(rank), Modes.of(theta, balance, target).unreached(rank)
+    return float(rank), Eigenmodes.of(theta, balance, target).unreached(rank)

@@ -10,7 +10,7 @@ from lazyrich._errors import InputError
 from lazyrich.theory.balanced_linear.flow import KNOWN, balanced_flow
 from lazyrich.theory.balanced_linear.rule import balanced_regime
 from lazyrich.theory.balanced_linear.start import balanced_state
-from lazyrich.theory.labels import ParameterLike, real
+from lazyrich.theory.labels import ParameterLike, real, require_whole
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.network import LinearNetwork
@@ -65,7 +65,7 @@ def _solve(
             width=width,
             init_relative_scale=init_relative_scale,
             init_std=init_std,
-            seed=int(seed),
+            seed=require_whole("seed", seed, 0),
         )
     data = MomentData(sigma_xx=np.eye(best.shape[1]), sigma_yx=best, mean_yy=float(np.sum(best**2)))
     network = LinearNetwork(output_scale=output_scale, lr_u=lr_u, lr_w=lr_w)

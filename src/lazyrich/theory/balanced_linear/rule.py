@@ -18,6 +18,7 @@ from lazyrich.theory.labels import (
     labelled,
     require_range,
     require_whole,
+    with_axis_attrs,
 )
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 from lazyrich.vocabulary.regimes import only, regimes_of_change
@@ -90,7 +91,7 @@ def balanced_regime(
     found = dataset({"laziness": laziness, "aligned_ntk_change": change}, by_name(QUANTITIES))
     found["regime"] = regime.assign_attrs(long_name="regime of the network")
     found["delayed"] = delayed.assign_attrs(long_name="whether the network is lazy at first")
-    return found
+    return with_axis_attrs(found)
 
 
 def _judged(

@@ -1,0 +1,1 @@
+from .limit import diagonal_limit as diagonal_limit

@@ -1,0 +1,95 @@
+"""A model that solves gradient flow is where its weights come to, integrated by SciPy alone."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.integrate import solve_ivp
+
+from lazyrich.theory.balanced_linear import balanced_flow, balanced_state
+from lazyrich.theory.catalogue import models
+from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, LineState, flow
+from lazyrich.theory.two_layer_linear import MomentData as Moments
+
+GAMMA, LR_U, LR_W, TIME = 0.7, 0.3, 0.1, 2.5
+NETWORK = LinearNetwork(output_scale=GAMMA, lr_u=LR_U, lr_w=LR_W)
+U, W = np.array([[0.4, -0.3, 0.8]]), np.array([[-0.2], [0.9], [0.1]])
+X, Y = np.array([[1.0, 2.0, -0.5], [0.3, -1.0, 1.0]]), np.array([1.0, 0.5])
+
+
+def integrated(velocity, start, time):
+    """Arrays of weights after a time; `velocity` takes and gives them."""
+    shapes, ends = [w.shape for w in start], np.cumsum([w.size for w in start])[:-1]
+
+    def apart(flat):
+        return [part.reshape(s) for part, s in zip(np.split(flat, ends), shapes, strict=True)]
+
+    def flat(_, state):
+        return np.concatenate([w.ravel() for w in velocity(*apart(state))])
+
+    begin = np.concatenate([w.ravel() for w in start])
+    found = solve_ivp(flat, (0, time), begin, method="DOP853", rtol=1e-12, atol=1e-14)
+    return apart(found.y[:, -1])
+
+
+def linear_weights(u, w, xx, yx):
+    """Both layers under `θ̇ = −η ∇L`, `L = E‖γUWx − y‖²`."""
+
+    def velocity(u, w):
+        residual = 2 * GAMMA * (GAMMA * u @ w @ xx - yx)
+        return -LR_U * residual @ w.T, -LR_W * u.T @ residual
+
+    return integrated(velocity, (u, w), TIME)
+
+
+def two_layer_linear():
+    data = LineData(mean_aa=1.3, mean_ay=0.9, mean_yy=2.0)
+    found = flow(LineState.from_weights(U[0], W[:, 0]), NETWORK, data, TIME)
+    u, w = linear_weights(U, W, np.array([[1.3]]), np.array([[0.9]]))
+    yield found.end_to_end_map, GAMMA * (u @ w).item()
+    yield found.uu, (u @ u.T).item()
+    yield found.loss, 2.0 - 2 * 0.9 * GAMMA * (u @ w).item() + 1.3 * (GAMMA * (u @ w).item()) ** 2
+
+
+def balanced_linear():
+    tilt = (LR_W / LR_U) ** 0.25
+    units = xr.DataArray([1 / tilt] * 3 + [tilt] * 2, dims="row") / GAMMA**0.5
+    for scale in (-0.6, 0.0, 0.9):
+        drawn = balanced_state(
+            outputs=3, inputs=2, width=2, init_relative_scale=scale, init_std=0.5, seed=0
+        )
+        u, w = (drawn.factor * units).values[:3], (drawn.factor * units).values[3:].T
+        best = np.random.default_rng(1).standard_normal((3, 2))
+        data = Moments(sigma_xx=np.eye(2), sigma_yx=best, mean_yy=float(np.sum(best**2)))
+        found = balanced_flow(GramState.from_weights(u, w), NETWORK, data, TIME)
+        u, w = linear_weights(u, w, np.eye(2), best)
+        yield found.end_to_end_map, GAMMA * u @ w
+        yield found.readout_gram, u @ u.T
+        yield found.nfm, w.T @ w
+        yield found.loss, np.sum((GAMMA * u @ w - best) ** 2)
+
+
+def diagonal_linear():
+    for factors, alpha in ((2, 0.2), (3, 0.4), (5, 0.9)):
+
+        def velocity(u, v, d=factors):
+            pull = 2 * d * X.T @ (X @ (u**d - v**d) - Y)
+            return -pull * u ** (d - 1), pull * v ** (d - 1)
+
+        u, v = integrated(velocity, (np.full(3, alpha),) * 2, 60.0)
+        found = diagonal_limit(X, Y, factors=factors, init_scale=alpha)
+        yield found.end_to_end_map, u**factors - v**factors
+        power = 2 * factors - 2
+        kernel = (X * (u**power + v**power)) @ X.T
+        first = 2 * alpha**power * X @ X.T
+        yield found.ntk_change, np.linalg.norm(kernel - first) / np.linalg.norm(first)
+
+
+FLOWS = (two_layer_linear, balanced_linear, diagonal_linear)
+
+
+@pytest.mark.parametrize("pairs", FLOWS, ids=lambda one: one.__name__)
+def test_the_solution_is_where_the_weights_are(pairs):
+    assert pairs.__name__ in models()
+    for exact, weights in pairs():
+        np.testing.assert_allclose(exact.values, weights, rtol=2e-9, atol=2e-9)
