@@ -131,7 +131,7 @@ def test_it_says_which_condition_fails_and_by_how_much():
         "a_3 + b_3 + r ≥ 1 fails: the left side is -2/3",
     )
     assert abc_phases(one.a, one.b, one.c).status.item() == (
-        "unstable: a_1 + b_1 = 0, a_3 + b_3 ≥ 1/2, r ≥ 0, 2a_3 + c ≥ 1, a_3 + b_3 + r ≥ 1 fails"
+        "unstable: a_1 + b_1 = 0, a_3 + b_3 ≥ 1/2, r ≥ 0, 2a_3 + c ≥ 1, a_3 + b_3 + r ≥ 1 fail"
     )
 
 

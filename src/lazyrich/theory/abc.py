@@ -321,11 +321,15 @@ def _failing(excess: xr.DataArray, equalities: int) -> xr.DataArray:
 def _status(failing: xr.DataArray, conditions: Sequence[str]) -> np.ndarray[Any, Any]:
     """A sentence for each set of failing conditions that occurs."""
     values = failing.transpose(..., "condition").values.astype(bool)
-    sets, which = np.unique(values.reshape(-1, len(conditions)), axis=0, return_inverse=True)
+    rows = values.reshape(-1, len(conditions))
+    packed = np.ascontiguousarray(np.packbits(rows, axis=1))  # one key a row sorts faster than rows
+    keys = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     texts = []
-    for row in sets:
+    for row in rows[first]:
         broken = [text for text, fails in zip(conditions, row, strict=True) if fails]
-        texts.append(f"unstable: {', '.join(broken)} fails" if broken else "ok")
+        verb = "fails" if len(broken) == 1 else "fail"
+        texts.append(f"unstable: {', '.join(broken)} {verb}" if broken else "ok")
     return np.array(texts)[which.ravel()].reshape(values.shape[:-1])
 
 

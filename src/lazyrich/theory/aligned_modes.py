@@ -253,7 +253,10 @@ def _along_modes(name: str, value: object) -> xr.DataArray:
         array = xr.DataArray(array, dims="mode" if array.ndim else ())
     require_range(name, array, 0, inf)
     shown: xr.DataArray = array.astype(float).rename(None)
-    return shown if name == "start" or "mode" in shown.dims else shown.expand_dims("mode")
+    if name == "target" and "mode" not in shown.dims:
+        shown = shown.expand_dims("mode")
+    numbered = {"mode": np.arange(shown.sizes["mode"])} if "mode" in shown.dims else {}
+    return shown if "mode" in shown.coords else shown.assign_coords(numbered)
 
 
 def _size_at(s: Array, u: Array, q: Array, rate: Array) -> Array:

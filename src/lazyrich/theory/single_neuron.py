@@ -33,6 +33,7 @@ from lazyrich.theory.labels import (
     real,
     require_free,
     require_range,
+    with_axis_attrs,
 )
 from lazyrich.theory.model import Assumption, Model
 from lazyrich.theory.two_layer_linear._units import scaled, units_for
@@ -128,10 +129,9 @@ def neuron_flow(
     own = {"u": now_u, "w": now_w, "neuron_imbalance": imbalance}
     own["neuron_imbalance"] = imbalance.isel(dict.fromkeys(time.dims, 0), drop=True)
     result = found.assign(dataset(own, KNOWN).drop_vars("time", errors="ignore"))
-    return result.assign_coords(
-        _judgement(own["neuron_imbalance"], saddle.any(time.dims), len(best))
-        | {"time" if time.dims == ("time",) else "t": time}
-    )
+    judged = _judgement(own["neuron_imbalance"], saddle.any(time.dims), len(best))
+    when = {"time" if time.dims == ("time",) else "t": time}
+    return with_axis_attrs(result.assign_coords(judged | when))
 
 
 def _evolve(A: Array, W: Array, best: Array, t: Array) -> tuple[Array, Array, Array, Array]:
