@@ -54,7 +54,7 @@ from tests.contracts.public import public_callables, public_paths
 KNOWN = vocabulary()
 ROUNDING = 1e-9
 NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
-AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b", *PARAMETERS}
+AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b", "run", *PARAMETERS}
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
@@ -196,9 +196,15 @@ def measured():
     return study.measured_diagram(lr.results(swept()[0]), "output_scale", "lr_scale")
 
 
+def paired():
+    """A run beside itself."""
+    return lr.compare(probed()[2], probed()[2])
+
+
 MADE = {
     "lazyrich.Probe.history": lambda: probed()[2].history,
     "lazyrich.cka": lambda: lr.cka(probed()[0], probed()[0], probed()[1][0]),
+    "lazyrich.compare": lambda: list(paired().histories),
     "lazyrich.coordinate_check": checked,
     "lazyrich.exponent_diagram": lambda: [
         lr.exponent_diagram(
@@ -224,6 +230,7 @@ MADE = {
     "lazyrich.phases.fitted_feature_kind": lambda: phases.fitted_feature_kind(
         lr.fit_exponent(order().ntk_change)
     ),
+    "lazyrich.probe.Compared.table": lambda: paired().table(),
     "lazyrich.probe.Verdict.table": lambda: probed()[2].verdict().table(),
     "lazyrich.results": lambda: lr.results(swept()[0]),
     "lazyrich.study.Training.run": trained,
