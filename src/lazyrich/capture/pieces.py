@@ -89,13 +89,13 @@ def finder(leaves: Leaves, names: Iterable[str]) -> Find:
     known: dict[int, str] = {}
     for name in names:
         if leaves[name].is_contiguous() and leaves[name].numel():
-            known[leaves[name].untyped_storage().data_ptr()] = name
+            known[_storage(leaves[name])] = name
 
     def find(tensor: object) -> Piece | None:
         if not isinstance(tensor, Tensor) or is_wrapped(tensor):
             return None
         try:
-            name = known.get(tensor.untyped_storage().data_ptr())
+            name = known.get(_storage(tensor))
         except RuntimeError:  # a tensor without a storage
             return None
         if name is None or tensor.dtype != leaves[name].dtype:
@@ -134,6 +134,11 @@ def are_apart(pieces: Iterable[Piece]) -> bool:
         return True
     index = torch.cat([piece.index() for piece in different])
     return len(torch.unique(index)) == len(index)
+
+
+def _storage(tensor: Tensor) -> int:
+    """Which storage it is: no address of memory, which subclasses of tensors may not have."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def is_wrapped(tensor: Tensor) -> bool:
