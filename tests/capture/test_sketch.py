@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lazyrich.capture.sketch import ROWS, drawn, sketch
+from lazyrich.capture.sketch import ROWS, random_rows, sketch
 from lazyrich.observables.ansatz import debiased_correlation, haar_null
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 
@@ -24,7 +24,7 @@ def test_drawn_rows_are_unbiased_in_squares_and_in_products_of_independent_draws
     draws, products = [], []
     for seed in range(40):
         generator = torch.Generator().manual_seed(seed)
-        first, second = (sketch(drawn(g, generator)).covariance for _ in range(2))
+        first, second = (sketch(random_rows(g, generator)).covariance for _ in range(2))
         draws += [first, second]
         products.append((first * second).sum())
     errors = torch.stack(draws)
@@ -37,7 +37,7 @@ def test_drawn_rows_are_unbiased_in_squares_and_in_products_of_independent_draws
 
 def test_all_rows_are_taken_where_there_are_no_more() -> None:
     g = _gradients(ROWS, 1, 3, seed=0)
-    assert drawn(g, torch.Generator()) is g
+    assert random_rows(g, torch.Generator()) is g
 
 
 def test_the_correlation_of_drawn_rows_is_that_of_all_within_its_error() -> None:
@@ -50,7 +50,9 @@ def test_the_correlation_of_drawn_rows_is_that_of_all_within_its_error() -> None
     found = []
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
-        found.append(ansatz_from_sketches(w, *(sketch(drawn(g, generator)) for _ in range(2))))
+        found.append(
+            ansatz_from_sketches(w, *(sketch(random_rows(g, generator)) for _ in range(2)))
+        )
     value = torch.tensor([one.value for one in found])
     assert abs(value.mean() - exact) <= 4 * value.std() / len(found) ** 0.5 + 2e-3
     assert value.std() < 0.05

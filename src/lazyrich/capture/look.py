@@ -48,7 +48,7 @@ from lazyrich.capture.sampled_kernel import (
     pair_sums,
     sampled_traces,
 )
-from lazyrich.capture.sketch import Sketch, drawn, sketch
+from lazyrich.capture.sketch import Sketch, random_rows, sketch
 
 Kernel = Float[Tensor, "n s n s"]
 
@@ -154,7 +154,7 @@ class Look:
         half = s // 2
         generator = torch.Generator().manual_seed(self.plan.seed)
         first, second = (
-            sketch(drawn(part.flatten(1, 2), generator) / half**0.5)
+            sketch(random_rows(part.flatten(1, 2), generator) / half**0.5)
             for part in (g[:, :half], g[:, half : 2 * half])
         )
         return first, second

@@ -71,7 +71,9 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
     return Sketch(covariance=gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
 
 
-def drawn(gradients: Float[Tensor, "n r k"], generator: torch.Generator) -> Float[Tensor, "n q k"]:
+def random_rows(
+    gradients: Float[Tensor, "n r k"], generator: torch.Generator
+) -> Float[Tensor, "n q k"]:
     """As many random rows of every sample as `ROWS` allows, all if there are no more.
 
     Args:
@@ -82,7 +84,7 @@ def drawn(gradients: Float[Tensor, "n r k"], generator: torch.Generator) -> Floa
         Rows times √(r/q), so that `Σ g gᵀ` of a sample is unbiased.
 
     Example:
-        >>> drawn(torch.ones(256, 8, 3), torch.Generator().manual_seed(0))[0]
+        >>> random_rows(torch.ones(256, 8, 3), torch.Generator().manual_seed(0))[0]
         tensor([[2., 2., 2.],
                 [2., 2., 2.]])
     """
