@@ -56,6 +56,7 @@ def run_model(command: str, words: Sequence[str], context: typer.Context, *, jso
     """
     from lazyrich.cli.parse import setting
 
+    model = model_called(words[0])
     given = [
         name
         for name in context.params
@@ -66,7 +67,6 @@ def run_model(command: str, words: Sequence[str], context: typer.Context, *, jso
         raise InputError(
             f"the numbers of a model are NAME=VALUE, such as {given[0]}=1, not --{flag}"
         )
-    model = model_called(words[0])
     if command not in model.commands:
         known = ", ".join(name for name in model_names() if command in model_called(name).commands)
         raise InputError(f"{model.name} has no {command}; the models that have are {known}")
