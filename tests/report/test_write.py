@@ -86,7 +86,9 @@ def test_it_says_what_the_probe_says(written, probe):
 def test_the_setting_names_versions_thresholds_and_what_was_skipped(written, probe):
     assert f"torch {torch.__version__}" in written
     assert f"rich from {probe.thresholds.rich_from:g}" in written
-    assert f"{100 * probe.overhead:.3g} % of the time" in written
+    seconds = probe.history.attrs["measuring_seconds"]
+    assert seconds > 0
+    assert f"{seconds:.3g} s, {100 * probe.overhead:.3g} % of the time" in written
     assert "2: all its parameters are frozen" in written
 
 

@@ -345,7 +345,7 @@ class Probe:
     def history(self) -> xr.Dataset:
         """All measurements: dims `step` and `layer`, variables named as in the vocabulary.
 
-        Attributes: `setting` (JSON), `forecast` (JSON, if one was made), `overhead`, `samples`,
+        Attributes: `setting`, `forecast` (JSON), `overhead`, `measuring_seconds`, `samples`,
         `studied`, `skipped`, `notes` (one a line): all that a report needs, also of a saved one.
 
         Raises:
@@ -367,6 +367,7 @@ class Probe:
                 "setting": json.dumps(setting, ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
+                "measuring_seconds": self._clock.measuring,
                 "samples": self._samples,
                 "studied": reference.studied,
                 **self._comparison.remarks(reference),

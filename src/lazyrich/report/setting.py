@@ -50,6 +50,7 @@ class MeasurementSetup:
         versions: of what it was measured with, by name; none where the history does not say.
         steps: first, last and number of the measurements.
         overhead: share of the time that measuring took.
+        seconds: of measuring; None in histories of old.
         skipped: modules and parameters without a weight to study, and why.
     """
 
@@ -60,6 +61,7 @@ class MeasurementSetup:
     versions: Mapping[str, str]
     steps: tuple[int, int, int]
     overhead: float
+    seconds: float | None
     skipped: tuple[str, ...]
 
     @property
@@ -80,6 +82,7 @@ class MeasurementSetup:
             versions=how.get("versions", {}),
             steps=(int(steps[0]), int(steps[-1]), steps.size),
             overhead=float(history.attrs["overhead"]),
+            seconds=history.attrs.get("measuring_seconds"),
             skipped=tuple(history.attrs["skipped"].splitlines()),
         )
 
@@ -88,6 +91,7 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
     """Everything that one needs to measure the same again, and what was left out."""
     first, last, count = of.steps
     rates = of.how["learning_rates"]
+    took = "" if of.seconds is None else f"{number(of.seconds)} s, "
     rows = {
         "network": f"{of.network}, {of.trainable:,} trainable parameters",
         "probe batch": f"inputs {of.batch[0]}, targets {of.batch[1]}",
@@ -99,7 +103,7 @@ def setup_section(of: MeasurementSetup, verdict: Verdict) -> str:
         else ", ".join(f"{name} {number(rate)}" for name, rate in rates.items()),
         "seed": str(of.how["seed"]),
         "measured": f"{count} times, steps {first} to {last}",
-        "cost of watching": f"{number(100 * of.overhead)} % of the time of training",
+        "cost of watching": f"{took}{number(100 * of.overhead)} % of the time",
         "thresholds": ", ".join(
             f"{name.replace('_', ' ')} {value:g}"
             for name, value in vars(verdict.thresholds).items()
