@@ -161,9 +161,10 @@ def test_the_forecast_may_be_given(probe, tmp_path):
     assert "Forecast against outcome" in given.read_text("utf-8")
 
 
-def test_what_is_no_history_is_refused(tmp_path):
-    with pytest.raises(InputError, match="`history` must be that of a probe, with its attributes"):
-        write_report(xr.Dataset({"loss": ("step", [1.0])}), tmp_path / "report.html")
+def test_what_is_no_history_is_refused(probe, tmp_path):
+    for other, kind in ((xr.Dataset({"loss": ("step", [1.0])}), "Dataset"), (probe, "Probe")):
+        with pytest.raises(InputError, match=f"with its attributes, got a {kind} without them"):
+            write_report(other, tmp_path / "report.html")
 
 
 def test_a_place_that_cannot_be_written_is_refused(probe, tmp_path):

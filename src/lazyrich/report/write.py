@@ -18,6 +18,7 @@ from lazyrich.report.setting import WORDS, MeasurementSetup, setup_section
 from lazyrich.report.words import STYLE
 
 SUFFIXES = (".html", ".htm")
+NEEDED = {"setting", "skipped", "overhead"}  # attributes of every history of a probe
 
 
 def check_page(path: str | Path) -> Path:
@@ -64,10 +65,11 @@ def write_report(
         MissingExtraError: matplotlib is not installed.
     """
     target = check_page(path)
-    if not {"setting", "skipped", "overhead"} <= set(history.attrs):
+    if not NEEDED <= set(getattr(history, "attrs", ())):
         raise InputError(
-            "`history` must be that of a probe, with its attributes, got a Dataset without them. "
-            "Pass `probe.history`, or what `probe.save` has written."
+            "`history` must be that of a probe, with its attributes, got a "
+            f"{type(history).__name__} without them. Pass `probe.history`, or what `probe.save` "
+            "has written."
         )
     verdict = judge(history) if verdict is None else verdict
     forecast = _carried(history) if forecast is None else forecast
