@@ -168,13 +168,16 @@ def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of t
 def label_alike(model: nn.Module, copies: Mapping[str, Tensor]) -> None:
     """Write on copies what somebody wrote on the parameters and buffers, as mup does its shapes.
 
+    What a copy has already stays: a tensor that wraps another one holds its values so.
+
     Args:
         model: it is only read.
         copies: of its parameters and buffers, by name.
     """
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if (labels := vars(tensor)) and name in copies:
-            vars(copies[name]).update({k: v for k, v in labels.items() if k not in _OWN_LABELS})
+            own = vars(copies[name])
+            own.update({k: v for k, v in labels.items() if k not in {*own, *_OWN_LABELS}})
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[object, str, Any]]:
