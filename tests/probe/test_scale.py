@@ -60,7 +60,13 @@ def test_every_quantity_and_the_verdict_stay(scale, outputs, directions):
     expected_regime, expected = watched(1.0, outputs, directions)
     assert regime == expected_regime
     assert expected.ntk_change[-1] > 0.05
-    xr.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    with_units = {  # outputs over features; the rates that were given
+        "gradient_norm": found.gradient_norm / scale,
+        "layer_lr": found.layer_lr * scale**2,
+    }
+    if "gradient_norm_stderr" in found:
+        with_units["gradient_norm_stderr"] = found.gradient_norm_stderr / scale
+    xr.testing.assert_allclose(found.assign(with_units), expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", SCALES)
