@@ -196,7 +196,7 @@ def test_what_breaks_an_assumption_is_refused():
     white = MomentData(
         sigma_xx=np.diag([1, 1, 1, 1.5]), sigma_yx=data.sigma_yx, mean_yy=data.mean_yy + 9
     )
-    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.33 of its mean"):
+    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.33 of their mean"):
         modes_of(layers, white)
     with pytest.raises(InputError, match=r"`target` must be finite and ≥ 0, got -1\.0"):
         mode_flow([-1.0], [0.1], 1.0)

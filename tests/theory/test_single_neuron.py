@@ -206,7 +206,7 @@ def test_extreme_units():
 
 def test_what_breaks_an_assumption_is_refused():
     data = moments([1.0, 0.5])
-    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.091 of its mean"):
+    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.091 of their mean"):
         neuron_flow(
             0.1, [1.0, 0.0], UNIT,
             MomentData(sigma_xx=np.diag([1.0, 1.2]), sigma_yx=[[1.0, 0.0]], mean_yy=2.0), 1.0,

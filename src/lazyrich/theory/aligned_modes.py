@@ -32,9 +32,9 @@ from lazyrich.theory.labels import (
     require_range,
 )
 from lazyrich.theory.model import Assumption, Model
-from lazyrich.theory.single_neuron import white_power
 from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
+from lazyrich.theory.whitened import white_power
 from lazyrich.vocabulary.quantity import DERIVED, SAXE2014, Quantity, by_name
 
 __all__ = ["mode_flow", "mode_times", "modes_of"]

@@ -44,6 +44,7 @@ from lazyrich.theory.two_layer_linear.neurons import QUANTITIES as OF_NEURONS
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
 from lazyrich.theory.two_layer_linear.readout import Movement, gram_quantities
 from lazyrich.theory.two_layer_linear.state import GramState
+from lazyrich.theory.whitened import white_power
 from lazyrich.vocabulary.quantity import DERIVED, KUNIN2024, Quantity, by_name
 from lazyrich.vocabulary.regimes import LAZY_BELOW, RICH_FROM, Regime
 
@@ -59,7 +60,6 @@ QUANTITIES = (
 )
 KNOWN = OF_LINEAR | by_name(OF_NEURONS, QUANTITIES)
 
-WHITE = 1e-9  # of Σ_xx from a multiple of 1: the solution is wrong by as much
 ROUNDING = 1e-14  # share of the start in the direction that grows, below which it is rounding
 SADDLE = "stays at a saddle: the start has no part that grows, and rounding would decide"
 
@@ -226,26 +226,6 @@ def _weights(u: Any, w: Any, data: MomentData) -> tuple[xr.DataArray, xr.DataArr
     require_range("u", second, -inf, inf)
     require_range("w", first, -inf, inf)
     return second.rename(None), first.astype(float).rename(None)
-
-
-def white_power(data: MomentData) -> float:
-    """The c of whitened inputs, `Σ_xx = cI`.
-
-    Args:
-        data: moments of the data.
-
-    Raises:
-        InputError: inputs that are not whitened; the message says by how much.
-    """
-    power = float(np.trace(data.sigma_xx)) / len(data.sigma_xx)
-    off = float(np.linalg.norm(data.sigma_xx - power * np.eye(len(data.sigma_xx)), 2))
-    if not power > 0 or off > WHITE * power:
-        raise InputError(
-            f"the inputs must be whitened, Σ_xx = cI, got one that is off by "
-            f"{off / power if power > 0 else inf:.2g} of its mean, and the solution would be by "
-            f"about as much. Whiten them, or use lazyrich.theory.two_layer_linear.flow"
-        )
-    return power
 
 
 def _solve(
