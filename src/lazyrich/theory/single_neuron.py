@@ -146,9 +146,9 @@ def _evolve(A: Array, W: Array, best: Array, t: Array) -> tuple[Array, Array, Ar
     along = (W * e).sum(-1)
     across = W - along[..., None] * e
     lam = (A - along) * (A + along) - (across**2).sum(-1)
-    half, Omega = np.arctan2(s, -lam / 2) / 2, np.hypot(s, lam / 2)
-    p = along * np.cos(half) + A * np.sin(half)
-    q = A * np.cos(half) - along * np.sin(half)
+    Omega = np.hypot(s, lam / 2)
+    sin, cos = (np.sin(np.arctan2(s, side) / 2) for side in (-lam / 2, lam / 2))
+    p, q = along * cos + A * sin, A * cos - along * sin
     still = np.abs(p) <= ROUNDING * np.hypot(A, along)
     p = np.where(still, 0.0, p)
 
@@ -161,9 +161,8 @@ def _evolve(A: Array, W: Array, best: Array, t: Array) -> tuple[Array, Array, Ar
         np.exp(np.where(there, rate - fastest / 2, -fastest / 2) * t) / np.sqrt(N)
         for there, rate in ((p != 0, Omega), (True, -Omega), (wide > 0, -lam / 2))
     )
-    P, R = p * P, q * R
-    A = P * np.sin(half) + R * np.cos(half)
-    along = P * np.cos(half) - R * np.sin(half)
+    grown = -p * np.expm1(-2 * Omega * t) * P  # p (e^Ωt − e^−Ωt): what is left is the start's
+    A, along = grown * sin + R * A, grown * cos + R * along
     W = along[..., None] * e + decay[..., None] * across
     with np.errstate(divide="ignore", invalid="ignore"):
         imbalance = np.where(lam == 0, 0.0, lam / (2 * s))
