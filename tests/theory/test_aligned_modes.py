@@ -176,6 +176,9 @@ def test_degenerate_modes():
     found = mode_flow([1.0, 0.0, 2.0, 0.0], [0.0, 0.0, 2.0, 1.0], [0.0, 1e6], depth=2)
     np.testing.assert_allclose(found.mode_size.isel(time=1), [0.0, 0.0, 2.0, 0.0], atol=1e-4)
     assert np.isfinite(found.mode_kernel_change).all()
+    still = mode_flow([3.0, 0.1, 0.0], 1e-3 * np.arange(1, 4), 0.0, depth=[1, 2, 5, np.inf])
+    assert not still.mode_kernel_change.any()
+    assert (still.mode_size == 1e-3 * xr.DataArray(np.arange(1, 4), dims="mode")).all()
     times = mode_times([1.0, 0.0, 2.0], [0.0, 0.0, 2.0], depth=2).values
     assert times.tolist() == [np.inf, 0.0, 0.0]
     tiny = mode_flow([1.0], [1e-250], [0.0, 1e3], depth=1, **HALF).mode_size.values.ravel()

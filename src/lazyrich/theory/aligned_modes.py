@@ -262,7 +262,7 @@ def _along_modes(name: str, value: object) -> xr.DataArray:
 def _size_at(s: Array, u: Array, q: Array, rate: Array) -> Array:
     """U at a time; `rate` is t in units in which the clock runs at `s^{1+q}`."""
     s, u, q, rate = np.broadcast_arrays(s, u, q, rate)
-    below, above = (s > u) & (u > 0), (u > s) & (s > 0)
+    below, above = ((rate > 0) & each for each in ((s > u) & (u > 0), (u > s) & (s > 0)))
     value = np.array(u, dtype=float)
     nothing = (s == 0) & (u > 0)
     fall = 1 + q[nothing]
