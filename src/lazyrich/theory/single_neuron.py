@@ -252,7 +252,7 @@ def _phase(
     lr_w: ParameterLike = 1.0,
 ) -> xr.Dataset:
     """As typed: the regime alone, which is known at the start."""
-    return _solve(u, w, target, 0.0, output_scale, lr_u, lr_w)[["neuron_imbalance"]]
+    return _solve(u, w, target, 0.0, output_scale, lr_u, lr_w)[["neuron_imbalance"]].drop_vars("t")
 
 
 def _problem(sigma_xx: Array) -> xr.Dataset:
