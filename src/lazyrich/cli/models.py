@@ -58,17 +58,17 @@ Words = Annotated[
 ]
 
 
-def has_model(words: Sequence[str] | None) -> bool:
+def has_model(words: Sequence[str]) -> bool:
     """Whether the words are of another model than the options are.
 
     Args:
-        words: as typed, if any.
+        words: as typed, at least one.
 
     Raises:
         InputError: the first word is no model, or numbers follow the model that has options.
     """
-    if not words or model_called(words[0]).name != FIRST:
-        return bool(words)
+    if model_called(words[0]).name != FIRST:
+        return True
     if len(words) > 1:
         raise InputError(f"the numbers of {FIRST} are options, see --help, not {words[1]!r}")
     return False

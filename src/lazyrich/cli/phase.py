@@ -49,7 +49,7 @@ def phase(
     json: Json = False,
 ) -> None:
     """Name the phase of a scaling law: frozen, kernel, feature or unstable; or that of a model."""
-    if has_model(words):
+    if words and has_model(words):
         return run_model("phase", words, context, json=json)
     from lazyrich.cli.show import print_json, print_table
 

@@ -71,7 +71,7 @@ def solve(
     a --csv file; the motion is --times or --until for gradient flow, --steps for descent. Other
     models take their numbers as NAME=VALUE.
     """
-    if has_model(words):
+    if words and has_model(words):
         return run_model("solve", words, context, json=json)
     from lazyrich.cli.parse import check_size
     from lazyrich.cli.show import print_json, print_table
