@@ -23,7 +23,7 @@ from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import LinearNetwork, LineData, LineState, MomentData, flow
 from lazyrich.theory.two_layer_relu import relu_phases
-from lazyrich.vocabulary.regimes import LAZY_BELOW, RICH_FROM
+from lazyrich.vocabulary import LAZY_BELOW, RICH_FROM
 
 Array = NDArray[np.float64]
 
