@@ -1,17 +1,35 @@
 """Models by their names in `solve`, `phase` and `cite`: the numbers of Python, and refusals."""
 
+import re
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lazyrich.cli.models import entry_of, value_of
+from lazyrich.theory.abc import abc_phases
+from lazyrich.theory.aligned_modes import mode_flow
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime, balanced_state
 from lazyrich.theory.catalogue import models
+from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.quadratic_start import quadratic_network_prediction
+from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, MomentData
+from lazyrich.theory.two_layer_relu import relu_phases
 from tests.cli.run import answer, refusal, run
 
 TARGET = np.array([[1.0, 0.5], [-0.25, 0.75]])
 DATA = MomentData(sigma_xx=np.eye(2), sigma_yx=TARGET, mean_yy=float(np.sum(TARGET**2)))
+NEURON = MomentData(sigma_xx=np.eye(2), sigma_yx=[[1.0, 0.5]], mean_yy=1.25)
 NETWORK = LinearNetwork(output_scale=0.5, lr_u=0.2, lr_w=0.2)
+ON_PAGES = [
+    shlex.split(line)
+    for page in sorted((Path(__file__).parents[2] / "docs").rglob("*.md"))
+    for line in re.findall(
+        r"(?:^|^\$ |`)(lazyrich (?:solve|phase) [a-z]\w+ [^`\n]+)", page.read_text("utf-8"), re.M
+    )
+]
 RATES = ("output_scale=0.5", "lr_u=0.2", "lr_w=0.2")
 SOLVE = ("solve", "balanced_linear", "target=1,0.5;-0.25,0.75", "times=0,3", *RATES)
 
@@ -25,12 +43,6 @@ def assert_is(found, expected, model="balanced_linear"):
         assert dims[name] == list(values.dims)
         finite = values.where(np.isfinite(values)) if values.dtype == float else values
         np.testing.assert_array_equal(np.array(found[name], dtype=values.dtype), finite)
-
-
-def test_solve_from_weights():
-    found = answer(*SOLVE, "u=2,0;0,2", "w=1,0;0,1")
-    state = GramState.from_weights(2 * np.eye(2), np.eye(2))
-    assert_is(found, balanced_flow(state, NETWORK, DATA, [0.0, 3.0]))
 
 
 def test_solve_from_a_draw_along_an_axis():
@@ -60,9 +72,84 @@ def test_phase():
     assert_is(found, expected)
 
 
-def test_the_first_model_has_its_options():
+@pytest.mark.parametrize("name", ["two_layer_linear", "Two-Layer-Linear"])
+def test_the_first_model_has_its_options(name):
     options = ("--gram", 1, 0, 1, "--moments", 1, 1, 1, "--times", 0)
-    assert answer("solve", "two_layer_linear", *options) == answer("solve", *options)
+    assert answer("solve", name, *options) == answer("solve", *options)
+    assert answer("phase", name, "--preset", "mup") == answer("phase", "--preset", "mup")
+
+
+LINES = {  # what follows the model, and what Python says
+    ("solve", "balanced_linear"): (
+        "target=1,0.5;-0.25,0.75 times=0,3 output_scale=0.5 lr_u=0.2 lr_w=0.2 u=2,0;0,2 w=1,0;0,1",
+        lambda: balanced_flow(
+            GramState.from_weights(2 * np.eye(2), np.eye(2)), NETWORK, DATA, [0.0, 3.0]
+        ),
+    ),
+    ("phase", "balanced_linear"): (
+        "init_relative_scale=-9,0,9 target_scale=1 width=2 outputs=2 inputs=4",
+        lambda: balanced_regime([-9, 0, 9], 1.0, width=2, outputs=2, inputs=4),
+    ),
+    ("solve", "diagonal_linear"): (
+        "x=1,2 y=1 factors=2,4 init_scale=1e-6:1:4",
+        lambda: diagonal_limit([[1, 2]], [1], factors=[2, 4], init_scale=np.geomspace(1e-6, 1, 4)),
+    ),
+    ("solve", "single_neuron"): (
+        "u=0.1 w=-2,1.5 target=1,0.5 times=0,3 output_scale=0.5 lr_u=0.2 lr_w=0.2",
+        lambda: neuron_flow(0.1, [-2.0, 1.5], NETWORK, NEURON, [0.0, 3.0]),
+    ),
+    ("phase", "single_neuron"): (
+        "u=0.1 w=-2,1.5 target=1,0.5 output_scale=0.5 lr_u=0.2 lr_w=0.2",
+        lambda: neuron_flow(0.1, [-2.0, 1.5], NETWORK, NEURON, 0)[["neuron_imbalance"]].drop_vars(
+            "t"
+        ),
+    ),
+    ("solve", "aligned_modes"): (
+        "target=3,1 start=0.001 times=0,1.5 depth=1,2,inf",
+        lambda: mode_flow([3.0, 1.0], 1e-3, [0.0, 1.5], depth=[1, 2, np.inf]),
+    ),
+    ("phase", "abc"): (
+        "a=-1/2,0,1/2 b=1/2,1/2,1/2 c=0,1/2",
+        lambda: abc_phases(["-1/2", 0, "1/2"], ["1/2"] * 3, [0, "1/2"]),
+    ),
+    ("phase", "two_layer_relu"): (
+        "gamma=1/2,1,3/2 gamma_prime=0",
+        lambda: relu_phases(["1/2", 1, "3/2"], 0),
+    ),
+    ("solve", "quadratic_start"): (
+        "input_covariance=1,0.5 label_covariance=1,2 width=4,64",
+        lambda: quadratic_network_prediction([1, 0.5], [1, 2], width=[4, 64]).to_dataset(),
+    ),
+}
+LINES["phase", "diagonal_linear"] = LINES["solve", "diagonal_linear"]
+
+
+@pytest.mark.parametrize("called", LINES, ids=" ".join)
+def test_every_command_of_every_model_is_python_s(called):
+    words, python = LINES[called]
+    assert_is(answer(*called, *words.split()), python(), called[1])
+    done = run(*called, *words.split())
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) >= 2
+
+
+def test_no_command_of_a_model_is_forgotten():
+    every = {(command, name) for name, one in models().items() for command in one.commands}
+    assert set(LINES) == every
+    shown = {tuple(line[1:3]) for line in ON_PAGES}
+    assert shown >= every
+
+
+@pytest.mark.parametrize("line", ON_PAGES, ids=" ".join)
+def test_a_line_of_the_pages_runs(line):
+    assert run(*line[1:]).exit_code == 0
+
+
+def test_one_input_is_a_number():
+    found = answer(
+        "solve", "quadratic_start", "input_covariance=1", "label_covariance=2", "width=1"
+    )
+    assert found["cnfa"] == quadratic_network_prediction([1], [2], width=1).item()
 
 
 @pytest.mark.parametrize("name", models())
@@ -105,9 +192,18 @@ def test_values(text, value):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("solve", "nix"), "there is no model 'nix'; choose from balanced_linear, "),
+        (
+            ("solve", "nix"),
+            "there is no model 'nix'; choose from abc, aligned_modes, balanced_linear, ",
+        ),
         (("cite", "nix"), "there is no model 'nix'"),
-        (("solve", "quadratic_start"), "quadratic_start has no solve; the models that have are "),
+        (
+            ("solve", "abc"),
+            "abc has no solve; the models that have are aligned_modes, balanced_lin",
+        ),
+        (("phase", "aligned_modes"), "aligned_modes has no phase; the models that have are abc"),
+        (("solve", "two_layer_linear", "u=1"), "the numbers of two_layer_linear are options, see"),
+        (("phase", "two_layer_linear", "c=0"), "the numbers of two_layer_linear are options, see"),
         (("solve", "balanced_linear", "target=1"), "times must be given: it takes target, times, "),
         ((*SOLVE, "sigma=1"), "there is no sigma: it takes target, times, and may have u, w, "),
         ((*SOLVE, "--times", 1), "the numbers of a model are NAME=VALUE, such as times=1, not --"),

@@ -662,3 +662,29 @@ def test_diagonal_networks(text, depth):
     change = np.sum(x**2 * (u**power + v**power - 2 * alpha**power))
     change /= np.sum(x**2) * 2 * alpha**power
     assert found.ntk_change.item() == pytest.approx(change, rel=1e-7)
+
+
+@page("lazy-where.md")
+@pytest.mark.parametrize("chi", [0.1, 0.58, 2.18, 20.0])
+def test_one_curve_of_two_factors(text, chi):
+    """The hyperbola and the change of the kernel, of explicit weights that flow from no output."""
+    from scipy.integrate import solve_ivp
+
+    s, gamma = 1.7, -0.6
+    u, w = np.array([3.0, 0.0, 1.0]), np.array([-0.1, 2.0, 0.3])
+    size = np.sqrt(2 * chi * s / abs(gamma) / (u @ u + w @ w))
+    assert u @ w == pytest.approx(0.0, abs=1e-15)
+
+    def velocity(_, x):
+        off = gamma * x[:3] @ x[3:] - s
+        return -2 * off * gamma * np.concatenate([x[3:], x[:3]])
+
+    start = size * np.concatenate([u, w])
+    path = solve_ivp(velocity, (0, 200), start, "DOP853", rtol=1e-12, atol=1e-14).y
+    kernel, output = gamma**2 * (path**2).sum(0), gamma * (path[:3] * path[3:]).sum(0)
+    least = 2 * abs(gamma) * s  # |u|² + |w|² ≥ 2|u·w|
+    assert kernel[0] / least == pytest.approx(chi, rel=1e-12)
+    np.testing.assert_allclose(kernel**2 - (least * output / s) ** 2, kernel[0] ** 2, rtol=1e-8)
+    assert output[-1] == pytest.approx(s, rel=1e-9)
+    change = kernel[-1] / kernel[0] - 1
+    assert change == pytest.approx(np.sqrt(1 + 1 / chi**2) - 1, rel=1e-7)

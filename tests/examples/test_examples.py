@@ -76,6 +76,36 @@ def test_the_picture_of_diagonal_networks_shows_what_its_page_says(tmp_path, mon
     assert (np.diff(found.l1_norm.sel(init_scale=1e-2)) < 0).all()
 
 
+def test_the_picture_of_all_models_shows_what_its_page_says(tmp_path, monkeypatch):
+    """One curve for two layers from zero output; none that is lazy downstream or balanced."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import lazy_where as example
+
+    assert example.draw(tmp_path / "a.png", 3).stat().st_size > 20_000
+    lazy, rich = 10 / 21**0.5, 1 / 3**0.5  # √(1 + 1/χ²) − 1 is 0.1 and 1 there
+    chi = np.array([0.01, rich, 1.0, lazy, 10.0, 100.0])
+    found = {label: change(chi) for label, change in example.MODELS.items()}
+    curve = np.sqrt(1 + 1 / chi**2) - 1
+    for label in ("two layers on a line", "λ-balanced, 3 → 3 → 3", "diagonal, 2 factors"):
+        np.testing.assert_allclose(found[label], curve, rtol=2e-4)
+    np.testing.assert_allclose(curve[[1, 3]], [1.0, 0.1], rtol=1e-12)
+    upstream, downstream = found["neuron, upstream"], found["neuron, downstream"]
+    np.testing.assert_allclose((upstream / curve)[-1], 2.5**0.5 / 2, rtol=1e-3)
+    np.testing.assert_allclose(downstream[-1], 2**0.5, rtol=1e-4)
+    assert downstream.min() > 1.4
+    for label, begins in (("neuron, upstream", 1.928), ("diagonal, 5 factors", 6.435)):
+        around = example.MODELS[label](begins * np.array([0.999, 1.001]))
+        assert around[0] > 0.1 > around[1]
+    deep = found["diagonal, 5 factors"]
+    assert (deep[[3, 4, 5]] / curve[[3, 4, 5]] > [3, 10, 60]).all()
+    modes = found["balanced modes, 2 to ∞ layers"]
+    np.testing.assert_allclose(modes, np.abs(1 / chi - 1), atol=1e-9)
+    for layers in (3, 7, np.inf):
+        np.testing.assert_allclose(example.mode(chi, layers=layers), modes, atol=1e-9)
+    for exponents in example.widths(example.GAMMAS).values():
+        np.testing.assert_allclose(exponents, example.GAMMAS - 1, atol=1e-12)
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_diagram_says_its_options(script):
     done = run(script, "--help")

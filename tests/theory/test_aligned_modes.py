@@ -176,6 +176,9 @@ def test_degenerate_modes():
     found = mode_flow([1.0, 0.0, 2.0, 0.0], [0.0, 0.0, 2.0, 1.0], [0.0, 1e6], depth=2)
     np.testing.assert_allclose(found.mode_size.isel(time=1), [0.0, 0.0, 2.0, 0.0], atol=1e-4)
     assert np.isfinite(found.mode_kernel_change).all()
+    still = mode_flow([3.0, 0.1, 0.0], 1e-3 * np.arange(1, 4), 0.0, depth=[1, 2, 5, np.inf])
+    assert not still.mode_kernel_change.any()
+    assert (still.mode_size == 1e-3 * xr.DataArray(np.arange(1, 4), dims="mode")).all()
     times = mode_times([1.0, 0.0, 2.0], [0.0, 0.0, 2.0], depth=2).values
     assert times.tolist() == [np.inf, 0.0, 0.0]
     tiny = mode_flow([1.0], [1e-250], [0.0, 1e3], depth=1, **HALF).mode_size.values.ravel()
@@ -196,7 +199,7 @@ def test_what_breaks_an_assumption_is_refused():
     white = MomentData(
         sigma_xx=np.diag([1, 1, 1, 1.5]), sigma_yx=data.sigma_yx, mean_yy=data.mean_yy + 9
     )
-    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.33 of its mean"):
+    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.33 of their mean"):
         modes_of(layers, white)
     with pytest.raises(InputError, match=r"`target` must be finite and ≥ 0, got -1\.0"):
         mode_flow([-1.0], [0.1], 1.0)

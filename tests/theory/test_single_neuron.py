@@ -196,6 +196,20 @@ def test_regimes():
     assert (one.regime.item(), one.delayed.item()) == ("lazy", False)
 
 
+@pytest.mark.parametrize(
+    ("u", "w"), [(0.0, [0.7, -0.3]), (1e-25, [0.7, -0.3]), (-1.5, [0.0, 0.0]), (2.0, [1e-30, 0.0])]
+)
+@pytest.mark.parametrize("target", [[1.2, 0.5], [1e-9, 0.0], [0.0, 0.0]])
+def test_a_small_layer_keeps_its_digits_at_the_start(u, w, target):
+    """Rounding of the large layer made a weight, and an alignment, where there is none."""
+    data = moments(target)
+    found = neuron_flow(u, w, UNIT, data, [0.0, 1e-40])
+    np.testing.assert_allclose(found.u, u + np.array([0, 1e-40]) * np.dot(w, target), rtol=1e-14)
+    np.testing.assert_allclose(found.w[..., 0], w[0] + np.array([0, 1e-40]) * u * target[0], 1e-14)
+    map_now = found.u.values[0] * np.array(w)
+    assert (found.alignment.values[0] == 0.0) == (not map_now.any())
+
+
 def test_extreme_units():
     """The same problem in units of 1e60: every length scales, and nothing overflows."""
     plain = neuron_flow(0.5, [0.3, -0.4], UNIT, moments([1.0, 0.5]), 2.0)
@@ -206,7 +220,7 @@ def test_extreme_units():
 
 def test_what_breaks_an_assumption_is_refused():
     data = moments([1.0, 0.5])
-    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.091 of its mean"):
+    with pytest.raises(InputError, match=r"must be whitened, .* off by 0.091 of their mean"):
         neuron_flow(
             0.1, [1.0, 0.0], UNIT,
             MomentData(sigma_xx=np.diag([1.0, 1.2]), sigma_yx=[[1.0, 0.0]], mean_yy=2.0), 1.0,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lazyrich.theory.model import Model
 
 OWN = {"words", "json"}  # of every command that takes a model
-FIRST = "two_layer_linear"  # the model of the options of `solve`
+FIRST = "two_layer_linear"  # the model of the options of `solve` and `phase`
 REFERENCE = re.compile(r"(?P<authors>.*?(?:& [^,]+|et al\.)), (?P<title>.*), arXiv:(?P<number>\S+)")
 
 
@@ -31,15 +31,47 @@ def model_names() -> list[str]:
     return sorted(models())
 
 
+def completed(context: typer.Context) -> list[str]:
+    """What the tab key offers: models that have the command, then the names that one takes.
+
+    Args:
+        context: of `solve` or `phase`, with the words before.
+    """
+    words = context.params.get("words")
+    command = str(context.info_name)
+    if not words:
+        return sorted({*_with(command), FIRST})
+    function = model_called(words[0]).commands.get(command)
+    given = {word.partition("=")[0] for word in words}
+    names = signature(function).parameters if function else ()
+    return [f"{name}=" for name in names if name not in given]
+
+
 Words = Annotated[
     list[str] | None,
     typer.Argument(
         help="A model, and its numbers as NAME=VALUE: 1, 1,2 or 0.1:10:5 (an axis), 1,0;0,1 (a "
         "matrix). Without one, the options below are of two-layer linear networks.",
         metavar="[MODEL] [NAME=VALUE]...",
-        autocompletion=model_names,
+        autocompletion=completed,
     ),
 ]
+
+
+def has_model(words: Sequence[str]) -> bool:
+    """Whether the words are of another model than the options are.
+
+    Args:
+        words: as typed, at least one.
+
+    Raises:
+        InputError: the first word is no model, or numbers follow the model that has options.
+    """
+    if model_called(words[0]).name != FIRST:
+        return True
+    if len(words) > 1:
+        raise InputError(f"the numbers of {FIRST} are options, see --help, not {words[1]!r}")
+    return False
 
 
 def run_model(command: str, words: Sequence[str], context: typer.Context, *, json: bool) -> None:
@@ -68,7 +100,7 @@ def run_model(command: str, words: Sequence[str], context: typer.Context, *, jso
             f"the numbers of a model are NAME=VALUE, such as {given[0]}=1, not --{flag}"
         )
     if command not in model.commands:
-        known = ", ".join(name for name in model_names() if command in model_called(name).commands)
+        known = ", ".join(_with(command))
         raise InputError(f"{model.name} has no {command}; the models that have are {known}")
     function = model.commands[command]
     chosen = {
@@ -178,6 +210,11 @@ def entry_of(reference: str) -> str | None:
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
     return "\n".join([f"@misc{{arXiv:{number},", *lines, "}"])
+
+
+def _with(command: str) -> list[str]:
+    """The models that have a command of their own."""
+    return [name for name in model_names() if command in model_called(name).commands]
 
 
 def _require_names(function: Callable[..., xr.Dataset], chosen: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
-from lazyrich.cli.models import Words, run_model
+from lazyrich.cli.models import Words, has_model, run_model
 
 if TYPE_CHECKING:
     from lazyrich.phases.scaling import ScalingLaw
@@ -49,7 +49,7 @@ def phase(
     json: Json = False,
 ) -> None:
     """Name the phase of a scaling law: frozen, kernel, feature or unstable; or that of a model."""
-    if words:
+    if words and has_model(words):
         return run_model("phase", words, context, json=json)
     from lazyrich.cli.show import print_json, print_table
 

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
-from lazyrich.cli.models import FIRST, Words, run_model
+from lazyrich.cli.models import Words, has_model, run_model
 from lazyrich.vocabulary.numerals import in_words
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def solve(
     a --csv file; the motion is --times or --until for gradient flow, --steps for descent. Other
     models take their numbers as NAME=VALUE.
     """
-    if words and words != [FIRST]:
+    if words and has_model(words):
         return run_model("solve", words, context, json=json)
     from lazyrich.cli.parse import check_size
     from lazyrich.cli.show import print_json, print_table

@@ -32,9 +32,9 @@ from lazyrich.theory.labels import (
     require_range,
 )
 from lazyrich.theory.model import Assumption, Model
-from lazyrich.theory.single_neuron import white_power
 from lazyrich.theory.two_layer_linear.data import MomentData
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
+from lazyrich.theory.whitened import white_power
 from lazyrich.vocabulary.quantity import DERIVED, SAXE2014, Quantity, by_name
 
 __all__ = ["mode_flow", "mode_times", "modes_of"]
@@ -262,7 +262,7 @@ def _along_modes(name: str, value: object) -> xr.DataArray:
 def _size_at(s: Array, u: Array, q: Array, rate: Array) -> Array:
     """U at a time; `rate` is t in units in which the clock runs at `s^{1+q}`."""
     s, u, q, rate = np.broadcast_arrays(s, u, q, rate)
-    below, above = (s > u) & (u > 0), (u > s) & (s > 0)
+    below, above = ((rate > 0) & each for each in ((s > u) & (u > 0), (u > s) & (s > 0)))
     value = np.array(u, dtype=float)
     nothing = (s == 0) & (u > 0)
     fall = 1 + q[nothing]

@@ -171,6 +171,18 @@ def _symmetric(name: str, value: ArrayLike) -> Matrix:
     return matrix
 
 
+def _solve(
+    input_covariance: ArrayLike,
+    label_covariance: ArrayLike,
+    width: ParameterLike,
+    readout_moments: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+) -> xr.Dataset:
+    """Also of one input, which a command has as a number."""
+    S, S_y = np.atleast_1d(input_covariance), np.atleast_1d(label_covariance)
+    found = quadratic_network_prediction(S, S_y, width=width, readout_moments=readout_moments)
+    return found.to_dataset()
+
+
 def _broken_symmetry() -> xr.DataArray:
     return quadratic_network_prediction(np.eye(2), np.array([[0.0, 1.0], [0.0, 0.0]]), width=2)
 
@@ -192,6 +204,7 @@ MODEL = Model(
     quantities={CNFA.name: CNFA},
     example=_example,
     references=(BEAGLEHOLE2024, DERIVED),
+    commands={"solve": _solve},
 )
 
 

@@ -44,6 +44,7 @@ from lazyrich.theory.two_layer_linear.neurons import QUANTITIES as OF_NEURONS
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
 from lazyrich.theory.two_layer_linear.readout import Movement, gram_quantities
 from lazyrich.theory.two_layer_linear.state import GramState
+from lazyrich.theory.whitened import white_power
 from lazyrich.vocabulary.quantity import DERIVED, KUNIN2024, Quantity, by_name
 from lazyrich.vocabulary.regimes import LAZY_BELOW, RICH_FROM, Regime
 
@@ -59,7 +60,6 @@ QUANTITIES = (
 )
 KNOWN = OF_LINEAR | by_name(OF_NEURONS, QUANTITIES)
 
-WHITE = 1e-9  # of Σ_xx from a multiple of 1: the solution is wrong by as much
 ROUNDING = 1e-14  # share of the start in the direction that grows, below which it is rounding
 SADDLE = "stays at a saddle: the start has no part that grows, and rounding would decide"
 
@@ -146,9 +146,9 @@ def _evolve(A: Array, W: Array, best: Array, t: Array) -> tuple[Array, Array, Ar
     along = (W * e).sum(-1)
     across = W - along[..., None] * e
     lam = (A - along) * (A + along) - (across**2).sum(-1)
-    half, Omega = np.arctan2(s, -lam / 2) / 2, np.hypot(s, lam / 2)
-    p = along * np.cos(half) + A * np.sin(half)
-    q = A * np.cos(half) - along * np.sin(half)
+    Omega = np.hypot(s, lam / 2)
+    sin, cos = (np.sin(np.arctan2(s, side) / 2) for side in (-lam / 2, lam / 2))
+    p, q = along * cos + A * sin, A * cos - along * sin
     still = np.abs(p) <= ROUNDING * np.hypot(A, along)
     p = np.where(still, 0.0, p)
 
@@ -161,9 +161,8 @@ def _evolve(A: Array, W: Array, best: Array, t: Array) -> tuple[Array, Array, Ar
         np.exp(np.where(there, rate - fastest / 2, -fastest / 2) * t) / np.sqrt(N)
         for there, rate in ((p != 0, Omega), (True, -Omega), (wide > 0, -lam / 2))
     )
-    P, R = p * P, q * R
-    A = P * np.sin(half) + R * np.cos(half)
-    along = P * np.cos(half) - R * np.sin(half)
+    grown = -p * np.expm1(-2 * Omega * t) * P  # p (e^Ωt − e^−Ωt): what is left is the start's
+    A, along = grown * sin + R * A, grown * cos + R * along
     W = along[..., None] * e + decay[..., None] * across
     with np.errstate(divide="ignore", invalid="ignore"):
         imbalance = np.where(lam == 0, 0.0, lam / (2 * s))
@@ -228,26 +227,6 @@ def _weights(u: Any, w: Any, data: MomentData) -> tuple[xr.DataArray, xr.DataArr
     return second.rename(None), first.astype(float).rename(None)
 
 
-def white_power(data: MomentData) -> float:
-    """The c of whitened inputs, `Σ_xx = cI`.
-
-    Args:
-        data: moments of the data.
-
-    Raises:
-        InputError: inputs that are not whitened; the message says by how much.
-    """
-    power = float(np.trace(data.sigma_xx)) / len(data.sigma_xx)
-    off = float(np.linalg.norm(data.sigma_xx - power * np.eye(len(data.sigma_xx)), 2))
-    if not power > 0 or off > WHITE * power:
-        raise InputError(
-            f"the inputs must be whitened, Σ_xx = cI, got one that is off by "
-            f"{off / power if power > 0 else inf:.2g} of its mean, and the solution would be by "
-            f"about as much. Whiten them, or use lazyrich.theory.two_layer_linear.flow"
-        )
-    return power
-
-
 def _solve(
     u: float,
     w: ArrayLike,
@@ -273,7 +252,7 @@ def _phase(
     lr_w: ParameterLike = 1.0,
 ) -> xr.Dataset:
     """As typed: the regime alone, which is known at the start."""
-    return _solve(u, w, target, 0.0, output_scale, lr_u, lr_w)[["neuron_imbalance"]]
+    return _solve(u, w, target, 0.0, output_scale, lr_u, lr_w)[["neuron_imbalance"]].drop_vars("t")
 
 
 def _problem(sigma_xx: Array) -> xr.Dataset:

@@ -38,10 +38,10 @@ from lazyrich.theory.two_layer_linear.network import LinearNetwork
 from lazyrich.theory.two_layer_linear.readout import KNOWN as OF_LINEAR
 from lazyrich.theory.two_layer_linear.readout import Movement, gram_quantities
 from lazyrich.theory.two_layer_linear.state import Blocks, GramState
+from lazyrich.theory.whitened import white_power
 from lazyrich.vocabulary.quantity import DERIVED, DOMINE2024, Quantity, by_name
 from lazyrich.vocabulary.shared import KERNEL_DISTANCE
 
-WHITE_TOLERANCE = 1e-9  # of Σ_xx from a multiple of 1: the solution is wrong by as much
 MOST_STEPS = 10**5  # of a solution whose exponentials leave the range of floats
 ROUNDING_GROWS = 37.0  # ℓt after which a rounding error is of order one
 QUANTITIES = (
@@ -103,7 +103,7 @@ def balanced_flow(
     require_range("times", time, 0, np.inf)
     require_pair(state, data)
     require_free({*NAMES, *KNOWN, "regime", "delayed"}, *axes_of(state, network, data), time)
-    power = whitened(data)
+    power = white_power(data)
     theta = of_one_rate(state, network)
     balance = balance_of(theta, state.outputs)
     require_balanced(balance)
@@ -161,26 +161,6 @@ def tangent_kernel(solution: xr.Dataset, network: LinearNetwork, x: ArrayLike) -
     (_, quantity) = QUANTITIES
     kernel = kernel.transpose(..., *quantity.dims)
     return dataset({quantity.name: kernel}, KNOWN)[quantity.name]
-
-
-def whitened(data: MomentData) -> float:
-    """The c of `Σ_xx = cI`.
-
-    Raises:
-        InputError: inputs that are not whitened; the message says by how much.
-    """
-    power = float(np.trace(data.sigma_xx)) / len(data.sigma_xx)
-    white = power * np.eye(len(data.sigma_xx))
-    off = float(np.linalg.norm(data.sigma_xx - white, 2))
-    if not power > 0 or off > WHITE_TOLERANCE * power:
-        values = np.linalg.eigvalsh(data.sigma_xx)
-        share = off / power if power > 0 else np.inf
-        raise InputError(
-            f"the inputs must be whitened, Σ_xx = cI: its eigenvalues lie between {values[0]:.4g} "
-            f"and {values[-1]:.4g}, off by {share:.2g} of their mean, and the solution would be by "
-            f"about as much. Whiten them, or use lazyrich.theory.two_layer_linear.flow"
-        )
-    return power
 
 
 def _require_reach(balance: xr.DataArray, time: xr.DataArray, target: Target) -> None:
