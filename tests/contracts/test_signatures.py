@@ -19,7 +19,12 @@ TYPES = {
     "loss": {"Loss", "LossName", "str", "float"},  # a function; a name; a user's; what it came to
     "directions": {"Directions"},
     "seed": {"int", "SeedLike"},  # PyTorch's; NumPy's, also a generator
-    "samples": {"int | None", "int", "Samples", "int | Literal['auto'] | None"},  # how many; or they
+    "samples": {
+        "int | None",
+        "int",
+        "Samples",
+        "int | Literal['auto'] | None",
+    },  # how many; or they
     "lrs": {"Mapping[str, float] | None"},
     "memory": {"int"},
     "heads": {"Heads | None"},
