@@ -236,7 +236,7 @@ def trusted_parameters(capture: Capture) -> list[str]:
     for rows that matter to others, too; and factors must sum up to the parameter's own gradient.
     """
     uses = _uses(capture)
-    v = coded_directions(capture.outputs.detach())[0]
+    v = capture.of_counted(coded_directions(capture.outputs.detach())[0])
     at_layers, truth = capture.backward(v, list(uses))
     every = (*capture.layers, *capture.small)
     gradients = {layer.name: g for layer, g in zip(every, at_layers, strict=True)}
