@@ -231,28 +231,3 @@ def test_inputs_that_are_no_tokens_do_not_change_the_number_of_samples():
         default_count((torch.zeros(50, 3, 64, 64), torch.zeros(50, 4000, dtype=torch.long))) == 32
     )
     assert default_count(torch.zeros(50, dtype=torch.long)) == 32
-
-
-class Counted(nn.Module):
-    """Notes outside of itself how many samples it is given, and may refuse few."""
-
-    def __init__(self, seen, least=1):
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
-        self.least = least
-        self.note = seen.append
-
-    def forward(self, x):
-        if len(x) < self.least:
-            raise ValueError("too few")
-        self.note(len(x))
-        return self.body(x)
-
-
-@pytest.mark.parametrize("least", [1, 3])
-def test_few_samples_show_what_holds_and_all_do_where_a_model_refuses_few(least):
-    seen = []
-    model, x = Counted(seen, least), randn(40, 3)
-    torch.testing.assert_close(lazyrich.ntk(model, x), lazyrich.ntk(model.body, x))
-    assert (seen.count(40) == 1) == (least == 1)
-    assert least == 3 or set(seen) == {2, 40}

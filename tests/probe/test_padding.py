@@ -169,3 +169,63 @@ def test_labels_that_are_ignored_leave_their_outputs_out():
     probe = lazyrich.Probe(model, {**inputs(SHORT), "labels": labels}, shifted)
     probe.measure(0)
     assert probe.history.loss.notnull().all()
+
+
+class Routed(nn.Module):
+    """Tokens that see the mean of those before, a layer used twice, and an expert for each token.
+
+    Args:
+        experts: how many; the first two tokens of the vocabulary go to the first one, and so on.
+    """
+
+    def __init__(self, experts=3):
+        super().__init__()
+        self.table, self.twice = nn.Embedding(2 * experts, 4), nn.Linear(4, 4)
+        self.experts = nn.Parameter(torch.randn(experts, 2, 4))
+
+    def forward(self, tokens, attention_mask):
+        e = self.table(tokens) * attention_mask[..., None]
+        h = e.cumsum(1) / attention_mask.cumsum(1).clamp(min=1)[..., None]
+        h = torch.tanh(self.twice(torch.tanh(self.twice(h)))).flatten(0, 1)
+        f, to = h.new_zeros(len(h), 2), tokens.flatten() // 2
+        for i, expert in enumerate(self.experts):
+            if (to == i).any():
+                f[to == i] = nn.functional.linear(h[to == i], expert)
+        return f.view(*tokens.shape, 2)
+
+
+TOKENS = torch.tensor([[0, 1, 1, 0], [2, 0, 3, 1], [3, 2, 0, 2], [1, 2, 2, 3], [0, 2, 1, 1]])
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("filled_with", [1, 5])
+def test_experts_and_a_layer_used_twice_with_targets_at_padded_positions(left, filled_with):
+    torch.manual_seed(0)
+    model = Routed().double()
+    ends = torch.full((5, 3), filled_with)
+    ones, targets = torch.ones_like(TOKENS), torch.randn(5, 4, 2).double()
+
+    def longer(part, end):
+        return torch.cat([end, part] if left else [part, end], 1)
+
+    short = {"tokens": TOKENS, "attention_mask": ones}
+    padded = {
+        "tokens": longer(TOKENS, ends),
+        "attention_mask": longer(ones, torch.zeros_like(ends)),
+    }
+    found = []
+    wide = longer(targets, torch.randn(5, 3, 2).double())
+    for batch, y in ((short, targets), (padded, wide)):
+        net = copy.deepcopy(model)
+        probe = lazyrich.Probe(net, (batch, y), directions="all", samples=None)
+        probe.measure(0)
+        with torch.no_grad():
+            net.experts.mul_(1.1)
+            net.twice.weight.add_(0.1)
+        probe.measure(1)
+        found.append(probe.history.drop_vars("loss"))  # as in training, which padding changes
+    exact, other = found
+    assert list(exact.layer.values) == list(other.layer.values)
+    assert not np.isnan(exact.target_alignment).any()
+    for name in exact.data_vars:
+        np.testing.assert_allclose(other[name], exact[name], rtol=1e-8, atol=1e-10, err_msg=name)

@@ -26,10 +26,13 @@ from lazyrich.capture.isolation import (
     undisturbed,
     unwrap,
 )
-from lazyrich.capture.padding import counted_outputs, counted_positions
+from lazyrich.capture.padding import counted_outputs, counted_positions, without_padding
 from lazyrich.capture.pieces import Pieces
 from lazyrich.capture.watch import Call, Sight, Sights, by_samples
 from lazyrich.capture.weights import read_weights
+
+Positions = Bool[Tensor, "samples length"] | None
+"""Of sequences, those that are not padded; None if all count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,16 @@ class Layer:
     def preactivations(self) -> layers.Rows:
         """`z = W h + b`, in the layout of `inputs`."""
         return self.rows([call.outputs for call in self.calls])
+
+    def counted_inputs(self, positions: Positions) -> layers.Rows:
+        """The same with zeros at padded positions of every call."""
+        rows = [layers.input_rows(self.module, call.inputs) for call in self.calls]
+        return torch.cat([without_padding(x, positions) for x in rows], 1)
+
+    def counted_preactivations(self, positions: Positions) -> layers.Rows:
+        """The same with zeros at padded positions of every call."""
+        rows = [layers.output_rows(self.module, call.outputs) for call in self.calls]
+        return torch.cat([without_padding(x, positions) for x in rows], 1)
 
     @property
     def matrix(self) -> Float[Tensor, "m d"]:
@@ -123,7 +136,7 @@ class Capture:
     small: tuple[Layer, ...]
     skipped: dict[str, str]
     readout: str | None
-    positions: Bool[Tensor, "n t"] | None
+    positions: Positions
     counted: Bool[Tensor, "n k"] | None
 
     def of_counted(self, outputs: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -219,14 +232,14 @@ def capture(
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
+    positions = counted_positions(x)
+    counted = counted_outputs(tuple(as_given.shape), positions)
+    length = 0 if positions is None else positions.shape[1]
     captured = [
-        _with_x_hat(
-            Layer(name=name, **vars(sight) | {"calls": tuple(sight.calls)}), settled, leaves
-        )
-        for name, sight in by_samples(watch, outputs).items()
+        _with_x_hat(_layer(name, sight), settled, leaves)
+        for name, sight in by_samples(watch, outputs, counted, length).items()
     ]
     linear = tuple(layer for layer in captured if layer.is_linear)
-    positions = counted_positions(x)
     return Capture(
         model=model,
         batch=x,
@@ -240,7 +253,7 @@ def capture(
         skipped=_skipped(model, captured, watch.reasons),
         readout=_readout(outputs, linear),
         positions=positions,
-        counted=counted_outputs(tuple(as_given.shape), positions),
+        counted=counted,
     )
 
 

@@ -25,8 +25,6 @@ from lazyrich.capture.statistics import (
     settling,
 )
 
-_FEW = 2  # samples, so that one can be told from the other
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Changes:
@@ -55,11 +53,12 @@ class _Changes:
 
 
 def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
-    """Find out what every look at a model has to hold, from few samples where these are known.
+    """Find out what every look at a model has to hold.
 
     One pass as in training says what changes, one in evaluation mode what is random; both run on
     copies. A normalisation in eval mode inside a model in train mode is frozen, and keeps its
-    running statistics; a model that is in eval mode as a whole is measured as if it trained.
+    running statistics; a model that is in eval mode as a whole is measured as if it trained. All
+    samples are looked at: a branch that few of them take may draw, count or normalise, too.
 
     Args:
         model: the plain module.
@@ -67,20 +66,6 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         x: a batch.
     """
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
-    if (few := few_samples(x)) is not None:
-        try:
-            return _found(model, tensors, few)
-        except Exception:  # whatever a model raises that cannot do with so few samples
-            pass
-    return _found(model, tensors, x)
-
-
-def few_samples(x: Batch) -> Tensor | None:
-    """The first two samples of a batch that is one tensor; None if it is not, or has no more."""
-    return x[:_FEW] if isinstance(x, Tensor) and len(x) > _FEW else None
-
-
-def _found(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
     modules = every_module(model)
     trains = {name: m.training or not model.training for name, m in modules.items()}
     changed, plain, switched = _as_in_training(model, trains, tensors, x)

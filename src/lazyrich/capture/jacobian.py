@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
+from lazyrich.capture.arrangement import coded_directions
 from lazyrich.capture.capture import Capture, Layer
-from lazyrich.capture.capture import capture as look_at
-from lazyrich.capture.first_look import few_samples
 from lazyrich.capture.kernel import (
     DenseFactor,
     Factor,
@@ -27,6 +26,7 @@ from lazyrich.capture.kernel import (
     TiedFactor,
     table_factor,
 )
+from lazyrich.capture.mixing import mixing_layers
 from lazyrich.capture.norms import norm
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.capture.pieces import Piece, are_apart, put_together
@@ -229,31 +229,18 @@ def _uses(capture: Capture) -> dict[str, list[_Use]]:
 
 
 def trusted_parameters(capture: Capture) -> list[str]:
-    """Parameters whose factors reproduce autograd on half of the samples and touch no other.
+    """Parameters whose factors reproduce autograd and whose layers have each sample's rows apart.
 
-    One backward pass from the first half of the samples: gradients at other samples' rows must be
-    zero, and the factors must sum up to the parameter's own gradient. Few samples show that, where
-    it is known which inputs carry them.
+    All samples are looked at, since some may take other branches than the first ones, and may meet
+    at any distance: gradients of samples times powers of two are those times the same powers, but
+    for rows that matter to others, too; and factors must sum up to the parameter's own gradient.
     """
-    if (few := few_samples(capture.batch)) is not None:
-        try:
-            return _trusted(look_at(capture.model, few, capture.conditions, capture.leaves))
-        except Exception:  # whatever a model raises that cannot do with so few samples
-            pass
-    return _trusted(capture)
-
-
-def _trusted(capture: Capture) -> list[str]:
-    f, uses = capture.outputs, _uses(capture)
-    half = (len(f) + 1) // 2
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(f.shape, generator=generator).to(f)  # signs might cancel
-    direction[half:] = 0
-    at_layers, truth = capture.backward(direction, list(uses))
-    gradients = dict(
-        zip((layer.name for layer in (*capture.layers, *capture.small)), at_layers, strict=True)
-    )
-    mixing = {name for name, g in gradients.items() if any(t[half:].any() for t in g)}
+    uses = _uses(capture)
+    v = capture.of_counted(coded_directions(capture.outputs.detach())[0])
+    at_layers, truth = capture.backward(v, list(uses))
+    every = (*capture.layers, *capture.small)
+    gradients = {layer.name: g for layer, g in zip(every, at_layers, strict=True)}
+    mixing = mixing_layers(capture, v, gradients)
     trusted = []
     for name, shared in uses.items():
         if any(use.layer.name in mixing for use in shared) or not _same_kind(shared):

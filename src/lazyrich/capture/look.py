@@ -245,18 +245,17 @@ class Look:
     @cached_property
     def norms(self) -> list[LayerNorms]:
         """Norms of weights, inputs and pre-activations of all layers."""
+        positions = self.capture.positions
         return [
-            layer_norms(
-                layer.matrix, self._counted(layer.inputs), self._counted(layer.preactivations)
-            )
-            for layer in self.layers
+            layer_norms(x.matrix, x.counted_inputs(positions), x.counted_preactivations(positions))
+            for x in self.layers
         ]
 
     @cached_property
     def features(self) -> dict[str, Features]:
         """What every layer gives, of every sample."""
-        given = {layer.name: self._counted(layer.preactivations) for layer in self.layers}
-        return {name: features_of(rows.flatten(1)) for name, rows in given.items()}
+        at = self.capture.positions
+        return {x.name: features_of(x.counted_preactivations(at).flatten(1)) for x in self.layers}
 
     def _counted(self, rows: Tensor) -> Tensor:
         """What a layer gave or was given, with zeros at padded positions."""
@@ -267,7 +266,7 @@ class Look:
         """What the loss asks of an output that is zero, `−∂L/∂f` there: the targets up to scale."""
         with torch.enable_grad():
             slope: Tensor = gradient(self.loss_of, torch.zeros_like(self.f))
-            return -slope
+            return -self.capture.of_counted(slope)
 
 
 def asked_only(seen: Capture, loss: OutputLoss) -> Capture:
@@ -363,7 +362,7 @@ def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
     return Reference(
         network=network_of(seen),
         outputs=look.f,
-        distance_to_fit=distance_to_fit(look.fixed_loss, look.f.view(look.capture.shape)),
+        distance_to_fit=distance_to_fit(look.fixed_loss, look.f.view(seen.shape), seen.counted),
         kernel=_kernel_start(look) if kernel else None,
         centred=look.centred_kernel if centred else None,
         norms=look.norms,

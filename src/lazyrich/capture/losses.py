@@ -177,12 +177,15 @@ def descent_along(
     )
 
 
-def distance_to_fit(loss: OutputLoss, outputs: Float[Tensor, "n *k"]) -> float:
+def distance_to_fit(
+    loss: OutputLoss, outputs: Float[Tensor, "n *k"], counted: Tensor | None = None
+) -> float:
     """‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if that is not known.
 
     Args:
         loss: as a function of the outputs.
         outputs: f.
+        counted: those that count, flattened or not; None if all do.
 
     Example:
         >>> import torch
@@ -192,6 +195,7 @@ def distance_to_fit(loss: OutputLoss, outputs: Float[Tensor, "n *k"]) -> float:
     """
     with torch.enable_grad():
         r = gradient(loss, outputs)
+        r = r if counted is None else r * counted.view_as(r)
         tau = descent_along(loss, outputs, -r).time_to_fit
     return tau * r.double().norm().item()
 

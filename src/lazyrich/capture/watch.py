@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lazyrich.capture import modules as layers
 from lazyrich.capture.arrangement import arranged, arrangement, coded_directions
@@ -204,26 +205,31 @@ class Sights:
         raise AssertionError("the last name is of this piece alone")
 
 
-def by_samples(watch: Sights, outputs: Tensor) -> dict[str, Sight]:
+def by_samples(
+    watch: Sights, outputs: Tensor, counted: Tensor | None = None, positions: int = 0
+) -> dict[str, Sight]:
     """All sights, the rows of products ordered by samples; without those that cannot be.
 
     Args:
         watch: after the pass; its `reasons` are told what is left out.
         outputs: f, (samples, outputs), with its graph.
+        counted: the outputs that count; None if all do.
+        positions: of a padded sequence; 0 if none is padded.
     """
     products = {name: sight for name, sight in watch.sights.items() if _is_of_rows(sight)}
     edges = {call.turn: call.edge for sight in products.values() for call in sight.calls}
     if not edges:
         return watch.sights
     with torch.inference_mode(False):
+        count = 1.0 if counted is None else counted
         plain, coded = (
-            dict(zip(edges, _gradients(outputs, list(edges.values()), v), strict=True))
+            dict(zip(edges, _gradients(outputs, list(edges.values()), v * count), strict=True))
             for v in coded_directions(outputs.detach())
         )
     found: dict[str, Sight] = {}
     for name, sight in watch.sights.items():
         if _is_of_rows(sight):
-            calls = [_ordered(call, plain, coded, len(outputs)) for call in sight.calls]
+            calls = [_ordered(x, plain, coded, (len(outputs), positions)) for x in sight.calls]
             kept = [call for call in calls if isinstance(call, Call)]
             mixed = any(call is None for call in calls)
             if mixed or not kept:
@@ -253,9 +259,13 @@ def _gradients(outputs: Tensor, edges: Sequence[Any], v: Tensor) -> Sequence[Ten
 
 
 def _ordered(
-    call: Call, plain: dict[int, Tensor | None], coded: dict[int, Tensor | None], samples: int
+    call: Call,
+    plain: dict[int, Tensor | None],
+    coded: dict[int, Tensor | None],
+    sizes: tuple[int, int],
 ) -> Call | bool | None:
     """A call by samples; False if nothing depends on it, None if it joins them."""
+    samples, positions = sizes
     one, other = plain[call.turn], coded[call.turn]
     take = call.take
     assert take is not None  # that of a product
@@ -264,6 +274,8 @@ def _ordered(
     order = arrangement(g, take(other), samples)
     if order is None:
         return None
+    if positions and order.shape[1] == positions and (order < 0).any():
+        order = functional.pad(order, (0, 1), value=-1)  # some rows are not all the positions
     return replace(
         call,
         inputs=arranged(call.inputs, order),

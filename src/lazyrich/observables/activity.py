@@ -8,9 +8,10 @@ from math import hypot, isnan, nan, sqrt
 
 from torch import Tensor
 
-from lazyrich.capture.capture import Layer
+from lazyrich.capture.capture import Layer, Positions
 from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import norm
+from lazyrich.capture.padding import without_padding
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
@@ -18,22 +19,22 @@ from lazyrich.vocabulary.quantity import DERIVED, Quantity
 def _activity(look: Look, _: Reference) -> Row:
     gradients, n = look.backward_passes.gradients, len(look.f)
     size, spread = {}, {}
-    captured = look.capture.layers
+    captured, at = look.capture.layers, look.capture.positions
     following = {one.name: after for one, after in pairwise(captured)}
     for layer in look.layers:
         of_calls = gradients[layer.name]
         counted = n * (of_calls[0].shape[1] if look.random else 1)
         size[layer.name] = hypot(*map(_size, of_calls)) / sqrt(counted)
-        spread[layer.name] = _handed_on(layer, following.get(layer.name), n)
+        spread[layer.name] = _handed_on(layer, following.get(layer.name), n, at)
     return {"gradient_norm": size, "feature_spread": spread}
 
 
-def _handed_on(layer: Layer, following: Layer | None, n: int) -> float:
+def _handed_on(layer: Layer, following: Layer | None, n: int, positions: Positions) -> float:
     """The spread of what a layer gives, or of what the next one gets of it, if that is less."""
-    given = _spread([call.outputs for call in layer.calls], n)
+    given = _spread([without_padding(call.outputs, positions) for call in layer.calls], n)
     if following is None:
         return given
-    taken = _spread([call.inputs for call in following.calls], n)
+    taken = _spread([without_padding(call.inputs, positions) for call in following.calls], n)
     return given if isnan(taken) else min(given, taken)
 
 

@@ -18,12 +18,18 @@ def _rates(look: Look, _: Reference) -> Row:
     else:
         groups = look.optimizer.param_groups
         owned = {id(p): float(group.get("lr", nan)) for group in groups for p in group["params"]}
-        known = any(id(p) in owned for p in trainable.values())  # not so of gathered copies
-        of = {name: owned.get(id(p), 0.0 if known else nan) for name, p in trainable.items()}
+        given = any(id(p) in owned for p in trainable.values())  # not so of gathered copies
+        of = {name: owned.get(id(p), 0.0 if given else nan) for name, p in trainable.items()}
     rates: dict[str, float] = {}
     for name, rate in of.items():
         layer = layer_of(name)
         rates[layer] = max(rates.get(layer, rate), rate)
+    for (
+        known
+    ) in look.layers:  # products too, which may be of parts of a parameter, or of a tied one
+        own = [of[x.parameter] for x in known.tensors.values() if x.parameter in of]
+        if own:
+            rates[known.name] = max(own)
     return {"layer_lr": rates}
 
 

@@ -10,7 +10,6 @@ from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import MODE
 from lazyrich.capture.isolation import Batch, batch_size
-from lazyrich.capture.padding import without_padding
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.cka import FEWEST, cka_table
 
@@ -79,7 +78,6 @@ def _features(model: nn.Module, x: Batch) -> tuple[dict[str, Tensor], dict[str, 
             f"{type(seen.model).__name__} with none. Skipped: {seen.skipped}"
         )
     features = {
-        layer.name: without_padding(layer.preactivations, seen.positions).flatten(1)
-        for layer in seen.layers
+        layer.name: layer.counted_preactivations(seen.positions).flatten(1) for layer in seen.layers
     }
     return features, seen.skipped

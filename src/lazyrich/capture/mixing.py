@@ -1,0 +1,59 @@
+"""Which layers have rows that matter to several samples.
+
+Gradients of samples times powers of two are those times the same powers, without rounding, but for
+rows that matter to others, too. So what samples share shows however little it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lazyrich.capture.capture import Capture
+
+_APART = 1e-5  # of a sample's gradient: sums may come in another order
+_CODES = 32  # powers of two with signs, far from what half precision does not hold
+
+
+def mixing_layers(
+    capture: Capture, v: Float[Tensor, "n k"], gradients: Mapping[str, Sequence[Tensor]]
+) -> set[str]:
+    """Names of the layers whose rows some samples share.
+
+    Args:
+        capture: one forward pass.
+        v: a random direction.
+        gradients: of `v·f` at all calls of all layers.
+    """
+    found: set[str] = set()
+    for code in sample_codes(len(v)):
+        code = code.to(v)
+        coded = capture.gradients(code[:, None] * v)
+        for layer, of_calls in zip((*capture.layers, *capture.small), coded, strict=True):
+            for plain, other in zip(gradients[layer.name], of_calls, strict=True):
+                g = code.to(plain)[:, None] * plain.flatten(1)
+                apart = torch.linalg.vector_norm(other.flatten(1) - g, dim=1)
+                if (apart > _APART * torch.linalg.vector_norm(g, dim=1)).any():
+                    found.add(layer.name)
+    return found
+
+
+def sample_codes(samples: int) -> Iterator[Float[Tensor, " n"]]:
+    """Powers of two with signs for every sample, of which any two have different ones at some time.
+
+    Args:
+        samples: n; up to 32 are told apart at once, up to 1,024 in two times.
+
+    Example:
+        >>> [code.tolist() for code in sample_codes(4)]
+        [[0.00390625, -0.00390625, 0.0078125, -0.0078125]]
+    """
+    rest = torch.arange(samples)
+    while True:
+        digit, rest = rest % _CODES, rest // _CODES
+        yield (1.0 - 2.0 * (digit % 2)) * 2.0 ** (digit // 2 - _CODES // 4)
+        if not rest.any():
+            return

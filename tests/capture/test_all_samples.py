@@ -1,0 +1,116 @@
+"""What holds for the first samples need not hold for all: they meet, branch and are routed later.
+
+The oracle is the Jacobian of one output after the other, by plain autograd.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import lazyrich
+from lazyrich.capture.mixing import sample_codes
+from tests.capture.test_products import plain_kernel
+from tests.models import randn
+
+SAMPLES = 8
+
+
+class Body(nn.Module):
+    """Two linear layers with something between them that samples share or only some do."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.between = between
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+        self.norm = nn.BatchNorm1d(6)
+        self.register_buffer("total", torch.zeros(()))
+        self.register_buffer("running", torch.zeros(6))
+
+    def forward(self, x):
+        h = torch.tanh(self.first(x))
+        return self.between(self, x, h, x[:, 0] > 0.5)
+
+
+def shifted(by, share):
+    return lambda net, x, h, some: net.last(torch.tanh(h + share * h.roll(by, 0)))
+
+
+def in_groups(net, x, h, some):
+    means = h.view(-1, 4, 6).mean(1, keepdim=True) if len(h) % 4 == 0 else h[:, None]
+    return net.last(h * means.expand(-1, len(h) // len(means), -1).reshape(len(h), 6))
+
+
+def last_one_meets_another(net, x, h, some):
+    return net.last(torch.cat([h[:-1], h[-1:] * h[3:4]]) if len(h) > 3 else h)
+
+
+def penalty_of_some(net, x, h, some):
+    return net.last(h) + some.double()[:, None] * net.first.weight.square().sum()
+
+
+def twice_for_some(net, x, h, some):
+    return net.last(h) + some.double()[:, None] * functional.linear(h, 2 * net.last.weight)
+
+
+def met_if_some(net, x, h, some):
+    return net.last(h + h.roll(1, 0)) if some.any() else net.last(h)
+
+
+MEETINGS = {
+    **{f"shifted by {i}, {s}": shifted(i, s) for i in (1, 2, 3, 4) for s in (1.0, 0.05, 1e-3)},
+    "groups of four": in_groups,
+    "one pair": last_one_meets_another,
+    "a penalty of some": penalty_of_some,
+    "a weight used twice by some": twice_for_some,
+    "all meet if there is one of some": met_if_some,
+}
+
+
+def batch_with_some_at_the_end():
+    x = randn(SAMPLES, 4)
+    x[:, 0] = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+    return x
+
+
+@pytest.mark.parametrize("between", MEETINGS.values(), ids=MEETINGS)
+def test_kernels_where_samples_meet_or_branch_at_any_distance(between):
+    model, x = Body(between).double(), batch_with_some_at_the_end()
+    truth = plain_kernel(model, x)
+    torch.testing.assert_close(lazyrich.ntk(model, x), truth)
+    torch.testing.assert_close(lazyrich.ntk(model, x, trace=True), torch.einsum("icjc->ij", truth))
+    torch.testing.assert_close(lazyrich.ntk(model, x, x), truth)
+
+
+def counted(net, x, h, some):
+    if some.any():
+        net.total += 1
+    return net.last(net.norm(h) * (1 + net.total))
+
+
+def averaged(net, x, h, some):
+    if some.any():
+        net.running.mul_(0.9).add_(0.1 * h.detach().mean(0))
+    return net.last(net.norm(h) - net.running)
+
+
+def normalised(net, x, h, some):
+    if some.any():
+        one = torch.ones(6, dtype=h.dtype)
+        h = functional.batch_norm(h, net.running, one, training=net.training)
+    return net.last(h)
+
+
+@pytest.mark.parametrize("between", [counted, averaged, normalised])
+def test_what_only_some_samples_change_is_held_whatever_their_order(between):
+    model, x = Body(between).double(), batch_with_some_at_the_end()
+    turned = lazyrich.ntk(model, x.flip(0)).flip(0, 2)
+    torch.testing.assert_close(lazyrich.ntk(model, x), turned)
+
+
+@pytest.mark.parametrize(("samples", "times"), [(1, 1), (32, 1), (33, 2), (1024, 2), (1025, 3)])
+def test_any_two_samples_have_different_codes(samples, times):
+    codes = torch.stack(list(sample_codes(samples)))
+    assert len(codes) == times
+    assert len(codes.unique(dim=1).T) == samples
+    assert torch.equal(codes.abs().log2().round(), codes.abs().log2())
