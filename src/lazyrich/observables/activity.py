@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import hypot, isnan, nan, sqrt
+from math import hypot, isnan, nan
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture.capture import Layer, Positions
@@ -18,15 +20,17 @@ from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 def _activity(look: Look, _: Reference) -> Row:
     gradients, n = look.backward_passes.gradients, len(look.f)
-    size, spread = {}, {}
+    size, error, spread = {}, {}, {}
     captured, at = look.capture.layers, look.capture.positions
     following = {one.name: after for one, after in pairwise(captured)}
     for layer in look.layers:
-        of_calls = gradients[layer.name]
-        counted = n * (of_calls[0].shape[1] if look.random else 1)
-        size[layer.name] = hypot(*map(_size, of_calls)) / sqrt(counted)
+        squares = sum(map(_squares, gradients[layer.name]))
+        assert isinstance(squares, Tensor)  # there is a call
+        of_samples = squares.mean(1) if look.random else squares.sum(1)
+        size[layer.name] = float(of_samples.mean().sqrt())
+        error[layer.name] = _error_of_root(of_samples)
         spread[layer.name] = _handed_on(layer, following.get(layer.name), n, at)
-    return {"gradient_norm": size, "feature_spread": spread}
+    return {"gradient_norm": size, "gradient_norm_stderr": error, "feature_spread": spread}
 
 
 def _handed_on(layer: Layer, following: Layer | None, n: int, positions: Positions) -> float:
@@ -47,14 +51,24 @@ def _spread(values: Sequence[Tensor], n: int) -> float:
     return hypot(*(norm(one - one.mean(0)) for one in rows)) / whole if whole else 0.0
 
 
-def _size(gradient: Tensor) -> float:
-    return norm(gradient.flatten(1))
+def _squares(gradient: Float[Tensor, "n s *shape"]) -> Float[Tensor, "n s"]:
+    """‖g‖² of every sample and direction, in float64."""
+    return torch.linalg.vector_norm(gradient.flatten(2), dim=2, dtype=torch.float64).square()
+
+
+def _error_of_root(squares: Float[Tensor, " n"]) -> float:
+    """Standard error of the root of a mean over samples; 0 of zeros, NaN of one sample."""
+    if len(squares) == 1:
+        return nan
+    mean = squares.mean()
+    return float((squares.var() / len(squares)).sqrt() / (2 * mean.sqrt())) if mean else 0.0
 
 
 ACTIVITY = Observable(
     quantities=(
         Quantity(
             name="gradient_norm",
+            stderr=True,
             dims=("layer",),
             symbol="‖∂f/∂z‖",
             meaning="size of the gradient of the outputs at a layer, root mean square over samples",

@@ -65,7 +65,7 @@ def write_report(
         MissingExtraError: matplotlib is not installed.
     """
     target = check_page(path)
-    if not NEEDED <= set(getattr(history, "attrs", ())):
+    if not set(getattr(history, "attrs", ())) >= NEEDED:
         raise InputError(
             "`history` must be that of a probe, with its attributes, got a "
             f"{type(history).__name__} without them. Pass `probe.history`, or what `probe.save` "
