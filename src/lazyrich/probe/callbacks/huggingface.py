@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     TrainerCallback,
     TrainerControl,
@@ -75,7 +74,7 @@ class HuggingFaceCallback(TrainerCallback):
         """Put what the probe has seen beside the rest of a checkpoint."""
         folder = _checkpoint(args, state)
         if state.is_world_process_zero and folder.is_dir():
-            torch.save(self._measure.state_dict(), folder / self._file(kwargs))
+            self._measure.save(folder / self._file(kwargs))
 
     def on_step_end(
         self,
@@ -106,7 +105,7 @@ class HuggingFaceCallback(TrainerCallback):
         files = [folder / self._file(kwargs) for folder in folders]
         file = next((file for file in files if file.is_file()), None)
         if file is not None:
-            self._measure.load_state_dict(torch.load(file, weights_only=True))
+            self._measure.load(file)
 
     def _look(self, state: TrainerState, kwargs: dict[str, Any], measure: Measure) -> None:
         if not state.is_world_process_zero:

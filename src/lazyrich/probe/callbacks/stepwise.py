@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -93,3 +95,11 @@ class Stepwise:
         """Go on where a training was interrupted; see `Probe.load_state_dict`."""
         self._probe.load_state_dict(state["probe"])
         self._earlier, self._made = state["earlier"], state["made"]
+
+    def save(self, file: Path) -> None:
+        """Write the state to a file of a checkpoint."""
+        torch.save(self.state_dict(), file)
+
+    def load(self, file: Path) -> None:
+        """Go on from such a file."""
+        self.load_state_dict(torch.load(file, weights_only=True))
