@@ -182,6 +182,14 @@ def members(group):
     return [row for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
 
 
+def have_ended(group, seconds):
+    """Whether all processes of a group end in time; what tracks its memory ends after it."""
+    deadline = time.monotonic() + seconds
+    while members(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not members(group)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_study_stores_what_is_finished_and_goes_on(tmp_path, number):
     study, out = written(tmp_path, SLOW), tmp_path / "out"
@@ -199,7 +207,7 @@ def test_a_stopped_study_stores_what_is_finished_and_goes_on(tmp_path, number):
         f"lazyrich: walk was stopped: {len(kept)} of 40 points are stored in {out}. "
         "Run the same again to go on.\n"
     )
-    assert not members(process.pid)
+    assert have_ended(process.pid, 10)
     if number == signal.SIGTERM:
         again = answer("sweep", study, "--out", out, "--workers", 2)
         assert again["ran"] == 40 - len(kept)
@@ -211,10 +219,7 @@ def test_the_workers_of_a_killed_driver_end(tmp_path):
         wait_for(tmp_path / "out", 1)
         assert len(members(process.pid)) >= 3
         process.kill()
-    deadline = time.monotonic() + 30
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not members(process.pid)
+    assert have_ended(process.pid, 30)
 
 
 def test_a_script_without_a_guard_is_told_about_it(tmp_path):
