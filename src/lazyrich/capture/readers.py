@@ -206,7 +206,9 @@ def _convolution(
     padding: Size | str = 0,
     dilation: Size = 1,
     groups: int = 1,
+    output_padding: Size | None = None,
 ) -> Iterator[Product]:
+    """A convolution, or a transposed one if there is `output_padding`."""
     if find(weight) and input.ndim == weight.ndim:
         axes = weight.ndim - 2
         form = Windows(
@@ -215,6 +217,7 @@ def _convolution(
             padding=padding if isinstance(padding, str) else _along(padding, axes),
             dilation=_along(dilation, axes),
             groups=groups,
+            output_padding=None if output_padding is None else _along(output_padding, axes),
         )
         own = bias if find(bias) else None
         yield Product(weight=weight, bias=own, inputs=input, rows=_as_it_is, form=form)
@@ -222,7 +225,7 @@ def _convolution(
 
 def _transposed_convolution(
     find: Find,
-    _: Tensor,
+    z: Tensor,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -232,18 +235,9 @@ def _transposed_convolution(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Iterator[Product]:
-    if find(weight) and input.ndim == weight.ndim:
-        axes = weight.ndim - 2
-        form = Windows(
-            kernel_size=tuple(weight.shape[2:]),
-            stride=_along(stride, axes),
-            padding=_along(padding, axes),
-            dilation=_along(dilation, axes),
-            groups=groups,
-            output_padding=_along(output_padding, axes),
-        )
-        own = bias if find(bias) else None
-        yield Product(weight=weight, bias=own, inputs=input, rows=_as_it_is, form=form)
+    yield from _convolution(
+        find, z, input, weight, bias, stride, padding, dilation, groups, output_padding
+    )
 
 
 def _along(size: Size, axes: int) -> tuple[int, ...]:
