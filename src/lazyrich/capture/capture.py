@@ -6,7 +6,7 @@ backward passes from the same capture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,23 +61,22 @@ class Layer:
     @property
     def inputs(self) -> layers.Rows:
         """`h`, one vector a sample, position and group (patches for a convolution)."""
-        rows = [layers.input_rows(self.module, call.inputs) for call in self.calls]
-        return torch.cat(rows, 1) if len(rows) > 1 else rows[0]
+        return self.counted_inputs(None)
 
     @property
     def preactivations(self) -> layers.Rows:
         """`z = W h + b`, in the layout of `inputs`."""
-        return self.rows([call.outputs for call in self.calls])
+        return self.counted_preactivations(None)
 
     def counted_inputs(self, positions: Positions) -> layers.Rows:
-        """The same with zeros at padded positions of every call."""
-        rows = [layers.input_rows(self.module, call.inputs) for call in self.calls]
-        return torch.cat([without_padding(x, positions) for x in rows], 1)
+        """The same with zeros at padded positions of every call; None if none is padded."""
+        return _joined(
+            (layers.input_rows(self.module, call.inputs) for call in self.calls), positions
+        )
 
     def counted_preactivations(self, positions: Positions) -> layers.Rows:
-        """The same with zeros at padded positions of every call."""
-        rows = [layers.output_rows(self.module, call.outputs) for call in self.calls]
-        return torch.cat([without_padding(x, positions) for x in rows], 1)
+        """The same with zeros at padded positions of every call; None if none is padded."""
+        return self.rows([call.outputs for call in self.calls], positions)
 
     @property
     def matrix(self) -> Float[Tensor, "m d"]:
@@ -96,10 +95,9 @@ class Layer:
             return any(p.requires_grad for p in self.module.parameters())
         return any(leaves[piece.parameter].requires_grad for piece in self.tensors.values())
 
-    def rows(self, outputs: Sequence[Tensor]) -> layers.Rows:
+    def rows(self, outputs: Sequence[Tensor], positions: Positions = None) -> layers.Rows:
         """Tensors shaped like the calls' outputs, such as gradients, as rows."""
-        rows = [layers.output_rows(self.module, output) for output in outputs]
-        return torch.cat(rows, 1) if len(rows) > 1 else rows[0]
+        return _joined((layers.output_rows(self.module, output) for output in outputs), positions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +253,12 @@ def capture(
         positions=positions,
         counted=counted,
     )
+
+
+def _joined(of_calls: Iterable[layers.Rows], positions: Positions) -> layers.Rows:
+    """Rows of all calls; those of one call are not copied."""
+    rows = [without_padding(x, positions) for x in of_calls]
+    return torch.cat(rows, 1) if len(rows) > 1 else rows[0]
 
 
 def _layer(name: str, of: Sight) -> Layer:
