@@ -47,7 +47,8 @@ def features_of(features: Float[Tensor, "n p"], *, as_gram: bool | None = None) 
     """
     n, p = features.shape
     if not (n < p if as_gram is None else as_gram):
-        return Features(gram=None, rows=features.double() - features.double().mean(0))
+        rows = features.double()
+        return Features(gram=None, rows=rows - rows.mean(0))
     gram = torch.zeros(n, n, dtype=torch.float64, device=features.device)
     for part in torch.split(features, _COLUMNS, 1):
         h = part.double()
