@@ -13,14 +13,15 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from lazyrich.capture.directions import probing_direction
+
 Order = Int[Tensor, "n t"]
 """For every sample its rows; −1 is none."""
 
 
 def coded_directions(outputs: Float[Tensor, "n k"]) -> tuple[Tensor, Tensor]:
     """Random v for every sample, and the same times 1, 2, … n."""
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(outputs.shape, generator=generator).to(outputs)
+    v = probing_direction(outputs)
     return v, v * torch.arange(1, len(v) + 1).to(v)[:, None]
 
 

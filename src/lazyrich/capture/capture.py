@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.conditions import Conditions, Settled
+from lazyrich.capture.directions import probing_direction
 from lazyrich.capture.first_look import conditions_of
 from lazyrich.capture.isolation import (
     Batch,
@@ -311,8 +312,7 @@ def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | No
     candidates = [x for x in linear if len(x.calls) == 1 and x.calls[0].outputs.numel() == size]
     if not candidates:
         return None
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(outputs.shape, generator=generator).to(outputs)
+    v = probing_direction(outputs)
     edges = [layer.calls[0].edge for layer in candidates]
     with torch.inference_mode(False):
         found = torch.autograd.grad(outputs, edges, v.clone(), retain_graph=True, allow_unused=True)

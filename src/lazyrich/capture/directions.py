@@ -73,6 +73,18 @@ def random_count(directions: Directions, outputs: int) -> int | None:
     return None if chosen == "all" or outputs <= chosen else chosen
 
 
+def probing_direction(outputs: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """One direction, the same at every time, that finds out how a network is made.
+
+    Normal numbers, not signs, which might cancel.
+
+    Args:
+        outputs: for their shape, precision and device.
+    """
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(outputs.shape, generator=generator).to(outputs)
+
+
 def random_signs(
     outputs: Float[Tensor, "n *k"], count: int, *, seed: int
 ) -> Iterator[Float[Tensor, "n *k"]]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
-from lazyrich.capture.arrangement import coded_directions
 from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.directions import probing_direction
 from lazyrich.capture.kernel import (
     DenseFactor,
     Factor,
@@ -236,7 +236,7 @@ def trusted_parameters(capture: Capture) -> list[str]:
     for rows that matter to others, too; and factors must sum up to the parameter's own gradient.
     """
     uses = _uses(capture)
-    v = capture.of_counted(coded_directions(capture.outputs.detach())[0])
+    v = capture.of_counted(probing_direction(capture.outputs))
     at_layers, truth = capture.backward(v, list(uses))
     every = (*capture.layers, *capture.small)
     gradients = {layer.name: g for layer, g in zip(every, at_layers, strict=True)}

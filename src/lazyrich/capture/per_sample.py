@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture
+from lazyrich.capture.directions import probing_direction
 from lazyrich.capture.isolation import dense_gradient, is_close, rows, take, undisturbed
 
 
@@ -90,8 +91,7 @@ def _alone(capture: Capture, index: int, terms: Callable[[], float]) -> Tensor |
 def _size_of_terms(capture: Capture) -> float:
     """`Σ_p |θ_p ∂f/∂θ_p|`: of what outputs are sums of, also where these cancel, as if centred."""
     names = [name for name, leaf in capture.leaves.items() if leaf.requires_grad]
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(capture.outputs.shape, generator=generator).to(capture.outputs)
+    direction = probing_direction(capture.outputs)
     gradients = capture.backward(direction / len(direction) ** 0.5, names)[1]
     return sum(
         float((capture.leaves[name].detach().double() * g.double()).abs().sum())
