@@ -20,6 +20,7 @@ from lazyrich.probe.steer.feature_speed import own_speeds
 from tests.architectures import ARCHITECTURES, targets
 
 F64 = torch.float64
+FEW = 20  # steps of a rehearsal, where it is not what is tested
 
 
 def net() -> nn.Sequential:
@@ -55,7 +56,7 @@ def test_sets_the_richness_and_keeps_the_time_to_fit(kind, power, options, loss,
     model, data = net(), batch(loss)
     optimizer = two_groups(kind, model, **options)
     before = first_step(CentredOutput(model), data, loss, optimizer=optimizer)
-    result = dial(model, data, loss, optimizer=optimizer, richness=target)
+    result = dial(model, data, loss, optimizer=optimizer, richness=target, max_steps=FEW)
     after = first_step(result.model, data, loss, optimizer=optimizer)
     exact = kind is SGD  # for the others ρ is taken over a few steps, 5 % of the way
     assert after.richness == result.richness == pytest.approx(target, rel=1e-6 if exact else 0.01)
@@ -139,10 +140,20 @@ def test_dry_run_changes_nothing(again, equal_speed):
     model, data = net(), batch()
     optimizer = two_groups(SGD, model)
     model[2].eval()
-    given = dial(model, data, optimizer=optimizer, richness=0.5).model if again else model
+    given = (
+        dial(model, data, optimizer=optimizer, richness=0.5, max_steps=FEW).model
+        if again
+        else model
+    )
     before = snapshot(given, optimizer)
     result = dial(
-        given, data, optimizer=optimizer, richness=2.0, dry_run=True, equal_speed=equal_speed
+        given,
+        data,
+        optimizer=optimizer,
+        richness=2.0,
+        dry_run=True,
+        equal_speed=equal_speed,
+        max_steps=FEW,
     )
     assert same_snapshot(before, snapshot(given, optimizer))
     assert result.model is given
@@ -165,22 +176,22 @@ def test_a_failed_dial_changes_nothing(monkeypatch, target, rounds, error, messa
     monkeypatch.setattr("lazyrich.probe.steer.aim.MAX_ROUNDS", rounds)
     model, data = net(), batch()
     optimizer = SGD(model.parameters(), lr=0.01)
-    given = dial(model, data, optimizer=optimizer, richness=0.5).model
+    given = dial(model, data, optimizer=optimizer, richness=0.5, max_steps=FEW).model
     optimizer.param_groups[0].update(weight_decay=1.0, lr=0.01)
     given.set_output_scale(1.0)
     before = snapshot(given, optimizer)
     with pytest.raises(error, match=message):
-        dial(given, data, optimizer=optimizer, richness=target)
+        dial(given, data, optimizer=optimizer, richness=target, max_steps=FEW)
     assert same_snapshot(before, snapshot(given, optimizer))
 
 
 def test_a_dial_may_be_turned_again():
     model, data = net(), batch()
     optimizer = SGD(model.parameters(), lr=0.1)
-    once = dial(model, data, optimizer=optimizer, richness=1.0)
+    once = dial(model, data, optimizer=optimizer, richness=1.0, max_steps=FEW)
     there = optimizer.param_groups[0]["lr"]
-    dial(once.model, data, optimizer=optimizer, richness=0.1)
-    back = dial(once.model, data, optimizer=optimizer, richness=1.0)
+    dial(once.model, data, optimizer=optimizer, richness=0.1, max_steps=FEW)
+    back = dial(once.model, data, optimizer=optimizer, richness=1.0, max_steps=FEW)
     assert back.model is once.model
     assert isinstance(back.model.network, nn.Sequential)  # not centred twice
     assert optimizer.param_groups[0]["lr"] == pytest.approx(there)
@@ -192,7 +203,7 @@ def test_equal_speed_in_all_layers(kind, options):
     model, data = net(), batch()
     optimizer = two_groups(kind, model, **options)
     centred = first_step(CentredOutput(model), data, optimizer=optimizer)
-    result = dial(model, data, optimizer=optimizer, richness=1.0, equal_speed=True)
+    result = dial(model, data, optimizer=optimizer, richness=1.0, equal_speed=True, max_steps=FEW)
     start = start_of_training(result.model, data, "mse", optimizer, 2)
     with undisturbed(result.model, twice=True):
         speeds = own_speeds(start.network, start.step)
@@ -225,7 +236,7 @@ def test_layers_without_a_speed_keep_their_place_and_are_named():
     model[4].weight.data.zero_()
     model[4].bias.data.zero_()
     optimizer = SGD(model.parameters(), lr=0.1)
-    result = dial(model, data, optimizer=optimizer, richness=1.0, equal_speed=True)
+    result = dial(model, data, optimizer=optimizer, richness=1.0, equal_speed=True, max_steps=FEW)
     assert "Without a feature speed of their own, not balanced: 0, 2, 4" in str(result)
 
 
@@ -234,7 +245,7 @@ def test_a_layer_with_two_rates_is_listed_by_parameter():
     biases = [p for n, p in model.named_parameters() if n.endswith("bias")]
     weights = [p for n, p in model.named_parameters() if n.endswith("weight")]
     optimizer = SGD([{"params": biases, "lr": 0.2}, {"params": weights}], lr=0.1)
-    rates = dial(model, data, optimizer=optimizer, richness=1.0).learning_rates
+    rates = dial(model, data, optimizer=optimizer, richness=1.0, max_steps=FEW).learning_rates
     assert rates["0.bias"].before == 0.2
     assert rates["0.weight"].before == 0.1
 
@@ -243,10 +254,10 @@ def test_tensor_rates_and_named_parameters_stay_so():
     model, data = net(), batch()
     rate = torch.tensor(0.1, dtype=F64)
     optimizer = Adam(model.named_parameters(), lr=rate)
-    result = dial(model, data, optimizer=optimizer, richness=1.0)
+    result = dial(model, data, optimizer=optimizer, richness=1.0, max_steps=FEW)
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate.item() == pytest.approx(0.1 / result.output_scale)
-    dial(result.model, data, optimizer=optimizer, richness=1.0, equal_speed=True)
+    dial(result.model, data, optimizer=optimizer, richness=1.0, equal_speed=True, max_steps=FEW)
     names = [n for group in optimizer.param_groups for n in group["param_names"]]
     assert names == [n for n, _ in model.named_parameters()]
 
@@ -319,7 +330,7 @@ def test_dropout_is_off_in_the_reference_and_said():
     model, data = net(), batch()
     model.append(nn.Dropout(0.5))
     optimizer = SGD(model.parameters(), lr=0.1)
-    result = dial(model, data, optimizer=optimizer, richness=1.0)
+    result = dial(model, data, optimizer=optimizer, richness=1.0, max_steps=FEW)
     assert result.model.training
     assert not any(m.training for m in result.model.reference.modules())
     result.model.eval().train()
@@ -331,7 +342,13 @@ def test_dropout_is_off_in_the_reference_and_said():
 def test_wrappers_are_taken_off_and_said():
     model, data = net(), batch()
     optimizer = SGD(model.parameters(), lr=0.1)
-    result = dial(torch.compile(model, backend="eager"), data, optimizer=optimizer, richness=1.0)
+    result = dial(
+        torch.compile(model, backend="eager"),
+        data,
+        optimizer=optimizer,
+        richness=1.0,
+        max_steps=FEW,
+    )
     assert result.model.network is model
     assert "wrap the result again" in str(result)
 
@@ -346,7 +363,13 @@ def test_bad_scale_is_refused(scale):
 def test_bad_richness_is_refused(target):
     model = net()
     with pytest.raises(InputError, match="`richness` must be a positive number"):
-        dial(model, batch(), optimizer=SGD(model.parameters(), lr=0.1), richness=target)
+        dial(
+            model,
+            batch(),
+            optimizer=SGD(model.parameters(), lr=0.1),
+            richness=target,
+            max_steps=FEW,
+        )
 
 
 def test_running_optimisers_and_linear_models_are_refused():
@@ -355,14 +378,14 @@ def test_running_optimisers_and_linear_models_are_refused():
     model(data[0]).sum().backward()
     stepped.step()
     with pytest.raises(InputError, match="before the first step"):
-        dial(model, data, optimizer=stepped, richness=1.0)
+        dial(model, data, optimizer=stepped, richness=1.0, max_steps=FEW)
     scheduled = SGD(model.parameters(), lr=0.1)
     torch.optim.lr_scheduler.StepLR(scheduled, 10)
     with pytest.raises(InputError, match="before the learning-rate scheduler"):
-        dial(model, data, optimizer=scheduled, richness=1.0)
+        dial(model, data, optimizer=scheduled, richness=1.0, max_steps=FEW)
     linear = nn.Linear(4, 3, dtype=F64)
     with pytest.raises(InputError, match="linear in its trainable parameters"):
-        dial(linear, data, optimizer=SGD(linear.parameters(), lr=0.1), richness=1.0)
+        dial(linear, data, optimizer=SGD(linear.parameters(), lr=0.1), richness=1.0, max_steps=FEW)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +404,9 @@ def test_running_optimisers_and_linear_models_are_refused():
 def test_the_initial_function_draws_what_the_network_draws(name):
     model, x = ARCHITECTURES[name]()
     y = targets(model, x)
-    result = dial(model, (x, y), optimizer=SGD(model.parameters(), lr=0.01), richness=0.5)
+    result = dial(
+        model, (x, y), optimizer=SGD(model.parameters(), lr=0.01), richness=0.5, max_steps=FEW
+    )
     assert result.richness == pytest.approx(0.5, rel=0.01)
     assert not any("initial output" in note for note in result.notes)
     for _ in range(2):  # in training, too, and with other noise in every pass
