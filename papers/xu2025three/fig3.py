@@ -33,9 +33,9 @@ EXPECTED = {  # start → the mechanisms that must act, and those that must not
 }
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
-        **{"width": 300, "steps": 60, "seeds": [0]},
-        **{"widths": [50, 100, 200], "kernel_steps": 60, "kernel_seeds": [0]},
-        **{"sigmoid": {"width": 30, "steps": 100}, "narrow_seeds": [0]},
+        **{"width": 100, "steps": 40, "seeds": [0]},
+        **{"widths": [25, 50, 100], "kernel_steps": 30, "kernel_seeds": [0]},
+        **{"sigmoid": {"width": 20, "steps": 50}, "narrow_seeds": [0]},
     },
     "laptop": {
         **{"width": 10_000, "steps": 400, "seeds": [0, 1, 2]},

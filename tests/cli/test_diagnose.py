@@ -114,7 +114,8 @@ def test_the_seed_decides_the_numbers():
     assert same[0] == same[1] != same[2]
 
 
-def test_init_scale_and_mse_reach_the_network():
+def test_init_scale_and_mse_reach_the_network(monkeypatch):
+    monkeypatch.setattr("lazyrich.cli.training.REHEARSAL", 5)
     one, three = (found("--width", 8, "--init-scale", s, "--loss", "mse", *QUICK) for s in (1, 3))
     # α = 1 and three layers: the tangent features of larger weights have less far to go
     assert three["richness"] < one["richness"]
@@ -236,7 +237,8 @@ def test_fashion_mnist():
     assert result["loss"][1] < result["loss"][0]
 
 
-def test_images_in_colour_from_files(tmp_path):
+def test_images_in_colour_from_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("lazyrich.cli.training.REHEARSAL", 5)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (100, 3072), dtype=np.uint8)  # noise: nothing to learn
     labels = np.arange(100, dtype=np.uint8)[:, None] % 10

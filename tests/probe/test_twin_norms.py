@@ -87,7 +87,7 @@ def test_coordinate_check(name):
     x, y = torch.randn(12, 5), torch.randn(12, 2)
     own, of_torch = (
         lazyrich.coordinate_check(
-            family(norm), (x, y), widths=(8, 16, 32), optimizer=0.05, steps=3, seeds=2
+            family(norm), (x, y), widths=(4, 8, 16), optimizer=0.05, steps=2, seeds=1
         ).data
         for norm in (NORMS[name], nn.BatchNorm1d)
     )
@@ -101,7 +101,11 @@ def test_dial(name):
     pair, x, y = twins(name, TABLE)
     scales = [
         lazyrich.dial(
-            model, (x, y), optimizer=torch.optim.SGD(model.parameters(), lr=0.1), richness=0.5
+            model,
+            (x, y),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            richness=0.5,
+            max_steps=20,
         ).output_scale
         for model in pair
     ]

@@ -489,9 +489,10 @@ def test_advice_to_an_optimiser_that_warms_up_from_zero():
     """It is the same as before the warm-up began: by the rates that this leads to."""
     net = tanh_mlp()
     plain = SGD(net.parameters(), lr=0.1)
-    known = dial(net, batch(), optimizer=plain, ntk_change=0.1, dry_run=True)
+    wanted = {"ntk_change": 0.1, "steps": 20, "dry_run": True}
+    known = dial(net, batch(), optimizer=plain, **wanted)
     LambdaLR(plain, lambda step: min(step / 10, 1.0))
-    advised = dial(net, batch(), optimizer=plain, ntk_change=0.1, dry_run=True)
+    advised = dial(net, batch(), optimizer=plain, **wanted)
     assert advised.output_scale == known.output_scale
     assert advised.learning_rates == known.learning_rates
     assert plain.param_groups[0]["lr"] == 0
