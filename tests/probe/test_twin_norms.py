@@ -87,7 +87,7 @@ def test_coordinate_check(name):
     x, y = torch.randn(12, 5), torch.randn(12, 2)
     own, of_torch = (
         lazyrich.coordinate_check(
-            family(norm), (x, y), widths=(8, 16, 32), optimizer=0.05, steps=3, seeds=2
+            family(norm), (x, y), widths=(8, 16, 32), optimizer=0.05, steps=3, seeds=2, kernel=True
         ).data
         for norm in (NORMS[name], nn.BatchNorm1d)
     )
