@@ -121,8 +121,9 @@ class Probe:
         targets = take(self.batch[1], given, index)
         self._samples = len(index)
         plan = Plan(
-            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory
-        )
+            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory,
+            kernel=any(observable.kernel for observable in self._observables),
+        )  # fmt: skip
         self.made_with = making(plan, targets, loss, self._observables)
         self._comparison = Comparison(plan, targets, loss, self._observables)
         self._go_on(State(made_with=self.made_with))
