@@ -61,7 +61,7 @@ def check(width, x, y):
     found = lr.coordinate_check(
         lambda width: nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 2)),
         *((x, y), "mse"),
-        **{"widths": [4, 6, 8], "optimizer": 0.1, "steps": 1, "seeds": 2},
+        **{"widths": [4, 6, 8], "optimizer": 0.1, "steps": 1, "seeds": 2, "kernel": True},
     )
     return found.data.richness.values
 

@@ -155,6 +155,7 @@ def checked():
         optimizer=0.01,
         seeds=2,
         steps=2,
+        kernel=True,
     )
 
 

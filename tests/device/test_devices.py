@@ -249,6 +249,7 @@ def test_coordinate_check(check):
             optimizer=0.1,
             steps=2,
             seeds=2,
+            kernel=True,
         )
         return found.data
 

@@ -18,6 +18,7 @@ from lazyrich import (
 )
 from lazyrich.numerics.ladder import covers_both, within
 from lazyrich.probe.steer import coordinate
+from lazyrich.probe.steer.short_training import Run
 from lazyrich.study import measured_diagram
 from lazyrich.theory.two_layer_linear import LineData
 from lazyrich.vocabulary.regimes import CANNOT_TELL
@@ -244,21 +245,20 @@ def by_study(change, still):
     return measured_diagram(data.expand_dims(x=[1], y=[1]), "x", "y").phase.item()
 
 
-def by_coordinate_check(change, still, monkeypatch):
+def by_coordinate_check(change, still, monkeypatch, kernel):
     def run(*arguments):
         width, seed, *_ = arguments[-1]
         at = {"width": width}
         value = change.sel(at)[seed].item()
         rest = dict.fromkeys(("output_size", "loss_ratio"), 0.5)
-        return coordinate._Run(
+        evidence = ("richness", "ntk_change") if kernel else ("hidden_update",)
+        return Run(
             layers={"w": (1.0, 1.0)},
-            progress=still.sel(at)[seed].item(),
-            richness=value,
-            ntk_change=value,
-            **rest,
+            of_network={"progress": still.sel(at)[seed].item(), **rest}
+            | dict.fromkeys(evidence, value),
         )
 
-    monkeypatch.setattr(coordinate, "_run", run)
+    monkeypatch.setattr(coordinate, "run_of", run)
     options = {"widths": WIDTHS.tolist(), "optimizer": 0.1, "seeds": 2}
     return coordinate_check(nn.Identity, (None, None), **options).phase
 
@@ -281,6 +281,6 @@ def test_one_exponent_is_one_phase_on_all_three_roads(exponent, half, expected, 
     found = {
         by_theory(change, still),
         by_study(change, still),
-        by_coordinate_check(change, still, monkeypatch),
+        *(by_coordinate_check(change, still, monkeypatch, kernel) for kernel in (False, True)),
     }
     assert found == {expected}

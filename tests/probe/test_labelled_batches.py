@@ -68,8 +68,9 @@ def dialled(batch):
 
 def checked(batch):
     return lazyrich.coordinate_check(
-        bert, batch, LOSS, widths=(4, 8, 16), optimizer=0.1, steps=1, seeds=1, directions=2
-    ).data
+        bert, batch, LOSS, widths=(4, 8, 16), optimizer=0.1, steps=1, seeds=1,
+        kernel=True, directions=2,
+    ).data  # fmt: skip
 
 
 DOORS = {

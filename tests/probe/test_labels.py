@@ -107,6 +107,7 @@ def test_a_coordinate_check_of_labelled_networks(pair):
             optimizer=0.1,
             steps=2,
             seeds=1,
+            kernel=True,
         )
         for kind in (Readout, Divided)
     ]

@@ -109,7 +109,7 @@ def test_the_coordinate_check():
     exact, found = (
         lazyrich.coordinate_check(
             bert, batch, "cross_entropy", widths=(4, 8, 16), optimizer=0.3, steps=2, seeds=1,
-            directions="all", refined=True,
+            directions="all", refined=True, kernel=True,
         ).data
         for batch in (SHORT, PADDED)
     )  # fmt: skip

@@ -454,9 +454,16 @@ def test_the_outputs_way_leads_to_the_targets_or_out_of_a_saturated_softmax():
 
 def test_both_estimates_of_the_gradients_average_their_directions():
     model, x, y = mlp(4, 6, 5), randn(3, 4), randn(3, 5)
-    plan = Plan(model=model, inputs=x, directions=4, seed=0, lrs=None, memory=2**20)
+    plan = Plan(model=model, inputs=x, directions=4, seed=0, lrs=None, memory=2**20, kernel=True)
     look = Look(plan=plan, capture=capture(model, x), fixed_loss=output_loss("mse", y, y))
-    layer = look.layers[0]
-    g = look.backward_passes.gradients[layer.name][0]  # (samples, directions, neurons)
-    for found, part in zip(look.sketches(layer), (g[:, :2], g[:, 2:]), strict=True):
+    layer, readout = look.layers
+    passes = look.backward_passes()
+    g = passes.gradients[layer.name][0]  # (samples, directions, neurons)
+    for found, part in zip(look.kept.sketches(layer.name), (g[:, :2], g[:, 2:]), strict=True):
         torch.testing.assert_close(found.rows.mT @ found.rows, part.mT @ part / 2)
+    squares = g.square().sum(2)
+    torch.testing.assert_close(look.kept.squares[layer.name], squares)
+    (at_outputs,) = passes.gradients[readout.name]  # no copy of the directions
+    assert at_outputs.untyped_storage().data_ptr() == passes.directions.untyped_storage().data_ptr()
+    torch.testing.assert_close(at_outputs, passes.directions.transpose(0, 1))
+    assert not any(isinstance(x, type(passes)) for x in vars(look).values())  # freed when read

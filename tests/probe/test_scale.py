@@ -103,6 +103,7 @@ def test_so_do_the_coordinate_check_and_the_dial(scale):
             widths=(16, 32, 64),
             optimizer=0.05 / c**2,
             seeds=2,
+            kernel=True,
         )
         net, data, optimizer = training(c, 1)
         dialled = lazyrich.dial(net, data, optimizer=optimizer, richness=0.5, equal_speed=True)

@@ -12,6 +12,7 @@ from torch import nn
 import lazyrich
 from lazyrich import InputError
 from lazyrich.observables import linear_cka
+from lazyrich.observables.cka import cka_table
 from tests.models import Residual
 
 
@@ -81,3 +82,13 @@ def test_it_says_by_which_statistics_batch_norms_normalise():
         model(5 * torch.randn(12, 3) + 1)
     xr.testing.assert_identical(lazyrich.cka(model, model, x), before)
     assert before.attrs["mode"] == lazyrich.nfa(model, x).attrs["mode"]
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1), (1e4, 1), (0, 1e-25), (0, 1e18)])
+@pytest.mark.parametrize("p", [3, 5000])
+def test_single_precision_is_enough_far_from_zero_and_in_any_unit(offset, scale, p):
+    """Against float64; wide features, whose inner products are mostly those of one sample."""
+    first = (offset + torch.randn(40, p)) * scale
+    other = first + scale * torch.randn(40, p)
+    expected = linear_cka(first, other)
+    assert cka_table({"a": first}, {"b": other}) == [[pytest.approx(expected, abs=2e-6)]]

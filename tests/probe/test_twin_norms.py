@@ -87,7 +87,7 @@ def test_coordinate_check(name):
     x, y = torch.randn(12, 5), torch.randn(12, 2)
     own, of_torch = (
         lazyrich.coordinate_check(
-            family(norm), (x, y), widths=(4, 8, 16), optimizer=0.05, steps=2, seeds=1
+            family(norm), (x, y), widths=(4, 8, 16), optimizer=0.05, steps=2, seeds=1, kernel=True
         ).data
         for norm in (NORMS[name], nn.BatchNorm1d)
     )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lazyrich import InputError, Probe, at, every, log_spaced
+from lazyrich.probe.callbacks.stepwise import Stepwise
 from lazyrich.probe.comparison import Comparison
 from tests.models import randn
 
@@ -246,20 +247,24 @@ def test_tensorboard(data, tmp_path):
     assert [point.value for point in points] == pytest.approx(expected.values, rel=1e-6)
 
 
-def test_a_budget_chooses_the_cadence(data, monkeypatch):
-    """Steps take 2 ms and measurements 1 ms: a tight budget measures less often, and is kept."""
-    now = 0.0
-    row = Comparison.row
+@pytest.fixture
+def hands(monkeypatch):
+    """Those of the clock, which only a test moves: a measurement takes 1 ms."""
+    hands, row = SimpleNamespace(now=0.0), Comparison.row
 
     def slow(*args):
-        nonlocal now
-        now += 1e-3
+        hands.now += 1e-3
         return row(*args)
 
     for module in ("probe", "clock"):
-        stopped = SimpleNamespace(perf_counter=lambda: now)
+        stopped = SimpleNamespace(perf_counter=lambda: hands.now)
         monkeypatch.setattr(f"lazyrich.probe.{module}.time", stopped)
     monkeypatch.setattr(Comparison, "row", slow)
+    return hands
+
+
+def test_a_budget_chooses_the_cadence(data, hands):
+    """Steps take 2 ms and measurements 1 ms: a tight budget measures less often, and is kept."""
     model = net()
     optimizer = sgd(model)
     counts = {}
@@ -267,12 +272,44 @@ def test_a_budget_chooses_the_cadence(data, monkeypatch):
         probe = Probe(model, data, observables=["loss"])
         with probe.watch(optimizer, budget=budget):
             for _ in range(100):
-                now += 2e-3
+                hands.now += 2e-3
                 train(model, optimizer, *data, 1)
         counts[budget] = probe.history.sizes["step"]
         assert probe.overhead <= budget
     assert counts[0.8] == 101
     assert 45 <= counts[0.2] <= 51  # every second step
+
+
+@pytest.mark.parametrize("by", ["watch", "callback"])
+@pytest.mark.parametrize(
+    ("step_takes", "looks"),
+    [(1e-3, [0, 150, 200, 250, 300, 350, 400]), (1e-4, [0, 400])],
+)
+def test_with_nothing_given_every_fiftieth_step_is_due_within_two_percent(
+    step_takes, looks, by, data, hands
+):
+    """Where looks fit, they are at steps that other runs have, too; else at both ends only."""
+    model = net()
+    optimizer = sgd(model)
+    probe = Probe(model, data, observables=["loss"])
+    stepwise = Stepwise(probe)
+
+    def step():
+        hands.now += step_takes
+        train(model, optimizer, *data, 1)
+
+    if by == "watch":
+        with probe.watch(optimizer):
+            for _ in range(400):
+                step()
+    else:
+        stepwise.begin(0, optimizer)
+        for made in range(1, 401):
+            step()
+            stepwise(made, optimizer)
+        stepwise(400, optimizer, now=True)
+    assert list(probe.history.step) == looks
+    assert step_takes == 1e-4 or probe.overhead <= 0.02
 
 
 def test_a_budget_measures_only_where_the_schedule_allows(data):

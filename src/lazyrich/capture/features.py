@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_COLUMNS = 2**16  # in double precision at a time
+COLUMNS = 2**16  # in double precision at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def features_of(features: Float[Tensor, "n p"], *, as_gram: bool | None = None) 
         rows = features.double()
         return Features(gram=None, rows=rows - rows.mean(0))
     gram = torch.zeros(n, n, dtype=torch.float64, device=features.device)
-    for part in torch.split(features, _COLUMNS, 1):
+    for part in torch.split(features, COLUMNS, 1):
         h = part.double()
         h = h - h.mean(0)
         gram.addmm_(h, h.T)

@@ -87,17 +87,30 @@ def backward_passes(
             elif len(directions) == 1:
                 gradients[layer.name] = [g[:, None] for g in of_calls]
             else:
-                rooms = gradients.setdefault(layer.name, [])
-                if i == 0:  # room for all: parts and their stack would take twice as much
-                    shapes = [(len(g), len(directions), *g.shape[1:]) for g in of_calls]
-                    rooms += [g.new_empty(s) for g, s in zip(of_calls, shapes, strict=True)]
-                for room, g in zip(rooms, of_calls, strict=True):
-                    room[:, i] = g
+                if i == 0:  # parts and their stack would take twice as much
+                    gradients[layer.name] = _room(capture, layer, of_calls, directions)
+                for room, g in zip(gradients[layer.name], of_calls, strict=True):
+                    if not _is_of(room, directions):
+                        room[:, i] = g
     joined = {
         name: {role: torch.cat([one[role] for one in parts], 1) for role in parts[0]}
         for name, parts in of_norms.items()
     }
     return BackwardPasses(directions=directions, gradients=gradients, of_norms=joined)
+
+
+def _room(
+    capture: Capture, layer: Layer, of_calls: list[Tensor], directions: Float[Tensor, "s n k"]
+) -> list[Tensor]:
+    """Room for gradients along all directions; where outputs are z itself, the directions."""
+    if layer.name == capture.readout and torch.equal(of_calls[0].flatten(1), directions[0]):
+        by_sample = directions.transpose(0, 1)
+        return [by_sample.view(*by_sample.shape[:2], *of_calls[0].shape[1:])]
+    return [g.new_empty(len(g), len(directions), *g.shape[1:]) for g in of_calls]
+
+
+def _is_of(room: Tensor, directions: Tensor) -> bool:
+    return room.untyped_storage().data_ptr() == directions.untyped_storage().data_ptr()
 
 
 def _of_norm(layer: Layer, gradients: list[Tensor]) -> dict[str, Float[Tensor, "n 1 p"]]:

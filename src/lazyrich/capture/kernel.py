@@ -77,7 +77,7 @@ Factor = OuterFactor | DenseFactor | TiedFactor
 _DEFAULT_MEMORY = 2**30
 _BLOCK_BYTES = 2**26  # of temporary arrays: larger ones are no faster
 _ELEMENT = 128  # multiplications in the time in which one entry goes through memory
-BLOCK = 128  # rows of a symmetric product: smaller products waste more time than symmetry saves
+BLOCK = 64  # rows of a symmetric product that is made strip by strip
 
 
 def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n k n k"]:
@@ -100,9 +100,7 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
     """
     if isinstance(factor, DenseFactor):
         n, k, _ = factor.jacobian.shape
-        theta = factor.jacobian.new_zeros(n * k, n * k)
-        _add_gram(theta, factor.jacobian.flatten(0, 1))
-        return theta.view(n, k, n, k)
+        return gram(factor.jacobian.flatten(0, 1)).view(n, k, n, k)
     if isinstance(factor, TiedFactor):
         return _tied_kernel(factor, memory)
     n, k, t, groups, m = factor.gradients.shape
@@ -110,9 +108,7 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
     if groups == 1 and t == 1:
         g = factor.gradients.reshape(n * k, m)
         h = factor.inputs.reshape(n, d)
-        theta = g.new_zeros(n * k, n * k)
-        _add_gram(theta, g)
-        return theta.view(n, k, n, k).mul_((h @ h.T)[:, None, :, None])
+        return gram(g).view(n, k, n, k).mul_((h @ h.T)[:, None, :, None])
     pairs = n * n * t * t * (d + k * k * (m + _ELEMENT))
     sums = n * k * t * m * d + (n * k) ** 2 * m * d
     if groups == 1 and pairs < sums:
@@ -171,17 +167,53 @@ def _kernel_by_gradients(factor: OuterFactor, memory: int) -> Float[Tensor, "n k
     for j in range(0, m, step):  # a block of neurons at a time
         block = g[:, :, :, j : j + step].reshape(n, groups, -1, t)
         rows = (block @ h).view(n, groups, k, -1).transpose(1, 2).reshape(n * k, -1)
-        _add_gram(theta, rows)
-    return theta.view(n, k, n, k)
+        add_gram(theta, rows)
+    return mirrored(theta).view(n, k, n, k)
 
 
-def _add_gram(theta: Float[Tensor, "r r"], rows: Float[Tensor, "r p"]) -> None:
-    """`θ += J Jᵀ`, of which one triangle of blocks is multiplied."""
-    for i in range(0, len(rows), step := max(BLOCK, -(-len(rows) // 8))):
-        end = i + step
-        strip = rows[i:end] @ rows[i:].T
-        theta[i:end, i:] += strip
-        theta[end:, i:end] += strip[:, step:].T
+def gram(rows: Float[Tensor, "r p"]) -> Float[Tensor, "r r"]:
+    """`J Jᵀ`, of which one triangle of blocks is multiplied.
+
+    Args:
+        rows: J.
+
+    Example:
+        >>> gram(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+        tensor([[5., 2.],
+                [2., 1.]])
+    """
+    total = rows.new_zeros(len(rows), len(rows))
+    add_gram(total, rows)
+    return mirrored(total)
+
+
+def add_gram(total: Float[Tensor, "r r"], rows: Float[Tensor, "r p"]) -> None:
+    """`Θ += J Jᵀ` on the diagonal and above; what is below is for `mirrored`.
+
+    Args:
+        total: Θ, changed in place.
+        rows: J.
+    """
+    step = _strip(len(rows))
+    for i in range(0, len(rows), step):
+        total[i : i + step, i:].addmm_(rows[i : i + step], rows[i:].T)
+
+
+def mirrored(total: Float[Tensor, "r r"]) -> Float[Tensor, "r r"]:
+    """The same, symmetric by what `add_gram` put above the diagonal.
+
+    Args:
+        total: Θ, changed in place.
+    """
+    step = _strip(len(total))
+    for end in range(step, len(total), step):
+        total[end:, end - step : end] = total[end - step : end, end:].T
+    return total
+
+
+def _strip(rows: int) -> int:
+    """Rows of a strip: smaller products waste more time than symmetry saves."""
+    return max(BLOCK, -(-rows // 8))
 
 
 def full_kernel(

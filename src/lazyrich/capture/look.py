@@ -28,14 +28,13 @@ from lazyrich.capture.jacobian import (
     learning_rates,
     trusted_parameters,
 )
-from lazyrich.capture.kernel import kernel
+from lazyrich.capture.kept_gradients import KeptGradients, Kernel, kept_gradients, kernels_of
 from lazyrich.capture.losses import OutputLoss, distance_to_fit
 from lazyrich.capture.network import (
     Network,
     Parameters,
     derivative,
     gradient,
-    layer_of,
     layer_outputs,
     network_of,
     turns_of,
@@ -48,9 +47,6 @@ from lazyrich.capture.sampled_kernel import (
     pair_sums,
     sampled_traces,
 )
-from lazyrich.capture.sketch import Sketch, random_rows, sketch
-
-Kernel = Float[Tensor, "n s n s"]
 
 CENTRED_DIRECTIONS = 2  # vectors over all outputs of all samples
 
@@ -66,6 +62,7 @@ class Plan:
         seed: of the directions.
         lrs: learning rates η inside the kernel, by parameter or module name; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
+        kernel: whether kernels are asked for.
     """
 
     model: nn.Module
@@ -74,6 +71,7 @@ class Plan:
     seed: int
     lrs: Mapping[str, float] | None
     memory: int
+    kernel: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,29 +133,25 @@ class Look:
         return random_count(self.plan.directions, self.f.shape[1])
 
     @cached_property
+    def kept(self) -> KeptGradients:
+        """What is kept of gradients at all layers along the plan's output directions."""
+        passes = self.backward_passes()
+        return kept_gradients(
+            passes,
+            self.layers,
+            kernels=self._kernels(passes) if self.plan.kernel else {},
+            readout=self.capture.readout,
+            random=self.random,
+            seed=self.plan.seed,
+        )
+
     def backward_passes(self) -> BackwardPasses:
-        """Gradients at all layers along the plan's output directions."""
+        """Gradients at all layers along the plan's output directions; as large as all else."""
         count = self._random_count
         if count is None:
             return backward_passes(self.capture)
         signs = random_signs(self.capture.outputs, count, seed=self.plan.seed)
         return backward_passes(self.capture, torch.stack([*map(self.capture.of_counted, signs)]))
-
-    def sketches(self, layer: Layer) -> tuple[Sketch, Sketch]:
-        """Two independent estimates of a layer's K; the same one twice if it is exact."""
-        of_calls = self.backward_passes.gradients[layer.name]
-        n, s = of_calls[0].shape[:2]
-        g = layer.rows([g.flatten(0, 1) for g in of_calls]).view(n, s, -1, len(layer.matrix))
-        if not self.random:
-            exact = sketch(g.flatten(1, 2))
-            return exact, exact
-        half = s // 2
-        generator = torch.Generator().manual_seed(self.plan.seed)
-        first, second = (
-            sketch(random_rows(part.flatten(1, 2), generator) / half**0.5)
-            for part in (g[:, :half], g[:, half : 2 * half])
-        )
-        return first, second
 
     def next_step(self) -> tuple[Network, Parameters]:
         """The network at its present parameters, and how they are going to move."""
@@ -203,24 +197,22 @@ class Look:
         """Parameters whose factors explain their gradients."""
         return self.trusted if self.trusted is not None else tuple(trusted_parameters(self.capture))
 
-    @cached_property
-    def kernels(self) -> dict[str, Kernel]:
-        """The kernel's part from every layer that owns parameters."""
+    def _kernels(self, along: BackwardPasses) -> dict[str, Kernel]:
         modules = (name for name, _ in self.capture.model.named_modules())
         names = dict.fromkeys([*modules, *(layer.name for layer in self.capture.layers)])
-        parts: dict[str, Kernel] = {}
         factors = each_factor(
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
-            along=self.backward_passes,
+            along=along,
             trusted=self.trusted_names,
         )
-        for name, factor in factors:
-            layer = name if name in names else layer_of(name)
-            part = kernel(factor, memory=self.plan.memory)
-            parts[layer] = parts[layer] + part if layer in parts else part
-        return {layer: parts[layer] for layer in names if layer in parts}
+        return kernels_of(factors, list(names), memory=self.plan.memory)
+
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        """The kernel's part from every layer that owns parameters."""
+        return self.kept.kernels
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -349,15 +341,14 @@ class Reference:
         return names
 
 
-def reference_of(look: Look, *, kernel: bool, centred: bool) -> Reference:
+def reference_of(look: Look, *, centred: bool) -> Reference:
     """Keep what later measurements compare with: copies, no graph.
 
     Args:
         look: the first one.
-        kernel: whether kernels will be compared.
-        centred: whether sample-centred ones will.
+        centred: whether sample-centred kernels will be compared.
     """
-    seen = look.capture
+    seen, kernel = look.capture, look.plan.kernel
     frozen = {layer.name for layer in seen.layers} - {layer.name for layer in look.layers}
     return Reference(
         network=network_of(seen),

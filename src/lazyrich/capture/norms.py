@@ -47,6 +47,23 @@ def norm(x: Float[Tensor, "*rows d"]) -> float:
     return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
+def squared_norms(x: Float[Tensor, "n s *shape"]) -> Float[Tensor, "n s"]:
+    """`‖x‖²` over all axes but two, in float64: squares in the tensor's precision (≥ float32).
+
+    Args:
+        x: any tensor with at least three axes.
+
+    Example:
+        >>> squared_norms(torch.tensor([[[3e-30, 4e-30]]])).item() / 1e-60  # not in float32
+        25.0...
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    size = torch.linalg.vector_norm(x.flatten(2), dim=2, dtype=wide)
+    if not ((size > SQUARES_FIT[0]) & (size < SQUARES_FIT[1])).all():
+        size = torch.linalg.vector_norm(x.flatten(2), dim=2, dtype=torch.float64)
+    return size.double().square()
+
+
 @torch.no_grad()
 def layer_norms(
     weight: Float[Tensor, "*w"], inputs: Float[Tensor, "*h"], preactivations: Float[Tensor, "*z"]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.kernel import BLOCK
+from lazyrich.capture.kernel import gram
 from lazyrich.capture.norms import norm
 
 Weight = Float[Tensor, "k d"]
@@ -68,7 +68,7 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
     if n * r <= k:
         return Sketch(covariance=None, rows=g, samples=n)
     some = torch.linspace(0, n - 1, min(n, _SOME), dtype=torch.float64).round().long()
-    return Sketch(covariance=gram(g.flatten(0, 1)) / n, rows=g[some.to(g.device)], samples=n)
+    return Sketch(covariance=gram(g.flatten(0, 1).T) / n, rows=g[some.to(g.device)], samples=n)
 
 
 def random_rows(
@@ -93,19 +93,6 @@ def random_rows(
         return gradients
     index = torch.rand(n, r, generator=generator).argsort(1)[:, :q].to(gradients.device)
     return gradients[torch.arange(n, device=index.device)[:, None], index] * (r / q) ** 0.5
-
-
-def gram(rows: Float[Tensor, "n k"]) -> Float[Tensor, "k k"]:
-    """`GᵀG`, of which one triangle of blocks is multiplied."""
-    k = rows.shape[1]
-    if k < 2 * BLOCK:
-        return rows.T @ rows
-    product = rows.new_empty(k, k)
-    for i in range(0, k, step := max(BLOCK, -(-k // 8))):
-        end = i + step
-        torch.mm(rows[:, i:end].T, rows[:, i:], out=product[i:end, i:])
-        product[end:, i:end] = product[i:end, end:].T
-    return product
 
 
 def dots(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:

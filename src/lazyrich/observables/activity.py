@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import hypot, isnan, nan
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,13 +18,12 @@ from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 
 def _activity(look: Look, _: Reference) -> Row:
-    gradients, n = look.backward_passes.gradients, len(look.f)
+    n = len(look.f)
     size, error, spread = {}, {}, {}
     captured, at = look.capture.layers, look.capture.positions
     following = {one.name: after for one, after in pairwise(captured)}
     for layer in look.layers:
-        squares = sum(map(_squares, gradients[layer.name]))
-        assert isinstance(squares, Tensor)  # there is a call
+        squares = look.kept.squares[layer.name]
         of_samples = squares.mean(1) if look.random else squares.sum(1)
         size[layer.name] = float(of_samples.mean().sqrt())
         error[layer.name] = _error_of_root(of_samples)
@@ -49,11 +47,6 @@ def _spread(values: Sequence[Tensor], n: int) -> float:
     rows = [one.flatten(1) for one in values]
     whole = hypot(*map(norm, rows))
     return hypot(*(norm(one - one.mean(0)) for one in rows)) / whole if whole else 0.0
-
-
-def _squares(gradient: Float[Tensor, "n s *shape"]) -> Float[Tensor, "n s"]:
-    """‖g‖² of every sample and direction, in float64."""
-    return torch.linalg.vector_norm(gradient.flatten(2), dim=2, dtype=torch.float64).square()
 
 
 def _error_of_root(squares: Float[Tensor, " n"]) -> float:

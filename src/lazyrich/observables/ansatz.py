@@ -161,9 +161,11 @@ def correlation_with_error(
     w = (weight.double() / weight.double().norm()).to(first.dtype)  # no underflow for small W − W_0
     b, u = w @ w.T, w.double().sum(1)
     exact = second is first
-    if size := max(norm(first), norm(second)):  # nor of products of K
-        first, second = first / size, second / size
-    k1, k2 = first.mean(0), second.mean(0)
+    if size := norm(first) if exact else max(norm(first), norm(second)):  # nor of products of K
+        first = first / size
+        second = first if exact else second / size
+    k1 = first.mean(0)
+    k2 = k1 if exact else second.mean(0)
     left = b @ b  # ⟨F,G⟩ = tr(B²K)
     right1 = b @ k1 @ b  # ‖G‖² = tr(K₁ BK₂B)
     right2 = right1 if exact else b @ k2 @ b
@@ -180,7 +182,9 @@ def correlation_with_error(
     if groups == 1:
         return value, float("nan")
     n1, d1 = (first.flatten(1) @ torch.stack([left, right2], -1).flatten(0, 1)).double().T
-    n2, d2 = (second.flatten(1) @ torch.stack([left, right1], -1).flatten(0, 1)).double().T
+    n2, d2 = n1, d1
+    if not exact:
+        n2, d2 = (second.flatten(1) @ torch.stack([left, right1], -1).flatten(0, 1)).double().T
     moved = value * ((n1 + n2) / (2 * n) - (d1 + d2) / (2 * d))
     return value, float((moved.square().sum() / (groups * (groups - 1))).sqrt())
 

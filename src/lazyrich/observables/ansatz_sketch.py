@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.kernel import gram
 from lazyrich.capture.norms import norm
-from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots, gram
+from lazyrich.capture.sketch import Covariance, Sketch, Weight, dots
 from lazyrich.observables.ansatz import Correlation, null_from_traces
 
 _MODERATE = 1e-6, 1e6  # norms whose fourth powers float32 holds well
@@ -91,7 +92,7 @@ def ansatz_from_sketches(
         second = first if exact else second.in_units_of(of_k)
     of_rows = first.covariance is None
     narrow = of_rows and correlation == "cosine" and w.shape[1] < w.shape[0]
-    b = gram(w if narrow else w.T)  # of either, the trace and the norm are the same
+    b = gram(w.T if narrow else w)  # of either, the trace and the norm are the same
     b /= (trace := b.diagonal().sum())
     w = w / trace.sqrt() if narrow or correlation == "pearson" else w
     u = w.sum(1) / w.shape[1] ** 0.5 if correlation == "pearson" else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import nan, sqrt
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich.capture.features import Features, features_of
+from lazyrich.capture.features import COLUMNS, Features, features_of
+from lazyrich.capture.kernel import add_gram, mirrored
 from lazyrich.capture.look import Look, Reference
+from lazyrich.capture.norms import norm
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.vocabulary.quantity import Quantity
 
@@ -102,20 +105,39 @@ def cka_table(
         rows: representations, by name.
         columns: others, of the same samples.
     """
-
-    def grams(of: dict[str, Tensor]) -> list[Tensor]:
-        centred = (h.double() - h.double().mean(0) for h in of.values())
-        return [h @ h.T for h in centred]
-
-    def size(p: Tensor, q: Tensor) -> Tensor:
-        return hsic((p * q).sum(), p.diagonal(), q.diagonal())
-
-    ps, qs = grams(rows), grams(columns)
-    of_p, of_q = ([size(gram, gram) for gram in grams_of] for grams_of in (ps, qs))
+    ps, qs = ([_products(h) for h in of.values()] for of in (rows, columns))
+    of_p, of_q = ([_hsic_of(one, one) for one in every] for every in (ps, qs))
     return [
-        [_cosine(size(p, q), own, other) for q, other in zip(qs, of_q, strict=True)]
+        [_cosine(_hsic_of(p, q), own, other) for q, other in zip(qs, of_q, strict=True)]
         for p, own in zip(ps, of_p, strict=True)
     ]
+
+
+class _Products(NamedTuple):
+    """Centred inner products of samples, in units of the mean of a sample with itself."""
+
+    different: Float[Tensor, "n n"]  # of two samples, 0 on the diagonal; as precise as the features
+    own: Float[Tensor, " n"]  # of each with itself, in float64
+
+
+def _products(features: Float[Tensor, "n p"]) -> _Products:
+    n = len(features)
+    kind = torch.promote_types(features.dtype, torch.float32)
+    total = torch.zeros(n, n, dtype=kind, device=features.device)
+    own = torch.zeros(n, dtype=torch.float64, device=features.device)
+    size = norm(features) or 1.0  # whose square need not fit into the features' precision
+    for part in torch.split(features, COLUMNS, 1):
+        h = part.double()
+        h = (h - h.mean(0)) / size
+        own += h.square().sum(1)
+        add_gram(total, h.to(kind))
+    unit = own.mean() if own.any() else 1.0
+    return _Products(mirrored(total).fill_diagonal_(0) / unit, own / unit)
+
+
+def _hsic_of(p: _Products, q: _Products) -> Tensor:
+    inner = torch.linalg.vecdot(p.different, q.different).double().sum() + p.own @ q.own
+    return hsic(inner, p.own, q.own)
 
 
 def _measure(look: Look, reference: Reference) -> Row:

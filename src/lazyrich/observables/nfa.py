@@ -14,7 +14,7 @@ def _ansatz(look: Look, reference: Reference) -> Row:
     for layer in look.layers:
         if layer.name == look.capture.readout:
             continue  # K = 1, its correlation is 1 by construction
-        weight, sketches = layer.matrix, look.sketches(layer)
+        weight, sketches = layer.matrix, look.kept.sketches(layer.name)
         moved = weight - reference.weights[layer.name].to(weight)
         plain, centred = (ansatz_from_sketches(w, *sketches) for w in (weight, moved))
         share, share_stderr = share_with_error(centred, plain)

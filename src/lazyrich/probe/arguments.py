@@ -65,13 +65,8 @@ def inputs_and_targets(batch: object) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def checked_watch(
-    model: nn.Module, optimizer: object, budget: object, *, inside: bool
-) -> Optimizer:
-    """The optimiser that makes the steps.
-
-    One of another model, what is no share of the time, and a watch inside are refused.
-    """
+def checked_watch(model: nn.Module, optimizer: object, *, inside: bool) -> Optimizer:
+    """The optimiser that makes the steps; one of another model, and a watch inside, are refused."""
     if inside:
         raise InputError(
             "`watch` must be left before it is entered again, got a second one inside: every "
@@ -83,10 +78,6 @@ def checked_watch(
         raise InputError(
             "the optimiser must own parameters of the probed model, got one that owns none. "
             "Build it from model.parameters() of this very model."
-        )
-    if budget is not None and not 0 < (as_number(budget) or 0) < 1:
-        raise InputError(
-            f"`budget` must be a share between 0 and 1, got {shown(budget)}. Pass such as 0.05."
         )
     return steps
 

@@ -177,9 +177,8 @@ class Comparison:
         )
 
     def _referred(self, look: Look) -> Reference:
-        kernel = any(observable.kernel for observable in self._observables)
         centred = any(observable.centred for observable in self._observables)
-        return reference_of(look, kernel=kernel, centred=centred)
+        return reference_of(look, centred=centred)
 
     def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
         """One observable; NaN with a note where PyTorch lacks the derivatives for it."""

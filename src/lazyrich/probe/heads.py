@@ -15,6 +15,7 @@ from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import random_count, random_signs
+from lazyrich.capture.kernel import add_gram, mirrored
 from lazyrich.capture.sketch import Sketch, sketch
 
 Heads = Mapping[str, int]
@@ -135,16 +136,27 @@ def part_covariances(
         centred: whether to take the gradients' mean over samples off, for each output and position.
     """
     n = len(seen.outputs)
-    groups = torch.arange(n).tensor_split(min(n, _GROUPS))
+    sizes = [len(part) for part in torch.arange(n).tensor_split(min(n, _GROUPS))]
     totals: list[Tensor] = []
     for direction in seen.exact_directions():
-        scaled = direction * (len(groups) / n) ** 0.5
-        rows = _rows(seen, parts, scaled)
+        rows = _rows(seen, parts, direction * (len(sizes) / n) ** 0.5)
         if centred:
             rows = [g - g.mean(0, keepdim=True) for g in rows]
-        grams = [_grams(g, [len(p) for p in groups]) for g in rows]
-        totals = [t.add_(k) for t, k in zip(totals, grams, strict=True)] if totals else grams
+        if not totals:
+            totals = [_no_grams(g, len(sizes)) for g in rows]
+        for total, g in zip(totals, rows, strict=True):
+            for of_group, part in zip(total, torch.split(g.to(total), sizes), strict=True):
+                add_gram(of_group, part.flatten(0, 1).T)
+    for total in totals:
+        for of_group in total:
+            mirrored(of_group)
     return totals
+
+
+def _no_grams(gradients: Float[Tensor, "n t m"], groups: int) -> Float[Tensor, "groups m m"]:
+    m = gradients.shape[-1]
+    wide = torch.promote_types(gradients.dtype, torch.float32)
+    return torch.zeros(groups, m, m, dtype=wide, device=gradients.device)
 
 
 def _rows(seen: Capture, parts: list[Part], direction: Tensor) -> list[Float[Tensor, "n t m"]]:
@@ -152,12 +164,3 @@ def _rows(seen: Capture, parts: list[Part], direction: Tensor) -> list[Float[Ten
     gradients = zip(seen.layers, seen.gradients(direction), strict=False)  # layers come first
     by_layer = {x.name: x.rows(g).flatten(2) for x, g in gradients if x.name in names}
     return [by_layer[part.layer.name][..., part.rows] for part in parts]
-
-
-def _grams(gradients: Float[Tensor, "n t m"], sizes: list[int]) -> Float[Tensor, "groups m m"]:
-    m = gradients.shape[-1]
-    wide = torch.promote_types(gradients.dtype, torch.float32)
-    grams = torch.empty(len(sizes), m, m, dtype=wide, device=gradients.device)
-    for group, rows in zip(grams, torch.split(gradients.to(wide), sizes), strict=True):
-        torch.mm(rows.flatten(0, 1).T, rows.flatten(0, 1), out=group)
-    return grams

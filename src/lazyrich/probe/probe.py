@@ -32,14 +32,12 @@ from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
-from lazyrich.probe.schedule import Schedule, checked_schedule
+from lazyrich.probe.schedule import Schedule, cadence
 from lazyrich.probe.setting import setting_of
 from lazyrich.probe.state import State, making, state_from
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.probe.wording import no_step
-
-_DEFAULT_INTERVAL = 50
 
 
 class Probe:
@@ -123,8 +121,9 @@ class Probe:
         targets = take(self.batch[1], given, index)
         self._samples = len(index)
         plan = Plan(
-            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory
-        )
+            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory,
+            kernel=any(observable.kernel for observable in self._observables),
+        )  # fmt: skip
         self.made_with = making(plan, targets, loss, self._observables)
         self._comparison = Comparison(plan, targets, loss, self._observables)
         self._go_on(State(made_with=self.made_with))
@@ -133,7 +132,7 @@ class Probe:
         self.forecasted = Forecast.from_json(state.forecast) if state.forecast else None
         self._steps, self._rows = list(state.steps), list(state.rows)
         self._made = state.made  # steps, also those after the last measurement
-        self._clock = state.clock
+        self.clock = state.clock
         self._watching = False
         self._resumed = state.start is not None  # until the next measurement
         self._comparison.go_on(state)
@@ -197,7 +196,7 @@ class Probe:
         self._steps.append(step)
         self._rows.append(row)
         self._made = step
-        self._clock.measured(start)
+        self.clock.measured(start)
         self._resumed = False
 
     @contextmanager
@@ -216,10 +215,11 @@ class Probe:
 
         Args:
             optimizer: whose steps are counted, across several `watch` too.
-            when: a schedule such as `every(50)` (the default; 50 for short), `at(7)`,
-                `log_spaced(1, 1000, 20)`, or any function of the step.
+            when: a schedule such as `every(50)` (50 for short), `at(7)`, `log_spaced(1, 1000, 20)`,
+                or any function of the step. Alone it depends on no clock.
             budget: share of wall time that measuring may take; steps that are due are then
-                measured only when it allows. Without `when` every step is due.
+                measured only when it allows. Without `when` every step is due; with neither every
+                50th is, within 0.02.
             log: a callable `(dict, step)` such as `wandb.log`, or a TensorBoard writer. Gets all of
                 `history`: keys `lazyrich/<quantity>`, of layers `lazyrich/<quantity>/<layer>`.
 
@@ -231,11 +231,10 @@ class Probe:
                 share; a log that is neither of both; a watch inside another one.
         """
         inside = self._watching
-        optimizer = arguments.checked_watch(self.model, optimizer, budget, inside=inside)
-        default = 1 if budget is not None else _DEFAULT_INTERVAL
-        due = checked_schedule(default if when is None else when)
+        optimizer = arguments.checked_watch(self.model, optimizer, inside=inside)
+        due = cadence(when, budget)
         sink = as_sink(log) if log is not None else None
-        self._clock.start()
+        self.clock.start()
 
         def measure() -> None:
             self.measure(self._made, optimizer=optimizer)
@@ -244,10 +243,10 @@ class Probe:
 
         def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
             self._made += 1
-            if due(self._made) and self._clock.affords(budget):
+            if due(self._made, self.clock):
                 measure()
 
-        if not self._resumed or (due(self._made) and self._made != self.step):
+        if not self._resumed or (self._made != self.step and due(self._made, self.clock)):
             measure()
         entered, weights = self._made, fingerprint(self.model)
         # a step inside a compiled function is made there, but looked at outside
@@ -272,7 +271,7 @@ class Probe:
     @property
     def overhead(self) -> float:
         """Share of wall time that went into measuring, within `watch` or between measurements."""
-        return self._clock.share
+        return self.clock.share
 
     @property
     def step(self) -> int | None:
@@ -297,7 +296,7 @@ class Probe:
             made=self._made,
             notes=seen.notes,
             kernels=seen.kernels,
-            clock=self._clock,
+            clock=self.clock,
             forecast=self.forecasted.to_json() if self.forecasted else None,
         ).as_plain()
 
@@ -367,7 +366,7 @@ class Probe:
                 "setting": json.dumps(setting, ensure_ascii=False),
                 **({"forecast": self.forecasted.to_json()} if self.forecasted else {}),
                 "overhead": self.overhead,
-                "measuring_seconds": self._clock.measuring,
+                "measuring_seconds": self.clock.measuring,
                 "samples": self._samples,
                 "studied": reference.studied,
                 **self._comparison.remarks(reference),

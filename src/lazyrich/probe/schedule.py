@@ -1,4 +1,7 @@
-"""At which optimiser steps to measure. A schedule is a function of the step: is it due?"""
+"""At which optimiser steps to measure. A schedule is a function of the step: is it due?
+
+A budget leaves out what is due and would take too large a share of the time.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 
-from lazyrich._arguments import shown, whole
+from lazyrich._arguments import as_number, shown, whole
 from lazyrich._errors import InputError
+from lazyrich.probe.clock import Clock
 
 Schedule = Callable[[int], bool]
 """Any function from the number of steps made so far to whether to measure now."""
@@ -41,6 +45,60 @@ class At:
     def __call__(self, step: int) -> bool:
         """Whether `step` is due."""
         return step in self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cadence:
+    """A schedule, and which share of the time all measurements together may take.
+
+    Attributes:
+        due: the schedule.
+        budget: the share; None for any.
+    """
+
+    due: Schedule
+    budget: float | None
+
+    def __call__(self, step: int, clock: Clock) -> bool:
+        """Whether to measure now.
+
+        Args:
+            step: steps made so far.
+            clock: of the measurements before.
+        """
+        return self.due(step) and clock.affords(self.budget)
+
+
+_BUDGET = 0.02  # of the time: less than runs differ by
+
+
+def cadence(when: object, budget: object) -> Cadence:
+    """The cadence that was meant.
+
+    With nothing given every 50th step is due, if two percent of the time allow for it: looks of any
+    two runs are then at steps that both may have, and a network that is dear to look at is looked
+    at more rarely. A schedule alone depends on no clock.
+
+    Args:
+        when: see `checked_schedule`; None for every 50th step, or every one if there is a budget.
+        budget: share of the time; None for any, or 0.02 without a schedule.
+
+    Raises:
+        InputError: no schedule, or no share.
+
+    Example:
+        >>> cadence(None, None).budget, cadence(50, None).budget
+        (0.02, None)
+    """
+    share = _BUDGET if when is None and budget is None else budget
+    known = None if share is None else as_number(share)
+    if share is not None and not 0 < (known or 0) < 1:
+        raise InputError(
+            f"`budget` must be a share between 0 and 1, got {shown(share)}. Pass such as 0.05."
+        )
+    if when is None:
+        return Cadence(due=every(50 if budget is None else 1), budget=known)
+    return Cadence(due=checked_schedule(when), budget=known)
 
 
 def checked_schedule(when: object) -> Schedule:

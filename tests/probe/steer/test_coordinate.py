@@ -57,16 +57,25 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "linear"),
-    [*((name, True) for name in FAMILIES), ("NTK", False), ("mean-field", False)],
+    ("name", "linear", "kernel"),
+    [
+        *((name, True, True) for name in FAMILIES),
+        ("NTK", False, True),
+        ("mean-field", False, True),
+        *((name, True, False) for name in ("NTK, slow", "NTK, fast", "Kaiming", "Xavier+")),
+        ("NTK", False, False),
+        ("mean-field", False, False),
+    ],
 )
-def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
+def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear, kernel):
     a, s_u, s_w, c, e, phase = FAMILIES[name]
     check = coordinate_check(
         lambda width: TwoLayers(width, a, s_u, s_w, linear),
         (X, Y),
         widths=WIDTHS,
         directions=4,
+        kernel=kernel,
+        seeds=10 if kernel else 5,
         optimizer=rate(c, e),
     )
     b, k = a + e, 2 * a + 1 + e + max(s_u, s_w)
@@ -78,7 +87,10 @@ def test_finds_the_phase_and_the_exponents_that_the_theory_says(name, linear):
         "progress": max(b, k),
     }
     estimate = check.data.sel(layer="w")
+    assert ("richness" in estimate) == ("ntk_change" in estimate) == kernel
     for quantity, exponent in truth.items():
+        if quantity not in estimate:
+            continue
         if quantity == "progress" and phase == "unstable":
             continue  # it overflows or saturates
         assert estimate[f"{quantity}_exponent"].item() == pytest.approx(exponent, abs=0.2), quantity
@@ -130,6 +142,7 @@ def test_says_when_it_cannot_tell():
         (X, Y),
         widths=(32, 128, 512, 2048),
         directions=4,
+        kernel=True,
         optimizer=rate(0.0005, 1),
     )
     assert contradiction.phase == "cannot tell", contradiction.sentence
@@ -144,14 +157,15 @@ def _louder(module: nn.Module) -> None:
 
 def test_table_and_words():
     check = coordinate_check(
-        standard, (X, Y), widths=(8, 16, 32), optimizer=0.01, seeds=3, steps=2, confidence=0.8
-    )
+        standard, (X, Y), widths=(8, 16, 32), optimizer=0.01, seeds=3, steps=2, confidence=0.8,
+        kernel=True,
+    )  # fmt: skip
     data = check.data
     assert dict(data.activation_size.sizes) == {"width": 3, "seed": 3, "layer": 3}
     assert data.ntk_change_exponent.sizes == {}
     for name in (
         *("activation_size", "feature_update", "output_size", "progress"),
-        *("richness", "ntk_change", "loss_ratio"),
+        *("richness", "ntk_change", "hidden_update", "loss_ratio"),
     ):
         assert data[name].attrs == vocabulary()[name].attrs
         assert (data[name] >= 0).all()
@@ -194,6 +208,7 @@ def test_reported_numbers_are_those_of_a_run_by_hand():
     assert run.feature_update.sel(layer="w").item() == pytest.approx(moved, rel=1e-4)
     ratio = ((model(X) - Y).square().mean() / first).item()
     assert run.loss_ratio.item() == pytest.approx(ratio, rel=1e-4)
+    assert run.hidden_update.item() == pytest.approx(moved / rms[0], rel=1e-4)
 
 
 def test_the_random_state_stays():
@@ -242,7 +257,7 @@ def test_networks_that_do_not_train_are_frozen_at_every_width(middle, make):
         return make(model.parameters(), lr=1e-12)
 
     check = coordinate_check(
-        network, (X, Y), widths=(8, 32, 128), optimizer=tiny, steps=20, seeds=2
+        network, (X, Y), widths=(8, 32, 128), optimizer=tiny, steps=20, seeds=2, kernel=True
     )
     assert check.phase == "frozen"
     assert "Frozen at every width: the output moved at most" in check.sentence

@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from lazyrich.probe.callbacks.stepwise import Measure, Stepwise
 from lazyrich.probe.history import as_sink
 from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import Schedule, checked_schedule, every
+from lazyrich.probe.schedule import Schedule
 
 
 class HuggingFaceCallback(TrainerCallback):
@@ -30,7 +30,8 @@ class HuggingFaceCallback(TrainerCallback):
 
     Args:
         probe: of the network that is trained or of a part of it.
-        when: a schedule, or after how many optimiser steps to measure again; None is `every(50)`.
+        when: a schedule, or after how many optimiser steps to measure again, see `Probe.watch`.
+        budget: share of wall time that measuring may take, likewise.
         log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named
             `lazyrich/<quantity>` and `lazyrich/<quantity>/<layer>`.
 
@@ -39,7 +40,7 @@ class HuggingFaceCallback(TrainerCallback):
         >>> from lazyrich import Probe
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
-        >>> callback = HuggingFaceCallback(probe, when=every(100))  # Trainer(callbacks=[callback])
+        >>> callback = HuggingFaceCallback(probe, when=100)  # Trainer(callbacks=[callback])
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class HuggingFaceCallback(TrainerCallback):
         probe: Probe,
         *,
         when: Schedule | int | None = None,
+        budget: float | None = None,
         log: Any = None,  # noqa: ANN401 - a callable or a writer
     ) -> None:
-        self._measure = Stepwise(probe, every(50) if when is None else checked_schedule(when))
+        self._measure = Stepwise(probe, when, budget)
         self._sink = None if log is None else as_sink(log)
 
     def on_train_begin(

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from lazyrich.probe.callbacks.stepwise import Measure, Stepwise
 from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import Schedule, checked_schedule, every
+from lazyrich.probe.schedule import Schedule
 
 _ENTRY = "lazyrich"
 
@@ -27,7 +27,8 @@ class LightningCallback(Callback):
     Args:
         probe: of the network that is trained or of a part of it; the LightningModule itself will
             do if its `forward` takes the probe's inputs.
-        when: a schedule, or after how many optimiser steps to measure again; None is `every(50)`.
+        when: a schedule, or after how many optimiser steps to measure again, see `Probe.watch`.
+        budget: share of wall time that measuring may take, likewise.
 
     Example:
         >>> import torch
@@ -35,15 +36,17 @@ class LightningCallback(Callback):
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> probe = Probe(net, (torch.ones(4, 2), torch.ones(4, 1)))
         >>> trainer = Trainer(
-        ...     callbacks=[LightningCallback(probe, when=every(100))], accelerator="cpu",
+        ...     callbacks=[LightningCallback(probe, when=100)], accelerator="cpu",
         ...     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         ...     logger=False,
         ... )
     """
 
-    def __init__(self, probe: Probe, *, when: Schedule | int | None = None) -> None:
+    def __init__(
+        self, probe: Probe, *, when: Schedule | int | None = None, budget: float | None = None
+    ) -> None:
         super().__init__()
-        self._measure = Stepwise(probe, every(50) if when is None else checked_schedule(when))
+        self._measure = Stepwise(probe, when, budget)
 
     def on_save_checkpoint(
         self,

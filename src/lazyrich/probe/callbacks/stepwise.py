@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from lazyrich.capture.isolation import unwrap
 from lazyrich.probe.history import scalars
 from lazyrich.probe.probe import Probe
-from lazyrich.probe.schedule import Schedule
+from lazyrich.probe.schedule import Schedule, cadence
 
 Measure = Callable[[int, Optimizer | None], dict[str, float]]
 """Takes the step and the optimiser; returns the scalars that were measured, if any."""
@@ -27,12 +27,15 @@ class Stepwise:
 
     Args:
         probe: measures.
-        when: a function of the optimiser step.
+        when: see `Probe.watch`.
+        budget: likewise.
     """
 
-    def __init__(self, probe: Probe, when: Schedule) -> None:
+    def __init__(
+        self, probe: Probe, when: Schedule | int | None = None, budget: float | None = None
+    ) -> None:
         self._probe = probe
-        self._when = when
+        self._due = cadence(when, budget)
         self._earlier = 0  # steps of trainings before this one
         self._made = 0  # all of them, with those of this one
 
@@ -46,6 +49,7 @@ class Stepwise:
         Returns:
             As a call.
         """
+        self._probe.clock.start()
         if step == 0 and self._probe.step is not None:
             self._earlier = self._made = max(self._made, self._probe.step)
         return self(step, optimizer, now=self._probe.step is None)
@@ -58,13 +62,15 @@ class Stepwise:
         Args:
             step: optimiser steps made so far in this training.
             optimizer: that makes them.
-            now: whether it is due whatever the schedule says.
+            now: whether it is due whatever the schedule and the budget say.
 
         Returns:
             The scalars that were measured; empty if nothing was.
         """
         self._made = self._earlier + step
-        if self._made == self._probe.step or not (now or self._when(self._made)):
+        if self._made == self._probe.step:
+            return {}
+        if not (now or self._due(self._made, self._probe.clock)):
             return {}
         self._probe.measure(self._made, optimizer=optimizer)
         last = self._probe.history.isel(step=-1)

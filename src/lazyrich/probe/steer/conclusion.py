@@ -14,8 +14,8 @@ def conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
     """The phase and its sentence.
 
     Args:
-        data: `progress`, `richness`, `ntk_change` and `output_size` with their exponents, and
-            `loss_ratio`.
+        data: `progress`, `hidden_update` and `output_size` with their exponents, and `loss_ratio`;
+            where there are `ntk_change` and `richness`, these decide in place of `hidden_update`.
         tolerance: exponents nearer to zero than this count as zero.
     """
     rising = (~(data.loss_ratio <= 1)).mean("seed")  # NaN counts
@@ -25,11 +25,14 @@ def conclude(data: xr.Dataset, tolerance: float) -> tuple[JudgedPhase, str]:
             f"Frozen at every width: the output moved at most {most:.2g} of the distance to the "
             "fit, nothing was learned. Raise the learning rate or train for more steps."
         )
-    progress, richness, change = (
-        exponent_of(data, name) for name in ("progress", "richness", "ntk_change")
-    )
+    progress = exponent_of(data, "progress")
+    of_kernel = "ntk_change" in data
     word = fitted_phase(
-        change, rate=progress, richness=richness, diverged=rising, tolerance=tolerance
+        exponent_of(data, "ntk_change" if of_kernel else "hidden_update"),
+        rate=progress,
+        richness=exponent_of(data, "richness") if of_kernel else None,
+        diverged=rising,
+        tolerance=tolerance,
     ).item()
     if word != CANNOT_TELL:
         return Phase(word), _sentence(Phase(word), data, rising, tolerance)
@@ -73,6 +76,11 @@ def _moved(data: xr.Dataset, tolerance: float) -> str:
 
 
 def _evidence(data: xr.Dataset, tolerance: float) -> str:
+    if "ntk_change" not in data:
+        return (
+            f"{_moved(data, tolerance)}, the largest relative change of a hidden layer as "
+            f"width^{exponent_words(data, 'hidden_update')}"
+        )
     return (
         f"{_moved(data, tolerance)}, the forecast ρ as width^{exponent_words(data, 'richness')}, "
         f"the measured relative change of the NTK as width^{exponent_words(data, 'ntk_change')}"

@@ -1,7 +1,7 @@
 """A coordinate check that concludes: which phase does a family of networks fall into with width?
 
 Trains the networks of a factory `width -> model` for a few steps, fits how activations, updates
-and the change of the NTK scale with width, and says what the exponents mean.
+and on request the change of the NTK scale with width, and says what the exponents mean.
 """
 
 from __future__ import annotations
@@ -11,43 +11,31 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch import nn
+from torch.optim import SGD
 
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
-from lazyrich.capture.directions import Directions, random_count
-from lazyrich.capture.generators import seeded
-from lazyrich.capture.isolation import (
-    arguments,
-    map_tensors,
-    single_output,
-    tensors_in,
-    undisturbed,
-    widen,
-)
+from lazyrich.capture.directions import Directions
 from lazyrich.capture.losses import Loss
-from lazyrich.capture.network import Network, Parameters, layer_outputs
-from lazyrich.capture.padding import counted_positions, only_counted
-from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent
+from lazyrich.numerics.ladder import (
+    TOLERANCE,
+    exponent_attrs,
+    exponent_columns,
+    fit_exponent,
+)
 from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
-from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
-from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
 from lazyrich.probe.steer.conclusion import conclude, exponent_words
+from lazyrich.probe.steer.short_training import Asked, OptimizerFactory, Run, run_of
 from lazyrich.probe.steer.update_parts import QUANTITIES as OF_UPDATES
-from lazyrich.probe.steer.update_parts import layer_maps, update_parts
 from lazyrich.probe.verdict import QUANTITIES as OF_VERDICT
 from lazyrich.vocabulary.parameters import WIDTH
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
 from lazyrich.vocabulary.regimes import JudgedPhase
 from lazyrich.vocabulary.shared import QUANTITIES as SHARED
-
-OptimizerFactory = Callable[[nn.Module, int], Optimizer]
-"""`(model, width) -> optimizer`, so that learning rates can follow the width."""
 
 QUANTITIES = (
     Quantity(
@@ -63,6 +51,13 @@ QUANTITIES = (
         dims=("layer",),
         symbol="rms(Δz)",
         meaning="root mean square change of a layer's outputs since the start",
+        low=0.0,
+        source=YANG2022,
+    ),
+    Quantity(
+        name="hidden_update",
+        symbol="max ‖Δz‖/‖z‖",
+        meaning="largest relative change of a hidden layer's outputs since the start",
         low=0.0,
         source=YANG2022,
     ),
@@ -88,7 +83,8 @@ _KNOWN = by_name(FORECAST, OF_UPDATES, OF_VERDICT, QUANTITIES, SHARED)
 
 _BY_LAYER = ("activation_size", "feature_update")
 _REFINED = ("effective_update", "propagating_update")
-_FITTED = ("output_size", "progress", "richness", "ntk_change")
+_OF_KERNEL = ("richness", "ntk_change")
+_FITTED = ("output_size", "progress", "hidden_update", *_OF_KERNEL)
 _OF_NETWORK = (*_FITTED, "loss_ratio")
 
 
@@ -100,9 +96,10 @@ class CoordinateCheck:
         phase: of the infinite-width limit, or `"cannot tell"`.
         sentence: the phase with its reasons, in words.
         data: `activation_size` and `feature_update`, refined also `effective_update` and
-            `propagating_update` (width × seed × layer); `output_size`, `progress`, `richness`,
-            `ntk_change` and `loss_ratio` (width × seed); for all but the last the fitted
-            `*_exponent` with the ends of its interval, `*_exponent_low` and `*_exponent_high`.
+            `propagating_update` (width × seed × layer); `output_size`, `progress`,
+            `hidden_update`, with the kernel `richness` and `ntk_change`, and `loss_ratio`
+            (width × seed); for all but the last the fitted `*_exponent` with the ends of its
+            interval, `*_exponent_low` and `*_exponent_high`.
     """
 
     phase: JudgedPhase
@@ -112,7 +109,7 @@ class CoordinateCheck:
     def __str__(self) -> str:
         margin = max(len("whole network"), *(len(name) for name in self.data.layer.values))
         lines = [self.sentence, f"{'':{margin}}   width exponents"]
-        for name in _FITTED:
+        for name in (name for name in _FITTED if name in self.data):
             lines.append(f"{'whole network':{margin}}   {name} {exponent_words(self.data, name)}")
         for layer in self.data.layer.values:
             row = self.data.sel(layer=layer)
@@ -134,19 +131,21 @@ def coordinate_check(
     seeds: int = 10,
     confidence: float = 0.95,
     tolerance: float = TOLERANCE,
-    directions: Directions = 16,
     refined: bool = False,
+    kernel: bool = False,
+    directions: Directions = 16,
 ) -> CoordinateCheck:
     """Fit the width exponents of a family of networks and say which phase they mean.
 
     Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
     covers the slope between the two largest widths. The output's progress, in units of the distance
     to the fit, decides first: falling with width is frozen; growing, or a loss that rises, is
-    unstable. If it does neither, the forecast ρ and the measured relative change of the NTK decide:
-    both falling is the kernel (lazy) phase, neither falling is feature learning. If the two
-    contradict each other (as they can at small widths, where the random part of the change also
-    falls), or an interval leaves it open, the answer is `"cannot tell"`: see `fitted_phase`. Where
-    the output hardly moved at any width there is nothing to fit: frozen.
+    unstable. If it does neither, the largest relative change of a hidden layer's outputs decides:
+    falling is the kernel (lazy) phase, not falling is feature learning. With `kernel=True` it is
+    the forecast ρ and the measured relative change of the NTK instead, and the answer is
+    `"cannot tell"` where they contradict each other (as they can at small widths, where the random
+    part of the change also falls). So it is where an interval leaves it open: see `fitted_phase`.
+    Where the output hardly moved at any width there is nothing to fit: frozen.
 
     Networks train in their own mode; they are looked at as by a probe, with batch norms by the
     statistics of the batch and without dropout.
@@ -162,11 +161,13 @@ def coordinate_check(
         seeds: random initialisations per width.
         confidence: of the intervals.
         tolerance: exponents nearer to zero than this count as zero.
-        directions: random output directions for ρ and the NTK, as in `forecast`, or `"all"`.
         refined: whether to take the update of every linear layer apart, too, into
             `(W_t − W_0)x_t`, what its own weight learned, and `W_0(x_t − x_0)`, what came from
             below: a layer whose own part vanishes with width does not learn, however much its
             outputs move. Two more forward passes a network.
+        kernel: whether to measure ρ and the change of the NTK, too. Some ten gradients more for
+            each direction: without it a network costs little more than its training.
+        directions: random output directions for ρ and the NTK, as in `forecast`, or `"all"`.
 
     Returns:
         The phase, a sentence and the data.
@@ -191,8 +192,9 @@ def coordinate_check(
     refuse_family(factory, widths, steps, seeds)
     refuse_levels(confidence, tolerance)
     make = optimizer if callable(optimizer) else _plain_sgd(optimizer)
+    asked = Asked(steps=steps, refined=refined, kernel=kernel, directions=directions)
     runs = {
-        (width, seed): _run(factory, make, batch, loss, (width, seed, steps, directions, refined))
+        (width, seed): run_of(factory, make, batch, loss, (width, seed, asked))
         for width in sorted(set(widths))
         for seed in range(seeds)
     }
@@ -200,16 +202,6 @@ def coordinate_check(
     phase, sentence = conclude(data, tolerance)
     data.attrs |= {"phase": phase, "sentence": sentence}
     return CoordinateCheck(phase=phase, sentence=sentence, data=data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    layers: dict[str, tuple[float, ...]]  # activation size, feature update, and refined its parts
-    output_size: float
-    progress: float
-    richness: float
-    ntk_change: float
-    loss_ratio: float
 
 
 def _plain_sgd(rate: object) -> OptimizerFactory:
@@ -222,91 +214,7 @@ def _plain_sgd(rate: object) -> OptimizerFactory:
     return lambda model, width: SGD(model.parameters(), lr=lr)
 
 
-def _run(
-    factory: Callable[[int], nn.Module],
-    make: OptimizerFactory,
-    batch: LabelledBatch,
-    loss: Loss,
-    setting: tuple[int, int, int, Directions, bool],
-) -> _Run:
-    """One network: forecast, look, train, look again."""
-    width, seed, steps, directions, refined = setting
-    with seeded(seed, *{tensor.device for tensor in tensors_in(batch)}):
-        model = factory(width)
-        optimizer = make(model, width)
-        start = start_of_training(model, batch, loss, optimizer, directions)
-        network, outputs = start.network, start.outputs
-        theta = {name: p.clone() for name, p in network.theta.items()}
-        count = random_count(directions, outputs.numel())
-        with undisturbed(network.module, twice=True):
-            before = layer_outputs(network, theta)
-            maps = layer_maps(network, theta) if refined else {}
-            richness = measured_richness(start, count, seed)[0]
-        moved = _train(start, optimizer, steps)
-    end = _weights(network)
-    with undisturbed(network.module, twice=True):
-        later = network.at(end)
-        after, final = layer_outputs(later, end), later(end)
-        later_maps = layer_maps(later, end) if refined else {}
-        es = output_directions(outputs, count, seed)
-        change = kernel_change(network, theta, end, _rates(network, optimizer), es)
-    counted = counted_positions(network.inputs)
-    layers = {
-        layer: (
-            _rms([only_counted(a, counted) for a in old]),
-            _rms([only_counted(b - a, counted) for a, b in zip(old, after[layer], strict=True)]),
-            *(update_parts(layer, maps, later_maps) if refined else ()),
-        )
-        for layer, old in before.items()
-    }
-    return _Run(
-        layers=layers,
-        richness=richness,
-        output_size=_rms([only_counted(outputs, counted)]),
-        progress=max(moved, network.counting(final - outputs).double().norm().item())
-        / start.distance_to_fit,
-        ntk_change=root_of_ratio(*change, exact=True)[0],
-        loss_ratio=(start.loss(final) / start.loss(outputs)).item(),
-    )
-
-
-def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
-    """Full-batch steps in the model's own mode; the largest change of the output before any."""
-    network, largest = start.network, 0.0
-    for _ in range(steps):
-        with undisturbed(network.module):
-            here = _weights(network)
-            outputs = network.at(here)(here)
-        largest = max(largest, network.counting(outputs - start.outputs).double().norm().item())
-        optimizer.zero_grad()
-        args, kwargs = arguments(network.module, map_tensors(torch.clone, network.inputs))
-        start.loss(single_output(network.module(*args, **kwargs))).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return largest
-
-
-def _weights(network: Network) -> Parameters:
-    """The trainable parameters as they are now, copied."""
-    parameters = network.module.named_parameters()
-    return {n: widen(p.detach().clone()) for n, p in parameters if n in network.theta}
-
-
-def _rates(network: Network, optimizer: Optimizer) -> Parameters:
-    """The learning rate of each parameter's group; 0 for those that are not trained."""
-    rate = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
-    return {
-        name: torch.as_tensor(rate.get(id(p), 0.0))
-        for name, p in network.module.named_parameters()
-        if name in network.theta
-    }
-
-
-def _rms(tensors: Sequence[Tensor]) -> float:
-    flat = torch.cat([x.detach().double().reshape(-1) for x in tensors])
-    return flat.square().mean().sqrt().item()
-
-
-def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
+def _dataset(runs: dict[tuple[int, int], Run]) -> xr.Dataset:
     widths, seeds = sorted({w for w, _ in runs}), sorted({s for _, s in runs})
     layers = list(next(iter(runs.values())).layers)
     for (width, _), run in runs.items():
@@ -317,14 +225,13 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
             )
     grid = [[runs[w, s] for s in seeds] for w in widths]
     by_layer = np.array([[[run.layers[layer] for layer in layers] for run in row] for row in grid])
-    whole = np.array(
-        [[[getattr(run, name) for name in _OF_NETWORK] for run in row] for row in grid]
-    )
+    names = [name for name in _OF_NETWORK if name in grid[0][0].of_network]
+    whole = np.array([[[run.of_network[name] for name in names] for run in row] for row in grid])
     data = {
         name: (("width", "seed", "layer"), by_layer[..., i])
         for i, name in enumerate((*_BY_LAYER, *_REFINED)[: by_layer.shape[-1]])
     }
-    more = {name: (("width", "seed"), whole[..., i]) for i, name in enumerate(_OF_NETWORK)}
+    more = {name: (("width", "seed"), whole[..., i]) for i, name in enumerate(names)}
     dataset = xr.Dataset({**data, **more}, coords={"width": widths, "seed": seeds, "layer": layers})
     for name in dataset.data_vars:
         dataset[name].attrs = _KNOWN[str(name)].attrs
@@ -333,8 +240,17 @@ def _dataset(runs: dict[tuple[int, int], _Run]) -> xr.Dataset:
 
 
 def _with_exponents(data: xr.Dataset, confidence: float) -> xr.Dataset:
-    """Add the width exponents with their intervals."""
-    for name in [name for name in (*_BY_LAYER, *_REFINED, *_FITTED) if name in data]:
-        fit = fit_exponent(data[name], confidence=confidence, cover_last_slope=True)
-        data = data.assign(exponent_columns(fit, name))
-    return data
+    """Add the width exponents with their intervals, quantities of the same dims at once."""
+    columns: dict[str, xr.DataArray] = {}
+    for group in ((*_BY_LAYER, *_REFINED), _FITTED):
+        names = [name for name in group if name in data]
+        stacked = data[names].to_array("quantity")
+        every = fit_exponent(stacked, confidence=confidence, cover_last_slope=True)
+        for name in names:
+            fit = every.sel(quantity=name, drop=True)
+            for column, attrs in exponent_attrs(
+                data[name], dim="width", confidence=confidence
+            ).items():
+                fit[column].attrs = attrs
+            columns |= exponent_columns(fit, name)
+    return data.assign(columns)
