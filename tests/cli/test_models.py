@@ -12,6 +12,7 @@ from lazyrich.theory.abc import abc_phases
 from lazyrich.theory.aligned_modes import mode_flow
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime, balanced_state
 from lazyrich.theory.catalogue import models
+from lazyrich.theory.catapult import catapult_descent, catapult_phases
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -107,6 +108,14 @@ LINES = {  # what follows the model, and what Python says
     ("solve", "aligned_modes"): (
         "target=3,1 start=0.001 times=0,1.5 depth=1,2,inf",
         lambda: mode_flow([3.0, 1.0], 1e-3, [0.0, 1.5], depth=[1, 2, np.inf]),
+    ),
+    ("solve", "catapult"): (
+        "init_sharpness=1.5,3 init_output=0.03 steps=6",
+        lambda: catapult_descent([1.5, 3], 0.03, steps=6),
+    ),
+    ("phase", "catapult"): (
+        "init_sharpness=1.5,3,4.5 init_output=0.03 target_output=0.1",
+        lambda: catapult_phases([1.5, 3, 4.5], 0.03, target_output=0.1),
     ),
     ("phase", "abc"): (
         "a=-1/2,0,1/2 b=1/2,1/2,1/2 c=0,1/2",

@@ -32,6 +32,7 @@ from lazyrich.theory.balanced_linear import (
     relative_scale,
     tangent_kernel,
 )
+from lazyrich.theory.catapult import catapult_descent, catapult_phases, catapult_start
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -60,6 +61,7 @@ TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "regime": "a word of `JudgedRegime`",
     "delayed": "yes or no",
     "phase": "a word of `JudgedPhase`",
+    "catapult_phase": "a word of `Catapult`",
     "feature_kind": "a word of `FeatureKind`",
     "mechanisms": "words of `Mechanism`",
     "sentence": "a sentence for people",
@@ -268,6 +270,11 @@ MADE = {
     "lazyrich.theory.balanced_linear.tangent_kernel": lambda: tangent_kernel(
         balanced(), EQUAL, np.eye(3)[:2]
     ),
+    "lazyrich.theory.catapult.catapult_descent": lambda: catapult_descent(
+        [1.5, 3.0, 4.5], 0.03, steps=9, target_output=[0.0, 0.1]
+    ),
+    "lazyrich.theory.catapult.catapult_phases": lambda: catapult_phases([1.5, 3.0, 4.5], 0.03),
+    "lazyrich.theory.catapult.catapult_start": lambda: catapult_start(ON_LINE, NETWORK, LINE),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
         [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
     ),

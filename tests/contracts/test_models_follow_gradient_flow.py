@@ -1,4 +1,4 @@
-"""A model that solves gradient flow is where its weights come to, integrated by SciPy alone."""
+"""A model that solves a flow or descent is where explicit weights come to, moved by themselves."""
 
 from functools import reduce
 from itertools import pairwise
@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 from lazyrich.theory.aligned_modes import mode_flow, modes_of
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_state
 from lazyrich.theory.catalogue import models
+from lazyrich.theory.catapult import catapult_descent, catapult_start
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, LineState, flow
@@ -130,12 +131,37 @@ def aligned_modes():
         yield found.excess_loss, power * np.sum((now - best) ** 2)
 
 
+def catapult():
+    """Steps of explicit weights on one sample, lazy, at a large step, and with a target."""
+    x = np.array([0.8, -0.3])
+    for lr, y in ((0.2, 0.0), (2.6, 0.0), (0.9, 0.5)):
+        network = LinearNetwork(output_scale=GAMMA, lr_u=lr, lr_w=0.7 * lr)
+        u, w = U, W * np.array([[1.0, -0.4]])
+        data = Moments.from_samples([x], [y])
+        start = catapult_start(GramState.from_weights(u, w), network, data)
+        first = GAMMA**2 * (lr * np.sum((w @ x) ** 2) + 0.7 * lr * np.sum(u**2) * x @ x)
+        found = catapult_descent(
+            *(start.init_sharpness, start.init_output),
+            target_output=start.target_output,
+            steps=8,
+        ).isel(step=-1)
+        for _ in range(8):
+            pull = 2 * GAMMA * (GAMMA * (u @ w @ x).item() - y)
+            u, w = u - lr * pull * (w @ x), w - 0.7 * lr * pull * u.T * x
+        kernel = GAMMA**2 * (lr * np.sum((w @ x) ** 2) + 0.7 * lr * np.sum(u**2) * x @ x)
+        yield found.sharpness, 2 * kernel
+        yield found.ntk_change, abs(kernel / first - 1)
+        unit = 2 * GAMMA * lr * 0.7**0.5 * np.linalg.norm(x)
+        yield found.end_to_end_map / unit, GAMMA * (u @ w @ x).item()
+        yield found.loss / unit**2, (GAMMA * (u @ w @ x).item() - y) ** 2
+
+
 def product(layers):
     """What layers do one after the other, all of them 3 by 3."""
     return reduce(lambda before, layer: layer @ before, layers, np.eye(3))
 
 
-FLOWS = (two_layer_linear, balanced_linear, diagonal_linear, single_neuron, aligned_modes)
+FLOWS = (two_layer_linear, balanced_linear, diagonal_linear, single_neuron, aligned_modes, catapult)
 ELSEWHERE = {"abc", "two_layer_relu", "quadratic_start"}  # exponents and a start: nothing flows
 
 

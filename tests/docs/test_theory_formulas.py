@@ -16,6 +16,7 @@ from lazyrich.phases import abc_scaling_law
 from lazyrich.phases.scaling import exponents
 from lazyrich.theory.abc import AbcParametrisation
 from lazyrich.theory.aligned_modes import mode_flow, mode_times
+from lazyrich.theory.catapult import catapult_descent, catapult_phases
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -688,3 +689,33 @@ def test_one_curve_of_two_factors(text, chi):
     assert output[-1] == pytest.approx(s, rel=1e-9)
     change = kernel[-1] / kernel[0] - 1
     assert change == pytest.approx(np.sqrt(1 + 1 / chi**2) - 1, rel=1e-7)
+
+
+@page("catapult.md")
+def test_the_map_of_the_catapult(text):
+    """z and G of explicit weights, step by step, their set, the angle at 4, and the peak."""
+    u, w, x = U.copy(), W.copy(), math.sqrt(ETA_U * ETA_W)
+
+    def numbers(u, w):
+        kernel = G**2 * (ETA_W * u @ u + ETA_U * w @ w)
+        return 2 * AA * kernel, 2 * G * x * AA * G * (u @ w)
+
+    y = 2 * G * x * AY
+    for _ in range(6):
+        z, f = numbers(u, w)
+        assert abs(f) <= z / 2
+        rho = AA * G * u @ w - AY
+        u, w = u - 2 * G * rho * ETA_U * w, w - 2 * G * rho * ETA_W * u
+        off = f - y
+        after, moved = numbers(u, w)
+        assert after == pytest.approx(z + off * (off * z - 4 * f), rel=1e-12)
+        assert moved - y == pytest.approx(off * (1 - z + off * f), rel=1e-11)
+    angle = np.linspace(0, 1.5, 7)
+    w4 = 4 * np.sin(angle) ** 2
+    np.testing.assert_allclose(w4 * (3 - w4) ** 2, 4 * np.sin(3 * angle) ** 2, atol=1e-14)
+    path = catapult_descent([1.9, 3.9], 0.5, steps=40)
+    total = (path.loss * (4 - path.sharpness)).sum("step")
+    assert (total <= path.init_sharpness).all()
+    for z, size in ((2.5, 1e-6), (3.5, 1e-4), (3.0, 1e-8)):
+        peak = catapult_phases(z, size).peak_step.item()
+        assert abs(peak - math.log(1 / size**2) / (2 * math.log(z - 1))) < 2

@@ -106,6 +106,21 @@ def test_the_picture_of_all_models_shows_what_its_page_says(tmp_path, monkeypatc
         np.testing.assert_allclose(exponents, example.GAMMAS - 1, atol=1e-12)
 
 
+def test_the_picture_of_the_catapult_shows_what_its_page_says(tmp_path, monkeypatch):
+    """Up to 2 nothing flies; to 3 the start's size does not matter; beyond it does."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import catapult as example
+
+    assert example.draw(tmp_path / "a.png", 9).stat().st_size > 20_000
+    found = example.ends(np.array([1.0, 1.9, 2.5, 3.7]))
+    spread = (found.max("init_output") - found.min("init_output")).values
+    assert (spread[:3] < 2e-3).all()
+    assert spread[3] > 0.3
+    np.testing.assert_allclose(
+        found.sel(init_sharpness=[1.0, 1.9]).min("init_output"), [1, 1.9], 1e-2
+    )
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_diagram_says_its_options(script):
     done = run(script, "--help")

@@ -46,6 +46,10 @@ SAXE2014 = (
 WOODWORTH2020 = (
     "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, arXiv:2002.09277"
 )
+LEWKOWYCZ2020 = (
+    "Lewkowycz et al., The large learning rate phase of deep learning: the catapult mechanism, "
+    "arXiv:2003.02218"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
