@@ -121,6 +121,36 @@ def test_the_picture_of_the_catapult_shows_what_its_page_says(tmp_path, monkeypa
     )
 
 
+def test_the_picture_of_barlow_twins_shows_what_its_page_says(tmp_path, monkeypatch):
+    """All weights of a linear embedding step where its modes do."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import barlow_twins as example
+
+    assert example.draw(tmp_path / "a.png", 40).stat().st_size > 20_000
+    _, seen, foretold = example.eigenvalues(60)
+    np.testing.assert_allclose(seen, foretold, atol=1e-3)
+    assert seen[-1].min() > 0.9
+
+
+def test_steps_of_a_network_on_digits(tmp_path, monkeypatch):
+    """The smallest size of the script whose record is in the docs."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "related"))
+    import stepwise_ssl as example
+
+    example.main("smoke", 1, tmp_path)
+    record = json.loads((tmp_path / "related-stepwise_ssl.json").read_text("utf-8"))
+    for width in (8, 32):
+        assert record["summary"][f"width_{width}_eigenvalues_that_step"] == [2, 2, 2]
+        assert record["summary"][f"width_{width}_largest_error_of_a_step"][0] < 0.2
+
+
+def test_the_picture_of_weight_decay_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import weight_decay_chain as example
+
+    assert example.draw(tmp_path / "a.png", 9).stat().st_size > 20_000
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_diagram_says_its_options(script):
     done = run(script, "--help")

@@ -174,7 +174,7 @@ TRAINING = (
         name="factors",
         symbol="D",
         meaning="number of weights whose product is a coefficient",
-        low=2,
+        low=1,
         source=WOODWORTH2020,
     ),
     Quantity(name="depth", symbol="L", meaning="number of hidden layers", low=1, source=YANG2022),
