@@ -14,6 +14,7 @@ from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime, bala
 from lazyrich.theory.barlow_twins import barlow_flow, barlow_times
 from lazyrich.theory.catalogue import models
 from lazyrich.theory.catapult import catapult_descent, catapult_phases
+from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -134,6 +135,14 @@ LINES = {  # what follows the model, and what Python says
         lambda: chain_minima(1, 1, factors=3, weight_decay=[0.5, 0.9])[
             ["learned_gain", "critical_decay", "spinodal_decay"]
         ],
+    ),
+    ("solve", "contrastive_energy"): (
+        "x=2,0;0,1;-2,-1 start=0.1,1 times=0,3",
+        lambda: contrastive_flow([[2, 0], [0, 1], [-2, -1]], [0.1, 1], [0, 3]),
+    ),
+    ("phase", "contrastive_energy"): (
+        "x=3,0,0;0,2,0;0,0,1 starts=30 seed=2",
+        lambda: contrastive_maxima(np.diag([3, 2, 1]), starts=30, seed=2),
     ),
     ("phase", "abc"): (
         "a=-1/2,0,1/2 b=1/2,1/2,1/2 c=0,1/2",

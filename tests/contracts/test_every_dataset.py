@@ -34,6 +34,7 @@ from lazyrich.theory.balanced_linear import (
 )
 from lazyrich.theory.barlow_twins import barlow_flow, barlow_start, barlow_times
 from lazyrich.theory.catapult import catapult_descent, catapult_phases, catapult_start
+from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -285,6 +286,12 @@ MADE = {
     ),
     "lazyrich.theory.catapult.catapult_phases": lambda: catapult_phases([1.5, 3.0, 4.5], 0.03),
     "lazyrich.theory.catapult.catapult_start": lambda: catapult_start(ON_LINE, NETWORK, LINE),
+    "lazyrich.theory.contrastive_energy.contrastive_flow": lambda: contrastive_flow(
+        [[2.0, 0.0], [0.0, 1.0]], [0.1, 1.0], [0.0, 3.0], lr=[0.5, 1.0]
+    ),
+    "lazyrich.theory.contrastive_energy.contrastive_maxima": lambda: contrastive_maxima(
+        [[2.0, 0.0, 0.1], [0.0, 1.0, 0.0]], starts=20
+    ),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
         [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
     ),

@@ -13,6 +13,7 @@ from lazyrich.theory.balanced_linear import balanced_flow, balanced_state
 from lazyrich.theory.barlow_twins import barlow_flow, barlow_start
 from lazyrich.theory.catalogue import models
 from lazyrich.theory.catapult import catapult_descent, catapult_start
+from lazyrich.theory.contrastive_energy import contrastive_flow
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, LineState, flow
@@ -201,6 +202,25 @@ def weight_decay_chain():
         yield found.mode_size, np.linalg.svd(two_by_two(layers))[1]
 
 
+def contrastive_energy():
+    """A linear neuron on the sphere, with pairs that are driven apart or held together."""
+    rng = np.random.default_rng(8)
+    x, alpha = rng.standard_normal((5, 3)), rng.uniform(-0.3, 0.5, (5, 5))
+    alpha = (alpha + alpha.T) / 2
+
+    def climb(w):
+        outputs = x @ w
+        pull = (alpha * (outputs[:, None] - outputs)).sum(1) @ x  # of ¼ Σ α (h_i − h_j)²
+        return (LR_U * (pull - (w @ pull) * w),)
+
+    first = np.array([0.6, 0.0, -0.8])
+    (w,) = integrated(climb, (first,), TIME)
+    found = contrastive_flow(x, first, TIME, pair_weights=alpha, lr=LR_U)
+    yield found.unit_weight, w
+    outputs = x @ w
+    yield found.contrastive_energy, np.sum(alpha * (outputs[:, None] - outputs) ** 2) / 4
+
+
 def two_by_two(layers):
     """What layers do one after the other, all of them 2 by 2."""
     return reduce(lambda before, layer: layer @ before, layers, np.eye(2))
@@ -220,6 +240,7 @@ FLOWS = (
     catapult,
     barlow_twins,
     weight_decay_chain,
+    contrastive_energy,
 )
 ELSEWHERE = {"abc", "two_layer_relu", "quadratic_start"}  # exponents and a start: nothing flows
 

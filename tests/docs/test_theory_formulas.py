@@ -18,6 +18,7 @@ from lazyrich.theory.abc import AbcParametrisation
 from lazyrich.theory.aligned_modes import mode_flow, mode_times
 from lazyrich.theory.barlow_twins import barlow_start, barlow_times
 from lazyrich.theory.catapult import catapult_descent, catapult_phases
+from lazyrich.theory.contrastive_energy import contrastive_maxima
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -790,3 +791,40 @@ def test_a_chain_with_weight_decay(text, layers):
     assert found.spinodal_decay.item() == pytest.approx(float(last), rel=1e-13)
     assert found.critical_decay.item() == pytest.approx(float(critical), rel=1e-13)
     assert v_critical == pytest.approx((layers - 2) / (layers - 1), abs=1e-15)
+
+
+@page("contrastive-energy.md")
+def test_contrastive_energy(text):
+    """E by pairs and by A, its gradient, and what holds a sample at its bend."""
+    rng = np.random.default_rng(0)
+    x, alpha, w = rng.normal(size=(6, 3)), rng.uniform(-0.2, 1, (6, 6)), rng.normal(size=3)
+    alpha = alpha + alpha.T
+    laplacian = np.diag(alpha.sum(1)) - alpha
+
+    def energy(w):
+        h = np.maximum(x @ w, 0)
+        return np.sum(alpha * (h[:, None] - h) ** 2) / 4
+
+    def form(w):
+        slopes = np.diag((x @ w > 0).astype(float))
+        return x.T @ slopes @ laplacian @ slopes @ x
+
+    assert energy(w) == pytest.approx(w @ form(w) @ w / 2, rel=1e-12)
+    push = 1e-6 * rng.normal(size=3)
+    assert energy(w + push) - energy(w - push) == pytest.approx(2 * push @ form(w) @ w, rel=1e-6)
+    x, alpha = rng.normal(size=(30, 5)), np.full((30, 30), 1 / 900)
+    laplacian = np.diag(alpha.sum(1)) - alpha
+    found = contrastive_maxima(x, starts=100)
+    seen = 0
+    for w, top in zip(found.unit_weight.values, found.contrastive_energy.values, strict=True):
+        z = x @ w
+        bent = np.abs(z) < 1e-9
+        turn = laplacian @ np.maximum(z, 0)
+        slopes = np.diag(((z > 0) & ~bent).astype(float))
+        pull = x.T @ slopes @ laplacian @ slopes @ x @ w - 2 * top * w
+        mu, *_ = np.linalg.lstsq(x[bent].T, pull, rcond=None)
+        np.testing.assert_allclose(x[bent].T @ mu, pull, atol=1e-9)
+        assert (mu + turn[bent] < 0).all()
+        assert (mu > 0).all()
+        seen += int(bent.sum())
+    assert seen > 0

@@ -144,6 +144,21 @@ def test_steps_of_a_network_on_digits(tmp_path, monkeypatch):
         assert record["summary"][f"width_{width}_largest_error_of_a_step"][0] < 0.2
 
 
+def test_the_picture_of_contrastive_energy_shows_what_its_page_says(tmp_path, monkeypatch):
+    """One maximum and its negative of a linear neuron, more of a ReLU neuron."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import contrastive_energy as example
+
+    assert example.draw(tmp_path / "a.png", 90).stat().st_size > 20_000
+    found = example.contrastive_maxima(example.SAMPLES)
+    assert found.sizes["maximum"] > 2
+    at = np.arctan2(*found.unit_weight.values.T[::-1])
+    np.testing.assert_allclose(
+        example.energy(at, lambda z: np.maximum(z, 0)), found.contrastive_energy, rtol=1e-12
+    )
+    assert (np.abs(example.SAMPLES @ found.unit_weight.values.T) < 1e-9).any()
+
+
 def test_the_picture_of_weight_decay_is_drawn(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     import weight_decay_chain as example
