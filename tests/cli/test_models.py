@@ -11,12 +11,16 @@ from lazyrich.cli.models import entry_of, value_of
 from lazyrich.theory.abc import abc_phases
 from lazyrich.theory.aligned_modes import mode_flow
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime, balanced_state
+from lazyrich.theory.barlow_twins import barlow_flow, barlow_times
 from lazyrich.theory.catalogue import models
+from lazyrich.theory.catapult import catapult_descent, catapult_phases
+from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, MomentData
 from lazyrich.theory.two_layer_relu import relu_phases
+from lazyrich.theory.weight_decay_chain import chain_minima
 from tests.cli.run import answer, refusal, run
 
 TARGET = np.array([[1.0, 0.5], [-0.25, 0.75]])
@@ -108,6 +112,38 @@ LINES = {  # what follows the model, and what Python says
         "target=3,1 start=0.001 times=0,1.5 depth=1,2,inf",
         lambda: mode_flow([3.0, 1.0], 1e-3, [0.0, 1.5], depth=[1, 2, np.inf]),
     ),
+    ("solve", "catapult"): (
+        "init_sharpness=1.5,3 init_output=0.03 steps=6",
+        lambda: catapult_descent([1.5, 3], 0.03, steps=6),
+    ),
+    ("phase", "catapult"): (
+        "init_sharpness=1.5,3,4.5 init_output=0.03 target_output=0.1",
+        lambda: catapult_phases([1.5, 3, 4.5], 0.03, target_output=0.1),
+    ),
+    ("solve", "barlow_twins"): (
+        "view_eigenvalue=2,1 start=0.001 times=0,1 outputs=3",
+        lambda: barlow_flow([2, 1], 0.001, [0, 1], outputs=3).assign(
+            embedding_step_time=barlow_times([2, 1], 0.001)
+        ),
+    ),
+    ("solve", "weight_decay_chain"): (
+        "factors=1,2,3 weight_decay=0.5 mean_ay=-1",
+        lambda: chain_minima(1, -1, factors=[1, 2, 3], weight_decay=0.5),
+    ),
+    ("phase", "weight_decay_chain"): (
+        "factors=3 weight_decay=0.5,0.9",
+        lambda: chain_minima(1, 1, factors=3, weight_decay=[0.5, 0.9])[
+            ["learned_gain", "critical_decay", "spinodal_decay"]
+        ],
+    ),
+    ("solve", "contrastive_energy"): (
+        "x=2,0;0,1;-2,-1 start=0.1,1 times=0,3",
+        lambda: contrastive_flow([[2, 0], [0, 1], [-2, -1]], [0.1, 1], [0, 3]),
+    ),
+    ("phase", "contrastive_energy"): (
+        "x=3,0,0;0,2,0;0,0,1 starts=30 seed=2",
+        lambda: contrastive_maxima(np.diag([3, 2, 1]), starts=30, seed=2),
+    ),
     ("phase", "abc"): (
         "a=-1/2,0,1/2 b=1/2,1/2,1/2 c=0,1/2",
         lambda: abc_phases(["-1/2", 0, "1/2"], ["1/2"] * 3, [0, "1/2"]),
@@ -169,6 +205,8 @@ def test_an_entry_has_its_authors():
     assert "author = {Yang and others}" in entry
     assert "title = {{Tensor Programs V: Tuning Large}}" in entry
     assert "year = {2022}" in entry
+    alone = entry_of("Tian, Understanding, Twice, arXiv:2206.01342")
+    assert "author = {Tian},\n  title = {{Understanding, Twice}}" in alone
     assert entry_of("derived in the lazyrich documentation") is None
 
 

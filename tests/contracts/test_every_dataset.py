@@ -32,6 +32,9 @@ from lazyrich.theory.balanced_linear import (
     relative_scale,
     tangent_kernel,
 )
+from lazyrich.theory.barlow_twins import barlow_flow, barlow_start, barlow_times
+from lazyrich.theory.catapult import catapult_descent, catapult_phases, catapult_start
+from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -47,6 +50,7 @@ from lazyrich.theory.two_layer_linear import (
     time_to_residual,
 )
 from lazyrich.theory.two_layer_relu import relu_phases
+from lazyrich.theory.weight_decay_chain import chain_minima, chain_modes
 from lazyrich.vocabulary.losses import LOSSES, under
 from lazyrich.vocabulary.parameters import PARAMETERS
 from tests.contracts.public import public_callables, public_paths
@@ -60,6 +64,8 @@ TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "regime": "a word of `JudgedRegime`",
     "delayed": "yes or no",
     "phase": "a word of `JudgedPhase`",
+    "catapult_phase": "a word of `Catapult`",
+    "collapse": "a word of `Collapse`",
     "feature_kind": "a word of `FeatureKind`",
     "mechanisms": "words of `Mechanism`",
     "sentence": "a sentence for people",
@@ -269,6 +275,24 @@ MADE = {
     "lazyrich.theory.balanced_linear.tangent_kernel": lambda: tangent_kernel(
         balanced(), EQUAL, np.eye(3)[:2]
     ),
+    "lazyrich.theory.barlow_twins.barlow_flow": lambda: barlow_flow(
+        [2.0, 1.0, -0.5], 0.01, [0.0, 1.0, 9.0], lr=[0.5, 1.0]
+    ),
+    "lazyrich.theory.barlow_twins.barlow_start": lambda: barlow_start(
+        [[1e-4, 2e-4], [-1e-4, 1e-4]], np.diag([2.0, 0.5])
+    ),
+    "lazyrich.theory.barlow_twins.barlow_times": lambda: barlow_times([2.0, 1.0, -0.5], 0.01),
+    "lazyrich.theory.catapult.catapult_descent": lambda: catapult_descent(
+        [1.5, 3.0, 4.5], 0.03, steps=9, target_output=[0.0, 0.1]
+    ),
+    "lazyrich.theory.catapult.catapult_phases": lambda: catapult_phases([1.5, 3.0, 4.5], 0.03),
+    "lazyrich.theory.catapult.catapult_start": lambda: catapult_start(ON_LINE, NETWORK, LINE),
+    "lazyrich.theory.contrastive_energy.contrastive_flow": lambda: contrastive_flow(
+        [[2.0, 0.0], [0.0, 1.0]], [0.1, 1.0], [0.0, 3.0], lr=[0.5, 1.0]
+    ),
+    "lazyrich.theory.contrastive_energy.contrastive_maxima": lambda: contrastive_maxima(
+        [[2.0, 0.0, 0.1], [0.0, 1.0, 0.0]], starts=20
+    ),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
         [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
     ),
@@ -297,6 +321,14 @@ MADE = {
     ),
     "lazyrich.theory.two_layer_relu.relu_phases": lambda: relu_phases(
         [0.25, 0.5, 1.0, 1.75], [-0.5, 0.0, 0.5]
+    ),
+    "lazyrich.theory.weight_decay_chain.chain_minima": lambda: chain_minima(
+        1.0, [-1.0, 0.0, 2.0], factors=[1, 2, 3], weight_decay=[0.0, 0.9]
+    ),
+    "lazyrich.theory.weight_decay_chain.chain_modes": lambda: chain_modes(
+        MomentData(sigma_xx=np.eye(2), sigma_yx=np.diag([2.0, 1.0]), mean_yy=5.0),
+        factors=[2, 3],
+        weight_decay=0.5,
     ),
 }
 

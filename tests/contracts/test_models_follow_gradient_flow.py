@@ -1,4 +1,4 @@
-"""A model that solves gradient flow is where its weights come to, integrated by SciPy alone."""
+"""A model that solves a flow or descent is where explicit weights come to, moved by themselves."""
 
 from functools import reduce
 from itertools import pairwise
@@ -10,11 +10,15 @@ from scipy.integrate import solve_ivp
 
 from lazyrich.theory.aligned_modes import mode_flow, modes_of
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_state
+from lazyrich.theory.barlow_twins import barlow_flow, barlow_start
 from lazyrich.theory.catalogue import models
+from lazyrich.theory.catapult import catapult_descent, catapult_start
+from lazyrich.theory.contrastive_energy import contrastive_flow
 from lazyrich.theory.diagonal_linear import diagonal_limit
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, LineState, flow
 from lazyrich.theory.two_layer_linear import MomentData as Moments
+from lazyrich.theory.weight_decay_chain import chain_modes
 
 GAMMA, LR_U, LR_W, TIME = 0.7, 0.3, 0.1, 2.5
 NETWORK = LinearNetwork(output_scale=GAMMA, lr_u=LR_U, lr_w=LR_W)
@@ -130,12 +134,114 @@ def aligned_modes():
         yield found.excess_loss, power * np.sum((now - best) ** 2)
 
 
+def catapult():
+    """Steps of explicit weights on one sample, lazy, at a large step, and with a target."""
+    x = np.array([0.8, -0.3])
+    for lr, y in ((0.2, 0.0), (2.6, 0.0), (0.9, 0.5)):
+        network = LinearNetwork(output_scale=GAMMA, lr_u=lr, lr_w=0.7 * lr)
+        u, w = U, W * np.array([[1.0, -0.4]])
+        data = Moments.from_samples([x], [y])
+        start = catapult_start(GramState.from_weights(u, w), network, data)
+        first = GAMMA**2 * (lr * np.sum((w @ x) ** 2) + 0.7 * lr * np.sum(u**2) * x @ x)
+        found = catapult_descent(
+            *(start.init_sharpness, start.init_output),
+            target_output=start.target_output,
+            steps=8,
+        ).isel(step=-1)
+        for _ in range(8):
+            pull = 2 * GAMMA * (GAMMA * (u @ w @ x).item() - y)
+            u, w = u - lr * pull * (w @ x), w - 0.7 * lr * pull * u.T * x
+        kernel = GAMMA**2 * (lr * np.sum((w @ x) ** 2) + 0.7 * lr * np.sum(u**2) * x @ x)
+        yield found.sharpness, 2 * kernel
+        yield found.ntk_change, abs(kernel / first - 1)
+        unit = 2 * GAMMA * lr * 0.7**0.5 * np.linalg.norm(x)
+        yield found.end_to_end_map / unit, GAMMA * (u @ w @ x).item()
+        yield found.loss / unit**2, (GAMMA * (u @ w @ x).item() - y) ** 2
+
+
+def barlow_twins():
+    """All weights of an embedding whose start is aligned, also with views that disagree."""
+    rng = np.random.default_rng(6)
+    turn, axes = (np.linalg.qr(rng.standard_normal((3, 3))).Q for _ in range(2))
+    correlation = axes @ np.diag([1.2, 0.5, -0.3]) @ axes.T
+    start = turn @ np.diag([0.05, 0.4, 1.1]) @ axes.T
+
+    def velocity(w):
+        return (-4 * LR_W * (w @ correlation @ w.T - np.eye(3)) @ w @ correlation,)
+
+    (w,) = integrated(velocity, (start,), TIME)
+    modes = barlow_start(start, correlation)
+    found = barlow_flow(modes.view_eigenvalue, modes.embedding_weight, TIME, lr=LR_W)
+    of_views = w @ correlation @ w.T
+    yield (
+        found.embedding_eigenvalue.sortby(found.embedding_eigenvalue),
+        np.linalg.eigvalsh(of_views),
+    )
+    yield found.embedding_weight, np.diag(turn.T @ w @ axes)
+    yield found.barlow_loss, np.sum((of_views - np.eye(3)) ** 2)
+
+
+def weight_decay_chain():
+    """Matrices that decay while they learn, from large weights, until they rest."""
+    best = np.array([[2.0, 0.3], [-0.4, 1.1]])
+    data = Moments(sigma_xx=np.eye(2), sigma_yx=best, mean_yy=float(np.sum(best**2)))
+    left, _, right = np.linalg.svd(best)
+    for factors, decay in ((1, 0.4), (2, 0.7), (3, 0.5)):
+
+        def velocity(*layers, decay=decay):
+            off = 2 * (two_by_two(layers) - best)
+            after = [two_by_two(layers[at + 1 :]) for at in range(len(layers))]
+            before = [two_by_two(layers[:at]) for at in range(len(layers))]
+            parts = zip(after, before, layers, strict=True)
+            return [-a.T @ off @ b.T - decay * w for a, b, w in parts]
+
+        start = [right, *[np.eye(2)] * (factors - 2), left] if factors > 1 else [np.eye(2)]
+        layers = integrated(velocity, start, 40.0)
+        found = chain_modes(data, factors=factors, weight_decay=decay)
+        yield found.end_to_end_map, two_by_two(layers)
+        yield found.mode_size, np.linalg.svd(two_by_two(layers))[1]
+
+
+def contrastive_energy():
+    """A linear neuron on the sphere, with pairs that are driven apart or held together."""
+    rng = np.random.default_rng(8)
+    x, alpha = rng.standard_normal((5, 3)), rng.uniform(-0.3, 0.5, (5, 5))
+    alpha = (alpha + alpha.T) / 2
+
+    def climb(w):
+        outputs = x @ w
+        pull = (alpha * (outputs[:, None] - outputs)).sum(1) @ x  # of ¼ Σ α (h_i − h_j)²
+        return (LR_U * (pull - (w @ pull) * w),)
+
+    first = np.array([0.6, 0.0, -0.8])
+    (w,) = integrated(climb, (first,), TIME)
+    found = contrastive_flow(x, first, TIME, pair_weights=alpha, lr=LR_U)
+    yield found.unit_weight, w
+    outputs = x @ w
+    yield found.contrastive_energy, np.sum(alpha * (outputs[:, None] - outputs) ** 2) / 4
+
+
+def two_by_two(layers):
+    """What layers do one after the other, all of them 2 by 2."""
+    return reduce(lambda before, layer: layer @ before, layers, np.eye(2))
+
+
 def product(layers):
     """What layers do one after the other, all of them 3 by 3."""
     return reduce(lambda before, layer: layer @ before, layers, np.eye(3))
 
 
-FLOWS = (two_layer_linear, balanced_linear, diagonal_linear, single_neuron, aligned_modes)
+FLOWS = (
+    two_layer_linear,
+    balanced_linear,
+    diagonal_linear,
+    single_neuron,
+    aligned_modes,
+    catapult,
+    barlow_twins,
+    weight_decay_chain,
+    contrastive_energy,
+)
 ELSEWHERE = {"abc", "two_layer_relu", "quadratic_start"}  # exponents and a start: nothing flows
 
 

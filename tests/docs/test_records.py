@@ -85,6 +85,24 @@ def test_the_page_on_the_dial_says_what_its_record_holds():
     assert max(factors[False]) < 1.24
 
 
+def test_the_page_on_barlow_twins_says_what_its_record_holds():
+    record = json.loads((DOCS / "records" / "related-stepwise_ssl.json").read_text("utf-8"))
+    page = (DOCS / "theory" / "barlow-twins.md").read_text("utf-8")
+    runs, summary = record["runs"], record["summary"]
+    stepped = sum(run[f"width_{w}_eigenvalues_that_step"] for run in runs for w in (16, 1024))
+    assert f"Of {len(runs)} seeds, each with 300 pairs and 5 eigenvalues, all {stepped:.0f}" in page
+    for width, digits, regime in ((1024, "0.4f", "lazy"), (16, "0.1f", "rich")):
+        middle, low, high = (100 * x for x in summary[f"width_{width}_largest_error_of_a_step"])
+        changes = (summary[f"width_{width}_{x}ntk_change"][0] for x in ("", "forecast_"))
+        said = " | ".join(f"{change:{digits}}" for change in changes)
+        row = f"| {width} | {middle:.1f} % ({low:.1f} % to {high:.1f} %) | {said} | {regime} |"
+        assert row in page
+        for run in runs:
+            assert run[f"width_{width}_regime"] == run[f"width_{width}_forecast_regime"] == regime
+            seen = run[f"width_{width}_steps_seen"]
+            assert seen == sorted(seen)
+
+
 def test_the_page_on_the_tour_says_what_its_record_holds():
     record = json.loads((DOCS / "records" / "tour.json").read_text())
     page = " ".join((DOCS / "tour.md").read_text().split())

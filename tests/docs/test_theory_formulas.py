@@ -16,6 +16,9 @@ from lazyrich.phases import abc_scaling_law
 from lazyrich.phases.scaling import exponents
 from lazyrich.theory.abc import AbcParametrisation
 from lazyrich.theory.aligned_modes import mode_flow, mode_times
+from lazyrich.theory.barlow_twins import barlow_start, barlow_times
+from lazyrich.theory.catapult import catapult_descent, catapult_phases
+from lazyrich.theory.contrastive_energy import contrastive_maxima
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -30,6 +33,7 @@ from lazyrich.theory.two_layer_linear import (
     time_to_residual,
 )
 from lazyrich.theory.two_layer_relu import relu_phases
+from lazyrich.theory.weight_decay_chain import chain_minima
 
 PAGES = Path(__file__).parents[2] / "docs" / "theory"
 CHECKED: dict[str, int] = {}
@@ -688,3 +692,139 @@ def test_one_curve_of_two_factors(text, chi):
     assert output[-1] == pytest.approx(s, rel=1e-9)
     change = kernel[-1] / kernel[0] - 1
     assert change == pytest.approx(np.sqrt(1 + 1 / chi**2) - 1, rel=1e-7)
+
+
+@page("catapult.md")
+def test_the_map_of_the_catapult(text):
+    """z and G of explicit weights, step by step, their set, the angle at 4, and the peak."""
+    u, w, x = U.copy(), W.copy(), math.sqrt(ETA_U * ETA_W)
+
+    def numbers(u, w):
+        kernel = G**2 * (ETA_W * u @ u + ETA_U * w @ w)
+        return 2 * AA * kernel, 2 * G * x * AA * G * (u @ w)
+
+    y = 2 * G * x * AY
+    for _ in range(6):
+        z, f = numbers(u, w)
+        assert abs(f) <= z / 2
+        rho = AA * G * u @ w - AY
+        u, w = u - 2 * G * rho * ETA_U * w, w - 2 * G * rho * ETA_W * u
+        off = f - y
+        after, moved = numbers(u, w)
+        assert after == pytest.approx(z + off * (off * z - 4 * f), rel=1e-12)
+        assert moved - y == pytest.approx(off * (1 - z + off * f), rel=1e-11)
+    angle = np.linspace(0, 1.5, 7)
+    w4 = 4 * np.sin(angle) ** 2
+    np.testing.assert_allclose(w4 * (3 - w4) ** 2, 4 * np.sin(3 * angle) ** 2, atol=1e-14)
+    path = catapult_descent([1.9, 3.9], 0.5, steps=40)
+    total = (path.loss * (4 - path.sharpness)).sum("step")
+    assert (total <= path.init_sharpness).all()
+    for z, size in ((2.5, 1e-6), (3.5, 1e-4), (3.0, 1e-8)):
+        peak = catapult_phases(z, size).peak_step.item()
+        assert abs(peak - math.log(1 / size**2) / (2 * math.log(z - 1))) < 2
+
+
+@page("barlow-twins.md")
+def test_modes_of_barlow_twins(text):
+    """The gradient, the equation of s, its solution, τ, and what two modes do to each other."""
+    from scipy.integrate import solve_ivp
+
+    rng = np.random.default_rng(0)
+    x, other, w = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.normal(size=(2, 3))
+    gamma_matrix = (x.T @ other + other.T @ x) / 10
+
+    def loss(w):
+        return np.sum((w @ gamma_matrix @ w.T - np.eye(2)) ** 2)
+
+    gradient = 4 * (w @ gamma_matrix @ w.T - np.eye(2)) @ w @ gamma_matrix
+    push = rng.normal(size=(2, 3)) * 1e-5
+    assert loss(w + push) - loss(w - push) == pytest.approx(2 * np.sum(gradient * push), rel=1e-7)
+    for gamma, s0, t in ((1.3, 0.2, 0.4), (-0.8, 1.5, 0.3)):
+
+        def closed(t, gamma=gamma, s0=s0):
+            e = mp.exp(-8 * gamma * t)
+            return s0 / mp.sqrt(e + gamma * mp.mpf(s0) ** 2 * (1 - e))
+
+        s = closed(t)
+        assert mp.almosteq(mp.diff(closed, t), 4 * gamma * s * (1 - gamma * s**2), rel_eps=1e-13)
+    tau = barlow_times([1.3], 0.2).item()
+    assert tau == pytest.approx(math.log(1 / (1.3 * 0.04) - 1) / 8 / 1.3, rel=1e-13)
+    for size in (1e-2, 1e-3):  # the error falls with the power that is said
+        start = size * np.array([[0.7, 0.5], [-0.4, 0.9]])
+        found = barlow_start(start, np.diag([1.0, 0.6]), tolerance=1.0)
+        size_of_start = np.linalg.norm(start * np.sqrt([1.0, 0.6]), 2)
+        assert found.start_error.item() == pytest.approx(size_of_start**0.8, rel=1e-12)
+    path = solve_ivp(
+        lambda _, f: -(4 * (f.reshape(2, 2) * [1, 0.6] @ f.reshape(2, 2).T - np.eye(2))
+                       @ f.reshape(2, 2) * [1, 0.6]).ravel(),
+        (0, 9), start.ravel(), "DOP853", rtol=1e-9, atol=1e-15,
+    )  # fmt: skip
+    first, second = np.array([(w.reshape(2, 2) ** 2).sum(0) for w in path.y.T]).T
+    at_step = np.argmax(first > 0.5)
+    assert 0.2 < math.log(second[at_step]) / math.log(size_of_start**0.8) < 1.5
+
+
+@page("weight-decay-chain.md")
+@pytest.mark.parametrize("layers", [2, 3, 6])
+def test_a_chain_with_weight_decay(text, layers):
+    """The equations of b and of v, both limits of κ, and the jump, with 50 digits."""
+    a, s, decay = mp.mpf("1.3"), mp.mpf("0.8"), mp.mpf("0.11")
+    p = 1 - mp.mpf(2) / layers
+    kappa = decay / (2 * s) * (a / s) ** p
+
+    def objective(b):
+        return a * b ** (2 * layers) - 2 * s * b**layers + decay / 2 * layers * b**2
+
+    b = mp.findroot(
+        lambda b: mp.diff(objective, b), mp.mpf("0.9") * (s / a) ** (mp.mpf(1) / layers)
+    )
+    assert abs(a * b ** (2 * layers - 2) - s * b ** (layers - 2) + decay / 2) < 1e-25
+    v = a * b**layers / s
+    assert abs(v + kappa * v**-p - 1) < 1e-25
+    found = chain_minima(1.3, 0.8, factors=layers, weight_decay=0.11)
+    assert found.chain_weight.item() == pytest.approx(float(b), rel=1e-12)
+    assert found.learned_gain.item() == pytest.approx(float(-objective(b)), rel=1e-12)
+    unit = 2 * s * (s / a) ** p
+    v_last, v_critical = p / (1 + p), 2 * p / (1 + p)
+    last = v_last**p / (1 + p) * unit
+    critical = v_critical**p * (1 - p) / (1 + p) * unit
+    assert found.spinodal_decay.item() == pytest.approx(float(last), rel=1e-13)
+    assert found.critical_decay.item() == pytest.approx(float(critical), rel=1e-13)
+    assert v_critical == pytest.approx((layers - 2) / (layers - 1), abs=1e-15)
+
+
+@page("contrastive-energy.md")
+def test_contrastive_energy(text):
+    """E by pairs and by A, its gradient, and what holds a sample at its bend."""
+    rng = np.random.default_rng(0)
+    x, alpha, w = rng.normal(size=(6, 3)), rng.uniform(-0.2, 1, (6, 6)), rng.normal(size=3)
+    alpha = alpha + alpha.T
+    laplacian = np.diag(alpha.sum(1)) - alpha
+
+    def energy(w):
+        h = np.maximum(x @ w, 0)
+        return np.sum(alpha * (h[:, None] - h) ** 2) / 4
+
+    def form(w):
+        slopes = np.diag((x @ w > 0).astype(float))
+        return x.T @ slopes @ laplacian @ slopes @ x
+
+    assert energy(w) == pytest.approx(w @ form(w) @ w / 2, rel=1e-12)
+    push = 1e-6 * rng.normal(size=3)
+    assert energy(w + push) - energy(w - push) == pytest.approx(2 * push @ form(w) @ w, rel=1e-6)
+    x, alpha = rng.normal(size=(30, 5)), np.full((30, 30), 1 / 900)
+    laplacian = np.diag(alpha.sum(1)) - alpha
+    found = contrastive_maxima(x, starts=100)
+    seen = 0
+    for w, top in zip(found.unit_weight.values, found.contrastive_energy.values, strict=True):
+        z = x @ w
+        bent = np.abs(z) < 1e-9
+        turn = laplacian @ np.maximum(z, 0)
+        slopes = np.diag(((z > 0) & ~bent).astype(float))
+        pull = x.T @ slopes @ laplacian @ slopes @ x @ w - 2 * top * w
+        mu, *_ = np.linalg.lstsq(x[bent].T, pull, rcond=None)
+        np.testing.assert_allclose(x[bent].T @ mu, pull, atol=1e-9)
+        assert (mu + turn[bent] < 0).all()
+        assert (mu > 0).all()
+        seen += int(bent.sum())
+    assert seen > 0

@@ -106,6 +106,66 @@ def test_the_picture_of_all_models_shows_what_its_page_says(tmp_path, monkeypatc
         np.testing.assert_allclose(exponents, example.GAMMAS - 1, atol=1e-12)
 
 
+def test_the_picture_of_the_catapult_shows_what_its_page_says(tmp_path, monkeypatch):
+    """Up to 2 nothing flies; to 3 the start's size does not matter; beyond it does."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import catapult as example
+
+    assert example.draw(tmp_path / "a.png", 9).stat().st_size > 20_000
+    found = example.ends(np.array([1.0, 1.9, 2.5, 3.7]))
+    spread = (found.max("init_output") - found.min("init_output")).values
+    assert (spread[:3] < 2e-3).all()
+    assert spread[3] > 0.3
+    np.testing.assert_allclose(
+        found.sel(init_sharpness=[1.0, 1.9]).min("init_output"), [1, 1.9], 1e-2
+    )
+
+
+def test_the_picture_of_barlow_twins_shows_what_its_page_says(tmp_path, monkeypatch):
+    """All weights of a linear embedding step where its modes do."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import barlow_twins as example
+
+    assert example.draw(tmp_path / "a.png", 40).stat().st_size > 20_000
+    _, seen, foretold = example.eigenvalues(60)
+    np.testing.assert_allclose(seen, foretold, atol=1e-3)
+    assert seen[-1].min() > 0.9
+
+
+def test_steps_of_a_network_on_digits(tmp_path, monkeypatch):
+    """The smallest size of the script whose record is in the docs."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "related"))
+    import stepwise_ssl as example
+
+    example.main("smoke", 1, tmp_path)
+    record = json.loads((tmp_path / "related-stepwise_ssl.json").read_text("utf-8"))
+    for width in (8, 32):
+        assert record["summary"][f"width_{width}_eigenvalues_that_step"] == [2, 2, 2]
+        assert record["summary"][f"width_{width}_largest_error_of_a_step"][0] < 0.2
+
+
+def test_the_picture_of_contrastive_energy_shows_what_its_page_says(tmp_path, monkeypatch):
+    """One maximum and its negative of a linear neuron, more of a ReLU neuron."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import contrastive_energy as example
+
+    assert example.draw(tmp_path / "a.png", 90).stat().st_size > 20_000
+    found = example.contrastive_maxima(example.SAMPLES)
+    assert found.sizes["maximum"] > 2
+    at = np.arctan2(*found.unit_weight.values.T[::-1])
+    np.testing.assert_allclose(
+        example.energy(at, lambda z: np.maximum(z, 0)), found.contrastive_energy, rtol=1e-12
+    )
+    assert (np.abs(example.SAMPLES @ found.unit_weight.values.T) < 1e-9).any()
+
+
+def test_the_picture_of_weight_decay_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import weight_decay_chain as example
+
+    assert example.draw(tmp_path / "a.png", 9).stat().st_size > 20_000
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_diagram_says_its_options(script):
     done = run(script, "--help")

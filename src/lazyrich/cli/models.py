@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 OWN = {"words", "json"}  # of every command that takes a model
 FIRST = "two_layer_linear"  # the model of the options of `solve` and `phase`
-REFERENCE = re.compile(r"(?P<authors>.*?(?:& [^,]+|et al\.)), (?P<title>.*), arXiv:(?P<number>\S+)")
+AUTHORS = r"(?P<authors>.*?(?:& [^,]+|et al\.)|[^,]+)"  # several, or one
+REFERENCE = re.compile(AUTHORS + r", (?P<title>.*), arXiv:(?P<number>\S+)")
 
 
 def model_names() -> list[str]:

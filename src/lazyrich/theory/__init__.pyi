@@ -1,8 +1,12 @@
 from . import abc as abc
 from . import aligned_modes as aligned_modes
 from . import balanced_linear as balanced_linear
+from . import barlow_twins as barlow_twins
+from . import catapult as catapult
+from . import contrastive_energy as contrastive_energy
 from . import diagonal_linear as diagonal_linear
 from . import quadratic_start as quadratic_start
 from . import single_neuron as single_neuron
 from . import two_layer_linear as two_layer_linear
 from . import two_layer_relu as two_layer_relu
+from . import weight_decay_chain as weight_decay_chain

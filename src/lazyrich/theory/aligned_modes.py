@@ -24,6 +24,7 @@ from lazyrich.numerics.exact import Array
 from lazyrich.theory._mode_clock import clock, read_clock
 from lazyrich.theory.labels import (
     ParameterLike,
+    along,
     apply,
     dataset,
     labelled,
@@ -246,17 +247,9 @@ def _checked(
 
 
 def _along_modes(name: str, value: object) -> xr.DataArray:
-    array = value if isinstance(value, xr.DataArray) else real(name, value)  # type: ignore[arg-type]
-    if not isinstance(array, xr.DataArray):
-        if array.ndim > 1:
-            raise InputError(f"`{name}` must be a number or along `mode`, got shape {array.shape}")
-        array = xr.DataArray(array, dims="mode" if array.ndim else ())
+    array = along("mode", name, value, always=name == "target")
     require_range(name, array, 0, inf)
-    shown: xr.DataArray = array.astype(float).rename(None)
-    if name == "target" and "mode" not in shown.dims:
-        shown = shown.expand_dims("mode")
-    numbered = {"mode": np.arange(shown.sizes["mode"])} if "mode" in shown.dims else {}
-    return shown if "mode" in shown.coords else shown.assign_coords(numbered)
+    return array
 
 
 def _size_at(s: Array, u: Array, q: Array, rate: Array) -> Array:

@@ -46,6 +46,30 @@ def labelled(name: str, value: ParameterLike) -> xr.DataArray:
     )
 
 
+def along(dim: str, name: str, value: object, *, always: bool = False) -> xr.DataArray:
+    """One number for all, or one for each place of a dim, which are numbered from 0.
+
+    Args:
+        dim: what a sequence lies along.
+        name: of the argument, for a message.
+        value: a number, a sequence or a labelled array.
+        always: give a number the dim as well.
+
+    Raises:
+        InputError: if `value` is not numeric, or has two or more dimensions without names.
+    """
+    array = value if isinstance(value, xr.DataArray) else real(name, value)  # type: ignore[arg-type]
+    if not isinstance(array, xr.DataArray):
+        if array.ndim > 1:
+            raise InputError(f"`{name}` must be a number or along `{dim}`, got shape {array.shape}")
+        array = xr.DataArray(array, dims=dim if array.ndim else ())
+    shown: xr.DataArray = array.astype(float).rename(None)
+    if always and dim not in shown.dims:
+        shown = shown.expand_dims(dim)
+    numbered = {dim: np.arange(shown.sizes[dim])} if dim in shown.dims else {}
+    return shown if dim in shown.coords else shown.assign_coords(numbered)
+
+
 def real(name: str, value: ArrayLike) -> Array:
     """A float64 array of real numbers, at least one.
 

@@ -14,6 +14,7 @@ from math import inf
 from lazyrich.vocabulary.quantity import (
     DERIVED,
     DOMINE2024,
+    LEWKOWYCZ2020,
     LUO2021,
     WOODWORTH2020,
     YANG2022,
@@ -121,6 +122,25 @@ START = (
         source=DOMINE2024,
     ),
     Quantity(
+        name="init_sharpness",
+        symbol="ηλ₀",
+        meaning="initial sharpness, the curvature of the loss where it fits, times the rate",
+        low=0.0,
+        source=LEWKOWYCZ2020,
+    ),
+    Quantity(
+        name="init_output",
+        symbol="F₀",
+        meaning="initial output, in units of 1/2γ√(η_uη_w)E[a²]",
+        source=DERIVED,
+    ),
+    Quantity(
+        name="target_output",
+        symbol="Y",
+        meaning="target output, in units of 1/2γ√(η_uη_w)E[a²]",
+        source=DERIVED,
+    ),
+    Quantity(
         name="remaining", symbol="E", meaning="remaining share of the residual", low=0, high=1
     ),
 )
@@ -154,7 +174,7 @@ TRAINING = (
         name="factors",
         symbol="D",
         meaning="number of weights whose product is a coefficient",
-        low=2,
+        low=1,
         source=WOODWORTH2020,
     ),
     Quantity(name="depth", symbol="L", meaning="number of hidden layers", low=1, source=YANG2022),

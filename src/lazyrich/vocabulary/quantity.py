@@ -46,6 +46,16 @@ SAXE2014 = (
 WOODWORTH2020 = (
     "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, arXiv:2002.09277"
 )
+LEWKOWYCZ2020 = (
+    "Lewkowycz et al., The large learning rate phase of deep learning: the catapult mechanism, "
+    "arXiv:2003.02218"
+)
+SIMON2023 = "Simon et al., On the Stepwise Nature of Self-Supervised Learning, arXiv:2303.15438"
+ZIYIN2022 = "Ziyin, Li & Meng, Exact Solutions of a Deep Linear Network, arXiv:2202.04777"
+TIAN2022 = (
+    "Tian, Understanding the Role of Nonlinearity in Training Dynamics of Contrastive Learning, "
+    "arXiv:2206.01342"
+)
 DERIVED = "derived in the lazyrich documentation"
 
 
