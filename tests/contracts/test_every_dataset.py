@@ -33,6 +33,7 @@ from lazyrich.theory.balanced_linear import (
     tangent_kernel,
 )
 from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.power_neurons import power_flow, power_weights
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -270,6 +271,12 @@ MADE = {
     ),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
         [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
+    ),
+    "lazyrich.theory.power_neurons.power_flow": lambda: power_flow(
+        U[0], W[:, 0], NETWORK, LINE, TIMES, power=[1.0, 1.5]
+    ),
+    "lazyrich.theory.power_neurons.power_weights": lambda: power_weights(
+        8, init_std_u=[0.1, 1.0], init_std_w=1.0, draws=2, seed=0
     ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])
