@@ -55,7 +55,19 @@ from tests.contracts.public import public_callables, public_paths
 KNOWN = vocabulary()
 ROUNDING = 1e-9
 NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
-AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b", "run", *PARAMETERS}
+AXES = {
+    "point",
+    "time",
+    "step",
+    "record",
+    "seed",
+    "draw",
+    "layer_a",
+    "layer_b",
+    "run",
+    "theory",
+    *PARAMETERS,
+}
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
@@ -234,6 +246,9 @@ MADE = {
     "lazyrich.probe.Compared.table": lambda: paired().table(),
     "lazyrich.probe.Verdict.table": lambda: probed()[2].verdict().table(),
     "lazyrich.results": lambda: lr.results(swept()[0]),
+    "lazyrich.study.Match.to_dataset": lambda: lr.match(
+        [W[:, :1], U], (np.eye(1), np.eye(1))
+    ).to_dataset(),
     "lazyrich.study.Training.run": trained,
     "lazyrich.study.Training.run_together": lambda: study.Training.run_together(
         [study.Training(**ON_THE_LINE, width=8, seed=seed) for seed in range(2)]
