@@ -48,6 +48,7 @@ from .probe.tangent_kernel import ntk as ntk
 from .probe.thresholds import Thresholds as Thresholds
 from .report.pair import write_comparison as write_comparison
 from .report.write import write_report as write_report
+from .study.matching.match import match as match
 from .sweeps.describe.description import Study as Study
 from .sweeps.run.sweep import sweep as sweep
 from .sweeps.store.results import results as results

@@ -16,9 +16,10 @@ from lazyrich.theory.catalogue import models
 from lazyrich.theory.catapult import catapult_descent, catapult_phases
 from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.power_neurons import power_flow
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
-from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, MomentData
+from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, MomentData
 from lazyrich.theory.two_layer_relu import relu_phases
 from lazyrich.theory.weight_decay_chain import chain_minima
 from tests.cli.run import answer, refusal, run
@@ -27,6 +28,7 @@ TARGET = np.array([[1.0, 0.5], [-0.25, 0.75]])
 DATA = MomentData(sigma_xx=np.eye(2), sigma_yx=TARGET, mean_yy=float(np.sum(TARGET**2)))
 NEURON = MomentData(sigma_xx=np.eye(2), sigma_yx=[[1.0, 0.5]], mean_yy=1.25)
 NETWORK = LinearNetwork(output_scale=0.5, lr_u=0.2, lr_w=0.2)
+LINE = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 ON_PAGES = [
     shlex.split(line)
     for page in sorted((Path(__file__).parents[2] / "docs").rglob("*.md"))
@@ -143,6 +145,16 @@ LINES = {  # what follows the model, and what Python says
     ("phase", "contrastive_energy"): (
         "x=3,0,0;0,2,0;0,0,1 starts=30 seed=2",
         lambda: contrastive_maxima(np.diag([3, 2, 1]), starts=30, seed=2),
+    ),
+    ("solve", "power_neurons"): (
+        "u=0.5,-0.3 w=0.7,0.4 power=1,1.7 times=0,1,inf output_scale=0.5 lr_u=0.2 lr_w=0.2",
+        lambda: power_flow([0.5, -0.3], [0.7, 0.4], NETWORK, LINE, [0, 1, np.inf], power=[1, 1.7]),
+    ),
+    ("phase", "power_neurons"): (
+        "u=0.5,-0.3 w=0.7,0.4 power=1,1.7 output_scale=0.5 lr_u=0.2 lr_w=0.2",
+        lambda: power_flow([0.5, -0.3], [0.7, 0.4], NETWORK, LINE, np.inf, power=[1, 1.7])[
+            ["ntk_change"]
+        ].drop_vars("t"),
     ),
     ("phase", "abc"): (
         "a=-1/2,0,1/2 b=1/2,1/2,1/2 c=0,1/2",

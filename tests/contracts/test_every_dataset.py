@@ -36,6 +36,7 @@ from lazyrich.theory.barlow_twins import barlow_flow, barlow_start, barlow_times
 from lazyrich.theory.catapult import catapult_descent, catapult_phases, catapult_start
 from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.power_neurons import power_flow, power_weights
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -58,7 +59,19 @@ from tests.contracts.public import public_callables, public_paths
 KNOWN = vocabulary()
 ROUNDING = 1e-9
 NOISE = {"nfa": 1.0, "cnfa": 1.0}  # from two random directions: about −1 to 1
-AXES = {"point", "time", "step", "record", "seed", "draw", "layer_a", "layer_b", "run", *PARAMETERS}
+AXES = {
+    "point",
+    "time",
+    "step",
+    "record",
+    "seed",
+    "draw",
+    "layer_a",
+    "layer_b",
+    "run",
+    "theory",
+    *PARAMETERS,
+}
 TEXTS = {  # what is in no vocabulary, for it has neither a symbol nor a range
     "status": "a word: how a run ended",
     "regime": "a word of `JudgedRegime`",
@@ -240,6 +253,9 @@ MADE = {
     "lazyrich.probe.Compared.table": lambda: paired().table(),
     "lazyrich.probe.Verdict.table": lambda: probed()[2].verdict().table(),
     "lazyrich.results": lambda: lr.results(swept()[0]),
+    "lazyrich.study.Match.to_dataset": lambda: lr.match(
+        [W[:, :1], U], (np.eye(1), np.eye(1))
+    ).to_dataset(),
     "lazyrich.study.Training.run": trained,
     "lazyrich.study.Training.run_together": lambda: study.Training.run_together(
         [study.Training(**ON_THE_LINE, width=8, seed=seed) for seed in range(2)]
@@ -295,6 +311,12 @@ MADE = {
     ),
     "lazyrich.theory.diagonal_linear.diagonal_limit": lambda: diagonal_limit(
         [[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]], [1.0, 0.5], factors=[2, 3], init_scale=[1e-3, 1.0]
+    ),
+    "lazyrich.theory.power_neurons.power_flow": lambda: power_flow(
+        U[0], W[:, 0], NETWORK, LINE, TIMES, power=[1.0, 1.5]
+    ),
+    "lazyrich.theory.power_neurons.power_weights": lambda: power_weights(
+        8, init_std_u=[0.1, 1.0], init_std_w=1.0, draws=2, seed=0
     ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])

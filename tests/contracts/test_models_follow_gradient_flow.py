@@ -15,6 +15,7 @@ from lazyrich.theory.catalogue import models
 from lazyrich.theory.catapult import catapult_descent, catapult_start
 from lazyrich.theory.contrastive_energy import contrastive_flow
 from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.power_neurons import power_flow
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import GramState, LinearNetwork, LineData, LineState, flow
 from lazyrich.theory.two_layer_linear import MomentData as Moments
@@ -226,6 +227,24 @@ def two_by_two(layers):
     return reduce(lambda before, layer: layer @ before, layers, np.eye(2))
 
 
+def power_neurons():
+    data = LineData(mean_aa=1.3, mean_ay=0.9, mean_yy=2.0)
+    for power in (1.4, 2.0, 3.5):  # at 1.4 a neuron passes w = 0
+
+        def phi(w, p):
+            return np.sign(w) * np.abs(w) ** p
+
+        def velocity(u, w, p=power):
+            gap = 2 * GAMMA * (1.3 * GAMMA * u @ phi(w, p) - 0.9)
+            return -LR_U * gap * phi(w, p), -LR_W * gap * p * u * np.abs(w) ** (p - 1)
+
+        u, w = integrated(velocity, (U[0], W[:, 0]), TIME)
+        found = power_flow(U[0], W[:, 0], NETWORK, data, TIME, power=power)
+        yield found.amplitude, GAMMA * u @ phi(w, power)
+        yield found.u, u
+        yield found.w, w
+
+
 def product(layers):
     """What layers do one after the other, all of them 3 by 3."""
     return reduce(lambda before, layer: layer @ before, layers, np.eye(3))
@@ -241,6 +260,7 @@ FLOWS = (
     barlow_twins,
     weight_decay_chain,
     contrastive_energy,
+    power_neurons,
 )
 ELSEWHERE = {"abc", "two_layer_relu", "quadratic_start"}  # exponents and a start: nothing flows
 

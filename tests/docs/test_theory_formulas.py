@@ -19,6 +19,7 @@ from lazyrich.theory.aligned_modes import mode_flow, mode_times
 from lazyrich.theory.barlow_twins import barlow_start, barlow_times
 from lazyrich.theory.catapult import catapult_descent, catapult_phases
 from lazyrich.theory.contrastive_energy import contrastive_maxima
+from lazyrich.theory.power_neurons import power_flow
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
 from lazyrich.theory.two_layer_linear import (
@@ -510,6 +511,41 @@ def test_the_movement_of_one_typical_neuron(text, g, p):
         slope = float((moved[1] - moved[0]) / (10 * mp.log(10)))
     predicted = relu_phases(g, p, zero_output=True).weight_movement_exponent.item()
     assert slope == pytest.approx(predicted, abs=0.02)
+
+
+@page("power-neurons.md")
+def test_power_neurons_formulas(text):
+    """s, what is conserved, the angle and the curve of power 2, along explicit weights."""
+    power, u, w = 1.7, U.copy(), np.abs(W)
+    gamma, dt = G, 1e-4
+    rho = (ETA_W / ETA_U) ** 0.25
+    s = theta = 0.0
+    invariant = power * u**2 / ETA_U - w**2 / ETA_W
+    x, v = power**0.5 * rho * u, w / rho
+    for _ in range(2000):
+        gap = AA * gamma * (u @ w**power) - AY
+        ds = -2 * gamma * (ETA_U * ETA_W) ** 0.5 * gap * dt
+        theta = theta + ds * power**0.5 * rho ** (power - 1) * (w / rho) ** (power - 1)
+        u, w = (
+            u - dt * ETA_U * 2 * gap * gamma * w**power,
+            w - dt * ETA_W * 2 * gap * gamma * power * u * w ** (power - 1),
+        )
+        s += ds
+    near = {"rtol": 0, "atol": 2e-4}  # of Euler's steps
+    np.testing.assert_allclose(power * u**2 / ETA_U - w**2 / ETA_W, invariant, **near)
+    np.testing.assert_allclose(w / rho, v * np.cosh(theta) + x * np.sinh(theta), **near)
+    np.testing.assert_allclose(
+        power**0.5 * rho * u, x * np.cosh(theta) + v * np.sinh(theta), **near
+    )
+    found = power_flow(U, np.abs(W), NETWORK, DATA, 0.2, power=power)
+    np.testing.assert_allclose(found.w, w, **near)
+    assert found.amplitude.item() == pytest.approx(gamma * (u @ w**power), abs=2e-4)
+    assert found.loss.item() == pytest.approx(
+        AA * found.amplitude.item() ** 2 - 2 * AY * found.amplitude.item() + YY
+    )
+    assert s > 0
+    slope = 2 * 0.7 * 0.4  # of w = 0.4 with u = 0.7, at rates of 1
+    assert slope == pytest.approx(0.4 * np.sqrt(2 * ((2 * 0.7**2 - 0.4**2) + 0.4**2)))
 
 
 @page("single-neuron.md")

@@ -37,7 +37,7 @@ def test_the_tour_ends_with_its_report(tmp_path):
     assert {"lazy.html", "rich.html", "comparison.png"} <= {one.name for one in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["scaling_exponents", "neuron_and_modes"])
+@pytest.mark.parametrize("name", ["scaling_exponents", "neuron_and_modes", "power_neurons"])
 def test_a_picture_of_the_theory_is_drawn(name, tmp_path):
     done = run(ROOT / "examples" / f"{name}.py", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from lazyrich.cli.compare import compare
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
 from lazyrich.cli.flags import Command
+from lazyrich.cli.match import match
 from lazyrich.cli.models import cite
 from lazyrich.cli.phase import phase, presets
 from lazyrich.cli.report import report
@@ -78,7 +79,7 @@ app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
 for command in (
-    solve, phase, presets, cite, diagram, diagnose, report, compare, sweep, reproduce,
+    solve, phase, presets, cite, match, diagram, diagnose, report, compare, sweep, reproduce,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")

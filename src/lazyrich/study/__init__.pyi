@@ -20,6 +20,11 @@ from .data.tables import csv as csv
 from .exact import exact_solution as exact_solution
 from .exact import line_problem as line_problem
 from .experiment import Training as Training
+from .matching.match import Match as Match
+from .matching.match import TheoryMatch as TheoryMatch
+from .matching.recursion import DescentRun as DescentRun
+from .matching.theories import Prediction as Prediction
+from .matching.theories import Residual as Residual
 from .measured import measured_diagram as measured_diagram
 from .networks.attention import transformer as transformer
 from .networks.catalogue import NETWORKS as NETWORKS

@@ -200,29 +200,56 @@ def modes_of(layers: Sequence[ArrayLike], data: MomentData) -> xr.Dataset:
             f"{', '.join(map(str, shapes))}"
         )
     white_power(data)
+    gaps = layer_gaps(weights)
+    if max(gaps) > OFF:
+        at = gaps.index(max(gaps)) + 1
+        raise InputError(
+            f"layers {at} and {at + 1} must be balanced, W₂ᵀW₂ = W₁W₁ᵀ, got a difference of "
+            f"{max(gaps):.2g} of the largest weight's square. See lazyrich.theory.two_layer_linear"
+        )
+    s, along, gap = mode_gap(weights, data)
+    if gap > OFF:
+        raise InputError(
+            f"the network must be aligned with its data, of the same singular vectors and signs, "
+            f"got one that is off by {gap:.2g} of its largest entry, with modes "
+            f"{along.round(4).tolist()}"
+        )
+    found = {"mode_target": s, "mode_size": np.maximum(along, 0.0)}
+    return dataset({k: xr.DataArray(v, dims="mode") for k, v in found.items()}, KNOWN)
+
+
+def layer_gaps(weights: Sequence[Array]) -> list[float]:
+    """How far neighbouring layers are from balanced, of the square of the largest weight.
+
+    Args:
+        weights: from the first layer on.
+    """
     largest = max(float(np.abs(one).max()) for one in weights)
-    for at, (one, after) in enumerate(pairwise(weights), 1):
-        gap = float(np.abs(after.T @ after - one @ one.T).max()) / (largest**2 or 1.0)
-        if gap > OFF:
-            raise InputError(
-                f"layers {at} and {at + 1} must be balanced, W₂ᵀW₂ = W₁W₁ᵀ, got a difference of "
-                f"{gap:.2g} of the largest weight's square. See lazyrich.theory.two_layer_linear"
-            )
+    return [
+        float(np.abs(after.T @ after - one @ one.T).max()) / (largest**2 or 1.0)
+        for one, after in pairwise(weights)
+    ]
+
+
+def mode_gap(weights: Sequence[Array], data: MomentData) -> tuple[Array, Array, float]:
+    """The sizes of target and network in the modes of the data, and what is in none of them.
+
+    Args:
+        weights: from the first layer on.
+        data: with the best map.
+
+    Returns:
+        s; u, below 0 where the network is against its data; what is apart, or below 0, of the
+        map's largest entry.
+    """
     map_now = weights[0]
     for one in weights[1:]:
         map_now = one @ map_now
     y, s, x = np.linalg.svd(data.best_map, full_matrices=False)
-    along = y.T @ map_now @ x.T
-    apart = map_now - y @ np.diag(np.diag(along)) @ x
-    gap = float(np.abs(apart).max()) / (float(np.abs(map_now).max()) or 1.0)
-    if gap > OFF or (np.diag(along) < -OFF * largest).any():
-        raise InputError(
-            f"the network must be aligned with its data, of the same singular vectors and signs, "
-            f"got one that is off by {gap:.2g} of its largest entry, with modes "
-            f"{np.diag(along).round(4).tolist()}"
-        )
-    found = {"mode_target": s, "mode_size": np.maximum(np.diag(along), 0.0)}
-    return dataset({k: xr.DataArray(v, dims="mode") for k, v in found.items()}, KNOWN)
+    along = np.diag(y.T @ map_now @ x.T)
+    apart = np.abs(map_now - y @ np.diag(along) @ x).max()
+    below = max(0.0, -float(along.min()))
+    return s, along, max(float(apart), below) / (float(np.abs(map_now).max()) or 1.0)
 
 
 def _checked(

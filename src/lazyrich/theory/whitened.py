@@ -26,15 +26,28 @@ def white_power(data: MomentData) -> float:
         >>> white_power(data)
         2.0
     """
-    unit = float(np.abs(data.sigma_xx).max()) or 1.0  # or a sum might overflow
-    powers = np.linalg.eigvalsh(data.sigma_xx / unit)
-    mean = float(np.trace(data.sigma_xx / unit)) / len(powers)
-    off = float(np.abs(powers - mean).max()) / mean if mean > 0 else inf
+    mean, off, (low, high) = whiteness(data)
     if off > TOLERANCE:
-        low, high = unit * powers[0], unit * powers[-1]
         raise InputError(
             f"the inputs must be whitened, Σ_xx = cI: its eigenvalues lie between {low:.4g} and "
             f"{high:.4g}, off by {off:.2g} of their mean, and the solution would be by about as "
             f"much. Whiten them, or use lazyrich.theory.two_layer_linear.flow"
         )
-    return mean * unit
+    return mean
+
+
+def whiteness(data: MomentData) -> tuple[float, float, tuple[float, float]]:
+    """The mean power of the inputs, how far the powers are off it, and their range.
+
+    Args:
+        data: moments of the data.
+
+    Returns:
+        `c = tr Σ_xx/m`; the largest `|λ − c|/c` of an eigenvalue of Σ_xx, infinite where there is
+        no input; the smallest and the largest eigenvalue.
+    """
+    unit = float(np.abs(data.sigma_xx).max()) or 1.0  # or a sum might overflow
+    powers = np.linalg.eigvalsh(data.sigma_xx / unit)
+    mean = float(np.trace(data.sigma_xx / unit)) / len(powers)
+    off = float(np.abs(powers - mean).max()) / mean if mean > 0 else inf
+    return mean * unit, off, (float(unit * powers[0]), float(unit * powers[-1]))

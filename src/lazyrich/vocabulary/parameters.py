@@ -177,6 +177,13 @@ TRAINING = (
         low=1,
         source=WOODWORTH2020,
     ),
+    Quantity(
+        name="power",
+        symbol="β",
+        meaning="power of a neuron's input that is its output",
+        low=1,
+        source=DERIVED,
+    ),
     Quantity(name="depth", symbol="L", meaning="number of hidden layers", low=1, source=YANG2022),
     Quantity(
         name="batch_size",

@@ -70,7 +70,7 @@ class LineData(Labelled):
             InputError: if the inputs leave the line; the message says how far.
         """
         x, y = _checked_samples(x, y)
-        a = _coordinate_on_line(x)
+        a = coordinate_on_line(x)
         if y.shape[1] != 1:
             raise InputError(f"`y` must have one output, got shape {y.shape}; use MomentData")
         target = y[:, 0]
@@ -214,7 +214,7 @@ def _is_empty(value: ArrayLike) -> bool:
         return False
 
 
-def _coordinate_on_line(x: Array) -> Array:
+def coordinate_on_line(x: Array) -> Array:
     """The signed coordinate `a` of inputs `x = a n`, refusing inputs off the line."""
     if x.shape[1] == 1:
         return x[:, 0]

@@ -1,0 +1,1 @@
+"""Which solved models describe a network and its data, and how well."""

@@ -1,0 +1,1 @@
+"""Tests of what finds solved models for a network."""

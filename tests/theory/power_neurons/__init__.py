@@ -1,0 +1,1 @@
+"""Tests of neurons of power β."""
