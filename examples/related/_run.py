@@ -108,10 +108,15 @@ def main(script: str, claim: str, run: Callable[[int, Size], Run], draw: Draw) -
     target = options.out / "records" / f"related-{name}"
     target.with_suffix(".json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     target.with_suffix(".md").write_text(table(record))
+    print(picture(record, draw, options.out / "img" / f"related-{name.replace('_', '-')}.png"))
+
+
+def picture(record: Mapping[str, Any], draw: Draw, target: Path) -> Path:
+    """Two panels of a record."""
     with plot.style():
         made = plot.figure(1, 2, width=4.4, height=3.2)
         draw(record, made.axes)
-        print(plot.save(made, options.out / "img" / f"related-{name.replace('_', '-')}.png"))
+        return plot.save(made, target)
 
 
 def recorded(name: str, claim: str, size: Size, runs: Sequence[Run]) -> dict[str, Any]:
@@ -146,22 +151,39 @@ def summary(values: Sequence[Any]) -> Any:  # noqa: ANN401 - of any kind of valu
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """The summary in Markdown, without curves."""
-    lines = [f"| of {len(record['runs'])} seeds | median | min – max |", "|---|---|---|"]
+    """The summary in Markdown, without curves: a column a variant, median (least – largest)."""
+    cells: dict[str, dict[str, str]] = {}
     for key, found in record["summary"].items():
-        words = key.replace("_", " ")
-        if isinstance(found, dict) and "median" in found:
-            ends = f"{_shown(found['min'])} – {_shown(found['max'])}"
-            few = "" if found["n"] == len(record["runs"]) else f", of {found['n']} that have one"
-            lines.append(f"| {words} | {_shown(found['median'])} | {ends}{few} |")
-        elif isinstance(found, dict):
-            counted = "; ".join(f"{word} ({count})" for word, count in found.items())
-            lines.append(f"| {words} | {counted} | |")
+        variant, _, quantity = key.rpartition("/")
+        if isinstance(found, dict):
+            cells.setdefault(quantity, {})[variant] = _cell(found, len(record["runs"]))
+    variants = dict.fromkeys(variant for row in cells.values() for variant in row)
+    heads = [_words(variant) or "median (least – largest)" for variant in variants]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(variants) + 1) + "|"]
+    for quantity, row in cells.items():
+        shown = [row.get(variant, row.get("", "")) for variant in variants]
+        lines.append(f"| {_words(quantity)} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("/", ", ").replace("ntk", "NTK")
+
+
+def _cell(found: Mapping[str, Any], runs: int) -> str:
+    if "median" not in found:
+        said = sorted(found.items(), key=lambda pair: -pair[1])
+        return said[0][0] if len(said) == 1 else "; ".join(f"{x} ({n} of {runs})" for x, n in said)
+    if found["n"] == 0:
+        return "none"
+    if found["min"] == found["max"] and found["n"] == runs:
+        return _shown(found["median"])
+    few = "" if found["n"] == runs else f", {found['n']} of {runs} have one"
+    return "{} ({} – {}{})".format(*(_shown(found[x]) for x in ("median", "min", "max")), few)
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -86,6 +86,8 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
             ax.plot(median["widths"], median[f"{name}/{key}"], "o-", label=name.replace("_", " "))
     for ax, label in zip(axes, ("‖ΔΘ‖/‖Θ₀‖", "loss over its first value"), strict=True):
         ax.set(xscale="log", yscale="log", xlabel="width n of both layers", ylabel=label)
+        ax.set_xticks(median["widths"], [f"{width:g}" for width in median["widths"]])
+        ax.minorticks_off()
         ax.legend()
 
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 import lazyrich as lr
 
 INPUTS, SHARED, WIDTH, EXAMPLES, ASKED = 24, 2, 48, 30, 20
-TASKS, RATE = 64, 0.1
+RATE = 0.1
+TASKS: dict[Size, int] = {"smoke": 9, "full": 64}
 STEPS: dict[Size, int] = {"smoke": 10, "full": 800}
 STARTS = {"small_start": 0.3, "large_start": 2.0}
 Tasks = tuple[tuple[Tensor, Tensor, Tensor], Tensor]
@@ -60,7 +61,7 @@ def run(seed: int, size: Size) -> Run:
         new, answers = tasks(1.5 * span, 300)
         model = Adapting(start)
         optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-        probe = lr.Probe(model, tasks(1.5 * span, TASKS), seed=seed)
+        probe = lr.Probe(model, tasks(1.5 * span, TASKS[size]), seed=seed)
         probe.forecast(optimizer=optimizer, max_steps=100)
         due, missed, overlap = lr.log_spaced(1, STEPS[size], 10), [], []
         for step in range(STEPS[size] + 1):
@@ -71,7 +72,7 @@ def run(seed: int, size: Size) -> Run:
                     w = model.first.weight
                     missed.append(float(error))
                     overlap.append(float((w @ span).square().sum() / w.square().sum()))
-            given, right = tasks(1.5 * span, TASKS)
+            given, right = tasks(1.5 * span, TASKS[size])
             optimizer.zero_grad()
             (model(*given) - right).square().mean().backward()
             optimizer.step()

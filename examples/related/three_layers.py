@@ -96,8 +96,9 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
         for ax, key in zip(axes, ("test_error_curve", "ntk_change_curve"), strict=True):
             ax.plot(steps, median[f"{name}/{key}"][1:], label=name.replace("_", " "))
     for ax, label in zip(axes, ("missed share of the variance, test", "‖ΔΘ‖/‖Θ₀‖"), strict=True):
-        ax.set(xscale="log", yscale="log", xlabel="step", ylabel=label)
+        ax.set(xscale="log", xlabel="step", ylabel=label)
         ax.legend()
+    axes[1].set_yscale("log")
 
 
 if __name__ == "__main__":

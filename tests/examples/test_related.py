@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "examples" / "related"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "related"
+SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if "from _run import" in p.read_text("utf-8"))
+RECORDS = ROOT / "docs" / "records"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -24,5 +26,13 @@ def test_a_related_system_runs(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_is_short(name):
-    assert len((FOLDER / f"{name}.py").read_text("utf-8").splitlines()) <= 120
+def test_a_script_is_short_and_its_record_is_that_of_its_claim(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    script = importlib.import_module(name)
+    assert len(Path(script.__file__).read_text("utf-8").splitlines()) <= 120
+    record = json.loads((RECORDS / f"related-{name}.json").read_text())
+    assert record["claim"] == " ".join(script.__doc__.partition("\n\n")[0].split())
+    assert record["size"] == "full"
+    assert len(record["seeds"]) == len(record["runs"]) >= 5
+    table = importlib.import_module("_run").table(record)
+    assert (RECORDS / f"related-{name}.md").read_text() == table
