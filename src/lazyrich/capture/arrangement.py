@@ -45,13 +45,15 @@ def arrangement(
         tensor([[0, 2, 4],
                 [1, 3, 5]])
     """
-    owner = _owners(plain.flatten(0, -2), coded.flatten(0, -2), samples)
-    if owner is None:
+    found = _owners(plain.flatten(0, -2), coded.flatten(0, -2), samples)
+    if found is None:
         return None
+    owner, unsure = found
     rows = torch.arange(len(owner), device=owner.device)
-    for regular in _regular(plain.shape[:-1], samples, owner.device):
-        if ((owner == regular) | (owner < 0)).all():
-            return rows[regular.argsort(stable=True)].view(samples, -1)
+    for free in (owner < 0, unsure):
+        for regular in _regular(plain.shape[:-1], samples, owner.device):
+            if ((owner == regular) | free).all():
+                return rows[regular.argsort(stable=True)].view(samples, -1)
     of_each = [rows[owner == i] for i in range(samples)]
     order = rows.new_full((samples, max(map(len, of_each))), -1)
     for own, into in zip(of_each, order, strict=True):
@@ -70,19 +72,25 @@ def arranged(rows: Shaped[Tensor, "*rows d"], order: Order) -> Shaped[Tensor, "n
     return found * (order >= 0).to(found)[..., None]
 
 
-def _owners(plain: Tensor, coded: Tensor, samples: int) -> Int[Tensor, " r"] | None:
-    """The sample of each row; −1 where nothing matters; None if a row is of several."""
-    rounding = 8 * torch.finfo(plain.dtype).eps
+def _owners(plain: Tensor, coded: Tensor, samples: int) -> tuple[Tensor, Tensor] | None:
+    """The sample of each row, −1 where nothing matters, and of which rounding leaves it open.
+
+    None if a row is of several. Terms that cancel in the gradient of a row leave rounding as large
+    as theirs, and in the coded one as many times larger as the code of their sample.
+    """
+    eps = 8 * torch.finfo(plain.dtype).eps
     plain, coded = plain.double(), coded.double()
     size = torch.linalg.vector_norm(plain, dim=1)
-    alive = size > rounding * size.max()
+    alive = size > eps * size.max()
     label = (plain * coded).sum(1) / size.square().where(alive, torch.ones_like(size))
-    owner = label.round()
+    owner = label.round().clamp(1, samples)
     apart = torch.linalg.vector_norm(coded - owner[:, None] * plain, dim=1)
-    clean = (apart <= 0.1 * size) & (owner >= 1) & (owner <= samples)
-    if not (clean | ~alive).all():
+    clean = apart <= 0.1 * size
+    rounding = eps * torch.linalg.vector_norm(coded, dim=1).max()
+    if not (clean | ~alive | (apart <= rounding)).all():
         return None
-    return (owner.long() - 1).where(alive, torch.full_like(owner, -1).long())
+    known = alive & clean
+    return (owner.long() - 1).where(known, -1), ~known | (size <= 10 * rounding)
 
 
 def _regular(
