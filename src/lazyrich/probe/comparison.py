@@ -26,6 +26,7 @@ from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.state import InitialNetwork, State, start_of
+from lazyrich.probe.steer.centred import without_references
 from lazyrich.probe.wording import late_reference
 
 
@@ -162,7 +163,7 @@ class Comparison:
             self.plan = replace(self.plan, inputs=brought_to(self.plan.model, self.plan.inputs))
             self.targets = brought_to(self.plan.model, self.targets)
         conditions = known.network.conditions if known else None
-        seen = capture(self.plan.model, self.plan.inputs, conditions, leaves)
+        seen = without_references(capture(self.plan.model, self.plan.inputs, conditions, leaves))
         if self._fixed_loss is None:
             outputs = seen.outputs.detach().view(seen.shape)
             self._fixed_loss = output_loss(self._loss, outputs, self.targets)
