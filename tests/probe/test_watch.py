@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lazyrich import InputError, Probe, at, every, log_spaced
-from lazyrich.probe.comparison import Comparison
+from lazyrich.probe.measurements import Measurements
 from tests.models import randn
 
 
@@ -249,7 +249,7 @@ def test_tensorboard(data, tmp_path):
 def test_a_budget_chooses_the_cadence(data, monkeypatch):
     """Steps take 2 ms and measurements 1 ms: a tight budget measures less often, and is kept."""
     now = 0.0
-    row = Comparison.row
+    row = Measurements.row
 
     def slow(*args):
         nonlocal now
@@ -259,7 +259,7 @@ def test_a_budget_chooses_the_cadence(data, monkeypatch):
     for module in ("probe", "clock"):
         stopped = SimpleNamespace(perf_counter=lambda: now)
         monkeypatch.setattr(f"lazyrich.probe.{module}.time", stopped)
-    monkeypatch.setattr(Comparison, "row", slow)
+    monkeypatch.setattr(Measurements, "row", slow)
     model = net()
     optimizer = sgd(model)
     counts = {}

@@ -30,7 +30,7 @@ from lazyrich.probe.steer.centred import without_references
 from lazyrich.probe.wording import acts_otherwise, late_reference
 
 
-class Comparison:
+class Measurements:
     """A network at any time, compared with what it was at the first look.
 
     Args:
