@@ -5,10 +5,12 @@ All are float64, where their operations are, and in eval mode; each call makes t
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 TOKENS, N = 7, 3
 
@@ -282,6 +284,158 @@ ZOO = {
 }
 
 
+class NeuralODE(nn.Module):
+    """Four steps of Runge and Kutta along one field: a layer that is used sixteen times."""
+
+    def __init__(self):
+        super().__init__()
+        self.lift, self.head = nn.Linear(5, 4), nn.Linear(4, 2)
+        self.field = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 4))
+
+    def slope(self, h, t):
+        return self.field(torch.cat([h, torch.full_like(h[:, :1], t)], 1))
+
+    def forward(self, x, dt=0.25):
+        h = self.lift(x)
+        for i in range(4):
+            t = i * dt
+            a = self.slope(h, t)
+            b = self.slope(h + dt / 2 * a, t + dt / 2)
+            c = self.slope(h + dt / 2 * b, t + dt / 2)
+            h = h + dt / 6 * (a + 2 * b + 2 * c + self.slope(h + dt * c, t + dt))
+        return self.head(h)
+
+
+class ComplexValued(nn.Module):
+    """A complex layer by its real and imaginary part, and a filter of frequencies."""
+
+    def __init__(self):
+        super().__init__()
+        self.real, self.imaginary = (nn.Parameter(torch.randn(4, 6) / 2) for _ in range(2))
+        self.filter = nn.Parameter(torch.randn(4, 2) / 2)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        kept = torch.fft.rfft(x, dim=1) * torch.view_as_complex(self.filter)
+        return self.head((kept @ torch.complex(self.real, self.imaginary)).abs())
+
+
+class SimCLR(nn.Module):
+    """Two views of every sample through one encoder, on the sphere."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU())
+        self.projector = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(self, first, second):
+        z = self.projector(self.encoder(torch.cat([first, second])))
+        return torch.stack(functional.normalize(z, dim=1).chunk(2), 1)
+
+
+class Checkpointed(nn.Module):
+    """Computes again what it dropped out, with the same draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Linear(5, 8), nn.Tanh()), nn.Linear(8, 2)
+
+    def forward(self, x):
+        def dropped(h):
+            return functional.dropout(self.body(h), 0.3, training=True)
+
+        return self.head(checkpoint(dropped, x, use_reentrant=False))
+
+
+class Routed(nn.Module):
+    """Each sample takes the branch that its data say, in place, and skips another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.left, self.right = nn.Linear(5, 6), nn.Linear(6, 2), nn.Linear(6, 2)
+        self.first = nn.Linear(5, 5)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = x + 0.1 * self.first(x)
+        h = torch.sin(self.body(x).mul_(2))
+        h[:, 0] += 1
+        goes_left = x.sum(1) > 0
+        y = x.new_zeros(len(x), 2)
+        y[goes_left], y[~goes_left] = self.left(h[goes_left]), self.right(h[~goes_left])
+        return y
+
+
+class SparseGraph(nn.Module):
+    """Links as a sparse matrix, held by the module; a sample is a signal on the nodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("links", (torch.rand(6, 6) < 0.4).double().to_sparse())
+        self.first, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(torch.tanh(torch.sparse.mm(self.links, self.first(x).T).T))
+
+
+class Weighted(nn.Module):
+    """A bag of vectors with learned weights, and the weights of a module borrowed, scaled."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag, self.importance = nn.EmbeddingBag(TOKENS, 5, mode="sum"), nn.Embedding(TOKENS, 1)
+        self.body, self.head = nn.Linear(5, 6), nn.AdaptiveLogSoftmaxWithLoss(6, 12, [3, 7])
+
+    def forward(self, tokens):
+        h = self.bag(tokens, per_sample_weights=self.importance(tokens)[..., 0])
+        scaled = {name: 0.9 * p for name, p in self.body.named_parameters()}
+        h = torch.func.functional_call(self.body, scaled, (h,))
+        return self.head.log_prob(torch.tanh(h))
+
+
+class Twice(nn.Module):
+    """One block at two places, and a table that is the readout, too, scaled."""
+
+    def __init__(self):
+        super().__init__()
+        block = nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.Tanh())
+        self.embed, self.blocks = nn.Embedding(TOKENS, 6), nn.ModuleList([block, block])
+        self.again = block
+
+    def forward(self, tokens):
+        h = self.embed(tokens)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.again(h).mean(1) @ self.embed.weight.T * 6**-0.5
+
+
+def odd_convolutions():
+    first = nn.Conv2d(4, 6, 3, groups=2, dilation=2, padding="same", padding_mode="circular")
+    back = nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2)
+    return nn.Sequential(first, nn.Tanh(), back, nn.Flatten(), nn.LazyLinear(2)), randn(N, 4, 4, 4)
+
+
+def peft_lora():
+    peft = pytest.importorskip("peft", reason="needs peft")
+    model, tokens = gpt2()
+    return peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["c_attn"])), tokens
+
+
+ODD = {
+    "neural ODE": lambda: (NeuralODE(), randn(N, 5)),
+    "complex-valued": lambda: (ComplexValued(), randn(N, 6)),
+    "SimCLR": lambda: (SimCLR(), (randn(N, 5), randn(N, 5))),
+    "checkpoint with dropout": lambda: (Checkpointed(), randn(N, 5)),
+    "routed by data": lambda: (Routed(), randn(N, 5)),
+    "sparse graph": lambda: (SparseGraph(), randn(N, 6)),
+    "bag, borrowed and adaptive": lambda: (Weighted(), _tokens()),
+    "shared and tied": lambda: (Twice(), _tokens()),
+    "odd convolutions": odd_convolutions,
+    "LSTM, projected": lambda: (Recurrent(nn.LSTM, proj_size=3, num_layers=2), _tokens()),
+    "LoRA by peft": peft_lora,
+}
+
+
 SINGLE = {"Mixtral, grouped"}
 """Those of float32: products of experts have no other precision."""
 
@@ -289,7 +443,7 @@ SINGLE = {"Mixtral, grouped"}
 def made(name):
     """The model of that name, with its batch."""
     torch.manual_seed(0)
-    model, batch = ZOO[name]()
+    model, batch = (ZOO | ODD)[name]()
     model = (model if name in SINGLE else model.double()).eval()
     with torch.no_grad():  # lazy parameters are made, spectral norms settle
         args = batch if isinstance(batch, tuple) else (batch,)

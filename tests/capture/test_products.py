@@ -15,8 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import lazyrich
 from lazyrich.capture.arrangement import arranged, arrangement
 from lazyrich.capture.capture import capture
-from lazyrich.capture.jacobian import jacobian_factors, trusted_parameters
+from lazyrich.capture.jacobian import jacobian_factors
 from lazyrich.capture.kernel import kernel
+from lazyrich.capture.trust import trusted_parameters
 from lazyrich.observables.catalogue import quantities
 from tests.models import randn
 

@@ -197,10 +197,13 @@ def made(name):
 def jacobian(model, x):
     """One row for each output of each sample, as plain autograd has it."""
     model = copy.deepcopy(model)
-    f = model(x.clone()).flatten()
+    return rows_of(model(x.clone()), model)
+
+
+def rows_of(f, model):
     rows = [
         torch.autograd.grad(one, list(model.parameters()), retain_graph=True, allow_unused=True)
-        for one in f
+        for one in f.flatten()
     ]
     return torch.stack([torch.cat([g.to_dense().flatten() for g in row]) for row in rows])
 
@@ -385,3 +388,67 @@ def test_a_training_loop_under_autocast_is_measured_in_full_precision():
         assert torch.equal(lazyrich.ntk(model, x), expected)
         probe = lazyrich.Probe(model, (x, y), observables=ALL)
         probe.measure(0)
+
+
+class SquareOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, f, y):
+        ctx.save_for_backward(f, y)
+        return (f - y).square().mean()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        f, y = ctx.saved_tensors
+        return 2 * g * (f - y) / f.numel(), None
+
+
+def test_a_loss_that_is_differentiated_once_has_the_same_way_to_its_fit():
+    model, _, x, y = made("gradient hook")
+    histories = []
+    for loss in ("mse", SquareOnce.apply):
+        probe = lazyrich.Probe(copy.deepcopy(model), (x, y), loss)
+        probe.measure(0)
+        with torch.no_grad():
+            probe.model.net[0].weight += 0.1
+        probe.measure(1)
+        histories.append(probe.history)
+    right, found = histories
+    assert float(found.output_change[-1]) == pytest.approx(float(right.output_change[-1]))
+    assert float(found.ntk_change[-1]) == float(right.ntk_change[-1])
+
+
+def test_ctc_does_not_end_a_training():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.LogSoftmax(-1))
+    x, y = torch.randn(N, 7, 4), torch.randint(1, 5, (N, 2))
+
+    def ctc(f, y):
+        lengths = torch.full((N,), 7), torch.full((N,), 2)
+        return functional.ctc_loss(f.transpose(0, 1), y, *lengths)
+
+    probe = lazyrich.Probe(model, (x, y), ctc)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with probe.watch(optimizer, when=1):
+        for _ in range(2):
+            optimizer.zero_grad()
+            ctc(model(x), y).backward()
+            optimizer.step()
+    assert np.isfinite(probe.history.output_change).all()
+    assert np.isfinite(probe.history.ntk_change).all()
+
+
+def test_sparse_weights_have_a_kernel_and_no_forecast():
+    class Sparse(Net):
+        def __init__(self):
+            super().__init__()
+            self.links = nn.Parameter(torch.eye(4).to_sparse())
+
+        def forward(self, x):
+            return self.net(torch.sparse.mm(self.links, x.T).T)
+
+    model, x = Sparse().double(), torch.randn(N, 4).double()
+    j = rows_of(model(x), model)
+    torch.testing.assert_close(lazyrich.ntk(model, x).view(2 * N, 2 * N), j @ j.T)
+    with pytest.raises(lazyrich.InputError, match="must be dense, got a parameter `links` of lay"):
+        lazyrich.forecast(model, (x, torch.randn(N, 2).double()))

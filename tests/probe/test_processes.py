@@ -46,21 +46,30 @@ def refusal_of_a_spread_model():
     return str(caught.value)
 
 
-def work(rank, port, file):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    distributed.init_process_group("gloo", rank=rank, world_size=2)
+def train_together(rank, *, watched, lr=0.1):
     model, (x, y) = network(), batch()
     together = nn.parallel.DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(together.parameters(), lr=0.1)
-    probe = lazyrich.Probe(together, (x, y)) if rank == 0 else None
+    optimizer = torch.optim.SGD(together.parameters(), lr=lr)
+    probe = lazyrich.Probe(together, (x, y)) if watched else None
     own = slice(rank, None, 2)
     with probe.watch(optimizer, when=2) if probe else contextlib.nullcontext():
         for _ in range(4):
             optimizer.zero_grad()
             (together(x[own]) - y[own]).square().mean().backward()
             optimizer.step()
+    return model, probe
+
+
+def work(rank, port, file):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    model, probe = train_together(rank, watched=rank == 0)
+    unwatched, _ = train_together(rank, watched=False)
+    _, still = train_together(rank, watched=rank == 0, lr=0.0)
     found = {"weights": [p.detach().clone() for p in model.parameters()]}
+    found["unwatched"] = [p.detach().clone() for p in unwatched.parameters()]
     if probe:
+        found["still"] = str(still.verdict().regime)
         found["loss"] = probe.history.loss.values.tolist()
         found["change"] = probe.history.ntk_change.values.tolist()
         found["synchronised"] = of_synchronised_norms()
@@ -76,6 +85,8 @@ def test_the_first_of_two_processes_measures(tmp_path):
     torch.multiprocessing.spawn(work, (port, str(tmp_path / "found")), nprocs=2)
     first, second = (torch.load(tmp_path / f"found-{rank}") for rank in range(2))
     assert all(map(torch.equal, first["weights"], second["weights"]))  # still in step
+    assert all(map(torch.equal, first["weights"], first["unwatched"]))
+    assert first["still"] == "frozen"
     assert len(first["loss"]) == 3
     assert first["change"][0] == 0 < first["change"][-1]
     np.testing.assert_allclose(*first["synchronised"], rtol=1e-6)

@@ -10,7 +10,7 @@ from torch import nn
 
 from lazyrich import InputError, Probe, at, every, log_spaced
 from lazyrich.probe.callbacks.stepwise import Stepwise
-from lazyrich.probe.comparison import Comparison
+from lazyrich.probe.measurements import Measurements
 from tests.models import randn
 
 
@@ -250,7 +250,7 @@ def test_tensorboard(data, tmp_path):
 @pytest.fixture
 def hands(monkeypatch):
     """Those of the clock, which only a test moves: a measurement takes 1 ms."""
-    hands, row = SimpleNamespace(now=0.0), Comparison.row
+    hands, row = SimpleNamespace(now=0.0), Measurements.row
 
     def slow(*args):
         hands.now += 1e-3
@@ -259,7 +259,7 @@ def hands(monkeypatch):
     for module in ("probe", "clock"):
         stopped = SimpleNamespace(perf_counter=lambda: hands.now)
         monkeypatch.setattr(f"lazyrich.probe.{module}.time", stopped)
-    monkeypatch.setattr(Comparison, "row", slow)
+    monkeypatch.setattr(Measurements, "row", slow)
     return hands
 
 

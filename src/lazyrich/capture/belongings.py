@@ -248,7 +248,8 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any attributes
         return False
     match one:
         case Tensor():
-            return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+            alike = (one.shape, one.dtype, one.layout) == (other.shape, other.dtype, other.layout)
+            return alike and all(map(torch.equal, _stored(one), _stored(other)))
         case np.ndarray():
             return np.array_equal(one, other)
         case dict():
@@ -258,3 +259,18 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any attributes
         case bool() | int() | float() | complex() | str() | bytes() | set():
             return bool(one == other)
     return False
+
+
+def _stored(tensor: Tensor) -> tuple[Tensor, ...]:
+    """What a tensor is made of: itself, or of a sparse one where it has entries, and these."""
+    tensor = tensor.detach()
+    match tensor.layout:
+        case torch.strided:
+            return (tensor,)
+        case torch.sparse_coo:
+            return tensor._indices(), tensor._values()
+        case torch.sparse_csr | torch.sparse_bsr:
+            return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        case torch.sparse_csc | torch.sparse_bsc:
+            return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)

@@ -330,6 +330,8 @@ def _readout(outputs: Float[Tensor, "n k"], linear: Sequence[Layer]) -> str | No
 def _reason(name: str, module: nn.Module) -> str:
     if ".parametrizations." in f".{name}":
         return "a weight is computed from its parameters"
+    if not any(p.numel() for p in module.parameters(recurse=False)):
+        return "its parameters have no entries"
     if layers.is_captured(module):
         return "its forward was not called; its parameters, if used, are used by another module"
     return "its parameters are in no product with activations, `z = W h`, that was seen"

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lazyrich.capture.backward_passes import BackwardPasses
 from lazyrich.capture.capture import Layer
-from lazyrich.capture.jacobian import BackwardPasses
 from lazyrich.capture.kernel import Factor, kernel
 from lazyrich.capture.network import layer_of
 from lazyrich.capture.norms import squared_norms
@@ -32,12 +32,14 @@ class KeptGradients:
             where all outputs are directions.
         exact: a sketch of K from all of them below the readout; none of random directions.
         kernels: the kernel's part from every module that owns parameters, if it is asked for.
+        trusted: parameters whose factors the kernel is made of; None if it is not asked for.
     """
 
     squares: dict[str, Float[Tensor, "n s"]]
     rows: dict[str, tuple[Float[Tensor, "n q k"], Float[Tensor, "n q k"]]]
     exact: dict[str, Sketch]
     kernels: dict[str, Kernel]
+    trusted: tuple[str, ...] | None
 
     def sketches(self, layer: str) -> tuple[Sketch, Sketch]:
         """Two independent estimates of a layer's K; the same one twice if it is exact."""
@@ -53,6 +55,7 @@ def kept_gradients(
     layers: Sequence[Layer],
     *,
     kernels: dict[str, Kernel],
+    trusted: tuple[str, ...] | None,
     readout: str | None,
     random: bool,
     seed: int,
@@ -63,6 +66,7 @@ def kept_gradients(
         passes: the gradients.
         layers: those that learn.
         kernels: that were made of them already, if they are asked for.
+        trusted: parameters with factors, of which these were made.
         readout: the layer with K = 1, of which no K is wanted.
         random: whether directions are random signs, half of them for either estimate of K.
         seed: of the rows that are drawn.
@@ -85,7 +89,7 @@ def kept_gradients(
             for part in (g[:, :half], g[:, half : 2 * half])
         )
         rows[layer.name] = first, second
-    return KeptGradients(squares=squares, rows=rows, exact=exact, kernels=kernels)
+    return KeptGradients(squares=squares, rows=rows, exact=exact, kernels=kernels, trusted=trusted)
 
 
 def kernels_of(

@@ -16,18 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lazyrich.capture.backward_passes import BackwardPasses, backward_passes
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.centred_kernel import Columns, centred, centred_columns
 from lazyrich.capture.directions import Directions, random_count, random_signs
 from lazyrich.capture.features import Features, features_of
 from lazyrich.capture.isolation import Batch, undisturbed
-from lazyrich.capture.jacobian import (
-    BackwardPasses,
-    backward_passes,
-    each_factor,
-    learning_rates,
-    trusted_parameters,
-)
+from lazyrich.capture.jacobian import each_factor, learning_rates
 from lazyrich.capture.kept_gradients import KeptGradients, Kernel, kept_gradients, kernels_of
 from lazyrich.capture.losses import OutputLoss, distance_to_fit
 from lazyrich.capture.network import (
@@ -42,11 +37,8 @@ from lazyrich.capture.network import (
 from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
 from lazyrich.capture.padding import asked_outputs, without_padding
-from lazyrich.capture.sampled_kernel import (
-    block_squares,
-    pair_sums,
-    sampled_traces,
-)
+from lazyrich.capture.sampled_kernel import block_squares, pair_sums, sampled_traces
+from lazyrich.capture.trust import Structure, structure, trusted_now
 
 CENTRED_DIRECTIONS = 2  # vectors over all outputs of all samples
 
@@ -95,7 +87,7 @@ class Look:
         plan: what is measured and how.
         capture: one forward pass and its graph.
         fixed_loss: the loss as a function of the outputs, in the model's own shape.
-        trusted: parameters known to have factors; None if that is still to be checked.
+        first: what the network was like at the first look; None if this is it.
         optimizer: whose next step gives the features their speed; None for gradient descent.
         step: optimiser steps made so far.
         previous: the last kernel of an earlier step, if one was kept.
@@ -104,7 +96,7 @@ class Look:
     plan: Plan
     capture: Capture
     fixed_loss: OutputLoss
-    trusted: tuple[str, ...] | None = None
+    first: Structure | None = None
     optimizer: Optimizer | None = None
     step: int = 0
     previous: PreviousKernel | None = None
@@ -120,8 +112,9 @@ class Look:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Captured layers that learn, in forward order."""
-        return tuple(layer for layer in self.capture.layers if layer.trains(self.capture.leaves))
+        """Captured layers that learn, in forward order; those that act as at the first look."""
+        learning = (x for x in self.capture.layers if x.trains(self.capture.leaves))
+        return tuple(learning if self.first is None else self.first.still_acting(learning))
 
     @property
     def random(self) -> bool:
@@ -135,11 +128,14 @@ class Look:
     @cached_property
     def kept(self) -> KeptGradients:
         """What is kept of gradients at all layers along the plan's output directions."""
-        passes = self.backward_passes()
+        passes, trusted = self.backward_passes(), None
+        if self.plan.kernel:
+            trusted = trusted_now(self.capture, self.first, passes)
         return kept_gradients(
             passes,
             self.layers,
-            kernels=self._kernels(passes) if self.plan.kernel else {},
+            kernels={} if trusted is None else self._kernels(passes, trusted),
+            trusted=trusted,
             readout=self.capture.readout,
             random=self.random,
             seed=self.plan.seed,
@@ -192,20 +188,16 @@ class Look:
         trainable = [name for name, leaf in self.capture.leaves.items() if leaf.requires_grad]
         return learning_rates(trainable, self.plan.lrs)
 
-    @cached_property
-    def trusted_names(self) -> tuple[str, ...]:
-        """Parameters whose factors explain their gradients."""
-        return self.trusted if self.trusted is not None else tuple(trusted_parameters(self.capture))
-
-    def _kernels(self, along: BackwardPasses) -> dict[str, Kernel]:
+    def _kernels(self, along: BackwardPasses, trusted: tuple[str, ...]) -> dict[str, Kernel]:
         modules = (name for name, _ in self.capture.model.named_modules())
         names = dict.fromkeys([*modules, *(layer.name for layer in self.capture.layers)])
+        names |= dict.fromkeys(self.first.parts if self.first else ())
         factors = each_factor(
             self.capture,
             lrs=self.plan.lrs,
             memory=self.plan.memory,
             along=along,
-            trusted=self.trusted_names,
+            trusted=trusted,
         )
         return kernels_of(factors, list(names), memory=self.plan.memory)
 
@@ -305,7 +297,7 @@ class Reference:
         norms: of all layers.
         weights: W_0 of all layers.
         features: of all layers.
-        trusted: see `Look`.
+        structure: with which later looks are taken.
         residual_at_zero: see `Look`.
         skipped: modules and parameters that are not among the layers, and why.
         studied: share of the kernel's trace that layers with a weight to study bring; NaN without a
@@ -320,7 +312,7 @@ class Reference:
     norms: list[LayerNorms]
     weights: dict[str, Float[Tensor, "m d"]]
     features: dict[str, Features]
-    trusted: tuple[str, ...] | None
+    structure: Structure
     residual_at_zero: Float[Tensor, "n k"]
     skipped: dict[str, str]
     studied: float
@@ -359,7 +351,11 @@ def reference_of(look: Look, *, centred: bool) -> Reference:
         norms=look.norms,
         weights={layer.name: layer.matrix for layer in look.layers},
         features=look.features,
-        trusted=look.trusted_names if kernel else None,
+        structure=structure(
+            look.layers,
+            trusted=look.kept.trusted if kernel else None,
+            parts=look.kernels if kernel else (),
+        ),
         residual_at_zero=look.residual_at_zero,
         skipped={**seen.skipped, **dict.fromkeys(sorted(frozen), "all its parameters are frozen")},
         studied=_studied(look) if kernel else nan,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lazyrich._errors import InputError
+from lazyrich._errors import InputError, NoDerivativeError
 from lazyrich.capture.network import gradient, pull_back
 from lazyrich.capture.padding import IGNORED
 from lazyrich.vocabulary.losses import LOSSES
@@ -166,15 +166,32 @@ def descent_along(
         100.0
     """
     # H is symmetric; PyTorch's losses lack forward-mode derivatives of second order
-    r = gradient(loss, outputs)
-    H_f = pull_back(lambda f: gradient(loss, f), outputs, motion)
     f_dot = motion.double()
+    try:
+        H_f = pull_back(lambda f: gradient(loss, f), outputs, motion)
+        curvature = (H_f.double() * f_dot).sum().item()
+    except NoDerivativeError:  # as of CTC
+        curvature = _difference_of_slopes(loss, outputs, motion)
     return Descent(
         loss=loss(outputs).item(),
-        slope=(r.double() * f_dot).sum().item(),
-        curvature=(H_f.double() * f_dot).sum().item(),
+        slope=_slope(loss, outputs, motion),
+        curvature=curvature,
         nonnegative=loss.nonnegative,
     )
+
+
+def _slope(loss: OutputLoss, outputs: Tensor, motion: Tensor) -> float:
+    return float((gradient(loss, outputs).double() * motion.double()).sum())
+
+
+def _difference_of_slopes(loss: OutputLoss, outputs: Tensor, motion: Tensor) -> float:
+    """ḟᵀHḟ by central differences, for a loss that can be differentiated once."""
+    size, speed = outputs.double().norm().item(), motion.double().norm().item()
+    if not speed:
+        return 0.0
+    h = torch.finfo(outputs.dtype).eps ** (1 / 3) * (size or 1.0) / speed
+    later, earlier = (_slope(loss, outputs + step * motion, motion) for step in (h, -h))
+    return (later - earlier) / (2 * h)
 
 
 def distance_to_fit(

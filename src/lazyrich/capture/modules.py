@@ -121,7 +121,7 @@ def is_embedding(module: nn.Module) -> bool:
 def is_captured(module: nn.Module) -> bool:
     """Whether a capture watches the module: it has parameters and is of one of these kinds."""
     known = is_linear(module) or is_norm(module) or is_embedding(module)
-    return known and next(module.parameters(), None) is not None
+    return known and any(p.numel() for p in module.parameters())
 
 
 def reason_to_skip(module: nn.Module, inputs: Tensor, samples: int) -> str | None:

@@ -280,6 +280,8 @@ def _plain_pull_back(
     if not moving:
         return tree_map(torch.zeros_like, at)
     f, u = zip(*moving, strict=True)
+    if inside:  # else a function that is differentiable once is a constant of the other derivative
+        u = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in u)
     return tree_unflatten(_backward(f, theta, u, create_graph=inside), tree)
 
 

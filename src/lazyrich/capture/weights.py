@@ -46,7 +46,7 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
 
     Raises:
         InputError: the model has no parameters, a complex one, or none that is trainable where
-            one must be.
+            one must be, or a sparse one there.
         NotFiniteError: a parameter is NaN or infinite.
 
     Example:
@@ -66,6 +66,12 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
             "that requires a gradient. Set requires_grad on what will be trained."
         )
     for name, p in parameters.items():
+        if to_train and p.requires_grad and p.layout is not torch.strided:
+            raise InputError(
+                f"what trains here must be dense, got a parameter `{name}` of layout "
+                f"{str(p.layout).removeprefix('torch.')}. Keep its entries as a dense parameter, "
+                "and make the sparse tensor of them in forward."
+            )
         if p.is_complex():
             raise InputError(
                 f"the model's parameters must be real, got {str(p.dtype).removeprefix('torch.')} "

@@ -10,7 +10,7 @@ no more than neurons, K is not formed: with the rows of G, `K = GᵀG/n`, both a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -37,6 +37,8 @@ class Ansatz:
         inner: `tr(WᵀW WᵀKW)`, no mean taken off.
         by_sample: `N_α/N`, what samples bring to the inner product in units of the mean.
         samples: how many there are; `by_sample` may be of some only.
+        bias: of N/√D by the noise of random directions, in units of `value`, which is free of it.
+        null_bias: likewise of `null`.
     """
 
     value: float
@@ -46,6 +48,8 @@ class Ansatz:
     inner: float
     by_sample: Float[Tensor, " s"]
     samples: int
+    bias: float
+    null_bias: float
 
 
 def share_with_error(part: Ansatz, whole: Ansatz) -> tuple[float, float]:
@@ -100,14 +104,16 @@ def ansatz_from_sketches(
         in_all = _in_rows(b, u, first, second, w if narrow else None)
     else:
         in_all = _in_covariances(b, u, first, second)
-    of, n, d, plain, _ = in_all
+    of, n, d, plain = in_all.by_sample, in_all.inner, in_all.square, in_all.plain
     b_square, mean_square = norm(b) ** 2, norm(u) ** 4 if u is not None else 0.0
     scale = (b_square - mean_square) * float(d)
     most = 1.0 if exact else inf  # beyond by rounding alone
     value = min(float(n) / sqrt(scale), most) if scale > 0 else nan
     stderr = abs(value) * _error(of.inner / n - of.square / d, first.samples)
-    null, null_stderr = _null(len(w), b_square, mean_square, first, second, in_all)
-    null, null_stderr = (null, null_stderr) if len(w) > 1 else (value, stderr)
+    bias = _bias(in_all.gap.inner / n, in_all.gap.square / d, first.samples)
+    value /= 1 + bias
+    of_null = _null(len(w), b_square, mean_square, first, second, in_all)
+    null, null_stderr, null_bias = of_null if len(w) > 1 else (value, stderr, bias)
     return Ansatz(
         value=value,
         stderr=stderr,
@@ -116,6 +122,8 @@ def ansatz_from_sketches(
         inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if trace and of_k else 0.0,
         by_sample=of.plain / plain,
         samples=first.samples,
+        bias=bias,
+        null_bias=null_bias,
     )
 
 
@@ -126,8 +134,8 @@ def _null(
     first: Sketch,
     second: Sketch,
     in_all: _InAll,
-) -> tuple[float, float]:
-    """The null and its standard error, see `null_from_traces`."""
+) -> tuple[float, float, float]:
+    """The null, its standard error and the bias taken off, see `null_from_traces`."""
     t1, t2 = float(first.trace()), float(second.trace())
     of, product = in_all.by_sample, in_all.product
     null, of_product = null_from_traces(
@@ -139,8 +147,28 @@ def _null(
         b_trace=1.0,
         mean_square=mean_square,
     )
-    moved = 2 * of.trace / (t1 + t2) - of.product / product if product else of.product * nan
-    return null, null * abs(of_product) * _error(moved, first.samples)
+    gap, in_traces, in_products = in_all.gap, 2 / (t1 + t2 or nan), 1 / (product or nan)
+    moved = of.trace * in_traces - of.product * in_products
+    error = null * abs(of_product) * _error(moved, first.samples)
+    of_trace, of_gap = gap.trace * in_traces, gap.product * in_products
+    bias = _bias(of_trace, (1 - of_product) * of_trace + of_product * of_gap, first.samples)
+    return null / (1 + bias), error, bias
+
+
+def _bias(of_n: Float[Tensor, " s"], of_d: Float[Tensor, " s"], samples: int) -> float:
+    """Relative bias of N/√D by the noise of random directions, to second order.
+
+    `⅜ Var D/D² − ½ Cov(N, D)/(ND)`. Both estimates of one sample differ by that noise alone, which
+    is independent between samples: with their differences x of N_α/N and y of D_α/D,
+    `Var D/D² = Σ y²/n²` and `Cov(N, D)/(ND) = Σ xy/(2n²)`.
+
+    Args:
+        of_n: x, of some samples; 0 if K is exact.
+        of_d: y, of the same.
+        samples: n.
+    """
+    found = float((0.375 * of_d.square() - 0.25 * of_n * of_d).mean()) / samples
+    return found if isfinite(found) else 0.0
 
 
 def _error(moved: Float[Tensor, " s"], samples: int) -> float:
@@ -149,7 +177,7 @@ def _error(moved: Float[Tensor, " s"], samples: int) -> float:
 
 
 class _BySample(NamedTuple):
-    """What each sample brings, in the mean over both directions."""
+    """What each sample brings."""
 
     inner: Float[Tensor, " s"]  # N_α
     square: Float[Tensor, " s"]  # D_α
@@ -161,7 +189,8 @@ class _BySample(NamedTuple):
 class _InAll(NamedTuple):
     """What all samples bring: means of the first, and `tr(K₁K₂)`."""
 
-    by_sample: _BySample
+    by_sample: _BySample  # in the mean over both estimates
+    gap: _BySample  # by the first less that by the second
     inner: Tensor
     square: Tensor
     plain: Tensor
@@ -187,26 +216,34 @@ def _in_rows(
     g1, g2 = first.rows, second.rows
     if inwards is None:
         y1, y2 = g1 @ b, g2 @ b
-        plain, square = (dots(y1, y1) + dots(y2, y2)) / 2, _pairs(y1, g2)
+        plain, square = (dots(y1, y1), dots(y2, y2)), _pairs(y1, g2)
     else:
         y1, y2 = g1 @ inwards, g2 @ inwards
-        plain, square = (dots(y1 @ b, y1) + dots(y2 @ b, y2)) / 2, _pairs(y1, y2)
+        plain, square = (dots(y1 @ b, y1), dots(y2 @ b, y2)), _pairs(y1, y2)
     n, d = plain, square
     if u is not None:
         e1, e2 = ((g @ u).double().square().sum(1) for g in (g1, g2))  # uᵀKu by sample
-        n = n - _sum(u, u) * (e1 + e2) / 2
-        d = d - (e1 * e2.mean() + e2 * e1.mean()) / 2
-    trace = (dots(g1, g1) + dots(g2, g2)) / 2
-    of = _BySample(n, d, plain, trace, _pairs(g1, g2))
-    return _InAll(of, n.mean(), d.mean(), plain.mean(), float(of.product.mean()))
+        n = n[0] - _sum(u, u) * e1, n[1] - _sum(u, u) * e2
+        d = d[0] - e1 * e2.mean(), d[1] - e2 * e1.mean()
+    trace = dots(g1, g1), dots(g2, g2)
+    of, gap = _mean_and_gap(*map(_BySample, n, d, plain, trace, _pairs(g1, g2)))
+    means = of.inner.mean(), of.square.mean(), of.plain.mean()
+    return _InAll(of, gap, *means, float(of.product.mean()))
 
 
-def _pairs(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:
-    """`Σ (a·b)²/s` over all pairs with a row of a sample, in the mean over its rows in a and b."""
+def _mean_and_gap(one: _BySample, other: _BySample) -> tuple[_BySample, _BySample]:
+    pairs = list(zip(one, other, strict=True))
+    return _BySample(*((a + b) / 2 for a, b in pairs)), _BySample(*(a - b for a, b in pairs))
+
+
+def _pairs(
+    a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]
+) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
+    """`Σ (a·b)²/s` over all pairs with a row of a sample in a, and with one in b."""
     samples = len(a)
     squares = (a.flatten(0, 1) @ b.flatten(0, 1).T).square().view(*a.shape[:2], *b.shape[:2])
     of_pairs = squares.sum((1, 3), dtype=torch.float64)
-    return (of_pairs.sum(0) + of_pairs.sum(1)) / (2 * samples)
+    return of_pairs.sum(1) / samples, of_pairs.sum(0) / samples
 
 
 def _in_covariances(
@@ -215,7 +252,7 @@ def _in_covariances(
     """Of sketches that have K and the rows of some samples; `u` as above."""
     sides = [_by_sample(b, u, first, second)]
     sides.append(sides[0] if second is first else _by_sample(b, u, second, first))
-    of = _BySample(*((one + other) / 2 for one, other in zip(*sides, strict=True)))
+    of, gap = _mean_and_gap(*sides)
     k1, k2 = first.covariance, second.covariance
     assert k1 is not None  # both are of as many rows
     assert k2 is not None
@@ -225,7 +262,7 @@ def _in_covariances(
     if u is not None:
         s1, s2 = (_sum(u, k @ u) for k in (k1, k2))
         n, d = n - _sum(u, u) * (s1 + s2) / 2, d - s1 * s2
-    return _InAll(of, n, d, plain, float(_sum(k1, k2)))
+    return _InAll(of, gap, n, d, plain, float(_sum(k1, k2)))
 
 
 def _by_sample(

@@ -138,20 +138,23 @@ def _matrix(kernel: Float[Tensor, "n k n k"]) -> Float[Tensor, "nk nk"]:
 def _kernel(look: Look, reference: Reference) -> Row:
     start, random = reference.kernel, look.random
     assert start is not None  # kept for this observable
+    there = [i for i, name in enumerate(start.layers) if name in look.kernels]
+    names = [list(start.layers)[i] for i in there]
     parts = [(look.kernel, start.whole)]
-    parts += [(look.kernels[name], theta_0) for name, theta_0 in start.layers.items()]
+    parts += [(look.kernels[name], start.layers[name]) for name in names]
+    of_start = start.squares[[0, *(i + 1 for i in there)]]
     squares = [block_squares(theta - theta_0, random=random) for theta, theta_0 in parts]
     squares.append(block_squares(look.kernel, random=random))
     *changes, now = pair_sums(torch.stack(squares))
-    change = change_interval(torch.stack(changes), start.squares, random=random)
+    change = change_interval(torch.stack(changes), of_start, random=random)
     rotation = rotation_interval(changes[0], start.squares[0], now, random=random)
     traces = _with_left_out(sampled_traces(look.kernel, random=random))
     growth = traces / _with_left_out(start.traces)
-    sizes = start.squares[:, 0].clamp(min=0).sqrt()
+    sizes = of_start[:, 0].clamp(min=0).sqrt()
     shares = (sizes[1:] / sizes[0]).clamp(max=1)
 
     def by_layer(values: Tensor) -> dict[str, float]:
-        return dict(zip(start.layers, values.tolist(), strict=True))
+        return dict(zip(names, values.tolist(), strict=True))
 
     row: Row = {f"ntk_change{end}": float(x[0]) for end, x in _columns(change).items()}
     row |= {f"kernel_distance{end}": float(x) for end, x in _columns(rotation).items()}

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lazyrich._errors import InputError
 from lazyrich.capture.look import Look, Reference
 from lazyrich.capture.norms import LayerNorms
 from lazyrich.observables.observable import Observable, Row
@@ -107,11 +106,12 @@ def _mechanism(look: Look, reference: Reference) -> Row:
     names = [layer.name for layer in look.layers]
     if not names:
         return {}
-    if len(look.norms) != len(reference.norms):
-        raise InputError("the same layers must act in every measurement, got other ones.")
     before, now = (
         float(look.capture.of_counted(f.double()).norm()) for f in (reference.outputs, look.f)
     )
+    if names != list(reference.weights):  # shares are of all layers together, as at the first look
+        ratio = torch.tensor([now, before], dtype=torch.float64)
+        return {"log_output": float(ratio.log().diff().neg())}
     shares = decompose(reference.norms, look.norms, output=(before, now))
 
     def by_layer(values: Tensor) -> dict[str, float]:

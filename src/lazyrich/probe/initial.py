@@ -18,6 +18,7 @@ from lazyrich.observables.ansatz_sketch import ansatz_from_sketches
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
+from lazyrich.probe.steer.centred import without_references
 
 
 @exact_arithmetic()
@@ -71,7 +72,7 @@ def initial_cnfa(
     """
     x, y = inputs_and_targets(batch)
     checked = checked_directions(directions)
-    seen = capture(model, x)
+    seen = without_references(capture(model, x))
     parts, skipped = _learning(seen, hidden_parts(seen, heads))
     steps = _first_steps(seen, parts, loss, y)
     if checked == "all":

@@ -22,6 +22,7 @@ from lazyrich.observables.ansatz import Correlation
 from lazyrich.observables.ansatz_sketch import ansatz_from_sketches, share_with_error
 from lazyrich.observables.catalogue import quantities
 from lazyrich.probe.heads import Heads, Part, hidden_parts, part_covariances, part_sketches
+from lazyrich.probe.steer.centred import without_references
 from lazyrich.vocabulary.quantity import DERIVED, Quantity, by_name
 
 State = Mapping[str, Tensor]
@@ -115,14 +116,14 @@ def nfa(
     checked = checked_directions(directions)
     _refuse_what_needs_all(power, centred_gradients, checked)
     start_model = _whole_start(reference, checked, power) if double_centred else None
-    seen = capture(model, x)
+    seen = without_references(capture(model, x))
     parts = hidden_parts(seen, heads)
     initial = [_initial(reference, part) for part in parts]
     if checked == "all":
         covariances = part_covariances(seen, parts, centred=centred_gradients)
         before: Sequence[Tensor | None] = [None] * len(parts)
         if start_model:
-            at_start = capture(start_model, x)
+            at_start = without_references(capture(start_model, x))
             theirs = hidden_parts(at_start, heads)
             before = part_covariances(at_start, theirs, centred=centred_gradients)
         powers = _powers(seen, parts, power)

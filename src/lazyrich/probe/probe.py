@@ -26,12 +26,12 @@ from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.probe import arguments, one_look
 from lazyrich.probe.arguments import LabelledBatch
-from lazyrich.probe.comparison import Comparison
 from lazyrich.probe.forecast.forecast import forecast
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.forecast.training import Rates
 from lazyrich.probe.history import as_dataset, as_sink, scalars
+from lazyrich.probe.measurements import Measurements
 from lazyrich.probe.schedule import Schedule, cadence
 from lazyrich.probe.setting import setting_of
 from lazyrich.probe.state import State, making, state_from
@@ -125,7 +125,7 @@ class Probe:
             kernel=any(observable.kernel for observable in self._observables),
         )  # fmt: skip
         self.made_with = making(plan, targets, loss, self._observables)
-        self._comparison = Comparison(plan, targets, loss, self._observables)
+        self._measurements = Measurements(plan, targets, loss, self._observables)
         self._go_on(State(made_with=self.made_with))
 
     def _go_on(self, state: State) -> None:
@@ -135,7 +135,7 @@ class Probe:
         self.clock = state.clock
         self._watching = False
         self._resumed = state.start is not None  # until the next measurement
-        self._comparison.go_on(state)
+        self._measurements.go_on(state)
 
     __repr__, _repr_html_ = one_look.probe_line, one_look.probe_card
 
@@ -166,7 +166,7 @@ class Probe:
         """
         self.forecasted = forecast(
             self.model, brought_to(self.model, self.batch), self.loss,
-            seed=self._comparison.plan.seed, optimizer=optimizer,
+            seed=self._measurements.plan.seed, optimizer=optimizer,
             to_loss=to_loss, steps=steps, schedule=schedule,
             max_steps=max_steps, max_seconds=max_seconds, progress=progress,
         )  # fmt: skip
@@ -190,7 +190,7 @@ class Probe:
             raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
         wait_for(self.model)
         start = time.perf_counter()
-        row = self._comparison.row(step, optimizer)
+        row = self._measurements.row(step, optimizer)
         if self._steps and step == self._steps[-1]:
             self._steps.pop(), self._rows.pop()
         self._steps.append(step)
@@ -264,7 +264,7 @@ class Probe:
             self._watching = False
             if usable and self._made == entered and fingerprint(self.model) != weights:
                 self._made += 1
-                self._comparison.notes.append(no_step(optimizer))
+                self._measurements.notes.append(no_step(optimizer))
             if usable and self._made != self._steps[-1]:
                 measure()
 
@@ -285,7 +285,7 @@ class Probe:
             Tensors, numbers and texts, which `torch.load` reads with `weights_only=True`; about
             as large as the model, since the weights at the first look are in it.
         """
-        seen = self._comparison
+        seen = self._measurements
         return State(
             made_with=self.made_with,
             start=seen.start,
@@ -328,7 +328,7 @@ class Probe:
         kept = ("model", "batch", "loss", "thresholds", "_samples", "made_with")
         return {
             **{name: vars(self)[name] for name in kept},
-            "seen": (self._comparison.plan, self._comparison.targets),
+            "seen": (self._measurements.plan, self._measurements.targets),
             "state": self.state_dict(),
         }
 
@@ -337,7 +337,7 @@ class Probe:
         (plan, targets), state = found.pop("seen"), found.pop("state")
         vars(self).update(found)
         self._observables = chosen(self.made_with["observables"])
-        self._comparison = Comparison(plan, targets, self.loss, self._observables)
+        self._measurements = Measurements(plan, targets, self.loss, self._observables)
         self.load_state_dict(state)
 
     @property
@@ -350,12 +350,12 @@ class Probe:
         Raises:
             InputError: nothing was measured yet.
         """
-        if (reference := self._comparison.reference) is None:
+        if (reference := self._measurements.reference) is None:
             raise InputError(
                 "a history needs at least one measurement, got none. Train inside `watch`, or call "
                 "`measure`."
             )
-        plan = self._comparison.plan
+        plan = self._measurements.plan
         setting = setting_of(plan, reference, self.batch, self.loss, self._samples, self.thresholds)
         return as_dataset(
             self._steps,
@@ -369,7 +369,7 @@ class Probe:
                 "measuring_seconds": self.clock.measuring,
                 "samples": self._samples,
                 "studied": reference.studied,
-                **self._comparison.remarks(reference),
+                **self._measurements.remarks(reference),
             },
         )
 

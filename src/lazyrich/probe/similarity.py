@@ -12,6 +12,7 @@ from lazyrich.capture.conditions import MODE
 from lazyrich.capture.isolation import Batch, batch_size
 from lazyrich.observables.catalogue import quantities
 from lazyrich.observables.cka import FEWEST, cka_table
+from lazyrich.probe.steer.centred import without_references
 
 
 @exact_arithmetic()
@@ -71,7 +72,7 @@ def cka(model_a: nn.Module, model_b: nn.Module, x: Batch) -> xr.Dataset:
 
 
 def _features(model: nn.Module, x: Batch) -> tuple[dict[str, Tensor], dict[str, str]]:
-    seen = capture(model, x)
+    seen = without_references(capture(model, x))
     if not seen.layers:
         raise InputError(
             f"both models must have a linear layer or a convolution, got a "

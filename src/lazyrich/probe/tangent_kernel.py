@@ -15,8 +15,9 @@ from lazyrich.capture.capture import capture
 from lazyrich.capture.conditions import Conditions
 from lazyrich.capture.cross_kernel import cross_kernel, factor_bytes
 from lazyrich.capture.isolation import Batch, batch_size, brought_to, unwrap
-from lazyrich.capture.jacobian import checked_memory, jacobian_factors, trusted_parameters
+from lazyrich.capture.jacobian import checked_memory, jacobian_factors
 from lazyrich.capture.kernel import Factor, full_kernel
+from lazyrich.capture.trust import trusted_parameters
 
 Factors = Mapping[str, Factor]
 

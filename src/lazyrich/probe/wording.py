@@ -266,3 +266,16 @@ def late_reference(step: int, *, stepped: bool) -> tuple[str, ...]:
         "A run that goes on from a checkpoint has the first reference again with "
         "`probe.load_state_dict`.",
     )
+
+
+def acts_otherwise(names: Sequence[str]) -> str:
+    """That layers acted at some look in another way than at the first one.
+
+    Args:
+        names: of the layers.
+    """
+    return (
+        f"At some look, layers acted otherwise than at the first one: {', '.join(names)}. Where "
+        "they do, there is no number of theirs, nor the shares of layers in `log_output`; the "
+        "kernel is that of the network as it is then."
+    )

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
-from lazyrich import CentredOutput, ConvergenceError, InputError, dial, first_step, richness
+from lazyrich import (
+    CentredOutput,
+    ConvergenceError,
+    InputError,
+    Probe,
+    dial,
+    first_step,
+    nfa,
+    richness,
+)
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.probe.forecast.first_step import start_of_training
 from lazyrich.probe.steer.feature_speed import own_speeds
@@ -324,6 +333,18 @@ def test_centred_output_is_zero_in_both_modes_with_batch_norm():
     for mode in (True, False, True):
         centred.train(mode)
         assert torch.equal(centred(x), torch.zeros(10, 2))
+
+
+def test_the_frozen_copy_is_no_layer_of_the_network():
+    """All of it is studied: nothing is said to be left out, and no row is the copy's."""
+    whole = CentredOutput(net(), output_scale=2.0)
+    for model in (whole, nn.Sequential(whole)):
+        probe = Probe(model, batch())
+        probe.measure(0)
+        assert probe.history.studied == pytest.approx(1)
+        assert probe.history.skipped == ""
+        assert "Not studied" not in str(probe.verdict())
+        assert all("network" in str(name) for name in nfa(model, batch()[0]).layer.values)
 
 
 def test_dropout_is_off_in_the_reference_and_said():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from lazyrich._arguments import as_number, shown
 from lazyrich._errors import InputError
 from lazyrich.capture.belongings import attributes, label_alike
+from lazyrich.capture.capture import Capture
 from lazyrich.capture.functional_norms import calls_norm
 from lazyrich.capture.generators import (
     Generator,
@@ -114,3 +116,28 @@ class CentredOutput(nn.Module):
         for generator, state in generators:
             set_state(generator, state)
         return self.output_scale * (single_output(self.network(*args, **kwargs)) - h0)
+
+
+def without_references(seen: Capture) -> Capture:
+    """A capture without the frozen copies that networks are centred by: no layers that may learn.
+
+    Args:
+        seen: of any model, which may be or hold a `CentredOutput`.
+    """
+    paths = [
+        f"{name}.reference".removeprefix(".")
+        for name, module in seen.model.named_modules()
+        if isinstance(module, CentredOutput)
+    ]
+    if not paths:
+        return seen
+
+    def is_inside(name: str) -> bool:
+        return any(name == path or name.startswith(f"{path}.") for path in paths)
+
+    return replace(
+        seen,
+        layers=tuple(layer for layer in seen.layers if not is_inside(layer.name)),
+        small=tuple(layer for layer in seen.small if not is_inside(layer.name)),
+        skipped={name: why for name, why in seen.skipped.items() if not is_inside(name)},
+    )

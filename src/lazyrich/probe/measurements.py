@@ -26,10 +26,11 @@ from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.state import InitialNetwork, State, start_of
-from lazyrich.probe.wording import late_reference
+from lazyrich.probe.steer.centred import without_references
+from lazyrich.probe.wording import acts_otherwise, late_reference
 
 
-class Comparison:
+class Measurements:
     """A network at any time, compared with what it was at the first look.
 
     Args:
@@ -121,6 +122,7 @@ class Comparison:
                 look = self._look(known, step=step, optimizer=optimizer, before=before)
                 if known is None:
                     self._reference = known = self._referred(look)
+                self._note_others(look, known)
                 row: Row = {}
                 for observable in self._observables:
                     row |= self._measured(observable, look, known)
@@ -162,7 +164,7 @@ class Comparison:
             self.plan = replace(self.plan, inputs=brought_to(self.plan.model, self.plan.inputs))
             self.targets = brought_to(self.plan.model, self.targets)
         conditions = known.network.conditions if known else None
-        seen = capture(self.plan.model, self.plan.inputs, conditions, leaves)
+        seen = without_references(capture(self.plan.model, self.plan.inputs, conditions, leaves))
         if self._fixed_loss is None:
             outputs = seen.outputs.detach().view(seen.shape)
             self._fixed_loss = output_loss(self._loss, outputs, self.targets)
@@ -170,7 +172,7 @@ class Comparison:
             plan=self.plan,
             capture=asked_only(seen, self._fixed_loss),
             fixed_loss=self._fixed_loss,
-            trusted=known.trusted if known else None,
+            first=known.structure if known else None,
             optimizer=optimizer,
             step=step,
             previous=before[-1] if before else None,
@@ -179,6 +181,14 @@ class Comparison:
     def _referred(self, look: Look) -> Reference:
         centred = any(observable.centred for observable in self._observables)
         return reference_of(look, centred=centred)
+
+    def _note_others(self, look: Look, known: Reference) -> None:
+        """Layers that act in another way than at the first look, or that did not act there."""
+        alike = {layer.name for layer in look.layers}
+        acting = (x.name for x in look.capture.layers if x.trains(look.capture.leaves))
+        others = [name for name in dict.fromkeys([*known.weights, *acting]) if name not in alike]
+        if others and (note := acts_otherwise(others)) not in self.notes:
+            self.notes.append(note)
 
     def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
         """One observable; NaN with a note where PyTorch lacks the derivatives for it."""

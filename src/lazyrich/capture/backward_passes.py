@@ -1,0 +1,88 @@
+"""Gradients at all layers along output directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lazyrich.capture import modules as layers
+from lazyrich.capture.capture import Capture, Layer
+from lazyrich.capture.uses import TABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackwardPasses:
+    """Backward passes of one capture along output directions, shared by all who need gradients.
+
+    Attributes:
+        directions: v, (directions, samples, outputs).
+        gradients: `∂(v·f)/∂z` for each layer and call, with an axis of directions after samples.
+            Not of norms, whose outputs are as large and whose parameters are few.
+        of_norms: `∂(v·f)/∂θ` for the own parameters of each norm, by their names in it.
+    """
+
+    directions: Float[Tensor, "s n k"]
+    gradients: dict[str, list[Tensor]]
+    of_norms: dict[str, dict[str, Float[Tensor, "n s p"]]]
+
+
+def backward_passes(
+    capture: Capture, directions: Float[Tensor, "s n k"] | None = None
+) -> BackwardPasses:
+    """One backward pass for each direction.
+
+    Args:
+        capture: one forward pass.
+        directions: v; None for one unit vector an output, all of the Jacobian.
+    """
+    if directions is None:
+        directions = torch.stack(list(capture.exact_directions())).detach()
+    every = (*capture.layers, *capture.small)
+    gradients: dict[str, list[Tensor]] = {}
+    of_norms: dict[str, list[dict[str, Tensor]]] = {}
+    for i, direction in enumerate(directions):
+        for layer, of_calls in zip(every, capture.gradients(direction), strict=True):
+            if not layer.is_linear and not isinstance(layer.module, TABLES):
+                of_norms.setdefault(layer.name, []).append(of_norm(layer, of_calls))
+            elif len(directions) == 1:
+                gradients[layer.name] = [g[:, None] for g in of_calls]
+            else:
+                if i == 0:  # parts and their stack would take twice as much
+                    gradients[layer.name] = _room(capture, layer, of_calls, directions)
+                for room, g in zip(gradients[layer.name], of_calls, strict=True):
+                    if not _is_of(room, directions):
+                        room[:, i] = g
+    joined = {
+        name: {role: torch.cat([one[role] for one in parts], 1) for role in parts[0]}
+        for name, parts in of_norms.items()
+    }
+    return BackwardPasses(directions=directions, gradients=gradients, of_norms=joined)
+
+
+def _room(
+    capture: Capture, layer: Layer, of_calls: list[Tensor], directions: Float[Tensor, "s n k"]
+) -> list[Tensor]:
+    """Room for gradients along all directions; where outputs are z itself, the directions."""
+    if layer.name == capture.readout and torch.equal(of_calls[0].flatten(1), directions[0]):
+        by_sample = directions.transpose(0, 1)
+        return [by_sample.view(*by_sample.shape[:2], *of_calls[0].shape[1:])]
+    return [g.new_empty(len(g), len(directions), *g.shape[1:]) for g in of_calls]
+
+
+def _is_of(room: Tensor, directions: Tensor) -> bool:
+    return room.untyped_storage().data_ptr() == directions.untyped_storage().data_ptr()
+
+
+def of_norm(layer: Layer, gradients: Sequence[Tensor]) -> dict[str, Float[Tensor, "n 1 p"]]:
+    """Gradients of a norm's own parameters along one direction, summed over its calls."""
+    module = layer.module
+    assert isinstance(module, nn.Module | layers.Entrywise)  # what is not linear and no table
+    parts = [
+        layers.norm_jacobian(module, call.inputs, g[:, None])
+        for call, g in zip(layer.calls, gradients, strict=True)
+    ]
+    return {role: torch.stack([part[role] for part in parts]).sum(0) for role in parts[0]}
