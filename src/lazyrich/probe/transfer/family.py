@@ -45,7 +45,7 @@ class Factors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Anatomy:
     """What the network of one size consists of.
 
     Attributes:
@@ -67,7 +67,7 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class NetworkFamily:
     """Networks of several sizes on one batch, and how they are trained.
 
     Attributes:
@@ -105,7 +105,7 @@ class Family:
             )
         return copy.deepcopy(self.factory[size])
 
-    def member(self, size: int) -> Member:
+    def member(self, size: int) -> Anatomy:
         """What the network of a size consists of."""
         model, optimizers = self.built(size, 0)
         network, _, _ = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
@@ -118,7 +118,7 @@ class Family:
         with undisturbed(network.module, twice=True):
             places = places_of(network, every)
             counted = entries(network, dict.fromkeys(places.values()))
-        return Member(
+        return Anatomy(
             size=size,
             shapes={name: tuple(p.shape) for name, p in network.theta.items()},
             places={name: places[name] for name in network.theta},

@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.network import layer_of
-from lazyrich.probe.transfer.family import Member
+from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.updates import Flow
 from lazyrich.vocabulary.regimes import Word
 
@@ -70,11 +70,11 @@ class Layout:
         """
         return name if self.axis == Axis.WIDTH else f"{stem(name)} {tuple(shape)}"
 
-    def keys(self, member: Member) -> dict[str, str]:
+    def keys(self, member: Anatomy) -> dict[str, str]:
         """Key of every parameter of a member, by name."""
         return {name: self.key(name, shape) for name, shape in member.shapes.items()}
 
-    def absolute(self, member: Member) -> set[str]:
+    def absolute(self, member: Anatomy) -> set[str]:
         """Parameters whose own update counts as it is, and not in units of what it updates.
 
         Those of readouts, whose outputs are small in a wide network, and those that belong to the
@@ -82,7 +82,7 @@ class Layout:
         """
         return {n for n, place in member.places.items() if not place or place in self.readouts}
 
-    def flows(self, member: Member) -> list[tuple[Flow, tuple[str, ...]]]:
+    def flows(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         """What is asked of a member besides own updates, and the tensors whose init it sets.
 
         Over widths, of every readout: what comes from below; a readout whose weight belongs to
@@ -93,13 +93,13 @@ class Layout:
             return self._flow_of_blocks(member)
         return [self._flow_from_below(member, place) for place in self.readouts]
 
-    def _flow_from_below(self, member: Member, place: str) -> tuple[Flow, tuple[str, ...]]:
+    def _flow_from_below(self, member: Anatomy, place: str) -> tuple[Flow, tuple[str, ...]]:
         own = tuple(name for name in member.shapes if member.places[name] == place)
         below = frozenset(member.shapes) - member.read[place]
         scaled = any(self.roles[name] == Role.READOUT for name in own)
         return Flow(place=place, parameters=below), own if scaled else ()
 
-    def _flow_of_blocks(self, member: Member) -> list[tuple[Flow, tuple[str, ...]]]:
+    def _flow_of_blocks(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         ends = tuple(
             name
             for name in member.shapes
@@ -131,7 +131,7 @@ def stem(name: str) -> str:
     return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
 
 
-def layout_of(small: Member, large: Member, branches: Sequence[str]) -> Layout:
+def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout:
     """Compare two members.
 
     Raises:
@@ -154,7 +154,7 @@ def layout_of(small: Member, large: Member, branches: Sequence[str]) -> Layout:
     return Layout(axis=Axis.DEPTH, roles=dict.fromkeys(kinds, Role.FIXED), branches=layout.branches)
 
 
-def _refuse_branches(layout: Layout, large: Member) -> None:
+def _refuse_branches(layout: Layout, large: Anatomy) -> None:
     layers = dict.fromkeys(layer_of(name) for name in large.shapes)
     for pattern in layout.branches:
         if not any(fnmatchcase(layer, pattern) for layer in layers):
@@ -164,14 +164,14 @@ def _refuse_branches(layout: Layout, large: Member) -> None:
             )
 
 
-def _readouts(small: Member, large: Member) -> Iterator[str]:
+def _readouts(small: Anatomy, large: Anatomy) -> Iterator[str]:
     for place, (took, gave) in small.entries.items():
         takes, gives = large.entries[place]
         if takes != took and gives == gave:
             yield place
 
 
-def _role(name: str, small: Member, large: Member, readouts: Sequence[str]) -> Role:
+def _role(name: str, small: Anatomy, large: Anatomy, readouts: Sequence[str]) -> Role:
     a, b = small.shapes[name], large.shapes[name]
     if len(a) != len(b):
         raise InputError(

@@ -11,7 +11,7 @@ from math import log, sqrt
 import numpy as np
 from jaxtyping import Float
 
-from lazyrich.probe.transfer.family import Factors, Family, Member
+from lazyrich.probe.transfer.family import Anatomy, Factors, NetworkFamily
 from lazyrich.probe.transfer.layout import Layout
 from lazyrich.probe.transfer.updates import Updates
 
@@ -64,9 +64,9 @@ class Bench:
         member: the network.
     """
 
-    family: Family
+    family: NetworkFamily
     layout: Layout
-    member: Member
+    member: Anatomy
 
     def measure(self, lr: Mapping[str, float], init: Sequence[float]) -> Measure:
         """Make the first steps with these factors, with every seed."""

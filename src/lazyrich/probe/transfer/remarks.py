@@ -7,16 +7,17 @@ from math import exp
 
 import numpy as np
 
-from lazyrich.probe.transfer.family import Member
+from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.layout import Axis, Layout
-from lazyrich.probe.transfer.matching import MATCHED, Matched, Measure, Seeds, ratio, rms
+from lazyrich.probe.transfer.matching import Matched, Measure, Seeds, ratio, rms
 from lazyrich.vocabulary.numerals import in_words
 
+TRUSTED = 0.1  # of a size, as a logarithm: what no run would notice in a learning rate
 NOISY = 0.2  # standard error of a factor, relative, from which on it is told
 
 
 def remarks(
-    layout: Layout, large: Member, goal: Measure, found: Sequence[Matched]
+    layout: Layout, large: Anatomy, goal: Measure, found: Sequence[Matched]
 ) -> Iterator[str]:
     """Whether it came out, and what does not transfer and why.
 
@@ -43,7 +44,7 @@ def remarks(
 def _agreement(layout: Layout, found: Sequence[Matched]) -> str:
     worst = max(found, key=lambda one: one.residual)
     apart = f"{in_words(100 * (exp(worst.residual) - 1))} %"
-    if worst.residual <= MATCHED:
+    if worst.residual <= TRUSTED:
         return f"With them the first steps of all sizes agree within {apart}."
     return (
         f"With them the first steps still differ by {apart} at {layout.axis} {worst.size}: do not "
@@ -66,7 +67,9 @@ def _spread(wanted: Seeds, got: Seeds) -> float:
     return float(np.sqrt(sum(x.var(ddof=1) / len(x) for x in logs)))
 
 
-def _unmatched_flows(layout: Layout, large: Member, goal: Measure, after: Measure) -> Iterator[str]:
+def _unmatched_flows(
+    layout: Layout, large: Anatomy, goal: Measure, after: Measure
+) -> Iterator[str]:
     asked = layout.flows(large)
     if layout.axis == Axis.DEPTH and not asked:
         yield (

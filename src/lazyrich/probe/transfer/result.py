@@ -18,7 +18,7 @@ from lazyrich.capture.isolation import unwrap
 from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.steer.coordinate import CoordinateCheck, coordinate_check
 from lazyrich.probe.steer.untouched import refuse_begun
-from lazyrich.probe.transfer.family import Factors, Family, scale_init, split_groups
+from lazyrich.probe.transfer.family import Factors, NetworkFamily, scale_init, split_groups
 from lazyrich.probe.transfer.layout import Axis, Layout
 from lazyrich.vocabulary.numerals import in_words
 
@@ -45,7 +45,7 @@ class Transfer:
     data: xr.Dataset
     notes: tuple[str, ...]
     layout: Layout = field(repr=False)
-    family: Family = field(repr=False)
+    family: NetworkFamily = field(repr=False)
 
     def factors_at(self, size: int) -> tuple[dict[str, float], dict[str, float]]:
         """The factors on learning rates and on initial values, by key of a parameter.
@@ -104,8 +104,8 @@ class Transfer:
     def apply(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer],
         *,
+        optimizer: Optimizer | Sequence[Optimizer],
         size: int | None = None,
     ) -> None:
         """Scale a model's init and an optimiser's learning rates, in place.
@@ -193,7 +193,8 @@ class Transfer:
             "init ×": [_factor(value) for value in init.values()],
             "muP ": [_factor(value) for value in row.mup_init_factor.values],
         }
-        cells = [[head.strip(), *column] for head, column in columns.items()]
+        told = {head: column for head, column in columns.items() if any(column)}
+        cells = [[head.strip(), *column] for head, column in told.items()]
         widths = [max(map(len, column)) for column in cells]
         lines = zip(*cells, strict=True)
         return "\n".join(

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from lazyrich.numerics.ladder import exponent_columns, fit_exponent
-from lazyrich.probe.transfer.family import Member
+from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.layout import MUP_READOUT_INIT, Axis, Layout
 from lazyrich.probe.transfer.matching import Matched, Measure
 from lazyrich.vocabulary.parameters import PARAMETERS
@@ -89,7 +89,7 @@ _KNOWN = by_name(QUANTITIES)
 
 
 def table_of(
-    layout: Layout, members: dict[int, Member], goal: Measure, found: Sequence[Matched]
+    layout: Layout, members: dict[int, Anatomy], goal: Measure, found: Sequence[Matched]
 ) -> xr.Dataset:
     """Factors and sizes over the networks that were measured, see `transfer`.
 
@@ -141,14 +141,14 @@ def _flows(measures: Sequence[Measure]) -> np.ndarray:
     return np.array([np.stack(one.flows, axis=-1) for one in measures])
 
 
-def _init_factors(layout: Layout, member: Member, found: Matched) -> dict[str, float]:
+def _init_factors(layout: Layout, member: Anatomy, found: Matched) -> dict[str, float]:
     keys, asked = layout.keys(member), layout.flows(member)
     pairs = zip(asked, found.init, strict=True)
     return {keys[name]: factor for (_, names), factor in pairs for name in names}
 
 
 def _tabled(
-    layout: Layout, members: dict[int, Member], sizes: Sequence[int], keys: Sequence[str]
+    layout: Layout, members: dict[int, Anatomy], sizes: Sequence[int], keys: Sequence[str]
 ) -> dict[str, tuple[tuple[str, str], list[list[float]]]]:
     """The factors that the table of muP has, NaN where it has none."""
     small = members[sizes[0]]

@@ -9,7 +9,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.losses import Loss
 from lazyrich.probe.arguments import LabelledBatch
-from lazyrich.probe.transfer.family import Factory, Family, OptimizersFactory
+from lazyrich.probe.transfer.family import Factory, NetworkFamily, OptimizersFactory
 from lazyrich.probe.transfer.layout import layout_of
 from lazyrich.probe.transfer.matching import Bench, match
 from lazyrich.probe.transfer.remarks import remarks
@@ -83,7 +83,7 @@ def transfer(
         >>> found = transfer(make, (x, x[:, :1]), small=16, large=256, optimizer=adam)
         >>> model = make(256)
         >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        >>> found.apply(model, optimizer)
+        >>> found.apply(model, optimizer=optimizer)
         >>> [round(group["lr"], 3) for group in optimizer.param_groups][0]
         0.01
 
@@ -93,7 +93,7 @@ def transfer(
     """
     measured = _sizes(small, large, ladder)
     _refuse_counts(steps=steps, seeds=seeds, rounds=rounds)
-    family = Family(
+    family = NetworkFamily(
         factory=factory, batch=batch, loss=loss, optimizer=optimizer, steps=steps, seeds=seeds
     )
     members = {size: family.member(size) for size in measured}

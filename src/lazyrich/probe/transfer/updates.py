@@ -123,7 +123,8 @@ def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
             )
         network(network.theta)
     return {
-        name: next(p for p in _upwards(layer_of(name)) if p in called) for name in network.theta
+        name: next(p for p in _upwards(layer_of(name)) if p in called)
+        for name in names or network.theta
     }
 
 
