@@ -46,6 +46,7 @@ from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
 from .probe.tangent_kernel import ntk as ntk
 from .probe.thresholds import Thresholds as Thresholds
+from .probe.transfer.transfer import transfer as transfer
 from .report.pair import write_comparison as write_comparison
 from .report.write import write_report as write_report
 from .study.matching.match import match as match

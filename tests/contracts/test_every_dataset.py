@@ -178,6 +178,22 @@ def checked():
     )
 
 
+def transferred():
+    """A transfer over widths, from the one network and from a ladder, and one over depths."""
+    _, batch, _ = probed()
+
+    def wide(width, depth=1):
+        hidden = [nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)]
+        return nn.Sequential(nn.Linear(3, width), *hidden, nn.Linear(width, 2))
+
+    given = {"optimizer": lambda model, size: torch.optim.Adam(model.parameters()), "seeds": 2}
+    yield lr.transfer(wide, batch, small=4, large=8, **given).data
+    yield lr.transfer(wide, batch, small=4, large=64, ladder=(8, 16), **given).data
+    yield lr.transfer(
+        lambda depth: wide(4, depth), batch, small=1, large=2, branches=("*.0",), **given
+    ).data
+
+
 SHORT = {"precision": "float64", "steps": 8, "measurements": 2, "lr": 0.05}
 ON_THE_LINE = {"data": "line", "activation": "linear", **SHORT}
 
@@ -272,6 +288,7 @@ MADE = {
     "lazyrich.sweeps.final": lambda: sweeps.final(lr.results(swept()[0])),
     "lazyrich.sweeps.grid": lambda: sweeps.grid(swept()[1].data),
     "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
+    "lazyrich.transfer": transferred,
     "lazyrich.theory.abc.abc_phases": lambda: abc_phases(
         [xr.DataArray([-0.5, 0.0], dims="point"), "1/2"], ["1/2", "1/2"], 0
     ),

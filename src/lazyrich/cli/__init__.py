@@ -26,6 +26,7 @@ from lazyrich.cli.reproduce import reproduce
 from lazyrich.cli.solve import solve
 from lazyrich.cli.store import store
 from lazyrich.cli.sweep import sweep
+from lazyrich.cli.transfer import transfer
 
 NOBODY_READS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -79,7 +80,8 @@ app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
 for command in (
-    solve, phase, presets, cite, match, diagram, diagnose, report, compare, sweep, reproduce,
+    solve, phase, presets, cite, match, diagram, diagnose, report, compare, transfer, sweep,
+    reproduce,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")

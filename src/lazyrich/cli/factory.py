@@ -24,7 +24,23 @@ def build(name: str, seed: int) -> torch.nn.Module:
         InputError: the function cannot be found, fails, or returns something else.
     """
     torch.manual_seed(seed)
-    network = called(name, "the network")
+    return _checked(called(name, "the network"), name)
+
+
+def sized(name: str, size: int) -> torch.nn.Module:
+    """Call `package.module:function` with a size and check that it returns a network.
+
+    Args:
+        name: the function, of a width or depth.
+        size: its argument.
+
+    Raises:
+        InputError: the function cannot be found, fails, or returns something else.
+    """
+    return _checked(called(name, "the network", size), name)
+
+
+def _checked(network: object, name: str) -> torch.nn.Module:
     if not isinstance(network, torch.nn.Module):
         raise InputError(f"{name}() must return a torch.nn.Module, got {type(network).__name__}")
     return network

@@ -12,6 +12,7 @@ from .linearized import Linearized as Linearized
 from .steer.coordinate import CoordinateCheck as CoordinateCheck
 from .steer.dialled import Dialled as Dialled
 from .steer.dialled import LearningRate as LearningRate
+from .transfer.result import Transfer as Transfer
 from .verdict import LayerVerdict as LayerVerdict
 from .verdict import Verdict as Verdict
 from .verdict import judge as judge

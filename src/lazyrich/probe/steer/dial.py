@@ -15,7 +15,7 @@ from lazyrich.capture.directions import Directions, checked_seed
 from lazyrich.capture.isolation import undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import DROPOUT, layer_of
-from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer, has_stepped
+from lazyrich.capture.optimizer_step import ScalesGradients, checked_optimizer
 from lazyrich.probe.arguments import LabelledBatch, refuse_training
 from lazyrich.probe.forecast.rehearsal import Progress
 from lazyrich.probe.forecast.result import Forecast
@@ -25,6 +25,7 @@ from lazyrich.probe.steer.dialled import Aim, Dialled
 from lazyrich.probe.steer.feature_speed import own_speeds
 from lazyrich.probe.steer.plan import layers_of_tensors, planned, rates_by_layer, set_rates
 from lazyrich.probe.steer.ruler import Budget, Ruler, Schedule, Trial
+from lazyrich.probe.steer.untouched import refuse_begun
 from lazyrich.vocabulary.numerals import in_words
 
 MAX_STEPS: dict[Aim, int] = {"ntk_change": 20_000, "richness": 1000}
@@ -249,16 +250,7 @@ def _untouched(optimizer: Optimizer, *, dry_run: bool, equal_speed: bool) -> Opt
             f"`equal_speed` must have SGD, Adam or AdamW, whose rates can be given layer by layer, "
             f"got {type(optimizer).__name__}. Leave it out."
         )
-    if has_stepped(optimizer):
-        raise InputError(
-            "`dial` must come before the first step, got an optimiser that has already made "
-            "steps. Build a new one."
-        )
-    if not dry_run and any("initial_lr" in group for group in optimizer.param_groups):
-        raise InputError(
-            "`dial` must come before the learning-rate scheduler, got an optimiser that has one, "
-            "which would set the old rates again. Build the scheduler after the dial."
-        )
+    refuse_begun(optimizer, "dial", scheduler=not dry_run)
     return optimizer
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -11,6 +12,9 @@ from lazyrich.capture.network import layer_of
 from lazyrich.capture.optimizer_step import rates_of_groups
 from lazyrich.probe.steer.centred import CentredOutput
 from lazyrich.probe.steer.dialled import LearningRate
+
+Label = TypeVar("Label", bound=Hashable)
+LISTS = ("params", "param_names")  # of a group, with an entry a tensor
 
 
 def planned(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
@@ -25,17 +29,27 @@ def planned(optimizer: Optimizer, split: CentredOutput | None) -> Optimizer:
     plan.param_groups = []
     layers = {} if split is None else layers_of_tensors(split)
     for group, lr in zip(optimizer.param_groups, rates_of_groups(optimizer), strict=True):
-        parts: dict[str | None, list[int]] = {}
-        for i, p in enumerate(group["params"]):
-            parts.setdefault(layers.get(id(p)), []).append(i)
-        for rows in parts.values():
-            listed: dict[str, Any] = {
-                key: [group[key][i] for i in rows]
-                for key in ("params", "param_names")
-                if key in group
-            }
-            plan.param_groups.append({**group, **listed, "lr": lr})
+        for _, part in parts_of_group(group, lambda p: layers.get(id(p))):
+            plan.param_groups.append({**part, "lr": lr})
     return plan
+
+
+def parts_of_group(
+    group: Mapping[str, Any], label: Callable[[Tensor], Label]
+) -> list[tuple[Label, dict[str, Any]]]:
+    """A parameter group of an optimiser in parts, all of whose tensors have the same label.
+
+    Args:
+        group: it is only read.
+        label: of a tensor.
+    """
+    parts: dict[Label, list[int]] = {}
+    for i, p in enumerate(group["params"]):
+        parts.setdefault(label(p), []).append(i)
+    return [
+        (name, {**group, **{key: [group[key][i] for i in rows] for key in LISTS if key in group}})
+        for name, rows in parts.items()
+    ]
 
 
 def set_rates(plan: Optimizer, optimizer: Optimizer, split: bool) -> None:

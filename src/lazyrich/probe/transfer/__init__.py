@@ -1,0 +1,1 @@
+"""Transfer of hyperparameters across width and depth, by measuring what the first steps do."""

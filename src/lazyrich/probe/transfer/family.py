@@ -1,0 +1,202 @@
+"""A family of networks over their size, and what a transfer sets on one of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adafactor, Muon, Optimizer
+
+from lazyrich._arguments import shown
+from lazyrich._errors import InputError
+from lazyrich.capture.generators import seeded
+from lazyrich.capture.isolation import tensors_in, undisturbed, unwrap
+from lazyrich.capture.losses import Loss
+from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.probe.arguments import LabelledBatch
+from lazyrich.probe.forecast.first_step import checked
+from lazyrich.probe.steer.plan import parts_of_group
+from lazyrich.probe.transfer.updates import Flow, Updates, entries, places_of, updates_of
+
+Factory = Callable[[int], nn.Module] | Mapping[int, nn.Module]
+"""Makes the model of a size, freshly initialised; or models by their size."""
+
+OptimizersFactory = Callable[[nn.Module, int], Optimizer | Sequence[Optimizer]]
+"""`(model, size) -> optimizer`, or several that share its parameters out."""
+
+APART = (Adafactor, Muon)  # their weight decay leaves the gradient alone; AdamW says so itself
+FEWEST_DIRECTIONS = 2  # that a forecast may have; here none is drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """What a transfer multiplies, by parameter name; 1 where one is not named.
+
+    Attributes:
+        lr: learning rates.
+        init: initial values.
+    """
+
+    lr: Mapping[str, float] = field(default_factory=dict)
+    init: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """What the network of one size consists of.
+
+    Attributes:
+        size: width or depth.
+        shapes: of the trainable parameters, by name.
+        places: parameter → the module on whose outputs its update is measured.
+        entries: place → how many numbers it takes and gives on the batch; also of modules that
+            read a weight of another one.
+        read: place → parameters that it reads, its own or another module's.
+        owners: parameter → the kind of the optimiser that owns it, if one does.
+    """
+
+    size: int
+    shapes: Mapping[str, tuple[int, ...]]
+    places: Mapping[str, str]
+    entries: Mapping[str, tuple[int, int]]
+    read: Mapping[str, frozenset[str]]
+    owners: Mapping[str, type[Optimizer]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFamily:
+    """Networks of several sizes on one batch, and how they are trained.
+
+    Attributes:
+        factory: see `Factory`.
+        batch: `(inputs, targets)`.
+        loss: see `forecast`.
+        optimizer: see `OptimizersFactory`.
+        steps: training steps that are measured together.
+        seeds: initialisations of each size.
+    """
+
+    factory: Factory
+    batch: LabelledBatch
+    loss: Loss
+    optimizer: OptimizersFactory
+    steps: int
+    seeds: int
+
+    def built(self, size: int, seed: int) -> tuple[nn.Module, list[Optimizer]]:
+        """A network of its own, and its optimisers."""
+        with seeded(seed, *{tensor.device for tensor in tensors_in(self.batch)}):
+            model = self.made(size)
+            given = self.optimizer(model, size)
+        each = list(given) if isinstance(given, Sequence) else [given]
+        return unwrap(model), [checked_optimizer(one) for one in each]
+
+    def made(self, size: int) -> nn.Module:
+        """The model of a size, as the user makes it."""
+        if not isinstance(self.factory, Mapping):
+            return self.factory(size)
+        if size not in self.factory:
+            raise InputError(
+                f"`factory` must hold a model of every size that is measured, got those of "
+                f"{shown(sorted(self.factory))} without {size}. Give a function that makes them."
+            )
+        return copy.deepcopy(self.factory[size])
+
+    def member(self, size: int) -> Anatomy:
+        """What the network of a size consists of."""
+        model, optimizers = self.built(size, 0)
+        network, _, _ = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
+        names = {id(p): name for name, p in network.module.named_parameters()}
+        every = {
+            alias: names[id(p)]
+            for alias, p in network.module.named_parameters(remove_duplicate=False)
+            if names[id(p)] in network.theta
+        }
+        with undisturbed(network.module, twice=True):
+            places = places_of(network, every)
+            counted = entries(network, dict.fromkeys(places.values()))
+        return Anatomy(
+            size=size,
+            shapes={name: tuple(p.shape) for name, p in network.theta.items()},
+            places={name: places[name] for name in network.theta},
+            entries=counted,
+            read={
+                place: frozenset(every[alias] for alias, at in places.items() if at == place)
+                for place in counted
+            },
+            owners={
+                names[id(p)]: type(one)
+                for one in optimizers
+                for group in one.param_groups
+                for p in group["params"]
+                if names.get(id(p)) in network.theta
+            },
+        )
+
+    def updates(self, size: int, factors: Factors, asked: Sequence[Flow]) -> list[Updates]:
+        """What the first steps do with these factors, for every seed.
+
+        Args:
+            size: width or depth.
+            factors: applied before the first step.
+            asked: see `Flow`.
+        """
+        found = []
+        for seed in range(self.seeds):
+            model, optimizers = self.built(size, seed)
+            scale_init(model, factors.init)
+            for one in optimizers:
+                split_groups(one, model, factors.lr)
+            network, loss, _ = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
+            with undisturbed(network.module, twice=True):
+                found.append(updates_of(network, loss, optimizers, self.steps, asked))
+        return found
+
+
+def scale_init(model: nn.Module, factors: Mapping[str, float]) -> None:
+    """Multiply parameters, in place.
+
+    Args:
+        model: without its wrapper.
+        factors: by parameter name.
+    """
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if factors.get(name, 1.0) != 1.0:
+                p.mul_(factors[name])
+
+
+def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, float]) -> None:
+    """Give an optimiser a group for every factor, with the learning rate times it.
+
+    What decays apart from the gradient decays by η·λ a step: there λ is divided by the factor.
+
+    Args:
+        optimizer: before its first step.
+        model: without its wrapper.
+        factors: by parameter name.
+    """
+    of = {id(p): factors.get(name, 1.0) for name, p in model.named_parameters()}
+    groups = []
+    for group in optimizer.param_groups:
+        for factor, part in parts_of_group(group, lambda p: of.get(id(p), 1.0)):
+            rate = group["lr"]
+            part["lr"] = rate.clone() * factor if isinstance(rate, Tensor) else rate * factor
+            if decays_apart(optimizer, group):
+                part["weight_decay"] = group["weight_decay"] / factor
+            groups.append({**part, "lr_factor": factor})
+    optimizer.param_groups = groups
+
+
+def decays_apart(optimizer: Optimizer, group: Mapping[str, object]) -> bool:
+    """Whether a group has weight decay that does not go through the gradient, as AdamW's.
+
+    Args:
+        optimizer: it is only read.
+        group: of its parameter groups.
+    """
+    apart = group.get("decoupled_weight_decay", isinstance(optimizer, APART))
+    return bool(apart and group.get("weight_decay"))

@@ -1,0 +1,188 @@
+"""What grows between two networks of a family, and so what is matched, and by which factors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import nan
+
+from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
+
+from lazyrich._arguments import shown
+from lazyrich._errors import InputError
+from lazyrich.capture.network import layer_of
+from lazyrich.probe.transfer.family import Anatomy
+from lazyrich.probe.transfer.updates import Flow
+from lazyrich.vocabulary.regimes import Word
+
+
+class Axis(Word):
+    """What a family's size is."""
+
+    WIDTH = "width"
+    DEPTH = "depth"
+
+
+class Role(Word):
+    """What a parameter is to the width, by which of its sizes grow."""
+
+    INPUT = "input"
+    HIDDEN = "hidden"
+    READOUT = "readout"
+    VECTOR = "vector"
+    FIXED = "fixed"
+
+
+MUP = {
+    SGD: {"input": 1.0, "vector": 1.0, "hidden": 0.0, "readout": -1.0, "fixed": 0.0},
+    Adam: {"input": 0.0, "vector": 0.0, "hidden": -1.0, "readout": -1.0, "fixed": 0.0},
+}
+"""Exponents of learning rates in the maximal update parametrisation, for initial variances 1/fan-in
+but 1/fan-in² in readouts: Yang et al., Tensor Programs V, arXiv:2203.03466, Table 3."""
+
+MUP_READOUT_INIT = -0.5  # against the standard deviation 1/√fan-in
+LIKE_ADAM = (Adam, AdamW, NAdam, RAdam, RMSprop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a family's members have in common.
+
+    Attributes:
+        axis: what the size is.
+        roles: key of a parameter → its role.
+        readouts: over widths, places whose inputs grow and whose outputs do not.
+        branches: patterns of the layers that end a residual branch, for depth.
+    """
+
+    axis: Axis
+    roles: Mapping[str, Role]
+    readouts: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+
+    def key(self, name: str, shape: Sequence[int]) -> str:
+        """What a parameter is called in every member.
+
+        Over widths by its name; over depths without the number of its block, and with its shape,
+        since the last layer of a plain sequence has the number of a block, too.
+        """
+        return name if self.axis == Axis.WIDTH else f"{stem(name)} {tuple(shape)}"
+
+    def keys(self, member: Anatomy) -> dict[str, str]:
+        """Key of every parameter of a member, by name."""
+        return {name: self.key(name, shape) for name, shape in member.shapes.items()}
+
+    def absolute(self, member: Anatomy) -> set[str]:
+        """Parameters whose own update counts as it is, and not in units of what it updates.
+
+        Those of readouts, whose outputs are small in a wide network, and those that belong to the
+        model itself, whose updates are seen on its output.
+        """
+        return {n for n, place in member.places.items() if not place or place in self.readouts}
+
+    def flows(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
+        """What is asked of a member besides own updates, and the tensors whose init it sets.
+
+        Over widths, of every readout: what comes from below; a readout whose weight belongs to
+        another layer has no init of its own. Over depths, of the network: what all blocks together
+        do to its output.
+        """
+        if self.axis == Axis.DEPTH:
+            return self._flow_of_blocks(member)
+        return [self._flow_from_below(member, place) for place in self.readouts]
+
+    def _flow_from_below(self, member: Anatomy, place: str) -> tuple[Flow, tuple[str, ...]]:
+        own = tuple(name for name in member.shapes if member.places[name] == place)
+        below = frozenset(member.shapes) - member.read[place]
+        scaled = any(self.roles[name] == Role.READOUT for name in own)
+        return Flow(place=place, parameters=below), own if scaled else ()
+
+    def _flow_of_blocks(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
+        ends = tuple(
+            name
+            for name in member.shapes
+            if any(fnmatchcase(layer_of(name), pattern) for pattern in self.branches)
+        )
+        blocks = frozenset(name for name in member.shapes if "*" in self.key(name, ()))
+        return [(Flow(place="", parameters=blocks), ends)] if ends else []
+
+    def tabled(self, key: str, owner: type[Optimizer] | None) -> float:
+        """The exponent of a learning rate in muP, NaN where its table has none.
+
+        Args:
+            key: of the parameter.
+            owner: the kind of optimiser that owns it.
+        """
+        rule = SGD if owner is SGD else Adam if owner in LIKE_ADAM else None
+        if self.axis == Axis.DEPTH or rule is None:
+            return nan
+        return MUP[rule][self.roles[key]]
+
+
+def stem(name: str) -> str:
+    """A path without the number of its block.
+
+    Example:
+        >>> stem("blocks.11.attention.out.weight")
+        'blocks.*.attention.out.weight'
+    """
+    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
+
+
+def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout:
+    """Compare two members.
+
+    Raises:
+        InputError: they have nothing in common, or differ in width and depth.
+    """
+    if set(small.shapes) == set(large.shapes):
+        readouts = tuple(_readouts(small, large))
+        roles = {name: _role(name, small, large, readouts) for name in small.shapes}
+        return Layout(axis=Axis.WIDTH, roles=roles, readouts=readouts)
+    layout = Layout(axis=Axis.DEPTH, roles={}, branches=tuple(branches))
+    kinds, others = (set(layout.keys(one).values()) for one in (small, large))
+    if kinds != others:
+        raise InputError(
+            "`factory` must change the width or the depth of a network: parameters of the same "
+            "names with other shapes, or more blocks of the same shapes. Between size "
+            f"{small.size} and {large.size} it changes {shown(sorted(kinds ^ others))}. For both, "
+            "transfer twice."
+        )
+    _refuse_branches(layout, large)
+    return Layout(axis=Axis.DEPTH, roles=dict.fromkeys(kinds, Role.FIXED), branches=layout.branches)
+
+
+def _refuse_branches(layout: Layout, large: Anatomy) -> None:
+    layers = dict.fromkeys(layer_of(name) for name in large.shapes)
+    for pattern in layout.branches:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            raise InputError(
+                f"`branches` must match layers of the model, got {pattern!r}, which matches none. "
+                f"The layers are {shown(list(layers))}."
+            )
+
+
+def _readouts(small: Anatomy, large: Anatomy) -> Iterator[str]:
+    for place, (took, gave) in small.entries.items():
+        takes, gives = large.entries[place]
+        if takes != took and gives == gave:
+            yield place
+
+
+def _role(name: str, small: Anatomy, large: Anatomy, readouts: Sequence[str]) -> Role:
+    a, b = small.shapes[name], large.shapes[name]
+    if len(a) != len(b):
+        raise InputError(
+            f"`{name}` must have as many dimensions at every size, got {a} and {b}. Let the size "
+            "change how large they are only."
+        )
+    grow = sum(m != n for m, n in zip(a, b, strict=True))
+    if grow == 0:
+        return Role.FIXED
+    if grow > 1:
+        return Role.HIDDEN
+    if small.places[name] in readouts:
+        return Role.READOUT
+    return Role.VECTOR if len(a) == 1 else Role.INPUT

@@ -1,0 +1,152 @@
+"""Turn the factors of one network until its first steps do what those of another one do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from math import log, sqrt
+
+import numpy as np
+from jaxtyping import Float
+
+from lazyrich.probe.transfer.family import Anatomy, Factors, NetworkFamily
+from lazyrich.probe.transfer.layout import Layout
+from lazyrich.probe.transfer.updates import Updates
+
+MATCHED = 0.02  # of every size, as a logarithm
+
+Seeds = Float[np.ndarray, "seed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What the first steps of one network do.
+
+    Attributes:
+        own: key of a parameter → own update; of several blocks the root mean square.
+        flows: what else was asked.
+    """
+
+    own: Mapping[str, Seeds]
+    flows: tuple[Seeds, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """The factors of one network, and what its first steps do.
+
+    Attributes:
+        size: of the network.
+        lr: key of a parameter → factor on its learning rate.
+        init: for every flow the factor on the init of what it sets.
+        before: with every factor 1.
+        after: with the factors.
+        residual: how far the worst size is from its goal, as a logarithm.
+    """
+
+    size: int
+    lr: Mapping[str, float]
+    init: tuple[float, ...]
+    before: Measure
+    after: Measure
+    residual: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A network of a family, on which factors are tried.
+
+    Attributes:
+        family: it belongs to.
+        layout: of the family.
+        member: the network.
+    """
+
+    family: NetworkFamily
+    layout: Layout
+    member: Anatomy
+
+    def measure(self, lr: Mapping[str, float], init: Sequence[float]) -> Measure:
+        """Make the first steps with these factors, with every seed."""
+        asked = self.layout.flows(self.member)
+        keys = self.layout.keys(self.member)
+        scaled = zip(asked, init, strict=True)
+        factors = Factors(
+            lr={name: lr[key] for name, key in keys.items()},
+            init={name: factor for (_, names), factor in scaled for name in names},
+        )
+        found = self.family.updates(self.member.size, factors, [flow for flow, _ in asked])
+        alike = defaultdict(list)
+        for name, key in keys.items():
+            alike[key].append(name)
+        absolute = self.layout.absolute(self.member)
+        return Measure(
+            own={
+                key: np.array([rms([self._own(one, n, absolute) for n in names]) for one in found])
+                for key, names in alike.items()
+            },
+            flows=tuple(np.array([one.flows[i] for one in found]) for i in range(len(asked))),
+        )
+
+    def _own(self, updates: Updates, name: str, absolute: set[str]) -> float:
+        if name in absolute:
+            return updates.own[name]
+        size = updates.sizes[self.member.places[name]]
+        return updates.own[name] / size if size else 0.0
+
+    def untouched(self) -> tuple[dict[str, float], list[float]]:
+        """Every factor 1."""
+        keys = self.layout.keys(self.member).values()
+        return dict.fromkeys(keys, 1.0), [1.0] * len(self.layout.flows(self.member))
+
+
+def match(bench: Bench, goal: Measure, rounds: int) -> Matched:
+    """Turn learning rates, then init, then learning rates again, until all sizes are the goal's.
+
+    Own updates grow in proportion to learning rates. What an init factor c does goes through the
+    gradients, too, which may carry c: so the rates are set first, at a given c, and then c.
+
+    Args:
+        bench: the network whose factors are turned.
+        goal: what the other one's first steps do.
+        rounds: at most.
+    """
+    can_be_set = [bool(names) for _, names in bench.layout.flows(bench.member)]
+
+    def residual(now: Measure) -> float:
+        pairs = [(goal.own[key], now.own[key]) for key in goal.own]
+        pairs += compress(zip(goal.flows, now.flows, strict=True), can_be_set)
+        return max((abs(log(ratio(*pair))) for pair in pairs), default=0.0)
+
+    lr, init = bench.untouched()
+    before = now = bench.measure(lr, init)
+    for _ in range(rounds):
+        lr = {key: lr[key] * ratio(wanted, now.own[key]) for key, wanted in goal.own.items()}
+        if any(can_be_set):
+            now = bench.measure(lr, init)
+            turned = zip(init, goal.flows, now.flows, can_be_set, strict=True)
+            init = [c * ratio(wanted, got) if can else c for c, wanted, got, can in turned]
+        now = bench.measure(lr, init)
+        if residual(now) <= MATCHED:
+            break
+    return Matched(
+        size=bench.member.size,
+        lr=lr,
+        init=tuple(init),
+        before=before,
+        after=now,
+        residual=residual(now),
+    )
+
+
+def ratio(wanted: Seeds, got: Seeds) -> float:
+    """Of the root mean squares over the seeds; 1 where one of them is 0."""
+    a, b = rms(wanted), rms(got)
+    return a / b if a and b else 1.0
+
+
+def rms(values: Sequence[float] | Seeds) -> float:
+    """Root mean square."""
+    return sqrt(float(np.mean(np.square(values))))

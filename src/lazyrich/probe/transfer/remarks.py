@@ -1,0 +1,91 @@
+"""What a reader of a transfer has to know, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import exp
+
+import numpy as np
+
+from lazyrich.probe.transfer.family import Anatomy
+from lazyrich.probe.transfer.layout import Axis, Layout
+from lazyrich.probe.transfer.matching import Matched, Measure, Seeds, ratio, rms
+from lazyrich.vocabulary.numerals import in_words
+
+TRUSTED = 0.1  # of a size, as a logarithm: what no run would notice in a learning rate
+NOISY = 0.2  # standard error of a factor, relative, from which on it is told
+
+
+def remarks(
+    layout: Layout, large: Anatomy, goal: Measure, found: Sequence[Matched]
+) -> Iterator[str]:
+    """Whether it came out, and what does not transfer and why.
+
+    Args:
+        layout: of the family.
+        large: the largest network that was measured.
+        goal: what the first steps of the smallest one do.
+        found: of the others, the largest last.
+    """
+    yield _agreement(layout, found)
+    keys = layout.keys(large)
+    owned = {key for name, key in keys.items() if name in large.owners}
+    if missing := [name for name in large.shapes if name not in large.owners]:
+        yield f"No optimiser owns {', '.join(missing)}: frozen at every size."
+    if still := [key for key, own in goal.own.items() if key in owned and not rms(own)]:
+        yield (
+            f"The first steps leave {', '.join(still)} alone in the small network, so that there "
+            "is nothing to match: factor 1. Measure more `steps`."
+        )
+    yield from _doubts(goal, found[-1].after)
+    yield from _unmatched_flows(layout, large, goal, found[-1].after)
+
+
+def _agreement(layout: Layout, found: Sequence[Matched]) -> str:
+    worst = max(found, key=lambda one: one.residual)
+    apart = f"{in_words(100 * (exp(worst.residual) - 1))} %"
+    if worst.residual <= TRUSTED:
+        return f"With them the first steps of all sizes agree within {apart}."
+    return (
+        f"With them the first steps still differ by {apart} at {layout.axis} {worst.size}: do not "
+        "trust the transfer as it is. More `rounds`, `seeds` or `steps` may help."
+    )
+
+
+def _doubts(goal: Measure, after: Measure) -> Iterator[str]:
+    noisy = [key for key, own in goal.own.items() if _spread(own, after.own[key]) > NOISY]
+    if noisy:
+        yield (
+            f"The seeds leave a standard error of more than {100 * NOISY:.0f} % in the factor of "
+            f"{', '.join(noisy)}. Use more `seeds`."
+        )
+
+
+def _spread(wanted: Seeds, got: Seeds) -> float:
+    """The standard error of the logarithm of a ratio of means over the seeds."""
+    logs = [np.log(x) for x in (wanted, got) if len(x) > 1 and (x > 0).all()]
+    return float(np.sqrt(sum(x.var(ddof=1) / len(x) for x in logs)))
+
+
+def _unmatched_flows(
+    layout: Layout, large: Anatomy, goal: Measure, after: Measure
+) -> Iterator[str]:
+    asked = layout.flows(large)
+    if layout.axis == Axis.DEPTH and not asked:
+        yield (
+            "No `branches` were named: every learning rate transfers by itself, and what all "
+            "blocks do together to the output does not."
+        )
+    if layout.axis == Axis.WIDTH and not asked:
+        yield (
+            "No layer's inputs grow with the width while its outputs stay: there is no readout, "
+            "and no init was scaled."
+        )
+    for (flow, scaled), wanted, got in zip(asked, goal.flows, after.flows, strict=True):
+        if not scaled and rms(got):
+            yield (
+                f"`{flow.place}` is a readout without a weight of its own (tied embeddings?), so "
+                "that no init can match what the layers below do to its outputs: that is "
+                f"{in_words(rms(got) / rms(wanted), 3)} times what it is in the small network. "
+                f"Multiply its outputs by {in_words(ratio(wanted, got), 3)} in the large one."
+            )

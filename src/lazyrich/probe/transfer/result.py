@@ -1,0 +1,228 @@
+"""What a transfer found: factors by parameter, at any size, and how to apply them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from math import exp, log
+
+import numpy as np
+import xarray as xr
+from torch import nn
+from torch.optim import Optimizer
+
+from lazyrich._arguments import shown, whole
+from lazyrich._errors import InputError
+from lazyrich.capture.isolation import unwrap
+from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.probe.steer.coordinate import CoordinateCheck, coordinate_check
+from lazyrich.probe.steer.untouched import refuse_begun
+from lazyrich.probe.transfer.family import Factors, NetworkFamily, scale_init, split_groups
+from lazyrich.probe.transfer.layout import Axis, Layout
+from lazyrich.vocabulary.numerals import in_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Factors that make the first steps of a large network do what those of a small one do.
+
+    `print` it; `apply` it.
+
+    Attributes:
+        small: size of the network whose hyperparameters are known.
+        large: size of the network that they are for.
+        axis: what the size is.
+        data: over the sizes that were measured, see `transfer`.
+        notes: what would not transfer and why, in sentences.
+        layout: what the members of the family have in common.
+        family: the networks.
+    """
+
+    small: int
+    large: int
+    axis: Axis
+    data: xr.Dataset
+    notes: tuple[str, ...]
+    layout: Layout = field(repr=False)
+    family: NetworkFamily = field(repr=False)
+
+    def factors_at(self, size: int) -> tuple[dict[str, float], dict[str, float]]:
+        """The factors on learning rates and on initial values, by key of a parameter.
+
+        Between the sizes that were measured they follow a power of the size, and beyond the
+        largest one the power that was fitted to all.
+
+        Args:
+            size: width or depth.
+
+        Raises:
+            InputError: a size that is none.
+        """
+        if (whole(size) or 0) < 1:
+            raise InputError(f"`size` must be a whole number ≥ 1, got {shown(size)}. Correct it.")
+        lr, init = (self._row(f"{what}_factor", size) for what in ("lr", "init"))
+        return lr, init
+
+    def _row(self, name: str, size: int) -> dict[str, float]:
+        places = np.log(self.data[self.axis].values)
+        beyond = max(log(size) - places[-1], 0.0)
+        values = np.log(self.data[name].transpose("parameter", self.axis).values)
+        slopes = self.data[f"{name}_exponent"].values
+        keys = self.data.parameter.values.tolist()
+        return {
+            key: exp(float(np.interp(log(size), places, row)) + beyond * float(slope))
+            for key, row, slope in zip(keys, values, slopes, strict=True)
+        }
+
+    def factors(self, model: nn.Module, size: int | None = None) -> Factors:
+        """The factors of a network, by parameter name.
+
+        Args:
+            model: of the family.
+            size: its width or depth; by default that of the large network.
+
+        Raises:
+            InputError: parameters that the family does not have; a size that is none.
+        """
+        lr, init = self.factors_at(self.large if size is None else size)
+        keys = {
+            name: self.layout.key(name, tuple(p.shape))
+            for name, p in unwrap(model).named_parameters()
+            if p.requires_grad
+        }
+        if missing := [name for name, key in keys.items() if key not in lr]:
+            raise InputError(
+                f"`model` must be of the family that was measured, got one with "
+                f"{shown(missing)}, which it does not have. Make it by the same factory."
+            )
+        return Factors(
+            lr={name: lr[key] for name, key in keys.items()},
+            init={name: init[key] for name, key in keys.items()},
+        )
+
+    def apply(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: Optimizer | Sequence[Optimizer],
+        size: int | None = None,
+    ) -> None:
+        """Scale a model's init and an optimiser's learning rates, in place.
+
+        The optimiser gets an ordinary parameter group for every factor, and nothing else is left
+        behind: schedulers, checkpoints, `torch.compile` and DDP work as ever. Weight decay that
+        leaves the gradient alone, as AdamW's, is divided by the factor, so that it decays as much
+        a step.
+
+        Args:
+            model: of the family, freshly initialised as the factory does.
+            optimizer: before its first step and before a scheduler; or several of them.
+            size: as for `factors`.
+
+        Raises:
+            InputError: a model of another family; an optimiser that has stepped, that has a
+                scheduler, or that has been transferred already. Nothing is changed then.
+        """
+        given = optimizer if isinstance(optimizer, Sequence) else [optimizer]
+        optimizers = [checked_optimizer(one) for one in given]
+        for one in optimizers:
+            _refuse_second(one)
+            refuse_begun(one, "Transfer.apply", scheduler=True)
+        factors, module = self.factors(model, size), unwrap(model)
+        scale_init(module, factors.init)
+        for one in optimizers:
+            split_groups(one, module, factors.lr)
+
+    def check(
+        self, *, steps: int = 10, seeds: int = 3, sizes: Sequence[int] = ()
+    ) -> CoordinateCheck:
+        """A coordinate check with the transferred rates and init: the same regime at every width?
+
+        Args:
+            steps: as in `coordinate_check`.
+            seeds: as in `coordinate_check`.
+            sizes: at least 3 widths; by default the small one, the large one and one between.
+
+        Raises:
+            InputError: a family over depths, whose layers differ; several optimisers.
+        """
+        if self.axis == Axis.DEPTH:
+            raise InputError(
+                "`check` must have a family over widths, whose layers have the same names, got "
+                "one over depths. Compare `own_update` of the sizes in `data`."
+            )
+        between = round((self.small * self.large) ** 0.5)
+        family = self.family
+
+        def factory(size: int) -> nn.Module:
+            model = family.made(size)
+            scale_init(unwrap(model), self.factors(model, size).init)
+            return model
+
+        def optimizer(model: nn.Module, size: int) -> Optimizer:
+            given = family.optimizer(model, size)
+            if isinstance(given, Sequence):
+                raise InputError(
+                    f"`check` must have one optimiser, got {len(given)}. Compare `own_update` of "
+                    "the sizes in `data`."
+                )
+            one = checked_optimizer(given)
+            split_groups(one, unwrap(model), self.factors(model, size).lr)
+            return one
+
+        return coordinate_check(
+            factory,
+            family.batch,
+            family.loss,
+            widths=sizes or sorted({self.small, between, self.large}),
+            optimizer=optimizer,
+            steps=steps,
+            seeds=seeds,
+        )
+
+    def __str__(self) -> str:
+        row = self.data.isel({self.axis: -1})
+        measured = int(row[self.axis])
+        extrapolated = f" Measured up to {self.axis} {measured}." if measured < self.large else ""
+        lr, init = self.factors_at(self.large)
+        columns = {
+            "parameter": _titles(lr),
+            "lr ×": [_factor(value) for value in lr.values()],
+            "muP": [_factor(value) for value in row.mup_lr_factor.values],
+            "init ×": [_factor(value) for value in init.values()],
+            "muP ": [_factor(value) for value in row.mup_init_factor.values],
+        }
+        told = {head: column for head, column in columns.items() if any(column)}
+        cells = [[head.strip(), *column] for head, column in told.items()]
+        widths = [max(map(len, column)) for column in cells]
+        lines = zip(*cells, strict=True)
+        return "\n".join(
+            [
+                f"From {self.axis} {self.small} to {self.large}: multiply learning rates and "
+                f"initial values by these factors.{extrapolated}",
+                *(
+                    "   ".join(cell.rjust(n) for cell, n in zip(line, widths, strict=True)).rstrip()
+                    for line in lines
+                ),
+                *self.notes,
+            ]
+        )
+
+
+def _titles(keys: Collection[str]) -> list[str]:
+    """Parameters, over depths without their shapes where the path alone tells which one it is."""
+    paths = Counter(key.partition(" ")[0] for key in keys)
+    return [path if paths[path := key.partition(" ")[0]] == 1 else key for key in keys]
+
+
+def _factor(value: float) -> str:
+    return "" if value != value else in_words(value, 3)
+
+
+def _refuse_second(optimizer: Optimizer) -> None:
+    if any("lr_factor" in group for group in optimizer.param_groups):
+        raise InputError(
+            "`optimizer` must be a fresh one, got one whose learning rates have been transferred "
+            "already. Build model and optimiser anew."
+        )
