@@ -187,7 +187,9 @@ def transferred():
         return nn.Sequential(nn.Linear(3, width), *hidden, nn.Linear(width, 2))
 
     given = {"optimizer": lambda model, size: torch.optim.Adam(model.parameters()), "seeds": 2}
-    yield lr.transfer(wide, batch, small=4, large=8, **given).data
+    pair = lr.transfer(wide, batch, small=4, large=8, **given)
+    yield pair.data
+    yield pair.check(sizes=(4, 8, 16), steps=1, seeds=1).data
     yield lr.transfer(wide, batch, small=4, large=64, ladder=(8, 16), **given).data
     yield lr.transfer(
         lambda depth: wide(4, depth), batch, small=1, large=2, branches=("*.0",), **given
@@ -289,6 +291,7 @@ MADE = {
     "lazyrich.sweeps.grid": lambda: sweeps.grid(swept()[1].data),
     "lazyrich.sweeps.initial": lambda: sweeps.initial(lr.results(swept()[0])),
     "lazyrich.transfer": transferred,
+    "lazyrich.probe.Transfer.check": transferred,
     "lazyrich.theory.abc.abc_phases": lambda: abc_phases(
         [xr.DataArray([-0.5, 0.0], dims="point"), "1/2"], ["1/2", "1/2"], 0
     ),
@@ -415,7 +418,8 @@ def expected(name, values, data):
     if fit and name not in KNOWN:
         of = KNOWN[fit[1] or "ntk_change"]  # the latter is what is fitted here
         like, confidence = xr.DataArray(attrs=of.attrs), data.attrs.get("confidence", 0.95)
-        attrs = exponent_attrs(like, dim="width", confidence=confidence)[fit[2]]
+        dim = "depth" if "depth" in data.coords and "width" not in data.coords else "width"
+        attrs = exponent_attrs(like, dim=dim, confidence=confidence)[fit[2]]
         return replace(of, low=-np.inf, high=np.inf), attrs
     quantity = KNOWN[name]
     if name in ("loss", "test_loss"):  # says its convention

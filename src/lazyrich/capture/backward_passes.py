@@ -67,7 +67,9 @@ def _room(
     capture: Capture, layer: Layer, of_calls: list[Tensor], directions: Float[Tensor, "s n k"]
 ) -> list[Tensor]:
     """Room for gradients along all directions; where outputs are z itself, the directions."""
-    if layer.name == capture.readout and torch.equal(of_calls[0].flatten(1), directions[0]):
+    first = of_calls[0].flatten(1)
+    same = first.dtype == directions.dtype and torch.equal(first, directions[0])
+    if layer.name == capture.readout and same:
         by_sample = directions.transpose(0, 1)
         return [by_sample.view(*by_sample.shape[:2], *of_calls[0].shape[1:])]
     return [g.new_empty(len(g), len(directions), *g.shape[1:]) for g in of_calls]

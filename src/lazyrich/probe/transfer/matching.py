@@ -102,7 +102,7 @@ class Bench:
         return dict.fromkeys(keys, 1.0), [1.0] * len(self.layout.flows(self.member))
 
 
-def match(bench: Bench, goal: Measure, rounds: int) -> Matched:
+def match_first_steps(bench: Bench, goal: Measure, rounds: int) -> Matched:
     """Turn learning rates, then init, then learning rates again, until all sizes are the goal's.
 
     Own updates grow in proportion to learning rates. What an init factor c does goes through the

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from lazyrich.numerics.ladder import exponent_columns, fit_exponent
+from lazyrich.numerics.ladder import exponent_attrs, exponent_columns, fit_exponent
 from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.layout import MUP_READOUT_INIT, Axis, Layout
 from lazyrich.probe.transfer.matching import Matched, Measure
@@ -85,6 +85,7 @@ QUANTITIES = (
     ),
 )
 
+CONFIDENCE = 0.95  # of the intervals of exponents
 _KNOWN = by_name(QUANTITIES)
 
 
@@ -172,9 +173,11 @@ def _exponents(data: xr.Dataset, axis: str) -> dict[str, xr.DataArray]:
     for name in ("lr_factor", "init_factor"):
         factor = data[name]
         if data.sizes[axis] > 2:
-            columns |= exponent_columns(fit_exponent(factor, dim=axis), name)
+            columns |= exponent_columns(fit_exponent(factor, dim=axis, confidence=CONFIDENCE), name)
             continue
-        places = np.log(data[axis].astype(float))
-        slope = np.log(factor[-1] / factor[0]) / (places[-1] - places[0])
-        columns[f"{name}_exponent"] = slope.drop_vars(axis, errors="ignore")
+        grown = np.log(factor[axis][-1].item() / factor[axis][0].item())
+        slope = np.log(factor.isel({axis: -1}, drop=True)) / grown  # it was 1 before
+        attrs = exponent_attrs(factor, dim=axis, confidence=CONFIDENCE)["exponent"]
+        slope.attrs = attrs
+        columns[f"{name}_exponent"] = slope
     return columns
