@@ -86,6 +86,18 @@ def test_a_shared_representation():
     assert found["small_start/forecast_ntk_change"] > 2 * found["small_start/ntk_change"]
 
 
+def test_double_descent():
+    for run in record("double_descent")["runs"]:
+        counts, peak = run["effective_parameters"], run["widths"].index(40)
+        assert run["features/width_of_the_largest_error"] == 40
+        assert max(counts) == counts[peak]
+        for curve in (counts, run["errors"]):
+            assert curve[-1] < curve[peak] / 5
+        assert run["trained_whole/largest_error"] < run["features/largest_error"] / 10
+        assert run["features/ntk_change"] == 0
+    assert words("double_descent", "features/regime") == {"lazy"}
+
+
 def test_mean_field_scaling():
     found = medians("mean_field")
     assert found["mean_field/exponent_of_ntk_change"] == pytest.approx(0, abs=0.1)
