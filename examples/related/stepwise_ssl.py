@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import lazyrich as lr
 from lazyrich.theory.barlow_twins import barlow_flow, barlow_start, barlow_times, kernel_views
 
-SIZES = {"smoke": (40, 2, (8, 32)), "full": (300, 5, (16, 1024))}  # pairs, outputs, widths
+SIZES = {"smoke": (30, 2, (16,)), "full": (300, 5, (16, 1024))}  # pairs, outputs, widths
 COMMAND = "python examples/related/stepwise_ssl.py --out docs/records"
 START, FINE, LOOKS = 1e-3, 100, 12  # readout, steps for the fastest mode, looks of the probe
 

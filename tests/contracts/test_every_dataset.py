@@ -36,6 +36,7 @@ from lazyrich.theory.barlow_twins import barlow_flow, barlow_start, barlow_times
 from lazyrich.theory.catapult import catapult_descent, catapult_phases, catapult_start
 from lazyrich.theory.contrastive_energy import contrastive_flow, contrastive_maxima
 from lazyrich.theory.diagonal_linear import diagonal_limit
+from lazyrich.theory.plateaus import plateau_schedule
 from lazyrich.theory.power_neurons import power_flow, power_weights
 from lazyrich.theory.quadratic_start import quadratic_network_prediction
 from lazyrich.theory.single_neuron import neuron_flow
@@ -337,6 +338,9 @@ MADE = {
     ),
     "lazyrich.theory.power_neurons.power_weights": lambda: power_weights(
         8, init_std_u=[0.1, 1.0], init_std_w=1.0, draws=2, seed=0
+    ),
+    "lazyrich.theory.plateaus.plateau_schedule": lambda: plateau_schedule(
+        mode_times([2.0, 1.0], 0.1, depth=[1, 3]), [4.0, 1.0]
     ),
     "lazyrich.theory.quadratic_start.quadratic_network_prediction": lambda: (
         quadratic_network_prediction(np.ones(8), np.ones(8), width=[8, 64])

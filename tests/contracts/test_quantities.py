@@ -8,7 +8,7 @@ from docs.vocabulary import declared, vocabulary
 
 EVERY = declared()
 DIMS = {"layer", "mechanism", "interval", "neuron", "k", "k_", "m", "m_", "row", "col"}
-DIMS |= {"sample", "sample_", "condition", "mode", "maximum", "parameter", "flow"}
+DIMS |= {"sample", "sample_", "condition", "mode", "maximum", "parameter", "flow", "plateau"}
 
 
 def test_no_name_is_declared_twice():

@@ -172,8 +172,8 @@ def test_axes_are_runs_alone():
             assert cell.catapult_phase.item() == alone.catapult_phase.item()
             np.testing.assert_array_equal(cell.sharpness, alone.sharpness)
     path = catapult_descent([1.0, 3.0], 0.01, steps=9, every=4)
-    assert path.step.values.tolist() == [0, 4, 8]
-    assert dict(path.sharpness.sizes) == {"init_sharpness": 2, "step": 3}
+    assert path.step.values.tolist() == [0, 4, 8, 9]
+    assert dict(path.sharpness.sizes) == {"init_sharpness": 2, "step": 4}
 
 
 LINE = LineData(mean_aa=1.0, mean_ay=0.0, mean_yy=0.0)

@@ -5,6 +5,7 @@ from . import barlow_twins as barlow_twins
 from . import catapult as catapult
 from . import contrastive_energy as contrastive_energy
 from . import diagonal_linear as diagonal_linear
+from . import plateaus as plateaus
 from . import power_neurons as power_neurons
 from . import quadratic_start as quadratic_start
 from . import single_neuron as single_neuron

@@ -112,7 +112,7 @@ def catapult_descent(
         init_output: F₀, of a size of at most z₀/2.
         steps: number of steps, a whole number ≥ 0.
         target_output: Y.
-        every: record each so many steps.
+        every: record each so many steps (and the last one).
 
     Returns:
         `sharpness`, `end_to_end_map`, `loss` and `ntk_change` with the dim `step`, infinite where
@@ -136,7 +136,7 @@ def catapult_descent(
     spacing = require_whole("every", every, 1)
     if count // spacing > MOST_ROWS:
         raise InputError(f"`steps` over `every` must be at most {MOST_ROWS:g}; raise `every`")
-    step = xr.DataArray(np.arange(0, count + 1, spacing), dims="step")
+    step = xr.DataArray(np.append(np.arange(0, count, spacing), count), dims="step")
     require_free({*HELD, "step", "status"}, *arrays)
     z, G, diverged_at = apply(
         catapult_path,
