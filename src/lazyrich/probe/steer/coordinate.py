@@ -30,7 +30,8 @@ from lazyrich.capture.isolation import (
     widen,
 )
 from lazyrich.capture.losses import Loss
-from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.capture.network import Network, Parameters, layer_outputs, turns_of
+from lazyrich.capture.ownership import ownership
 from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.numerics.ladder import TOLERANCE, exponent_columns, fit_exponent
 from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
@@ -237,16 +238,17 @@ def _run(
         start = start_of_training(model, batch, loss, optimizer, directions)
         network, outputs = start.network, start.outputs
         theta = {name: p.clone() for name, p in network.theta.items()}
+        turns = turns_of(ownership(network).layers)
         count = random_count(directions, outputs.numel())
         with undisturbed(network.module, twice=True):
-            before = layer_outputs(network, theta)
+            before = layer_outputs(network, theta, turns)
             maps = layer_maps(network, theta) if refined else {}
             richness = measured_richness(start, count, seed)[0]
         moved = _train(start, optimizer, steps)
     end = _weights(network)
     with undisturbed(network.module, twice=True):
         later = network.at(end)
-        after, final = layer_outputs(later, end), later(end)
+        after, final = layer_outputs(later, end, turns), later(end)
         later_maps = layer_maps(later, end) if refined else {}
         es = output_directions(outputs, count, seed)
         change = kernel_change(network, theta, end, _rates(network, optimizer), es)
