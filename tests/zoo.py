@@ -409,6 +409,34 @@ class Twice(nn.Module):
         return self.again(h).mean(1) @ self.embed.weight.T * 6**-0.5
 
 
+class InnerStep(nn.Module):
+    """Takes a step of gradient descent of its own before it answers, as in meta-learning."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(5, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        w = self.body.weight
+        with torch.enable_grad():
+            inner = (x @ w.T).square().mean(1).sum()
+            (slope,) = torch.autograd.grad(inner, w, create_graph=True)
+        return self.head(torch.tanh(x @ (w - 0.1 * slope).T + self.body.bias))
+
+
+class Ragged(nn.Module):
+    """Sequences of different lengths in one nested tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(5, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        sequences = [one[: 1 + i % 3] for i, one in enumerate(x)]
+        h = torch.relu(self.body(torch.nested.as_nested_tensor(sequences)))
+        return self.head(h.to_padded_tensor(0.0, (len(x), 3, 6)).sum(1))
+
+
 def odd_convolutions():
     first = nn.Conv2d(4, 6, 3, groups=2, dilation=2, padding="same", padding_mode="circular")
     back = nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2)
@@ -430,6 +458,8 @@ ODD = {
     "sparse graph": lambda: (SparseGraph(), randn(N, 6)),
     "bag, borrowed and adaptive": lambda: (Weighted(), _tokens()),
     "shared and tied": lambda: (Twice(), _tokens()),
+    "inner gradient step": lambda: (InnerStep(), randn(N, 5)),
+    "ragged sequences": lambda: (Ragged(), randn(N, 3, 5)),
     "odd convolutions": odd_convolutions,
     "LSTM, projected": lambda: (Recurrent(nn.LSTM, proj_size=3, num_layers=2), _tokens()),
     "LoRA by peft": peft_lora,

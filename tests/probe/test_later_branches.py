@@ -115,4 +115,9 @@ def test_a_layer_that_is_another_one_by_now_has_no_number_and_a_note():
     )  # nothing of it is left
     assert "layers acted otherwise than at the first one: free. Where" in probe.history.notes
     plain, _, _ = watched("", observables=ALL, directions="all")
-    assert "acted otherwise" not in plain.history.notes
+    assert "At some look" not in plain.history.notes
+
+
+def test_samples_that_meet_later_are_said_to():
+    probe, _, _ = watched("mixes samples")
+    assert "gradients of first.weight, first.bias were taken sample by s" in probe.history.notes

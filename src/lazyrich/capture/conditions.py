@@ -14,13 +14,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lazyrich.capture.belongings import copied, every_module, label_alike
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
 from lazyrich.capture.operations import Plainly
+from lazyrich.capture.pieces import is_wrapped
 from lazyrich.capture.statistics import (
     Settle,
     Values,
@@ -51,6 +52,7 @@ class Conditions:
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: of random numbers, started anew for every pass.
         noisy: whether the result depends on what they draw.
+        inner: whether it takes gradients by parameters itself, so that they must be in a graph.
         notes: what a reader of the result has to know, in sentences.
     """
 
@@ -62,6 +64,7 @@ class Conditions:
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
     noisy: bool
+    inner: bool
     notes: tuple[str, ...]
 
     def call(self, model: nn.Module, tensors: Leaves, x: Batch, settled: Settled) -> Any:  # noqa: ANN401
@@ -160,6 +163,8 @@ class Conditions:
     def _run(self, model: nn.Module, tensors: Leaves, x: Batch) -> Any:  # noqa: ANN401
         held = {name: b.to(tensors[name].device) for name, b in self.buffers.items()}
         own = {n: t.clone() if n in self.rewritten else t for n, t in {**tensors, **held}.items()}
+        if self.inner:
+            own |= {n: _in_graph(own[n]) for n, p in model.named_parameters() if p.requires_grad}
         label_alike(model, own)
         for holder, name, value in self.attributes:
             if value is ABSENT:
@@ -172,6 +177,13 @@ class Conditions:
         args, kwargs = arguments(model, copies)
         with self.operations or nullcontext():
             return torch.func.functional_call(model, own, args, kwargs)
+
+
+def _in_graph(tensor: Tensor) -> Tensor:
+    """A leaf, if it is in no graph yet and `torch.func` does not hold it."""
+    if tensor.requires_grad or is_wrapped(tensor):
+        return tensor
+    return tensor.detach().requires_grad_()
 
 
 def _put(module: nn.Module, values: Values) -> None:

@@ -52,7 +52,9 @@ class _Changes:
         )
 
 
-def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
+def conditions_of(
+    model: nn.Module, tensors: Leaves, x: Batch, *, inner: bool = False
+) -> Conditions:
     """Find out what every look at a model has to hold.
 
     One pass as in training says what changes, one in evaluation mode what is random; both run on
@@ -64,11 +66,12 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         model: the plain module.
         tensors: copies of its parameters and buffers.
         x: a batch.
+        inner: whether the forward pass is known to take gradients by parameters.
     """
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     modules = every_module(model)
     trains = {name: m.training or not model.training for name, m in modules.items()}
-    changed, plain, switched = _as_in_training(model, trains, tensors, x)
+    changed, plain, switched = _as_in_training(model, trains, tensors, x, inner)
     trains |= switched
     known = {
         name: settle
@@ -76,8 +79,13 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
         if (settle := settling(module, trains=trains[name]))
     }
     plain = replace(plain, settles=known)
-    with undisturbed(model):
-        changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
+    try:
+        with undisturbed(model):
+            changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
+    except RuntimeError as error:
+        if inner or _NO_GRAPH not in str(error):
+            raise
+        return conditions_of(model, tensors, x, inner=True)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
     elsewhere = {*known, *changed.norms}
@@ -97,7 +105,11 @@ def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
     return replace(conditions, notes=_notes(conditions, model, trains, changed.statistics))
 
 
-def _plain(generators: Sequence[Generator]) -> Conditions:
+_NO_GRAPH = "does not require grad"
+"""What PyTorch says of a gradient by tensors that are in no graph."""
+
+
+def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:
     return Conditions(
         settles={},
         functional={},
@@ -107,12 +119,13 @@ def _plain(generators: Sequence[Generator]) -> Conditions:
         rewritten=frozenset(),
         generators=tuple(generators),
         noisy=False,
+        inner=inner,
         notes=(),
     )
 
 
 def _as_in_training(
-    model: nn.Module, trains: Mapping[str, bool], tensors: Leaves, x: Batch
+    model: nn.Module, trains: Mapping[str, bool], tensors: Leaves, x: Batch, inner: bool
 ) -> tuple[_Changes, Conditions, dict[str, bool]]:
     """What a training step's forward pass changes, and what is known then of its conditions.
 
@@ -137,7 +150,7 @@ def _as_in_training(
             if settling(module, trains=True):
                 handle = module.register_forward_pre_hook(still(name), prepend=True)
                 hooks.callback(handle.remove)
-        plain, norms = _plain(generators), _Norms(model)
+        plain, norms = _plain(generators, inner), _Norms(model)
         try:
             changes = _changes(plain, model, tensors, x, norms)
         except Exception:  # whatever a model raises that cannot train on this batch
@@ -159,7 +172,7 @@ def _changes(
     reader = model.register_forward_hook(read)
     try:
         with norm_calls(model, norms.note):
-            outputs = tuple(tensors_in(plain.call(model, own, x, {})))
+            outputs = tuple(t.detach() for t in tensors_in(plain.call(model, own, x, {})))
     finally:
         reader.remove()
     after = {(id(h), name): (h, value) for h, name, value in attributes(model)}

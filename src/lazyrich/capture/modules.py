@@ -126,6 +126,8 @@ def is_captured(module: nn.Module) -> bool:
 
 def reason_to_skip(module: nn.Module, inputs: Tensor, samples: int) -> str | None:
     """Why the module's call cannot be split into samples, or None if it can."""
+    if inputs.is_nested:
+        return "its input is a nested tensor, whose samples have no rows of one shape"
     dims = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
     expected = next((n for kind, n in dims.items() if isinstance(module, kind)), None)
     if expected is not None and inputs.ndim != expected:

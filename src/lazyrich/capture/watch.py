@@ -134,7 +134,7 @@ class Sights:
     def _operation(self, operation: Operation) -> Tensor:
         turn, self._turn = self._turn, self._turn + 1
         z = operation.result
-        if any(self._inside) or is_wrapped(z):
+        if any(self._inside) or is_wrapped(z) or z.is_nested:
             return z
         try:
             found = [p for p in operation.products(self._find) if p.inputs.ndim > 1]

@@ -27,7 +27,7 @@ from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_r
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.state import InitialNetwork, State, start_of
 from lazyrich.probe.steer.centred import without_references
-from lazyrich.probe.wording import acts_otherwise, late_reference
+from lazyrich.probe.wording import acts_otherwise, late_reference, one_by_one
 
 
 class Measurements:
@@ -183,12 +183,16 @@ class Measurements:
         return reference_of(look, centred=centred)
 
     def _note_others(self, look: Look, known: Reference) -> None:
-        """Layers that act in another way than at the first look, or that did not act there."""
+        """What is no longer as at the first look: layers that act, parameters that have factors."""
         alike = {layer.name for layer in look.layers}
         acting = (x.name for x in look.capture.layers if x.trains(look.capture.leaves))
         others = [name for name in dict.fromkeys([*known.weights, *acting]) if name not in alike]
-        if others and (note := acts_otherwise(others)) not in self.notes:
-            self.notes.append(note)
+        factors = known.structure.trusted or ()
+        still = (look.kept.trusted or ()) if factors else ()
+        lost = [name for name in factors if name not in still]
+        notes = [acts_otherwise(others)] if others else []
+        notes += [one_by_one(lost)] if lost else []
+        self.notes += [note for note in notes if note not in self.notes]
 
     def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
         """One observable; NaN with a note where PyTorch lacks the derivatives for it."""

@@ -279,3 +279,16 @@ def acts_otherwise(names: Sequence[str]) -> str:
         "they do, there is no number of theirs, nor the shares of layers in `log_output`; the "
         "kernel is that of the network as it is then."
     )
+
+
+def one_by_one(parameters: Sequence[str]) -> str:
+    """That gradients of parameters had to be taken sample by sample at some look.
+
+    Args:
+        parameters: their names.
+    """
+    return (
+        "At some look, unlike at the first one, samples met or weights were used in another way: "
+        f"gradients of {', '.join(parameters)} were taken sample by sample, among the measured "
+        "samples alone."
+    )

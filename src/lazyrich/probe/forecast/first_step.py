@@ -35,6 +35,7 @@ from lazyrich.capture.optimizer_step import (
     gradient_step,
     next_step,
 )
+from lazyrich.capture.ownership import Ownership, by_module, ownership
 from lazyrich.capture.padding import asked_outputs, counted_outputs, counted_positions
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.result import FirstStep, LayerShare
@@ -144,9 +145,10 @@ def first_step_of(
         count: of random directions; None for all.
         seed: of these.
     """
+    owners = ownership(network)
     with undisturbed(network.module, twice=True):
         start = _start(network, loss, optimizer)
-        rho, error, layers = measured_richness(start, count, seed)
+        rho, error, layers = measured_richness(start, count, seed, owners)
     return FirstStep(
         richness=rho,
         richness_stderr=error,
@@ -277,7 +279,7 @@ def _start(network: Network, loss: OutputLoss, optimizer: Optimizer | None) -> S
 
 
 def measured_richness(
-    start: Start, count: int | None, seed: int
+    start: Start, count: int | None, seed: int, owners: Ownership | None = None
 ) -> tuple[float, float, dict[str, LayerShare]]:
     """ρ, its standard error, and every layer's share.
 
@@ -285,9 +287,11 @@ def measured_richness(
         start: the network at the start of its training; call this inside `undisturbed`.
         count: of random output directions; None for exact norms.
         seed: of the random directions.
+        owners: the layers of the parameters; None for the modules that own them.
     """
-    es = output_directions(start.outputs, count, seed)
-    still, moving = motion_by_layer(start.network, start.step.velocity, start.step.rates, es)
+    owners = owners or by_module(list(start.network.theta))
+    es, step = output_directions(start.outputs, count, seed), start.step
+    still, moving = motion_by_layer(start.network, step.velocity, step.rates, es, owners)
     b = [sum(column) for column in zip(*still.values(), strict=True)]
     a = [sum(column) for column in zip(*moving.values(), strict=True)]
     value, error = root_of_ratio(a, b, exact=count is None)

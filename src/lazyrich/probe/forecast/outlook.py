@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lazyrich.capture.centred_kernel import centred
-from lazyrich.capture.network import Parameters, layer_of
+from lazyrich.capture.network import Parameters
+from lazyrich.capture.ownership import Ownership
 from lazyrich.capture.sampled_kernel import distance_of_squares
 from lazyrich.probe.forecast.linearised import Linearisation
 from lazyrich.probe.forecast.tangent import output_directions, root_of_ratio
@@ -43,7 +44,11 @@ class Outlook:
 
 
 def kernel_outlook(
-    start: Linearisation, end: Linearisation, rates: Parameters, count: int | None, seed: int
+    start: Linearisation,
+    end: Linearisation,
+    rates: Parameters,
+    owners: Ownership,
+    directions: tuple[int | None, int],
 ) -> Outlook:
     """Compare the kernels Θ = J diag(η) Jᵀ at two points; none is ever formed.
 
@@ -51,12 +56,10 @@ def kernel_outlook(
         start: J at θ₀.
         end: J where the rehearsal ended.
         rates: η, by parameter name.
-        count: of random output directions; None for all.
-        seed: of these.
+        owners: the layers of the parameters.
+        directions: how many random output directions, None for all outputs; and their seed.
     """
-    layers: dict[str, list[str]] = {}
-    for name in start.at:
-        layers.setdefault(layer_of(name), []).append(name)
+    (count, seed), layers = directions, list(owners.parts)
     whole, between = _Squares(), _Squares()  # of Θe, of HΘHe
     by_layer = {layer: _Squares() for layer in layers}
     traces = dict.fromkeys(layers, 0.0)
@@ -64,15 +67,15 @@ def kernel_outlook(
     for i, e in enumerate(output_directions(start.outputs, count, seed)):
         first = start.transposed(e)
         pulled = [_weighted(g, rates) for g in (first, end.transposed(e))]
-        for layer, names in layers.items():
-            traces[layer] += sum(_product(first[name], pulled[0][name]) for name in names)
+        for layer, own in owners.split(first).items():
+            traces[layer] += sum(_product(g, pulled[0][name]) for name, g in own.items())
         whole.add(*_both(start, end, pulled))
         gradients += 6
         if count is not None and i >= FEW_DIRECTIONS:
             continue
-        for layer, names in layers.items():
-            own = [{name: g[name] for name in names} for g in pulled]
-            by_layer[layer].add(*_both(start, end, own))
+        of_start, of_end = (owners.split(g) for g in pulled)
+        for layer in layers:
+            by_layer[layer].add(*_both(start, end, (of_start[layer], of_end[layer])))
         apart = centred(e).to(e)
         pulled = [_weighted(point.transposed(apart), rates) for point in (start, end)]
         between.add(*(centred(f) for f in _both(start, end, pulled)))

@@ -96,7 +96,7 @@ class FirstStep:
         richness_stderr: its standard error over the random output directions; 0 if exact.
         time_to_fit: τ, in steps of the optimiser (without one: steps of gradient descent with
             learning rate 1).
-        layers: the share of every layer, by its path in `named_modules()`.
+        layers: the share of every layer, by its name, as in a history.
         initial_loss: the loss before training.
         gradients: what it cost, in gradients of the network on this batch.
         notes: what else one has to know, in sentences.
@@ -121,7 +121,7 @@ class Forecast:
         predicted_kernel_distance: 1 − cos(Θ, Θ₀) there.
         predicted_centred_kernel_distance: the same of the kernels without their mean over samples,
             which says whether the kernel turns.
-        layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ there, by the layer's path in `named_modules()`.
+        layer_ntk_change: ‖Θ_l − Θ₀_l‖/‖Θ₀_l‖ there, by the layer's name, as in a history.
         output_change: ‖f − f₀‖ at that end, in units of the distance to the fit; NaN if not known.
         linearisation_gap: ‖f − f_lin‖/‖f_lin − f₀‖, the larger one of that where the linearised
             network ended and of that where the network itself did.

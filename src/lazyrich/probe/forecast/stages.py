@@ -15,6 +15,7 @@ from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.losses import Loss, OutputLoss, distance_to_fit
 from lazyrich.capture.network import DROPOUT, Network, Parameters, gradient, pull_back
 from lazyrich.capture.optimizer_step import relative_rates
+from lazyrich.capture.ownership import Ownership, by_module, ownership
 from lazyrich.capture.statistics import is_derived
 from lazyrich.probe.arguments import refuse_horizon
 from lazyrich.probe.forecast.linearised import Function, Linearisation
@@ -96,6 +97,7 @@ def stages(plan: RehearsalPlan) -> Stages:
     kernel does not change at first order, and what the linearisation leaves out changes it as
     much as what it has.
     """
+    owners = ownership(plan.network)
     with undisturbed(plan.network.module, twice=True):
         function = plan.network.trained
         course, apprentice = _network(plan)
@@ -105,7 +107,10 @@ def stages(plan: RehearsalPlan) -> Stages:
         if gap <= LEFT_BEHIND and course.ended not in CUT_SHORT:
             beside, gap_beside = _linear(plan, function, linear, course.steps)
             gap = max(gap, gap_beside)
-        outlook, way = _outlook(plan, end), _output_change(plan, function(end), linear.outputs)
+        outlook, way = (
+            _outlook(plan, end, owners),
+            _output_change(plan, function(end), linear.outputs),
+        )
     cost = course.gradients + (beside.gradients if beside else 0) + outlook.gradients
     return Stages(
         network=course,
@@ -127,10 +132,11 @@ def network_alone(plan: RehearsalPlan) -> tuple[Rehearsal, Outlook | None]:
     Returns:
         No look at the kernel where training diverged.
     """
+    owners = by_module(list(plan.network.theta))
     with undisturbed(plan.network.module, twice=True):
         course, apprentice = _network(plan)
         diverged = course.ended == Ended.DIVERGED
-        return course, None if diverged else _outlook(plan, _detached(apprentice.leaves))
+        return course, None if diverged else _outlook(plan, _detached(apprentice.leaves), owners)
 
 
 def _network(plan: RehearsalPlan) -> tuple[Rehearsal, Apprentice]:
@@ -187,16 +193,15 @@ def _output_change(plan: RehearsalPlan, f: Tensor, f_0: Tensor) -> float:
     return moved / way if way and isfinite(moved) else nan
 
 
-def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
+def _outlook(plan: RehearsalPlan, end: Parameters, owners: Ownership) -> Outlook:
     network, theta = plan.network, plan.network.theta
     if not all(p.isfinite().all() for p in end.values()):
-        names = {name.rpartition(".")[0] for name in theta}
         return Outlook(
             ntk_change=nan,
             ntk_change_stderr=nan,
             kernel_distance=nan,
             centred_kernel_distance=nan,
-            layer_ntk_change=dict.fromkeys(sorted(names), nan),
+            layer_ntk_change=dict.fromkeys(sorted(owners.parts), nan),
             layer_share={},
             gradients=0.0,
         )
@@ -207,8 +212,8 @@ def _outlook(plan: RehearsalPlan, end: Parameters) -> Outlook:
         Linearisation(network.of_counted, theta),
         Linearisation(later.of_counted, end),
         rates,
-        plan.count,
-        plan.seed + 1,
+        owners,
+        (plan.count, plan.seed + 1),
     )
 
 

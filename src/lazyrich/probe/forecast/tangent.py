@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture.directions import random_signs
-from lazyrich.capture.network import Network, Parameters, derivative, layer_of, pull_back
+from lazyrich.capture.network import Network, Parameters, derivative, pull_back
+from lazyrich.capture.ownership import Ownership
 
 
 def output_directions(
@@ -43,7 +44,7 @@ def velocity_of_outputs(network: Network, v: Parameters) -> tuple[Tensor, Tensor
 
 
 def motion_by_layer(
-    network: Network, v: Parameters, rates: Parameters, es: Iterator[Tensor]
+    network: Network, v: Parameters, rates: Parameters, es: Iterator[Tensor], owners: Ownership
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """‖J̃ᵀe‖² and ‖(dJ̃/dt)ᵀe‖² of every layer, one number for each direction e."""
     still: dict[str, list[float]] = {}
@@ -51,11 +52,11 @@ def motion_by_layer(
     for e in es:
         Jt_e, dJt_e = derivative(lambda theta, e=e: _pull_back(network, theta, e), network.theta, v)
         for squares, features in ((still, Jt_e), (moving, dJt_e)):
-            sums: dict[str, float] = {}
-            for name, feature in features.items():
-                square = (rates[name].double() * feature.double().square()).sum().item()
-                sums[layer_of(name)] = sums.get(layer_of(name), 0.0) + square
-            for layer, total in sums.items():
+            for layer, own in owners.split(features).items():
+                total = sum(
+                    (rates[name].double() * feature.double().square()).sum().item()
+                    for name, feature in own.items()
+                )
                 squares.setdefault(layer, []).append(total)
     return still, moving
 

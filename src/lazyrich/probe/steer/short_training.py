@@ -23,7 +23,8 @@ from lazyrich.capture.isolation import (
     widen,
 )
 from lazyrich.capture.losses import Loss
-from lazyrich.capture.network import Network, Parameters, layer_outputs
+from lazyrich.capture.network import Network, Parameters, layer_outputs, turns_of
+from lazyrich.capture.ownership import ownership
 from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
@@ -87,8 +88,9 @@ def run_of(
         start = start_of_training(model, batch, loss, optimizer, asked.directions)
         network, outputs = start.network, start.outputs
         theta = {name: p.clone() for name, p in network.theta.items()}
+        turns = turns_of(ownership(network).layers)
         with undisturbed(network.module):
-            before = layer_outputs(network, theta)
+            before = layer_outputs(network, theta, turns)
             maps = layer_maps(network, theta) if asked.refined else {}
         count = random_count(asked.directions, outputs.numel())
         forecast = _forecast(start, count, seed) if asked.kernel else {}
@@ -96,7 +98,7 @@ def run_of(
     end = _weights(network)
     with undisturbed(network.module):
         later = network.at(end)
-        after, final = layer_outputs(later, end), later(end)
+        after, final = layer_outputs(later, end, turns), later(end)
         later_maps = layer_maps(later, end) if asked.refined else {}
     if asked.kernel:
         es = output_directions(outputs, count, seed)
