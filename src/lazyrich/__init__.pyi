@@ -45,6 +45,7 @@ from .probe.steer.centred import CentredOutput as CentredOutput
 from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
 from .probe.tangent_kernel import ntk as ntk
+from .probe.telescope import Telescope as Telescope
 from .probe.thresholds import Thresholds as Thresholds
 from .report.pair import write_comparison as write_comparison
 from .report.write import write_report as write_report

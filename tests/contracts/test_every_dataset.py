@@ -149,6 +149,18 @@ def probed():
     return model, batch, probe
 
 
+def telescoped():
+    """A training of one step, with test inputs."""
+    model = nn.Linear(2, 1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    telescope = lr.Telescope(
+        model, (torch.eye(2), torch.ones(2, 1)), optimizer=sgd, test=torch.eye(2)
+    )
+    (model(torch.eye(2)) - 1).square().mean().backward()
+    telescope.step()
+    return telescope.measure()
+
+
 def ansatz():
     """What two random directions give, and all of them with an initial model."""
     model, (x, _), _ = probed()
@@ -216,6 +228,7 @@ def paired():
 
 MADE = {
     "lazyrich.Probe.history": lambda: probed()[2].history,
+    "lazyrich.Telescope.measure": telescoped,
     "lazyrich.cka": lambda: lr.cka(probed()[0], probed()[0], probed()[1][0]),
     "lazyrich.compare": lambda: list(paired().histories),
     "lazyrich.coordinate_check": checked,

@@ -46,6 +46,10 @@ SAXE2014 = (
 WOODWORTH2020 = (
     "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, arXiv:2002.09277"
 )
+JEFFARES2024 = (
+    "Jeffares, Curth & van der Schaar, Deep Learning Through A Telescoping Lens, arXiv:2411.00247"
+)
+CURTH2023 = "Curth, Jeffares & van der Schaar, A U-turn on Double Descent, arXiv:2310.18988"
 DERIVED = "derived in the lazyrich documentation"
 
 
