@@ -34,6 +34,7 @@ from .probe.forecast.first_step import first_step as first_step
 from .probe.forecast.first_step import richness as richness
 from .probe.forecast.forecast import forecast as forecast
 from .probe.initial import initial_cnfa as initial_cnfa
+from .probe.laziness import laziness_index as laziness_index
 from .probe.linearized import linearize as linearize
 from .probe.oneshot import nfa as nfa
 from .probe.probe import Probe as Probe

@@ -241,6 +241,7 @@ MADE = {
     "lazyrich.fit_exponent": lambda: lr.fit_exponent(order().ntk_change),
     "lazyrich.fitted_phase": lambda: lr.fitted_phase(lr.fit_exponent(order().ntk_change)),
     "lazyrich.initial_cnfa": lambda: lr.initial_cnfa(*probed()[:2]),
+    "lazyrich.laziness_index": lambda: lr.laziness_index(*probed()[:2], iterations=2),
     "lazyrich.mechanisms": lambda: [lr.mechanisms(path) for path in along_a_line()],
     "lazyrich.nfa": ansatz,
     "lazyrich.numerics.exponent_of": lambda: exponent_of(measured(), "ntk_change"),
