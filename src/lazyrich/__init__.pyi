@@ -34,6 +34,7 @@ from .probe.forecast.first_step import first_step as first_step
 from .probe.forecast.first_step import richness as richness
 from .probe.forecast.forecast import forecast as forecast
 from .probe.initial import initial_cnfa as initial_cnfa
+from .probe.laziness import laziness_index as laziness_index
 from .probe.linearized import linearize as linearize
 from .probe.oneshot import nfa as nfa
 from .probe.probe import Probe as Probe
@@ -45,6 +46,7 @@ from .probe.steer.centred import CentredOutput as CentredOutput
 from .probe.steer.coordinate import coordinate_check as coordinate_check
 from .probe.steer.dial import dial as dial
 from .probe.tangent_kernel import ntk as ntk
+from .probe.telescope import Telescope as Telescope
 from .probe.thresholds import Thresholds as Thresholds
 from .probe.transfer.transfer import transfer as transfer
 from .report.pair import write_comparison as write_comparison

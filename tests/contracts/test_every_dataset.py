@@ -156,6 +156,18 @@ def probed():
     return model, batch, probe
 
 
+def telescoped():
+    """A training of one step, with test inputs."""
+    model = nn.Linear(2, 1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    telescope = lr.Telescope(
+        model, (torch.eye(2), torch.ones(2, 1)), optimizer=sgd, test=torch.eye(2)
+    )
+    (model(torch.eye(2)) - 1).square().mean().backward()
+    telescope.step()
+    return telescope.measure()
+
+
 def ansatz():
     """What two random directions give, and all of them with an initial model."""
     model, (x, _), _ = probed()
@@ -242,6 +254,7 @@ def paired():
 
 MADE = {
     "lazyrich.Probe.history": lambda: probed()[2].history,
+    "lazyrich.Telescope.measure": telescoped,
     "lazyrich.cka": lambda: lr.cka(probed()[0], probed()[0], probed()[1][0]),
     "lazyrich.compare": lambda: list(paired().histories),
     "lazyrich.coordinate_check": checked,
@@ -254,6 +267,7 @@ MADE = {
     "lazyrich.fit_exponent": lambda: lr.fit_exponent(order().ntk_change),
     "lazyrich.fitted_phase": lambda: lr.fitted_phase(lr.fit_exponent(order().ntk_change)),
     "lazyrich.initial_cnfa": lambda: lr.initial_cnfa(*probed()[:2]),
+    "lazyrich.laziness_index": lambda: lr.laziness_index(*probed()[:2], iterations=2),
     "lazyrich.mechanisms": lambda: [lr.mechanisms(path) for path in along_a_line()],
     "lazyrich.nfa": ansatz,
     "lazyrich.numerics.exponent_of": lambda: exponent_of(measured(), "ntk_change"),

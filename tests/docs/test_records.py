@@ -111,3 +111,19 @@ def test_the_page_on_the_tour_says_what_its_record_holds():
         for name in ("predicted_ntk_change", "ntk_change")
     )
     assert f"forecast change of the kernel was {foretold}, the measured one {came}." in page
+
+
+def test_the_table_of_the_laziness_index_is_that_of_its_record():
+    record = json.loads((DOCS / "records" / "laziness.json").read_text("utf-8"))
+    table = (DOCS / "records" / "laziness.md").read_text("utf-8")
+    for family, one in record["summary"].items():
+        runs = [run for run in record["runs"] if run["family"] == family]
+        assert one["fitted"] == sum(run["fitted"] for run in runs)
+        assert (
+            f"| {family} | {one['fitted']} of {len(runs)} | {one['rank_correlation']:.3f} |"
+            in table
+        )
+        assert one["rank_correlation"] > 0.95  # "in a family it does"
+        assert one["largest_lazy_index"] >= 0.08
+        assert one["smallest_index_that_is_not"] <= 0.4
+        assert 1.2 <= one["slope"] <= 1.5

@@ -200,6 +200,47 @@ class Linearized(nn.Module):
         outputs = [moved.to(f).view_as(f) for moved in found]
         return torch.stack(outputs) if moments.several else outputs[0]
 
+    def effective_parameters(
+        self,
+        *,
+        time: When | None = None,
+        steps: When | None = None,
+        lr: float | None = None,
+    ) -> Float[Tensor, "*times"]:
+        """Effective parameters of that training, per output: `‖S‖²_F/k` of `f = S y + c`.
+
+        `S = U diag(λφ) Uᵀ`, see `predict`: after n steps `1 − (1 − ηλ)^n` of each eigenvector has
+        been learned, and the rank of the kernel in the end. It is what `Telescope` comes to where
+        the kernel does not move.
+
+        Args:
+            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else
+            steps: n ≥ 0 of full-batch gradient descent, one or several, may be infinite.
+            lr: its learning rate η > 0.
+
+        Raises:
+            InputError: as `predict`; a loss that is not squared error.
+
+        Example:
+            >>> linear = linearize(nn.Linear(2, 1), (torch.eye(2), torch.ones(2, 1)))
+            >>> round(linear.effective_parameters(time=float("inf")).item(), 4)
+            2.0
+
+        References:
+            Curth, Jeffares & van der Schaar, arXiv:2310.18988.
+        """
+        moments = checked_moments(time, steps, lr)
+        train = self._training_batch(moments)
+        if train.solved is None:
+            raise InputError(
+                f"`loss` must be 'mse' or 'squared_error', got {loss_name(self._loss)}: under "
+                "another loss a training is no linear function of its targets"
+            )
+        lam, outputs = train.solved.eigenvalues, train.outputs[0].numel()
+        travels = moments.travels(lam)
+        counts = torch.stack([((lam * phi) ** 2).sum() / outputs for phi in travels])
+        return counts if moments.several else counts[0]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linearized:
         """Moving or converting this module does so with what it was made of."""
         self._network[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]

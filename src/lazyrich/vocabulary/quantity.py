@@ -56,6 +56,13 @@ TIAN2022 = (
     "Tian, Understanding the Role of Nonlinearity in Training Dynamics of Contrastive Learning, "
     "arXiv:2206.01342"
 )
+JEFFARES2024 = (
+    "Jeffares, Curth & van der Schaar, Deep Learning Through A Telescoping Lens, arXiv:2411.00247"
+)
+CHIZAT2019 = (
+    "Chizat, Oyallon & Bach, On Lazy Training in Differentiable Programming, arXiv:1812.07956"
+)
+CURTH2023 = "Curth, Jeffares & van der Schaar, A U-turn on Double Descent, arXiv:2310.18988"
 DERIVED = "derived in the lazyrich documentation"
 
 
