@@ -108,7 +108,8 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     mark(axes, median["step_after_which_not_lazy"])
     for ax, label in zip(axes, ("share of pairs that are right", "kernel"), strict=True):
         ax.set(xscale="log", xlabel="step; dotted: no longer lazy", ylabel=label)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, 0.45))  # no curve is there
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.15))  # no curve is there
+    axes[1].legend(loc="upper left")
 
 
 if __name__ == "__main__":
