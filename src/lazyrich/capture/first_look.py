@@ -89,11 +89,7 @@ def conditions_of(
         if _NO_GRAPH not in str(error):
             raise
         if inner:
-            raise InputError(
-                "the forward pass must take gradients by trainable parameters alone, got one by "
-                "tensors that are in no graph. A frozen copy of a network that does so, as `dial` "
-                "and `CentredOutput` make one, cannot run."
-            ) from error
+            raise InputError(_FROZEN) from error
         return conditions_of(model, tensors, x, inner=True)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
@@ -116,6 +112,11 @@ def conditions_of(
 
 _NO_GRAPH = "does not require grad"
 """What PyTorch says of a gradient by tensors that are in no graph."""
+_FROZEN = (
+    "the forward pass must take gradients by trainable parameters alone, got one by tensors that "
+    "are in no graph. A frozen copy of a network that does so, as `dial` and `CentredOutput` make "
+    "one, cannot run."
+)
 
 
 def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:
