@@ -67,6 +67,9 @@ def conditions_of(
         tensors: copies of its parameters and buffers.
         x: a batch.
         inner: whether the forward pass is known to take gradients by parameters.
+
+    Raises:
+        InputError: it takes gradients by what does not train.
     """
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     modules = every_module(model)
@@ -83,8 +86,10 @@ def conditions_of(
         with undisturbed(model):
             changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
     except RuntimeError as error:
-        if inner or _NO_GRAPH not in str(error):
+        if _NO_GRAPH not in str(error):
             raise
+        if inner:
+            raise InputError(_FROZEN) from error
         return conditions_of(model, tensors, x, inner=True)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
@@ -107,6 +112,11 @@ def conditions_of(
 
 _NO_GRAPH = "does not require grad"
 """What PyTorch says of a gradient by tensors that are in no graph."""
+_FROZEN = (
+    "the forward pass must take gradients by trainable parameters alone, got one by tensors that "
+    "are in no graph. A frozen copy of a network that does so, as `dial` and `CentredOutput` make "
+    "one, cannot run."
+)
 
 
 def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:

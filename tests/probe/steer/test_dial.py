@@ -27,6 +27,7 @@ from lazyrich.capture.isolation import undisturbed
 from lazyrich.probe.forecast.first_step import start_of_training
 from lazyrich.probe.steer.feature_speed import own_speeds
 from tests.architectures import ARCHITECTURES, targets
+from tests.zoo import made
 
 F64 = torch.float64
 FEW = 20  # steps of a rehearsal, where it is not what is tested
@@ -345,6 +346,13 @@ def test_the_frozen_copy_is_no_layer_of_the_network():
         assert probe.history.skipped == ""
         assert "Not studied" not in str(probe.verdict())
         assert all("network" in str(name) for name in nfa(model, batch()[0]).layer.values)
+
+
+def test_a_network_that_takes_gradients_by_its_weights_has_no_frozen_copy():
+    model, x = made("inner gradient step")
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(InputError, match="A frozen copy of a network that does so, as `dial`"):
+        dial(model, (x, torch.zeros(3, 2, dtype=F64)), optimizer=optimizer, richness=1.0)
 
 
 def test_dropout_is_off_in_the_reference_and_said():
