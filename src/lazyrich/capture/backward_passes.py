@@ -44,18 +44,25 @@ def backward_passes(
     every = (*capture.layers, *capture.small)
     gradients: dict[str, list[Tensor]] = {}
     of_norms: dict[str, list[dict[str, Tensor]]] = {}
+    as_given: dict[str, torch.Size] = {}  # layers whose gradients are the directions
     for i, direction in enumerate(directions):
         for layer, of_calls in zip(every, capture.gradients(direction), strict=True):
             if not layer.is_linear and not isinstance(layer.module, TABLES):
                 of_norms.setdefault(layer.name, []).append(of_norm(layer, of_calls))
             elif len(directions) == 1:
                 gradients[layer.name] = [g[:, None] for g in of_calls]
-            else:
-                if i == 0:  # parts and their stack would take twice as much
-                    gradients[layer.name] = _room(capture, layer, of_calls, directions)
+            elif i == 0 and _is_output(capture, layer, of_calls, directions):
+                as_given[layer.name] = of_calls[0].shape[1:]
+            elif layer.name not in as_given:
+                if i == 0:  # room for all: parts and their stack would take twice as much
+                    shapes = [(len(g), len(directions), *g.shape[1:]) for g in of_calls]
+                    rooms = [g.new_empty(s) for g, s in zip(of_calls, shapes, strict=True)]
+                    gradients[layer.name] = rooms
                 for room, g in zip(gradients[layer.name], of_calls, strict=True):
-                    if not _is_of(room, directions):
-                        room[:, i] = g
+                    room[:, i] = g
+    for name, shape in as_given.items():
+        by_sample = directions.transpose(0, 1)
+        gradients[name] = [by_sample.view(*by_sample.shape[:2], *shape)]
     joined = {
         name: {role: torch.cat([one[role] for one in parts], 1) for role in parts[0]}
         for name, parts in of_norms.items()
@@ -63,20 +70,13 @@ def backward_passes(
     return BackwardPasses(directions=directions, gradients=gradients, of_norms=joined)
 
 
-def _room(
+def _is_output(
     capture: Capture, layer: Layer, of_calls: list[Tensor], directions: Float[Tensor, "s n k"]
-) -> list[Tensor]:
-    """Room for gradients along all directions; where outputs are z itself, the directions."""
+) -> bool:
+    """Whether outputs are this layer's z itself, so that its gradients are the directions."""
     first = of_calls[0].flatten(1)
-    same = first.dtype == directions.dtype and torch.equal(first, directions[0])
-    if layer.name == capture.readout and same:
-        by_sample = directions.transpose(0, 1)
-        return [by_sample.view(*by_sample.shape[:2], *of_calls[0].shape[1:])]
-    return [g.new_empty(len(g), len(directions), *g.shape[1:]) for g in of_calls]
-
-
-def _is_of(room: Tensor, directions: Tensor) -> bool:
-    return room.untyped_storage().data_ptr() == directions.untyped_storage().data_ptr()
+    alike = layer.name == capture.readout and first.dtype == directions.dtype
+    return alike and torch.equal(first, directions[0])
 
 
 def of_norm(layer: Layer, gradients: Sequence[Tensor]) -> dict[str, Float[Tensor, "n 1 p"]]:
