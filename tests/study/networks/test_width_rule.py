@@ -232,6 +232,7 @@ def test_a_coordinate_check_finds_the_phase(name, phase):
         optimizer=lambda _model, width: torch.optim.SGD(made[width].groups()),
         steps=4,
         seeds=3,
+        kernel=True,
         directions=2,
     )
     assert check.phase == phase, check.sentence

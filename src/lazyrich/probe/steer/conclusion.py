@@ -78,7 +78,7 @@ def _moved(data: xr.Dataset, tolerance: float) -> str:
 def _evidence(data: xr.Dataset, tolerance: float) -> str:
     if "ntk_change" not in data:
         return (
-            f"{_moved(data, tolerance)}, the largest relative change of a hidden layer as "
+            f"{_moved(data, tolerance)}, the relative change of hidden layers as "
             f"width^{exponent_words(data, 'hidden_update')}"
         )
     return (

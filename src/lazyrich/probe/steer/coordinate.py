@@ -56,8 +56,8 @@ QUANTITIES = (
     ),
     Quantity(
         name="hidden_update",
-        symbol="max ‖Δz‖/‖z‖",
-        meaning="largest relative change of a hidden layer's outputs since the start",
+        symbol="‖Δz‖/‖z‖",
+        meaning="relative change of hidden layers since the start, root mean square over layers",
         low=0.0,
         source=YANG2022,
     ),
@@ -140,7 +140,7 @@ def coordinate_check(
     Each quantity q is fitted as q ∝ width^exponent over all widths and seeds; the interval also
     covers the slope between the two largest widths. The output's progress, in units of the distance
     to the fit, decides first: falling with width is frozen; growing, or a loss that rises, is
-    unstable. If it does neither, the largest relative change of a hidden layer's outputs decides:
+    unstable. If it does neither, the relative change of the hidden layers' outputs decides:
     falling is the kernel (lazy) phase, not falling is feature learning. With `kernel=True` it is
     the forecast ρ and the measured relative change of the NTK instead, and the answer is
     `"cannot tell"` where they contradict each other (as they can at small widths, where the random

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import nan, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -136,9 +136,13 @@ def _ntk_change(
 
 
 def _hidden_update(layers: dict[str, tuple[float, ...]]) -> float:
-    """The largest `rms(Δz)/rms(z)` below the last layer, which gives the output; NaN of none."""
+    """`rms(Δz)/rms(z)` of layers below the last one, which gives the output; NaN of none.
+
+    The root mean square over layers: it goes as the largest one does, with less scatter.
+    """
     pairs = [(size, update) for size, update, *_ in layers.values()][:-1]
-    return max((update / size for size, update in pairs if size > 0), default=nan)
+    squares = [(update / size) ** 2 for size, update in pairs if size > 0]
+    return sqrt(sum(squares) / len(squares)) if squares else nan
 
 
 def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
