@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lazyrich._arguments import whole
 from lazyrich._errors import InputError, NoDerivativeError
 from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.isolation import brought_to, undisturbed
 from lazyrich.capture.losses import Loss, loss_name
 from lazyrich.capture.network import as_network
@@ -95,6 +96,7 @@ def laziness_index(
         )
     if (count := whole(iterations)) is None or count < 1:
         raise InputError(f"`iterations` must be a whole number ≥ 1, got {iterations!r}")
+    seed = checked_seed(seed)
     inputs, targets = inputs_and_targets(batch)
     network = as_network(model, inputs)
     targets = brought_to(network.module, targets)

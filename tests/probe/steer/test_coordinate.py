@@ -263,3 +263,33 @@ def test_networks_that_do_not_train_are_frozen_at_every_width(middle, make):
     assert "Frozen at every width: the output moved at most" in check.sentence
     assert check.data.feature_update.max() < 1e-6
     assert check.data.ntk_change.max() < 1e-5
+
+
+def test_an_optimiser_that_evaluates_the_loss_itself() -> None:
+    """L-BFGS: as in a loop by hand."""
+
+    def lbfgs(model: nn.Module, _: int) -> torch.optim.Optimizer:
+        return torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=3)
+
+    found = coordinate_check(standard, (X, Y), widths=(4, 8, 16), seeds=1, steps=2, optimizer=lbfgs)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = standard(8)
+    optimizer, first = lbfgs(model, 8), (model(X) - Y).square().mean().item()
+
+    def again() -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(X) - Y).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(again)
+    ratio = (model(X) - Y).square().mean().item() / first
+    assert found.data.loss_ratio.sel(width=8).item() == pytest.approx(ratio, rel=1e-4)
+    assert ratio < 0.9
+
+
+def test_a_model_is_no_factory() -> None:
+    with pytest.raises(InputError, match="`factory` must be a function that makes the model"):
+        coordinate_check(nn.Linear(3, 1), (X, Y), widths=(4, 8, 16), optimizer=0.1)

@@ -29,6 +29,7 @@ from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
+from lazyrich.probe.forecast.training import needs_closure
 from lazyrich.probe.steer.update_parts import layer_maps, update_parts
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
@@ -146,6 +147,14 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
     network = start.network
     as_seen = _trains_as_seen(network, start.outputs)
     first, largest = None, 0.0
+
+    def again() -> Tensor:
+        optimizer.zero_grad()
+        value = start.loss(_forward(network))
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    closure = (again,) if needs_closure(optimizer) else ()
     for _ in range(steps):
         optimizer.zero_grad()
         if not as_seen:
@@ -157,7 +166,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
         first = outputs if first is None else first
         largest = max(largest, network.counting(outputs - first).double().norm().item())
         start.loss(trained).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step(*closure)
     return largest
 
 
