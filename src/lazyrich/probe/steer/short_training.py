@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -108,7 +109,7 @@ def run_of(
     layers = {
         layer: (
             _rms([only_counted(a, counted) for a in old]),
-            _rms([only_counted(b - a, counted) for a, b in zip(old, after[layer], strict=True)]),
+            _moved(old, after.get(layer, ()), counted),
             *(update_parts(layer, maps, later_maps) if asked.refined else ()),
         )
         for layer, old in before.items()
@@ -139,7 +140,9 @@ def _ntk_change(
 def _hidden_update(layers: dict[str, tuple[float, ...]]) -> float:
     """The largest `rms(Δz)/rms(z)` below the last layer, which gives the output; NaN of none."""
     pairs = [(size, update) for size, update, *_ in layers.values()][:-1]
-    return max((update / size for size, update in pairs if size > 0), default=nan)
+    return max(
+        (update / size for size, update in pairs if size > 0 and not isnan(update)), default=nan
+    )
 
 
 def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
@@ -203,6 +206,15 @@ def _rates(network: Network, optimizer: Optimizer) -> Parameters:
         for name, p in network.module.named_parameters()
         if name in network.theta
     }
+
+
+def _moved(
+    old: Sequence[Tensor], new: Sequence[Tensor], counted: Bool[Tensor, "n t"] | None
+) -> float:
+    """RMS of the change of a layer's outputs; NaN if it acts on others, as an expert may."""
+    if [a.shape for a in old] != [b.shape for b in new]:
+        return nan
+    return _rms([only_counted(b - a, counted) for a, b in zip(old, new, strict=True)])
 
 
 def _rms(tensors: Sequence[Tensor]) -> float:
