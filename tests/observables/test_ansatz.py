@@ -135,6 +135,15 @@ def test_one_group_has_no_error():
     assert math.isnan(error)
 
 
+def test_groups_without_a_gradient_tell_no_error():
+    w, k = randn(5, 8), randn(3, 5, 5, seed=1)
+    some = k @ k.mT
+    every = torch.cat([some, torch.zeros_like(some)])
+    found = correlation_with_error(w, every, every)
+    assert found == pytest.approx(correlation_with_error(w, some, some), rel=1e-12)
+    assert math.isnan(correlation_with_error(w, every[2:], every[2:])[1])
+
+
 def test_prediction_is_the_gradient_steps_correlation():
     """nfa.md 2.1: the label-weighted inputs and the Gram matrix of g, without weights."""
     n, outputs, k, d = 7, 3, 5, 4

@@ -184,3 +184,36 @@ def test_few_directions_give_the_value_of_all_outputs_in_the_mean(k, correlation
         assert abs(float(values.mean()) - right) < 3 * error
         assert name == "null" or float(raw.mean()) - right > 4 * error
     assert exact.bias == exact.null_bias == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("k", [4, 300], ids=["covariances", "rows"])
+@pytest.mark.parametrize("asked", [1, 4])
+def test_samples_without_a_gradient_tell_no_error(k, exact, asked):
+    """Those that another expert is asked for: the same as if they were not in the batch."""
+    w, moved = randn(k, 6), randn(k, 6, seed=3)
+    some = [randn(asked, 3, k, seed=i) for i in (1, 2)]
+    every = [torch.cat([g, torch.zeros(9, 3, k)]) for g in some]
+
+    def found(rows):
+        first = sketch(rows[0])
+        both = first, first if exact else sketch(rows[1])
+        return [ansatz_from_sketches(x, *both) for x in (w, moved)]
+
+    (alone, alone_moved), (among, among_moved) = found(some), found(every)
+    for name in ("value", "stderr", "null", "null_stderr"):
+        expected = pytest.approx(getattr(alone, name), rel=1e-9, nan_ok=True)
+        assert getattr(among, name) == expected, name
+    assert math.isnan(among.stderr) == (asked == 1)
+    assert among.inner == pytest.approx(alone.inner * asked / (9 + asked))
+    shares = share_with_error(alone_moved, alone), share_with_error(among_moved, among)
+    assert shares[1] == pytest.approx(shares[0], rel=1e-9, nan_ok=True)
+
+
+def test_of_a_rare_sample_that_is_not_among_the_rows_there_is_no_error():
+    rows = torch.zeros(200, 3, 4, dtype=torch.float64)
+    rows[1] = randn(3, 4)
+    found = ansatz_from_sketches(randn(4, 6), sketch(rows), sketch(rows))
+    assert found.value > 0
+    assert math.isnan(found.stderr)
+    assert math.isnan(found.null_stderr)

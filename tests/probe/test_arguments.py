@@ -74,6 +74,25 @@ def check(**given):
     lazyrich.coordinate_check(**{**needed, "steps": 1, "seeds": 1, **given})
 
 
+def by_name(model, size):
+    return sgd(model)
+
+
+def transfer(**given):
+    needed = {"factory": family, "batch": (X, Y), "optimizer": by_name, "small": 2, "large": 8}
+    lazyrich.transfer(**{**needed, "seeds": 1, "rounds": 1, **given})
+
+
+def transferred(method, **given):
+    needed = {"factory": family, "batch": (X, Y), "optimizer": by_name, "small": 2, "large": 8}
+    found = lazyrich.transfer(**needed, seeds=1, rounds=1)
+    model = family(8)
+    if method == "apply":
+        found.apply(**{"model": model, "optimizer": sgd(model), **given})
+    else:
+        found.check(**{"steps": 1, "seeds": 1, **given})
+
+
 def linearize(**given):
     model = network()
     lazyrich.linearize(**{"model": model, "batch": (X, Y), **given}).predict(steps=1, lr=0.1)
@@ -103,6 +122,27 @@ CALLS = {
     ),
     "dial": (dial, lazyrich.dial),
     "coordinate_check": (check, lazyrich.coordinate_check),
+    "transfer": (transfer, lazyrich.transfer),
+    "Transfer.apply": (
+        lambda **given: transferred("apply", **given),
+        lazyrich.probe.Transfer.apply,
+    ),
+    "Transfer.check": (
+        lambda **given: transferred("check", **given),
+        lazyrich.probe.Transfer.check,
+    ),
+    "laziness_index": (
+        lambda **given: lazyrich.laziness_index(**{"model": network(), "batch": (X, Y), **given}),
+        lazyrich.laziness_index,
+    ),
+    "first_step": (
+        lambda **given: lazyrich.first_step(**{"model": network(), "batch": (X, Y), **given}),
+        lazyrich.first_step,
+    ),
+    "initial_cnfa": (
+        lambda **given: lazyrich.initial_cnfa(**{"model": network(), "batch": (X, Y), **given}),
+        lazyrich.initial_cnfa,
+    ),
     "CentredOutput": (
         lambda **given: lazyrich.CentredOutput(**{"network": network(), **given}),
         lazyrich.CentredOutput,

@@ -119,3 +119,33 @@ def test_a_part_follows_what_stands_before_it():
     alone = lazyrich.Probe(model, (x, randn(6, 2)), observables=["loss"])
     alone.measure(0)
     assert list(alone.history.layer.values) == ["embedding", *attention, "readout"]  # no others
+
+
+class Sliced(nn.Module):
+    """Outputs that are a view of what the readout gives, not contiguous or as they come."""
+
+    def __init__(self, contiguous):
+        super().__init__()
+        self.contiguous = contiguous
+        self.hidden, self.readout = nn.Linear(3, 8), nn.Linear(8, 6)
+
+    def forward(self, x):
+        f = self.readout(torch.tanh(self.hidden(x))).view(-1, 2, 3).transpose(1, 2)
+        return f.contiguous() if self.contiguous else f
+
+
+def test_outputs_need_not_be_contiguous():
+    x, y = randn(7, 3).float(), randn(7, 3, 2).float()
+    histories = []
+    for contiguous in (False, True):
+        torch.manual_seed(0)
+        model = Sliced(contiguous)
+        probe = lazyrich.Probe(model, (x, y))
+        probe.measure(0)
+        with torch.no_grad():
+            model.hidden.weight.mul_(1.5)
+        probe.measure(1)
+        histories.append(probe.history)
+    strided, plain = histories
+    for name, values in plain.data_vars.items():
+        np.testing.assert_allclose(strided[name], values, rtol=1e-4, atol=1e-6, err_msg=str(name))

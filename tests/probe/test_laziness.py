@@ -91,5 +91,48 @@ def test_what_is_refused():
         lr.laziness_index(model, (X, Y), "cross_entropy")
     with pytest.raises(InputError, match="`iterations` must be a whole number ≥ 1, got 0"):
         lr.laziness_index(model, (X, Y), iterations=0)
-    with pytest.raises(InputError, match="must have the shape of the outputs"):
+    with pytest.raises(InputError, match="the targets must have the outputs' shape"):
         lr.laziness_index(model, (X, torch.cat([Y, Y], 1)))
+
+
+class Attending(nn.Module):
+    """PyTorch's attention, whose fused kernels have no second derivatives."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(3, 12), nn.Linear(4, 2)
+
+    def forward(self, x, attention_mask, cut=None):
+        q, k, v = self.qkv(x)[:, None].chunk(3, -1)
+        mask = attention_mask[:, None, None, :] != 0
+        h = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)[:, 0]
+        f = self.out(torch.tanh(h))
+        return f if cut is None else f * cut
+
+
+def test_of_padded_sequences_what_counts_counts():
+    torch.manual_seed(0)
+    model, x, y = Attending(), torch.randn(3, 4, 3), torch.randn(3, 4, 2)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
+    cut = mask[..., None].float()
+    found = lr.laziness_index(model, ({"x": x, "attention_mask": mask}, y))
+    by_hand = {"x": x, "attention_mask": mask.float(), "cut": cut}  # what is no mask of integers
+    expected = lr.laziness_index(model, (by_hand, y * cut))
+    assert found.laziness_index.item() == pytest.approx(expected.laziness_index.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_layers_of_two_precisions(precision):
+    model = network(nn.Tanh())
+    expected = lr.laziness_index(model, (X, Y)).laziness_index.item()
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.rest = model[0].float(), model[1:]
+
+        def forward(self, x):
+            return self.rest(self.first(x.float()).double()).to(precision)
+
+    found = lr.laziness_index(Mixed(), (X, Y)).laziness_index.item()
+    assert found == pytest.approx(expected, rel=1e-5)

@@ -223,7 +223,7 @@ class Look:
                 gradients = self.capture.backward(e, list(network.theta))[1]
                 along = {name: self.rates[name] * g for name, g in gradients.items()}
                 moved = derivative(network, network.theta, along)[1]
-                columns.append(centred(moved.view_as(e)).to(e))
+                columns.append(centred(moved.reshape(e.shape)).to(e))
         return torch.stack(columns)
 
     @cached_property

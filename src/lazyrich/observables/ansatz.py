@@ -156,11 +156,14 @@ def correlation_with_error(
         correlation: cosine, or Pearson over all d² entries.
 
     Returns:
-        The correlation and its standard error (NaN with one group).
+        The correlation and its standard error (NaN with one group that has a gradient).
     """
     w = (weight.double() / weight.double().norm()).to(first.dtype)  # no underflow for small W − W_0
     b, u = w @ w.T, w.double().sum(1)
     exact = second is first
+    if not (some := first.flatten(1).any(1) | second.flatten(1).any(1)).all() and some.any():
+        first = first[some]  # groups without a gradient would make that of one look certain
+        second = first if exact else second[some]
     if size := norm(first) if exact else max(norm(first), norm(second)):  # nor of products of K
         first = first / size
         second = first if exact else second / size

@@ -14,7 +14,7 @@ from math import inf, isfinite, nan, sqrt
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lazyrich.capture.kernel import gram
@@ -31,12 +31,14 @@ class Ansatz:
 
     Attributes:
         value: between −1 and 1 up to noise; NaN if a matrix vanishes.
-        stderr: its standard error over samples and directions; NaN with one sample.
+        stderr: its standard error over samples and directions; NaN with one sample, or with one
+            that has a gradient.
         null: what it would be if K had no preferred directions.
         null_stderr: its standard error, likewise.
         inner: `tr(WᵀW WᵀKW)`, no mean taken off.
-        by_sample: `N_α/N`, what samples bring to the inner product in units of the mean.
-        samples: how many there are; `by_sample` may be of some only.
+        by_sample: `N_α/N`, what samples bring to the inner product in units of the mean, of those
+            that have a gradient.
+        samples: how many these are; `by_sample` may be of some only.
         bias: of N/√D by the noise of random directions, in units of `value`, which is free of it.
         null_bias: likewise of `null`.
     """
@@ -86,7 +88,8 @@ def ansatz_from_sketches(
     Returns:
         Value, error (NaN with one sample), null and inner product.
     """
-    exact = second is first
+    exact, all_samples = second is first, first.samples
+    first, second = _contributing(first, second)
     # the scales of W and K are of no interest, and their fourth powers must fit into float32
     size, of_k = norm(weight), sqrt(float(first.trace() + second.trace()) / 2)
     size = size if size and not _MODERATE[0] < size < _MODERATE[1] else 1.0
@@ -113,18 +116,38 @@ def ansatz_from_sketches(
     bias = _bias(in_all.gap.inner / n, in_all.gap.square / d, first.samples)
     value /= 1 + bias
     of_null = _null(len(w), b_square, mean_square, first, second, in_all)
+    scale_of_inner = (float(trace) * size**2 * of_k) ** 2 * first.samples / all_samples
     null, null_stderr, null_bias = of_null if len(w) > 1 else (value, stderr, bias)
     return Ansatz(
         value=value,
         stderr=stderr,
         null=null,
         null_stderr=null_stderr,
-        inner=float(plain) * (float(trace) * size**2 * of_k) ** 2 if trace and of_k else 0.0,
+        inner=float(plain) * scale_of_inner if trace and of_k else 0.0,
         by_sample=of.plain / plain,
         samples=first.samples,
         bias=bias,
         null_bias=null_bias,
     )
+
+
+def _contributing(first: Sketch, second: Sketch) -> tuple[Sketch, Sketch]:
+    """The same of samples with a gradient only, as of those that an expert is asked for.
+
+    The others move no correlation, and would make that of one sample look certain.
+    """
+    some = first.rows.flatten(1).any(1) | second.rows.flatten(1).any(1)
+    if some.all() or (first.covariance is None and not some.any()):
+        return first, second
+    samples = round(first.samples * float(some.float().mean()))
+    kept = _only(first, some, samples)
+    return kept, kept if second is first else _only(second, some, samples)
+
+
+def _only(one: Sketch, some: Bool[Tensor, " s"], samples: int) -> Sketch:
+    samples = samples or one.samples  # none of those that have rows
+    k = None if one.covariance is None else one.covariance * (one.samples / samples)
+    return Sketch(covariance=k, rows=one.rows[some], samples=samples)
 
 
 def _null(

@@ -89,7 +89,7 @@ def refuse_family(
     seeds: object,
 ) -> None:
     """Refuse what is no family of networks over widths."""
-    if not callable(factory):
+    if not callable(factory) or isinstance(factory, nn.Module):
         raise InputError(
             f"`factory` must be a function that makes the model of a width, got {shown(factory)}. "
             "Pass such as `lambda width: …`."

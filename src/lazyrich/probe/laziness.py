@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from lazyrich._arguments import whole
 from lazyrich._errors import InputError, NoDerivativeError
 from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.isolation import brought_to, undisturbed
 from lazyrich.capture.losses import Loss, loss_name
-from lazyrich.capture.network import as_network
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
+from lazyrich.probe.forecast.first_step import checked
 from lazyrich.probe.tangent_kernel import ntk
 from lazyrich.vocabulary.quantity import CHIZAT2019, Quantity
 
@@ -95,29 +96,26 @@ def laziness_index(
         )
     if (count := whole(iterations)) is None or count < 1:
         raise InputError(f"`iterations` must be a whole number ≥ 1, got {iterations!r}")
+    seed = checked_seed(seed)
     inputs, targets = inputs_and_targets(batch)
-    network = as_network(model, inputs)
+    network, _, _ = checked(model, (inputs, targets), loss, "all")
     targets = brought_to(network.module, targets)
     kernel = ntk(model, inputs, memory=memory)
     rows = kernel.shape[0] * kernel.shape[1]
     largest = float(torch.linalg.eigvalsh(kernel.double().reshape(rows, rows))[-1])
-    names, sizes = list(network.theta), [p.shape for p in network.theta.values()]
 
     def outputs(flat: Tensor) -> Tensor:
-        parts = torch.split(flat, [size.numel() for size in sizes])
-        weights = {n: p.view(s) for n, p, s in zip(names, parts, sizes, strict=True)}
-        return network.of_counted(weights).flatten()
+        parts = torch.split(flat, [p.numel() for p in network.theta.values()])
+        pairs = zip(network.theta.items(), parts, strict=True)
+        weights = {name: part.view(p.shape).to(p) for (name, p), part in pairs}
+        return network.of_counted(weights).flatten().to(flat)
 
-    with undisturbed(network.module):
+    with undisturbed(network.module, twice=True):
         theta = torch.cat([p.flatten() for p in network.theta.values()])
         f = outputs(theta).detach().double()
-        if f.numel() != targets.numel():
-            raise InputError(
-                f"the targets must have the shape of the outputs, got {tuple(targets.shape)} for "
-                f"{f.numel()} outputs"
-            )
         second = _second_derivative(outputs, theta, iterations=count, seed=seed)
-    gap = float((f - targets.double().flatten()).norm())
+    away = f - targets.double().flatten()
+    gap = float((away if network.counted is None else away[network.counted.flatten()]).norm())
     values = (gap * second / largest if largest else float("inf"), largest**0.5, second)
     return xr.Dataset(
         {q.name: ((), value, q.attrs) for q, value in zip(QUANTITIES, values, strict=True)}

@@ -263,3 +263,66 @@ def test_networks_that_do_not_train_are_frozen_at_every_width(middle, make):
     assert "Frozen at every width: the output moved at most" in check.sentence
     assert check.data.feature_update.max() < 1e-6
     assert check.data.ntk_change.max() < 1e-5
+
+
+def test_an_optimiser_that_evaluates_the_loss_itself() -> None:
+    """L-BFGS: as in a loop by hand."""
+
+    def lbfgs(model: nn.Module, _: int) -> torch.optim.Optimizer:
+        return torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=3)
+
+    found = coordinate_check(standard, (X, Y), widths=(4, 8, 16), seeds=1, steps=2, optimizer=lbfgs)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = standard(8)
+    optimizer, first = lbfgs(model, 8), (model(X) - Y).square().mean().item()
+
+    def again() -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(X) - Y).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(again)
+    ratio = (model(X) - Y).square().mean().item() / first
+    assert found.data.loss_ratio.sel(width=8).item() == pytest.approx(ratio, rel=1e-4)
+    assert ratio < 0.9
+
+
+def test_a_model_is_no_factory() -> None:
+    with pytest.raises(InputError, match="`factory` must be a function that makes the model"):
+        coordinate_check(nn.Linear(3, 1), (X, Y), widths=(4, 8, 16), optimizer=0.1)
+
+
+class Routed(nn.Module):
+    """Two experts; what the first layer says decides which samples go to which."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gate, self.first = nn.Linear(2, 1), nn.Linear(2, width)
+        self.experts = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.readout = nn.Linear(width, 1)
+        nn.init.constant_(self.gate.bias, 0.02)
+        nn.init.zeros_(self.gate.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, gate = torch.tanh(self.first(x)), self.gate(x)
+        out = torch.zeros_like(h)
+        for asked, expert in zip((gate, x), self.experts, strict=True):
+            rows = (asked[:, 0] > 0).nonzero()[:, 0]
+            out = out.index_add(0, rows, expert(h[rows]))
+        return self.readout(out) + gate
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_an_expert_that_is_asked_for_other_samples_has_no_update(refined: bool) -> None:
+    found = coordinate_check(
+        Routed, (X, Y), widths=(4, 8, 16), seeds=2, steps=3, refined=refined, optimizer=0.2
+    ).data
+    updates = found.feature_update.sel(layer="experts.0")
+    assert updates.isnull().all()
+    assert found.feature_update.sel(layer="experts.1").notnull().all()
+    assert found.hidden_update.notnull().all()
+    if refined:
+        assert found.effective_update.sel(layer="experts.0").isnull().all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Muon
+from torch.optim import LBFGS, SGD, Adam, AdamW, Muon
 from torch.optim.lr_scheduler import LambdaLR
 
 from lazyrich import InputError, transfer
@@ -265,6 +265,7 @@ def test_the_check_finds_features_at_every_width_only_with_the_factors(found):
         ({"small": 16, "large": 64, "ladder": (32, 128)}, "up to `large` = 64"),
         ({"small": 16, "large": 64, "steps": 0}, "`steps` must be ≥ 1"),
         ({"small": 16, "large": 64, "rounds": 0}, "`rounds` must be ≥ 1"),
+        ({"small": 1, "large": 2, "branches": "*.out"}, "`branches` must be a list or a tuple"),
     ],
 )
 def test_sizes_and_counts_are_checked(given, message):
@@ -281,3 +282,61 @@ def test_width_and_depth_at_once_are_refused():
         transfer(both, BATCH, small=1, large=2, optimizer=adam, seeds=1)
     with pytest.raises(InputError, match="`branches` must match layers"):
         transfer(deep, BATCH, small=1, large=2, optimizer=adam, seeds=1, branches=("*.nothing",))
+
+
+def test_a_size_that_changes_nothing_is_refused():
+    with pytest.raises(InputError, match="the same shapes at size 1 and 2"):
+        transfer(lambda _: mlp(8), BATCH, small=1, large=2, optimizer=adam, seeds=1)
+
+
+def test_a_model_is_no_factory():
+    with pytest.raises(InputError, match="`factory` must be a function that makes the model"):
+        transfer(mlp(16), BATCH, small=16, large=64, optimizer=adam)
+
+
+def _one_group_only(model, size):
+    return LBFGS(model.parameters())
+
+
+def _overlapping(model, size):
+    return SGD(model[0].parameters(), lr=0.1), SGD(model.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (_one_group_only, "a learning rate for every parameter, got LBFGS"),
+        (_overlapping, "must share the parameters out, got some that more than one owns"),
+    ],
+)
+def test_what_is_no_optimiser_with_rates_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        transfer(mlp, BATCH, small=16, large=64, optimizer=given, seeds=1)
+
+
+def test_a_frozen_readout_is_told():
+    def frozen(width):
+        model = mlp(width)
+        model[4].requires_grad_(False)
+        return model
+
+    hidden = lambda model, width: Adam(model[:4].parameters(), lr=0.01)  # noqa: E731
+    found = transfer(frozen, BATCH, small=16, large=64, optimizer=hidden, seeds=1)
+    assert any("No layer that is trained has inputs that grow" in note for note in found.notes)
+
+
+class Bare(nn.Module):
+    """Parameters of the model itself: nobody says which of them are inputs and which readouts."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(width, 6))
+        self.u = nn.Parameter(torch.randn(2, width) / width**0.5)
+
+    def forward(self, x):
+        return torch.tanh(x @ self.w.T) @ self.u.T
+
+
+def test_the_table_of_mup_is_silent_where_roles_are_unknown():
+    found = transfer(Bare, BATCH, small=16, large=64, optimizer=adam, seeds=1)
+    assert np.isnan(factors(found, "mup_lr_factor")).all()

@@ -63,7 +63,7 @@ class Apprentice:
         self._optimizer = _copied(optimizer, memo)
         self._rates = _copied_schedule(rates, optimizer, memo) if rates is not None else None
         self._first = [float(group["lr"]) for group in self._optimizer.param_groups]
-        self._by_closure = _needs_closure(optimizer)
+        self._by_closure = needs_closure(optimizer)
         self.steps = 0
         self._scale(0)
         left_out = ", ".join(sorted(name for i, name in own.items() if i not in held))
@@ -123,12 +123,12 @@ class Apprentice:
                 group["lr"] = lr
 
 
-def _needs_closure(optimizer: Optimizer) -> bool:
+def needs_closure(optimizer: Optimizer) -> bool:
     """Whether it evaluates the loss itself, as L-BFGS does, or one inside it."""
     given = inspect.signature(type(optimizer).step).parameters.get("closure")
     inside = (one for one in vars(optimizer).values() if isinstance(one, Optimizer))
     asks = given is not None and given.default is inspect.Parameter.empty
-    return asks or any(map(_needs_closure, inside))
+    return asks or any(map(needs_closure, inside))
 
 
 def _copied(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:

@@ -147,6 +147,9 @@ def coordinate_check(
     part of the change also falls). So it is where an interval leaves it open: see `fitted_phase`.
     Where the output hardly moved at any width there is nothing to fit: frozen.
 
+    A layer that acts on more or fewer rows after training than before, such as an expert, has no
+    update (NaN) there.
+
     Networks train in their own mode; they are looked at as by a probe, with batch norms by the
     statistics of the batch and without dropout.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -29,6 +30,7 @@ from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import Start, measured_richness, start_of_training
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
+from lazyrich.probe.forecast.training import needs_closure
 from lazyrich.probe.steer.update_parts import layer_maps, update_parts
 
 OptimizerFactory = Callable[[nn.Module, int], Optimizer]
@@ -107,7 +109,7 @@ def run_of(
     layers = {
         layer: (
             _rms([only_counted(a, counted) for a in old]),
-            _rms([only_counted(b - a, counted) for a, b in zip(old, after[layer], strict=True)]),
+            _moved(old, after.get(layer, ()), counted),
             *(update_parts(layer, maps, later_maps) if asked.refined else ()),
         )
         for layer, old in before.items()
@@ -141,7 +143,8 @@ def _hidden_update(layers: dict[str, tuple[float, ...]]) -> float:
     The root mean square over layers: it goes as the largest one does, with less scatter.
     """
     pairs = [(size, update) for size, update, *_ in layers.values()][:-1]
-    squares = [(update / size) ** 2 for size, update in pairs if size > 0]
+    there = [(size, update) for size, update in pairs if size > 0 and not isnan(update)]
+    squares = [(update / size) ** 2 for size, update in there]
     return sqrt(sum(squares) / len(squares)) if squares else nan
 
 
@@ -150,6 +153,14 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
     network = start.network
     as_seen = _trains_as_seen(network, start.outputs)
     first, largest = None, 0.0
+
+    def again() -> Tensor:
+        optimizer.zero_grad()
+        value = start.loss(_forward(network))
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    closure = (again,) if needs_closure(optimizer) else ()
     for _ in range(steps):
         optimizer.zero_grad()
         if not as_seen:
@@ -161,7 +172,7 @@ def _train(start: Start, optimizer: Optimizer, steps: int) -> float:
         first = outputs if first is None else first
         largest = max(largest, network.counting(outputs - first).double().norm().item())
         start.loss(trained).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step(*closure)
     return largest
 
 
@@ -198,6 +209,15 @@ def _rates(network: Network, optimizer: Optimizer) -> Parameters:
         for name, p in network.module.named_parameters()
         if name in network.theta
     }
+
+
+def _moved(
+    old: Sequence[Tensor], new: Sequence[Tensor], counted: Bool[Tensor, "n t"] | None
+) -> float:
+    """RMS of the change of a layer's outputs; NaN if it acts on others, as an expert may."""
+    if [a.shape for a in old] != [b.shape for b in new]:
+        return nan
+    return _rms([only_counted(b - a, counted) for a, b in zip(old, new, strict=True)])
 
 
 def _rms(tensors: Sequence[Tensor]) -> float:

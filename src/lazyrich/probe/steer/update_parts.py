@@ -83,14 +83,17 @@ def layer_maps(network: Network, theta: Parameters) -> LayerMaps:
 
 
 def update_parts(name: str, before: LayerMaps, after: LayerMaps) -> tuple[float, float]:
-    """`effective_update` and `propagating_update` of a layer; NaN where it has no weight matrix.
+    """`effective_update` and `propagating_update` of a layer.
+
+    NaN where it has no weight matrix, or acts on other rows after training, as an expert may.
 
     Args:
         name: of the layer.
         before: at θ_0.
         after: at θ_t.
     """
-    if name not in before:
+    shapes = [[x.inputs.shape for x in maps.get(name, ())] for maps in (before, after)]
+    if name not in before or shapes[0] != shapes[1]:
         return nan, nan
     pairs = list(zip(before[name], after[name], strict=True))
     own = [_through(b.weight - a.weight, b.inputs) for a, b in pairs]

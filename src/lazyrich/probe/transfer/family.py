@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adafactor, Muon, Optimizer
+from torch.optim import LBFGS, Adafactor, Muon, Optimizer
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
@@ -92,7 +92,9 @@ class NetworkFamily:
             model = self.made(size)
             given = self.optimizer(model, size)
         each = list(given) if isinstance(given, Sequence) else [given]
-        return unwrap(model), [checked_optimizer(one) for one in each]
+        optimizers = [checked_optimizer(one) for one in each]
+        _refuse_optimizers(optimizers)
+        return unwrap(model), optimizers
 
     def made(self, size: int) -> nn.Module:
         """The model of a size, as the user makes it."""
@@ -154,6 +156,42 @@ class NetworkFamily:
             with undisturbed(network.module, twice=True):
                 found.append(updates_of(network, loss, optimizers, self.steps, asked))
         return found
+
+
+def refuse_makers(factory: object, optimizer: object) -> None:
+    """Refuse what makes no models or no optimisers.
+
+    Args:
+        factory: see `Factory`.
+        optimizer: see `OptimizersFactory`.
+
+    Raises:
+        InputError: an object of another kind, or a model or an optimiser itself.
+    """
+    if not (callable(factory) or isinstance(factory, Mapping)) or isinstance(factory, nn.Module):
+        raise InputError(
+            "`factory` must be a function that makes the model of a size, or a mapping of models "
+            f"by their size, got {shown(factory)}. Pass such as `lambda width: …`."
+        )
+    if not callable(optimizer):
+        raise InputError(
+            "`optimizer` must be a function (model, size) -> optimizer, got "
+            f"{shown(optimizer)}. Pass such as `lambda model, size: SGD(model.parameters(), 0.1)`."
+        )
+
+
+def _refuse_optimizers(optimizers: Sequence[Optimizer]) -> None:
+    if any(isinstance(one, LBFGS) for one in optimizers):
+        raise InputError(
+            "`optimizer` must take a learning rate for every parameter, got LBFGS, which has one "
+            "for all. Transfer with an optimiser that has parameter groups."
+        )
+    held = [id(p) for one in optimizers for group in one.param_groups for p in group["params"]]
+    if len(held) != len(set(held)):
+        raise InputError(
+            "the optimisers must share the parameters out, got some that more than one owns. Give "
+            "each parameter to one."
+        )
 
 
 def scale_init(model: nn.Module, factors: Mapping[str, float]) -> None:

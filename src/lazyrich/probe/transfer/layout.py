@@ -33,6 +33,7 @@ class Role(Word):
     READOUT = "readout"
     VECTOR = "vector"
     FIXED = "fixed"
+    UNKNOWN = "unknown"
 
 
 MUP = {
@@ -118,7 +119,7 @@ class Layout:
         rule = SGD if owner is SGD else Adam if owner in LIKE_ADAM else None
         if self.axis == Axis.DEPTH or rule is None:
             return nan
-        return MUP[rule][self.roles[key]]
+        return MUP[rule].get(self.roles[key], nan)
 
 
 def stem(name: str) -> str:
@@ -137,6 +138,11 @@ def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout
     Raises:
         InputError: they have nothing in common, or differ in width and depth.
     """
+    if (small.shapes, small.entries) == (large.shapes, large.entries):
+        raise InputError(
+            "`factory` must change the width or the depth of a network with the size, got the same "
+            f"shapes at size {small.size} and {large.size}. Use the size in it."
+        )
     if set(small.shapes) == set(large.shapes):
         readouts = tuple(_readouts(small, large))
         roles = {name: _role(name, small, large, readouts) for name in small.shapes}
@@ -185,4 +191,8 @@ def _role(name: str, small: Anatomy, large: Anatomy, readouts: Sequence[str]) ->
         return Role.HIDDEN
     if small.places[name] in readouts:
         return Role.READOUT
-    return Role.VECTOR if len(a) == 1 else Role.INPUT
+    if len(a) == 1:
+        return Role.VECTOR
+    _, gave = small.entries[small.places[name]]
+    _, gives = large.entries[large.places[name]]
+    return Role.INPUT if gives != gave else Role.UNKNOWN  # used by a module that has others, too

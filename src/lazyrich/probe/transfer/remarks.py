@@ -78,8 +78,8 @@ def _unmatched_flows(
         )
     if layout.axis == Axis.WIDTH and not asked:
         yield (
-            "No layer's inputs grow with the width while its outputs stay: there is no readout, "
-            "and no init was scaled."
+            "No layer that is trained has inputs that grow with the width and outputs that stay: "
+            "there is no readout to scale the init of."
         )
     for (flow, scaled), wanted, got in zip(asked, goal.flows, after.flows, strict=True):
         if not scaled and rms(got):

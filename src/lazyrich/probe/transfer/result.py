@@ -135,7 +135,7 @@ class Transfer:
             split_groups(one, module, factors.lr)
 
     def check(
-        self, *, steps: int = 10, seeds: int = 3, sizes: Sequence[int] = ()
+        self, *, steps: int = 10, seeds: int = 3, sizes: Sequence[int] | None = None
     ) -> CoordinateCheck:
         """A coordinate check with the transferred rates and init: the same regime at every width?
 
@@ -175,7 +175,7 @@ class Transfer:
             factory,
             family.batch,
             family.loss,
-            widths=sizes or sorted({self.small, between, self.large}),
+            widths=sorted({self.small, between, self.large}) if sizes is None else sizes,
             optimizer=optimizer,
             steps=steps,
             seeds=seeds,

@@ -9,7 +9,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.losses import Loss
 from lazyrich.probe.arguments import LabelledBatch
-from lazyrich.probe.transfer.family import Factory, NetworkFamily, OptimizersFactory
+from lazyrich.probe.transfer.family import Factory, NetworkFamily, OptimizersFactory, refuse_makers
 from lazyrich.probe.transfer.layout import layout_of
 from lazyrich.probe.transfer.matching import Bench, match_first_steps
 from lazyrich.probe.transfer.remarks import remarks
@@ -91,6 +91,8 @@ def transfer(
         Maximal update parametrisation: Yang et al., Tensor Programs V, arXiv:2203.03466. What is
         measured, and how it is matched, is derived in the documentation.
     """
+    refuse_makers(factory, optimizer)
+    _refuse_no_lists(ladder=ladder, branches=branches)
     measured = _sizes(small, large, ladder)
     _refuse_counts(steps=steps, seeds=seeds, rounds=rounds)
     family = NetworkFamily(
@@ -112,6 +114,14 @@ def transfer(
         layout=layout,
         family=family,
     )
+
+
+def _refuse_no_lists(**lists: object) -> None:
+    for name, given in lists.items():
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise InputError(
+                f"`{name}` must be a list or a tuple, got {shown(given)}. Put it in one."
+            )
 
 
 def _sizes(small: object, large: object, ladder: Sequence[int]) -> list[int]:
