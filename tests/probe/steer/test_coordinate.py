@@ -311,7 +311,8 @@ class Routed(nn.Module):
         out = torch.zeros_like(h)
         for asked, expert in zip((gate, x), self.experts, strict=True):
             rows = (asked[:, 0] > 0).nonzero()[:, 0]
-            out = out.index_add(0, rows, expert(h[rows]))
+            if len(rows):
+                out = out.index_add(0, rows, expert(h[rows]))
         return self.readout(out) + gate
 
 
@@ -326,3 +327,16 @@ def test_an_expert_that_is_asked_for_other_samples_has_no_update(refined: bool) 
     assert found.hidden_update.notnull().all()
     if refined:
         assert found.effective_update.sel(layer="experts.0").isnull().all()
+
+
+def test_an_expert_that_nobody_asks_for_at_some_width_is_no_other_network() -> None:
+    def idle(width: int) -> nn.Module:
+        model = Routed(width)
+        if width == 4:
+            nn.init.constant_(model.gate.bias, -1.0)
+        return model
+
+    found = coordinate_check(idle, (X, Y), widths=(4, 8, 16), seeds=1, steps=1, optimizer=0.01).data
+    sizes = found.activation_size.sel(layer="experts.0", seed=0)
+    assert sizes.isnull().values.tolist() == [True, False, False]
+    assert found.activation_size.drop_sel(layer="experts.0").notnull().all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import numpy as np
 import xarray as xr
@@ -179,6 +179,7 @@ def coordinate_check(
         InputError: too few widths, seeds or steps; layers whose names change with width.
 
     Example:
+        >>> import torch
         >>> def standard(width):
         ...     return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
         >>> x = torch.tensor([[1.0, 0.5], [-0.3, 1.0]])
@@ -219,15 +220,21 @@ def _plain_sgd(rate: object) -> OptimizerFactory:
 
 def _dataset(runs: dict[tuple[int, int], Run]) -> xr.Dataset:
     widths, seeds = sorted({w for w, _ in runs}), sorted({s for _, s in runs})
-    layers = list(next(iter(runs.values())).layers)
+    owners = next(iter(runs.values())).owners
     for (width, _), run in runs.items():
-        if list(run.layers) != layers:
+        if run.owners != owners:
             raise InputError(
-                f"the layers must have the same names at every width, got {list(run.layers)} at "
-                f"width {width} and {layers} at width {widths[0]}. Let the width change sizes only."
+                f"the layers must have the same names at every width, got {list(run.owners)} at "
+                f"width {width} and {list(owners)} at width {widths[0]}. Let the width change "
+                "sizes only."
             )
+    most = max(runs.values(), key=lambda run: len(run.layers)).layers
+    layers = list(dict.fromkeys([*most, *(layer for run in runs.values() for layer in run.layers)]))
+    missing = tuple(nan for _ in next(iter(most.values())))  # an expert that nobody asked for
     grid = [[runs[w, s] for s in seeds] for w in widths]
-    by_layer = np.array([[[run.layers[layer] for layer in layers] for run in row] for row in grid])
+    by_layer = np.array(
+        [[[run.layers.get(layer, missing) for layer in layers] for run in row] for row in grid]
+    )
     names = [name for name in _OF_NETWORK if name in grid[0][0].of_network]
     whole = np.array([[[run.of_network[name] for name in names] for run in row] for row in grid])
     data = {

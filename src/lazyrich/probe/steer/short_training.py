@@ -24,7 +24,7 @@ from lazyrich.capture.isolation import (
     widen,
 )
 from lazyrich.capture.losses import Loss
-from lazyrich.capture.network import Network, Parameters, layer_outputs, turns_of
+from lazyrich.capture.network import Network, Parameters, layer_of, layer_outputs, turns_of
 from lazyrich.capture.ownership import ownership
 from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.probe.arguments import LabelledBatch
@@ -59,10 +59,13 @@ class Run:
     """What was measured of a network.
 
     Attributes:
-        layers: of each its activation size, its feature update, and refined the parts of it.
+        owners: the modules that own the parameters.
+        layers: of each that acts its activation size, its feature update, and refined the parts of
+            it.
         of_network: quantities by name.
     """
 
+    owners: tuple[str, ...]
     layers: dict[str, tuple[float, ...]]
     of_network: dict[str, float]
 
@@ -121,7 +124,8 @@ def run_of(
         "hidden_update": _hidden_update(layers),
         "loss_ratio": (start.loss(final) / start.loss(outputs)).item(),
     }
-    return Run(layers=layers, of_network=of_network | forecast)
+    owners = tuple(dict.fromkeys(map(layer_of, theta)))
+    return Run(owners=owners, layers=layers, of_network=of_network | forecast)
 
 
 def _forecast(start: Start, count: int | None, seed: int) -> dict[str, float]:
