@@ -154,7 +154,16 @@ CALLS = {
     ),
 }
 FREE = {
-    *("centred_gradients", "double_centred", "dry_run", "equal_speed", "log", "refined", "trace"),
+    *(
+        "centred_gradients",
+        "double_centred",
+        "dry_run",
+        "equal_speed",
+        "kernel",
+        "log",
+        "refined",
+        "trace",
+    ),
 }
 """Truth values may be anything, and what gets the numbers is called later."""
 OF_THE_MODEL = {("x", torch.Tensor), ("x2", torch.Tensor)}
