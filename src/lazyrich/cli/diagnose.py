@@ -14,6 +14,7 @@ from typer import Argument, Option
 from lazyrich._errors import InputError
 from lazyrich.cli.device import DeviceOption, PrecisionOption
 from lazyrich.cli.gate import FAILED, KNOWN, VERDICTS, Gate
+from lazyrich.cli.options import LossOption
 from lazyrich.vocabulary.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -61,15 +62,7 @@ def diagnose(
     output_scale: Annotated[
         float | None, Option(help="Output scale γ; the output starts at zero; 1.")
     ] = None,
-    loss: Annotated[
-        str,
-        Option(
-            help="What to minimise: cross_entropy, mse, squared_error, or a function of your own, "
-            "MODULE:FUNCTION, of outputs and targets.",
-            metavar="LOSS",
-            autocompletion=lambda: list(LOSSES),
-        ),
-    ] = "cross_entropy",
+    loss: LossOption = "cross_entropy",
     optimizer: Annotated[
         str | None,
         Option(

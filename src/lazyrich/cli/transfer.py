@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from lazyrich.vocabulary.losses import LOSSES
+from lazyrich.cli.options import LossOption
 
 if TYPE_CHECKING:
     from lazyrich.cli.own import Batch
@@ -34,15 +34,7 @@ def transfer(
             metavar="DATA",
         ),
     ] = "digits",
-    loss: Annotated[
-        str,
-        Option(
-            help="What to minimise: cross_entropy, mse, squared_error, or a function of your own, "
-            "MODULE:FUNCTION, of outputs and targets.",
-            metavar="LOSS",
-            autocompletion=lambda: list(LOSSES),
-        ),
-    ] = "cross_entropy",
+    loss: LossOption = "cross_entropy",
     optimizer: Annotated[
         str | None,
         Option(
