@@ -143,7 +143,7 @@ def test_a_second_transfer_is_refused_and_changes_nothing(found):
     optimizer = adam(model, 512)
     found.apply(model, optimizer=optimizer)
     weights = [p.clone() for p in model.parameters()]
-    with pytest.raises(InputError, match="have been transferred already"):
+    with pytest.raises(InputError, match="must not have been transferred over width yet"):
         found.apply(model, optimizer=optimizer)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), weights, strict=True))
 
@@ -168,13 +168,44 @@ def test_blocks_are_scaled_as_one_over_the_depth():
     found = transfer(deep, BATCH, small=2, large=8, optimizer=adam, branches=("*.out",), seeds=4)
     assert found.axis == "depth"
     init, lr = factors(found, "init_factor"), factors(found)
-    assert init["*.out.weight (16, 16)"] == pytest.approx(1 / 4, rel=0.3)
-    assert lr["*.out.weight (16, 16)"] == pytest.approx(1 / 4, rel=0.3)
-    assert lr["*.up.weight (16, 16)"] == pytest.approx(1, rel=0.2)
+    assert init["*.out.weight"] == pytest.approx(1 / 4, rel=0.3)
+    assert lr["*.out.weight"] == pytest.approx(1 / 4, rel=0.3)
+    assert lr["*.up.weight"] == pytest.approx(1, rel=0.2)
     model = deep(8)
     optimizer = adam(model, 8)
     found.apply(model, optimizer=optimizer)
     assert {len(group["params"]) for group in optimizer.param_groups} >= {8}
+
+
+def test_depth_first_and_then_width():
+    """The optimiser of the second transfer applies the first one, at every width."""
+
+    def net(width, depth):
+        blocks = [Residual(width) for _ in range(depth)]
+        readout = nn.LayerNorm(width), nn.Linear(width, 2)
+        return nn.Sequential(nn.Linear(6, width), nn.Sequential(*blocks), *readout)
+
+    given = {"seeds": 1, "branches": ("1.*.out",)}
+    deeper = transfer(lambda L: net(16, L), BATCH, small=1, large=3, optimizer=adam, **given)
+
+    def deep_adam(model, width):
+        optimizer = adam(model, width)
+        deeper.apply(model, optimizer=optimizer)
+        return optimizer
+
+    wider = transfer(lambda n: net(n, 3), BATCH, small=16, large=64, optimizer=deep_adam, seeds=1)
+    model = net(64, 3)
+    before = model[1][2].out.weight.clone()
+    optimizer = deep_adam(model, 64)
+    wider.apply(model, optimizer=optimizer)
+    name = "1.2.out.weight"
+    deep, wide = deeper.factors(model), wider.factors(model)
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    got = rates[id(model[1][2].out.weight)]
+    assert got == pytest.approx(0.01 * deep.lr[name] * wide.lr[name])
+    assert torch.allclose(model[1][2].out.weight, before * deep.init[name])
+    with pytest.raises(InputError, match="transferred over depth yet"):
+        deeper.apply(model, optimizer=optimizer)
 
 
 def test_depth_without_branches_says_what_is_missing():
@@ -278,7 +309,7 @@ def test_width_and_depth_at_once_are_refused():
         blocks = [Residual(8 * size) for _ in range(size)]
         return nn.Sequential(nn.Linear(6, 8 * size), *blocks, nn.Linear(8 * size, 2))
 
-    with pytest.raises(InputError, match="For both, transfer twice"):
+    with pytest.raises(InputError, match="transfer over depth first"):
         transfer(both, BATCH, small=1, large=2, optimizer=adam, seeds=1)
     with pytest.raises(InputError, match="`branches` must match layers"):
         transfer(deep, BATCH, small=1, large=2, optimizer=adam, seeds=1, branches=("*.nothing",))

@@ -225,7 +225,7 @@ def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, f
             part["lr"] = rate.clone() * factor if isinstance(rate, Tensor) else rate * factor
             if decays_apart(optimizer, group):
                 part["weight_decay"] = group["weight_decay"] / factor
-            groups.append({**part, "lr_factor": factor})
+            groups.append({**part, "lr_factor": factor * group.get("lr_factor", 1.0)})
     optimizer.param_groups = groups
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import nan
 
@@ -63,17 +63,24 @@ class Layout:
     readouts: tuple[str, ...] = ()
     branches: tuple[str, ...] = ()
 
-    def key(self, name: str, shape: Sequence[int]) -> str:
-        """What a parameter is called in every member.
-
-        Over widths by its name; over depths without the number of its block, and with its shape,
-        since the last layer of a plain sequence has the number of a block, too.
-        """
-        return name if self.axis == Axis.WIDTH else f"{stem(name)} {tuple(shape)}"
-
     def keys(self, member: Anatomy) -> dict[str, str]:
-        """Key of every parameter of a member, by name."""
-        return {name: self.key(name, shape) for name, shape in member.shapes.items()}
+        """What every parameter of a member is called in all of them, by name."""
+        return self.keys_of(member.shapes)
+
+    def keys_of(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+        """The same from names and shapes.
+
+        Over widths it is the name; over depths the name without the number of its block. The first
+        and last layers of a plain sequence have such numbers, too: where one name has several
+        shapes, they are counted.
+        """
+        if self.axis == Axis.WIDTH:
+            return {name: name for name in shapes}
+        kinds: dict[str, list[tuple[int, ...]]] = {}
+        for name, shape in shapes.items():
+            known = kinds.setdefault(stem(name), [])
+            known += [] if shape in known else [shape]
+        return {name: _counted(stem(name), shape, kinds) for name, shape in shapes.items()}
 
     def absolute(self, member: Anatomy) -> set[str]:
         """Parameters whose own update counts as it is, and not in units of what it updates.
@@ -106,7 +113,7 @@ class Layout:
             for name in member.shapes
             if any(fnmatchcase(layer_of(name), pattern) for pattern in self.branches)
         )
-        blocks = frozenset(name for name in member.shapes if "*" in self.key(name, ()))
+        blocks = frozenset(name for name in member.shapes if "*" in stem(name))
         return [(Flow(place="", parameters=blocks), ends)] if ends else []
 
     def tabled(self, key: str, owner: type[Optimizer] | None) -> float:
@@ -132,6 +139,13 @@ def stem(name: str) -> str:
     return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
 
 
+def _counted(
+    path: str, shape: tuple[int, ...], kinds: Mapping[str, Sequence[tuple[int, ...]]]
+) -> str:
+    known = kinds[path]
+    return path if len(known) == 1 else f"{path} ({known.index(shape) + 1} of {len(known)})"
+
+
 def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout:
     """Compare two members.
 
@@ -148,16 +162,20 @@ def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout
         roles = {name: _role(name, small, large, readouts) for name in small.shapes}
         return Layout(axis=Axis.WIDTH, roles=roles, readouts=readouts)
     layout = Layout(axis=Axis.DEPTH, roles={}, branches=tuple(branches))
-    kinds, others = (set(layout.keys(one).values()) for one in (small, large))
-    if kinds != others:
+    kinds, others = (_shapes_by_key(layout, one) for one in (small, large))
+    if changed := {key for key in kinds | others if kinds.get(key) != others.get(key)}:
         raise InputError(
             "`factory` must change the width or the depth of a network: parameters of the same "
             "names with other shapes, or more blocks of the same shapes. Between size "
-            f"{small.size} and {large.size} it changes {shown(sorted(kinds ^ others))}. For both, "
-            "transfer twice."
+            f"{small.size} and {large.size} it changes {shown(sorted(changed))}. For both, "
+            "transfer over depth first, and then over width."
         )
     _refuse_branches(layout, large)
-    return Layout(axis=Axis.DEPTH, roles=dict.fromkeys(kinds, Role.FIXED), branches=layout.branches)
+    return replace(layout, roles=dict.fromkeys(kinds, Role.FIXED))
+
+
+def _shapes_by_key(layout: Layout, member: Anatomy) -> dict[str, tuple[int, ...]]:
+    return {key: member.shapes[name] for name, key in layout.keys(member).items()}
 
 
 def _refuse_branches(layout: Layout, large: Anatomy) -> None:

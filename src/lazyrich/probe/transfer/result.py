@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp, log
 
@@ -21,6 +20,8 @@ from lazyrich.probe.steer.untouched import refuse_begun
 from lazyrich.probe.transfer.family import Factors, NetworkFamily, scale_init, split_groups
 from lazyrich.probe.transfer.layout import Axis, Layout
 from lazyrich.vocabulary.numerals import in_words
+
+DONE = "transferred"  # key of a group: over what its learning rates have been transferred
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +87,8 @@ class Transfer:
             InputError: parameters that the family does not have; a size that is none.
         """
         lr, init = self.factors_at(self.large if size is None else size)
-        keys = {
-            name: self.layout.key(name, tuple(p.shape))
-            for name, p in unwrap(model).named_parameters()
-            if p.requires_grad
-        }
+        parameters = unwrap(model).named_parameters()
+        keys = self.layout.keys_of({n: tuple(p.shape) for n, p in parameters if p.requires_grad})
         if missing := [name for name, key in keys.items() if key not in lr]:
             raise InputError(
                 f"`model` must be of the family that was measured, got one with "
@@ -127,12 +125,14 @@ class Transfer:
         given = optimizer if isinstance(optimizer, Sequence) else [optimizer]
         optimizers = [checked_optimizer(one) for one in given]
         for one in optimizers:
-            _refuse_second(one)
+            _refuse_second(one, self.axis)
             refuse_begun(one, "Transfer.apply", scheduler=True)
         factors, module = self.factors(model, size), unwrap(model)
         scale_init(module, factors.init)
         for one in optimizers:
             split_groups(one, module, factors.lr)
+            for group in one.param_groups:
+                group[DONE] = [*group.get(DONE, ()), str(self.axis)]
 
     def check(
         self, *, steps: int = 10, seeds: int = 3, sizes: Sequence[int] | None = None
@@ -187,7 +187,7 @@ class Transfer:
         extrapolated = f" Measured up to {self.axis} {measured}." if measured < self.large else ""
         lr, init = self.factors_at(self.large)
         columns = {
-            "parameter": _titles(lr),
+            "parameter": list(lr),
             "lr ×": [_factor(value) for value in lr.values()],
             "muP": [_factor(value) for value in row.mup_lr_factor.values],
             "init ×": [_factor(value) for value in init.values()],
@@ -210,19 +210,13 @@ class Transfer:
         )
 
 
-def _titles(keys: Collection[str]) -> list[str]:
-    """Parameters, over depths without their shapes where the path alone tells which one it is."""
-    paths = Counter(key.partition(" ")[0] for key in keys)
-    return [path if paths[path := key.partition(" ")[0]] == 1 else key for key in keys]
-
-
 def _factor(value: float) -> str:
     return "" if value != value else in_words(value, 3)
 
 
-def _refuse_second(optimizer: Optimizer) -> None:
-    if any("lr_factor" in group for group in optimizer.param_groups):
+def _refuse_second(optimizer: Optimizer, axis: Axis) -> None:
+    if any(axis in group.get(DONE, ()) for group in optimizer.param_groups):
         raise InputError(
-            "`optimizer` must be a fresh one, got one whose learning rates have been transferred "
-            "already. Build model and optimiser anew."
+            f"`optimizer` must not have been transferred over {axis} yet, got one whose learning "
+            "rates have been. Build model and optimiser anew."
         )
