@@ -102,7 +102,7 @@ def test_tab_completes(shell, tmp_path):
     ("words", "completed"),
     [
         ("lazyrich di", ["diagnose", "diagram"]),
-        ("lazyrich cite b", ["balanced_linear"]),
+        ("lazyrich cite b", ["balanced_linear", "barlow_twins"]),
         ("lazyrich solve q", ["quadratic_start"]),
         ("lazyrich solve tw", ["two_layer_linear"]),
         ("lazyrich phase tw", ["two_layer_linear", "two_layer_relu"]),

@@ -254,6 +254,7 @@ def by_coordinate_check(change, still, monkeypatch, kernel):
         evidence = ("richness", "ntk_change") if kernel else ("hidden_update",)
         return Run(
             layers={"w": (1.0, 1.0)},
+            owners=("w",),
             of_network={"progress": still.sel(at)[seed].item(), **rest}
             | dict.fromkeys(evidence, value),
         )
