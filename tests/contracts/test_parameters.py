@@ -37,6 +37,7 @@ NO_PARAMETER = {
     "accuracy": "what a search for the learning rate has to reach",
     "outputs": "the shape of what is given",
     "constant": "of a power law, whose name says of what",
+    **dict.fromkeys(("small", "large", "seeds"), "sizes of a family, and how often each is drawn"),
     "gram": "initial_uu, initial_uw and initial_ww at once",
     "moments": "mean_aa, mean_ay and mean_yy at once",
 }
