@@ -62,7 +62,7 @@ def forecast(batch):
 def dialled(batch):
     optimizer = torch.optim.SGD((model := bert()).parameters(), lr=0.01)
     return lazyrich.dial(
-        model, batch, LOSS, optimizer=optimizer, richness=0.1, directions=2
+        model, batch, LOSS, optimizer=optimizer, richness=0.1, directions=2, max_steps=3
     ).output_scale
 
 
