@@ -71,6 +71,10 @@ def test_digits_and_adam_are_what_comes_with_it(nets):
     told = answer("transfer", "transfer_nets:digits", *SIZES, "--ladder", "16,32", "--seeds", 1)
     assert [one["mup_lr_factor"] for one in told["parameters"]] == [1, 1, 0.25, 1]
     assert (told["axis"], told["small"], told["large"]) == ("width", 8, 32)
+    far = ("--small", 8, "--large", 128, "--ladder", "16,32", "--seeds", 1)
+    told = answer("transfer", "transfer_nets:digits", *far)
+    beside = [one["mup_lr_factor"] for one in told["parameters"]]
+    assert beside == pytest.approx([1, 1, 1 / 16, 1])
 
 
 def test_bad_input_is_one_sentence(nets):

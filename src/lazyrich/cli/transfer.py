@@ -115,8 +115,8 @@ def _optimizers(name: str | None) -> OptimizersFactory:
 
 def _summary(found: Transfer) -> dict[str, Any]:
     """The keys of `--json`."""
-    row = found.data.isel({found.axis: -1})
     lr, init = found.factors_at(found.large)
+    mup_lr, mup_init = found.mup_factors_at(found.large)
     return {
         "axis": found.axis,
         "small": found.small,
@@ -126,10 +126,10 @@ def _summary(found: Transfer) -> dict[str, Any]:
                 "name": key,
                 "lr_factor": lr[key],
                 "init_factor": init[key],
-                "mup_lr_factor": row.mup_lr_factor.sel(parameter=key).item(),
-                "mup_init_factor": row.mup_init_factor.sel(parameter=key).item(),
+                "mup_lr_factor": mup_lr[key],
+                "mup_init_factor": mup_init[key],
             }
-            for key in row.parameter.values.tolist()
+            for key in lr
         ],
         "notes": list(found.notes),
     }

@@ -112,6 +112,8 @@ def test_a_ladder_spares_the_large_network_and_tells_exponents():
         row.lr_factor.sel(width=64).item()
     )
     assert "Measured up to width 128" in str(found)
+    (printed,) = (line for line in str(found).splitlines() if "2.weight" in line)
+    assert printed.split()[2] == "0.0156"  # muP's at width 2048, beside ours there: 32/2048
 
 
 def test_apply_leaves_ordinary_groups(found):

@@ -60,16 +60,33 @@ class Transfer:
         Raises:
             InputError: a size that is none.
         """
-        if (whole(size) or 0) < 1:
-            raise InputError(f"`size` must be a whole number ≥ 1, got {shown(size)}. Correct it.")
-        lr, init = (self._row(f"{what}_factor", size) for what in ("lr", "init"))
+        lr, init = (
+            self._row(name, size, self.data[f"{name}_exponent"].values)
+            for name in ("lr_factor", "init_factor")
+        )
         return lr, init
 
-    def _row(self, name: str, size: int) -> dict[str, float]:
+    def mup_factors_at(self, size: int) -> tuple[dict[str, float], dict[str, float]]:
+        """What the table of muP has in their place; NaN where it has none.
+
+        Args:
+            size: width or depth.
+
+        Raises:
+            InputError: a size that is none.
+        """
+        lr, init = (self._row(name, size) for name in ("mup_lr_factor", "mup_init_factor"))
+        return lr, init
+
+    def _row(self, name: str, size: int, slopes: np.ndarray | None = None) -> dict[str, float]:
+        """A factor at a size, beyond the largest one by these powers; by its own if it is one."""
+        if (whole(size) or 0) < 1:
+            raise InputError(f"`size` must be a whole number ≥ 1, got {shown(size)}. Correct it.")
         places = np.log(self.data[self.axis].values)
-        beyond = max(log(size) - places[-1], 0.0)
         values = np.log(self.data[name].transpose("parameter", self.axis).values)
-        slopes = self.data[f"{name}_exponent"].values
+        if slopes is None:
+            slopes = values[:, -1] / (places[-1] - places[0])  # it was 1 at first
+        beyond = max(log(size) - places[-1], 0.0)
         keys = self.data.parameter.values.tolist()
         return {
             key: exp(float(np.interp(log(size), places, row)) + beyond * float(slope))
@@ -182,16 +199,16 @@ class Transfer:
         )
 
     def __str__(self) -> str:
-        row = self.data.isel({self.axis: -1})
-        measured = int(row[self.axis])
+        measured = int(self.data[self.axis][-1])
         extrapolated = f" Measured up to {self.axis} {measured}." if measured < self.large else ""
         lr, init = self.factors_at(self.large)
+        mup_lr, mup_init = self.mup_factors_at(self.large)
         columns = {
             "parameter": list(lr),
             "lr ×": [_factor(value) for value in lr.values()],
-            "muP": [_factor(value) for value in row.mup_lr_factor.values],
+            "muP": [_factor(value) for value in mup_lr.values()],
             "init ×": [_factor(value) for value in init.values()],
-            "muP ": [_factor(value) for value in row.mup_init_factor.values],
+            "muP ": [_factor(value) for value in mup_init.values()],
         }
         told = {head: column for head, column in columns.items() if any(column)}
         cells = [[head.strip(), *column] for head, column in told.items()]
