@@ -33,6 +33,7 @@ class Apprentice:
 
     Attributes:
         leaves: θ, by name.
+        owned: names of those that the optimiser owns.
         notes: what a reader has to know, in sentences.
 
     Raises:
@@ -66,6 +67,7 @@ class Apprentice:
         self._by_closure = needs_closure(optimizer)
         self.steps = 0
         self._scale(0)
+        self.owned = [name for i, name in own.items() if i in held]
         left_out = ", ".join(sorted(name for i, name in own.items() if i not in held))
         notes = [f"The optimiser does not own {left_out}: counted as frozen."] if left_out else []
         if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:

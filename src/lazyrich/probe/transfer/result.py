@@ -33,7 +33,6 @@ class Transfer:
     Attributes:
         small: size of the network whose hyperparameters are known.
         large: size of the network that they are for.
-        axis: what the size is.
         data: over the sizes that were measured, see `transfer`.
         notes: what would not transfer and why, in sentences.
         layout: what the members of the family have in common.
@@ -42,11 +41,15 @@ class Transfer:
 
     small: int
     large: int
-    axis: Axis
     data: xr.Dataset
     notes: tuple[str, ...]
     layout: Layout = field(repr=False)
     family: NetworkFamily = field(repr=False)
+
+    @property
+    def axis(self) -> Axis:
+        """What the size is."""
+        return self.layout.axis
 
     def factors_at(self, size: int) -> tuple[dict[str, float], dict[str, float]]:
         """The factors on learning rates and on initial values, by key of a parameter.

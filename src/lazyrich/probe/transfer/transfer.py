@@ -108,7 +108,6 @@ def transfer(
     return Transfer(
         small=small,
         large=large,
-        axis=layout.axis,
         data=table_of(layout, members, goal, found),
         notes=tuple(remarks(layout, members[measured[-1]], goal, found)),
         layout=layout,

@@ -80,12 +80,11 @@ def first_steps(
     """How far the parameters move, by name; 0 for those that no optimiser owns."""
     evaluate = of_network(network.trained, loss)
     workers = [Apprentice(one, network.module, network.theta) for one in optimizers]
-    owned = [_owned(one, network) for one in optimizers]
 
     def here() -> Parameters:
         theta = dict(network.theta)
-        for worker, names in zip(workers, owned, strict=True):
-            theta |= {name: worker.leaves[name].detach() for name in names}
+        for worker in workers:
+            theta |= {name: worker.leaves[name].detach() for name in worker.owned}
         return theta
 
     def again() -> Tensor:
@@ -99,11 +98,6 @@ def first_steps(
         for worker in workers:
             worker.step(value.item(), gradient, again)
     return {name: p - network.theta[name] for name, p in here().items()}
-
-
-def _owned(optimizer: Optimizer, network: Network) -> list[str]:
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return [n for n, p in network.module.named_parameters() if id(p) in held and n in network.theta]
 
 
 def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
