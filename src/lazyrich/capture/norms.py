@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,20 @@ class LayerNorms:
     weight: float
     inputs: float
     preactivations: float
+
+
+def root_mean_square(tensors: Sequence[Tensor]) -> float:
+    """Over the entries of all tensors, in float64.
+
+    Args:
+        tensors: at least one, with an entry.
+
+    Example:
+        >>> root_mean_square([torch.tensor([3.0]), torch.tensor([[4.0, 5.0]])]) ** 2  # 50/3
+        16.66...
+    """
+    flat = torch.cat([x.detach().double().reshape(-1) for x in tensors])
+    return flat.square().mean().sqrt().item()
 
 
 def norm(x: Float[Tensor, "*rows d"]) -> float:

@@ -25,6 +25,7 @@ from lazyrich.capture.isolation import (
 )
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.network import Network, Parameters, layer_of, layer_outputs, turns_of
+from lazyrich.capture.norms import root_mean_square
 from lazyrich.capture.ownership import ownership
 from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.probe.arguments import LabelledBatch
@@ -111,7 +112,7 @@ def run_of(
     counted = counted_positions(network.inputs)
     layers = {
         layer: (
-            _rms([only_counted(a, counted) for a in old]),
+            root_mean_square([only_counted(a, counted) for a in old]),
             _moved(old, after.get(layer, ()), counted),
             *(update_parts(layer, maps, later_maps) if asked.refined else ()),
         )
@@ -119,7 +120,7 @@ def run_of(
     }
     largest = max(moved, network.counting(final - outputs).double().norm().item())
     of_network = {
-        "output_size": _rms([only_counted(outputs, counted)]),
+        "output_size": root_mean_square([only_counted(outputs, counted)]),
         "progress": largest / start.distance_to_fit,
         "hidden_update": _hidden_update(layers),
         "loss_ratio": (start.loss(final) / start.loss(outputs)).item(),
@@ -221,9 +222,4 @@ def _moved(
     """RMS of the change of a layer's outputs; NaN if it acts on others, as an expert may."""
     if [a.shape for a in old] != [b.shape for b in new]:
         return nan
-    return _rms([only_counted(b - a, counted) for a, b in zip(old, new, strict=True)])
-
-
-def _rms(tensors: Sequence[Tensor]) -> float:
-    flat = torch.cat([x.detach().double().reshape(-1) for x in tensors])
-    return flat.square().mean().sqrt().item()
+    return root_mean_square([only_counted(b - a, counted) for a, b in zip(old, new, strict=True)])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lazyrich.capture import modules as layers
 from lazyrich.capture.network import Network, Parameters, layer_of
+from lazyrich.capture.norms import root_mean_square
 from lazyrich.capture.padding import counted_positions, only_counted
 from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
@@ -98,12 +99,8 @@ def update_parts(name: str, before: LayerMaps, after: LayerMaps) -> tuple[float,
     pairs = list(zip(before[name], after[name], strict=True))
     own = [_through(b.weight - a.weight, b.inputs) for a, b in pairs]
     below = [_through(a.weight, b.inputs - a.inputs) for a, b in pairs]
-    return _size(own), _size(below)
+    return root_mean_square(own), root_mean_square(below)
 
 
 def _through(weight: Float[Tensor, "groups m d"], inputs: Float[Tensor, "n t groups d"]) -> Tensor:
     return torch.einsum("gmd,ntgd->ntgm", weight, inputs).flatten()
-
-
-def _size(parts: list[Tensor]) -> float:
-    return torch.cat(parts).square().mean().sqrt().item()

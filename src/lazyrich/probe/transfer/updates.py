@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from lazyrich.capture.losses import OutputLoss
 from lazyrich.capture.network import Network, Parameters, derivative, layer_of
+from lazyrich.capture.norms import root_mean_square
 from lazyrich.probe.forecast.rehearsal import of_network
 from lazyrich.probe.forecast.training import Apprentice
 
@@ -200,9 +201,7 @@ def _flow(network: Network, change: Parameters, asked: Flow) -> float:
     _, moved = derivative(
         lambda theta: outputs_at(network, theta, asked.place), network.theta, along
     )
-    size = _MeanSquare()
-    size.add(moved)
-    return size.root
+    return root_mean_square(moved)
 
 
 def outputs_at(network: Network, theta: Parameters, place: str) -> tuple[Tensor, ...]:
