@@ -373,3 +373,17 @@ class Bare(nn.Module):
 def test_the_table_of_mup_is_silent_where_roles_are_unknown():
     found = transfer(Bare, BATCH, small=16, large=64, optimizer=adam, seeds=1)
     assert np.isnan(factors(found, "mup_lr_factor")).all()
+
+
+def test_what_stands_still_in_one_network_alone_is_no_agreement():
+    """All hidden neurons of the large network are dead; its first layers have nothing to match."""
+
+    def dying(width):
+        model = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, 2))
+        if width > 16:
+            nn.init.constant_(model[0].bias, -100.0)
+        return model
+
+    found = transfer(dying, BATCH, small=16, large=64, optimizer=adam, seeds=1)
+    assert not any("agree within" in note for note in found.notes)
+    assert "0.weight, 0.bias, 2.weight move in the small network or in that of" in found.notes[0]

@@ -27,12 +27,12 @@ def remarks(
         goal: what the first steps of the smallest one do.
         found: of the others, the largest last.
     """
-    yield _agreement(layout, found)
+    yield _agreement(layout, goal, found)
     keys = layout.keys(large)
     owned = {key for name, key in keys.items() if name in large.owners}
     if missing := [name for name in large.shapes if name not in large.owners]:
         yield f"No optimiser owns {', '.join(missing)}: frozen at every size."
-    if still := [key for key, own in goal.own.items() if key in owned and not rms(own)]:
+    if still := [key for key, own in goal.own.items() if key in owned and not _moves(own)]:
         yield (
             f"The first steps leave {', '.join(still)} alone in the small network, so that there "
             "is nothing to match: factor 1. Measure more `steps`."
@@ -41,7 +41,15 @@ def remarks(
     yield from _unmatched_flows(layout, large, goal, found[-1].after)
 
 
-def _agreement(layout: Layout, found: Sequence[Matched]) -> str:
+def _agreement(layout: Layout, goal: Measure, found: Sequence[Matched]) -> str:
+    for one in found:
+        pairs = ((key, own, one.after.own[key]) for key, own in goal.own.items())
+        if alone := [key for key, a, b in pairs if _moves(a) != _moves(b)]:
+            return (
+                f"No learning rate makes the first steps agree: {', '.join(alone)} move in the "
+                f"small network or in that of {layout.axis} {one.size} alone. Do not trust the "
+                "transfer."
+            )
     worst = max(found, key=lambda one: one.residual)
     apart = f"{in_words(100 * (exp(worst.residual) - 1))} %"
     if worst.residual <= TRUSTED:
@@ -50,6 +58,10 @@ def _agreement(layout: Layout, found: Sequence[Matched]) -> str:
         f"With them the first steps still differ by {apart} at {layout.axis} {worst.size}: do not "
         "trust the transfer as it is. More `rounds`, `seeds` or `steps` may help."
     )
+
+
+def _moves(own: Seeds) -> bool:
+    return rms(own) > 0
 
 
 def _doubts(goal: Measure, after: Measure) -> Iterator[str]:
