@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ from pathlib import Path
 from time import process_time
 
 import torch
-from timing import Row, markdown, row, write_record
+from timing import Row, machine, markdown, row, write_record
 from torch import Tensor, nn
 
 import lazyrich
@@ -147,10 +146,8 @@ def main() -> None:
         "command": "python bench/coordinate.py --record " + str(target),
         "rounds": ROUNDS,
         "load": {"before": load, "after": os.getloadavg()},
-        "cores": os.cpu_count(),
         "threads": 1,
-        "processor": platform.processor() or platform.machine(),
-        "versions": {"lazyrich": lazyrich.__version__, "torch": torch.__version__},
+        **machine("torch"),
     }
     write_record(target, setting, rows)
 

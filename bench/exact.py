@@ -6,20 +6,16 @@ scripts/bench exact --record FILE      also write it as JSON and Markdown (FILE.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
-from timing import ROUNDS, Row, markdown, row, timed, write_record
+from timing import Row, measure_parts, row, timed
 
 import lazyrich as lr
 from lazyrich.phases.setting import Setting
@@ -173,32 +169,11 @@ def start_up() -> list[Row]:
 
 
 def main() -> None:
-    """Run everything, print the table, record it if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    target: Path | None = parser.parse_args().record
+    """Run everything."""
     torch.set_num_threads(1)  # two threads are slower at this size
-    rows: list[Row] = []
-    for part in (closed_form, recursion, diagrams, widths, start_up):
-        print(f"{part.__name__} …", file=sys.stderr, flush=True)
-        rows += part()
-    print(markdown(rows))
-    if target is None:
-        return
-    setting = {
-        "command": "scripts/bench exact --record " + str(target),
-        "rounds": ROUNDS,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "lazyrich": lr.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-        },
-    }
-    write_record(target, setting, rows)
+    parts = (closed_form, recursion, diagrams, widths, start_up)
+    setting = {"threads": torch.get_num_threads()}
+    measure_parts("exact", __doc__.partition("\n")[0], parts, ("numpy", "torch"), setting)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from time import process_time
 from typing import Any
 
 import torch
-from timing import Row, markdown, row, write_record
+from timing import Row, machine, markdown, row, write_record
 from trained import CASES, Case
 
 import lazyrich
@@ -131,10 +130,8 @@ def main() -> None:
             "command": "python bench/looks.py " + " ".join(sys.argv[1:]),
             "rounds": ROUNDS,
             "load": {"before": load, "after": os.getloadavg()},
-            "cores": os.cpu_count(),
             "threads": 1,
-            "processor": platform.processor() or platform.machine(),
-            "versions": {"lazyrich": lazyrich.__version__, "torch": torch.__version__},
+            **machine("torch"),
         }
         write_record(options.record, setting, rows)
 

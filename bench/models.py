@@ -6,17 +6,10 @@ scripts/bench models --record FILE      also write it as JSON and Markdown (FILE
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import sys
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
-from timing import ROUNDS, Row, markdown, row, timed, write_record
+from timing import Row, measure_parts, row, timed
 
-import lazyrich as lr
 from lazyrich.theory import balanced_linear, catapult, diagonal_linear, power_neurons
 from lazyrich.theory import two_layer_linear as linear
 from lazyrich.theory import weight_decay_chain as chain
@@ -95,29 +88,9 @@ def neurons() -> list[Row]:
 
 
 def main() -> None:
-    """Run everything, print the table, record it if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    target: Path | None = parser.parse_args().record
-    rows: list[Row] = []
-    for part in (balanced, diagonal, grids, neurons):
-        print(f"{part.__name__} …", file=sys.stderr, flush=True)
-        rows += part()
-    print(markdown(rows))
-    if target is None:
-        return
-    setting = {
-        "command": f"scripts/bench models --record {target}",
-        "rounds": ROUNDS,
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "lazyrich": lr.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-    }
-    write_record(target, setting, rows)
+    """Run everything."""
+    parts = (balanced, diagonal, grids, neurons)
+    measure_parts("models", __doc__.partition("\n")[0], parts, ("numpy",))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import copy
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ from pathlib import Path
 import networks
 import routes
 import torch
-from timing import ROUNDS, Row, interleaved, markdown, row
+from timing import ROUNDS, Row, interleaved, machine, markdown, row
 from torch import Tensor, nn
 
 import lazyrich
@@ -207,10 +206,7 @@ def _record(target: Path, rows: list[Row], text: str, rounds: int) -> None:
         "command": "python bench/observables.py " + " ".join(sys.argv[1:]),
         "rounds": rounds,
         "load": os.getloadavg(),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "nngeometry", "numpy")}
-        | {"lazyrich": lazyrich.__version__, "python": platform.python_version()},
+        **machine("torch", "nngeometry", "numpy"),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     target.with_suffix(".json").write_text(json.dumps(setting | {"rows": rows}, indent=2) + "\n")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
 import statistics
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -72,9 +77,54 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def machine(*packages: str) -> dict[str, Any]:
+    """What a record says of where it was made.
+
+    Args:
+        packages: whose versions count beside lazyrich's and Python's.
+    """
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("lazyrich", *packages)},
+        },
+    }
+
+
 def write_record(target: Path, setting: Mapping[str, Any], rows: list[Row]) -> None:
     """Write the run beside its setting as JSON, and its table as Markdown."""
     target.parent.mkdir(parents=True, exist_ok=True)
     record = {**setting, "rows": rows}
     target.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     target.with_suffix(".md").write_text(markdown(rows))
+
+
+def measure_parts(
+    name: str,
+    what: str,
+    parts: Sequence[Callable[[], list[Row]]],
+    packages: Sequence[str],
+    setting: Mapping[str, Any] | None = None,
+) -> None:
+    """The command of a benchmark in parts: run all, print the table, record it if asked.
+
+    Args:
+        name: of the benchmark.
+        what: it measures.
+        parts: whose rows make the table.
+        packages: see `machine`.
+        setting: what else a record says.
+    """
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--record", type=Path, help="file stem for .json and .md")
+    target: Path | None = parser.parse_args().record
+    rows: list[Row] = []
+    for part in parts:
+        print(f"{part.__name__} …", file=sys.stderr, flush=True)
+        rows += part()
+    print(markdown(rows))
+    if target is not None:
+        said = {"command": f"scripts/bench {name} --record {target}", "rounds": ROUNDS}
+        write_record(target, said | dict(setting or {}) | machine(*packages), rows)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -23,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import Row, interleaved, markdown, row, write_record
+from timing import Row, interleaved, machine, markdown, row, write_record
 from torch import nn
 
-import lazyrich
 from lazyrich.study.data.datasets import digits
 from lazyrich.study.data.samples import targets
 from lazyrich.study.training.together import Member, train_together
@@ -139,13 +137,7 @@ def main() -> None:
         "command": "python bench/train_together.py --record " + str(target),
         "rounds": ROUNDS,
         "load": {"before": load, "after": os.getloadavg()},
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "lazyrich": lazyrich.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        **machine("torch"),
     }
     write_record(target, setting, rows)
 

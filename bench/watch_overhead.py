@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import statistics
 import sys
 from functools import partial
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import Row, interleaved, markdown, row, write_record
+from timing import Row, interleaved, machine, markdown, row, write_record
 from torch import Tensor, nn
 
 import lazyrich
@@ -126,14 +125,8 @@ def main() -> None:
         "command": "python bench/watch_overhead.py --record " + str(target),
         "rounds": ROUNDS,
         "load": {"before": load, "after": os.getloadavg()},
-        "cores": os.cpu_count(),
         "threads": 1,
-        "processor": platform.processor() or platform.machine(),
-        "versions": {
-            "lazyrich": lazyrich.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        **machine("torch"),
     }
     write_record(target, setting, rows)
 
