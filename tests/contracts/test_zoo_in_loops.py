@@ -80,24 +80,14 @@ def compiled(model, x, y, rate, probe, _):
 
 def accelerated(model, x, y, rate, probe, _, **options):
     accelerate = pytest.importorskip("accelerate", reason="needs accelerate")
-    from accelerate.state import AcceleratorState, GradientState
-
-    def fresh():
-        for state in (AcceleratorState, GradientState):
-            state._reset_state()
-
-    fresh()
-    try:
-        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2, **options)
-        model, optimizer = accelerator.prepare(model, sgd(model, rate))
-        with watching(probe, optimizer):
-            for _ in range(2 * STEPS):
-                with accelerator.accumulate(model):
-                    accelerator.backward(loss_of(model, x, y))
-                    optimizer.step()
-                    optimizer.zero_grad()
-    finally:
-        fresh()
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2, **options)
+    model, optimizer = accelerator.prepare(model, sgd(model, rate))
+    with watching(probe, optimizer):
+        for _ in range(2 * STEPS):
+            with accelerator.accumulate(model):
+                accelerator.backward(loss_of(model, x, y))
+                optimizer.step()
+                optimizer.zero_grad()
 
 
 def accelerated_in_bf16(*given):

@@ -74,20 +74,10 @@ def test_accelerate_is_a_plain_loop():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_accelerate_in_bf16_is_measured_in_full_precision():
     accelerate = pytest.importorskip("accelerate", reason="needs accelerate")
-    from accelerate.state import AcceleratorState, GradientState
-
-    def fresh():
-        for state in (AcceleratorState, GradientState):
-            state._reset_state()
-
-    fresh()
-    try:
-        accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
-        model = network()
-        model, optimizer = accelerator.prepare(model, sgd(model))
-        probe = watched(model, optimizer, *batch(), backward=accelerator.backward)
-    finally:
-        fresh()
+    accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
+    model = network()
+    model, optimizer = accelerator.prepare(model, sgd(model))
+    probe = watched(model, optimizer, *batch(), backward=accelerator.backward)
     for name in ("loss", "ntk_change", "weight_movement"):
         found, right = (one.history[name].values for one in (probe, plain()))
         np.testing.assert_array_equal(found[0], right[0])  # before training: the very same
