@@ -109,3 +109,14 @@ def test_noise_of_dropout_and_batch_statistics_is_no_update():
     again, _ = measured(model, [SGD(model.parameters(), lr=0.1)])
     assert once.own == again.own
     assert once.own["0.bias"] == pytest.approx(0, abs=1e-12)  # batch norm takes it away
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_bias_whose_gradient_is_rounding_alone_does_not_move(dtype):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Tanh(), nn.Linear(7, 2)).to(dtype)
+    network, loss, _ = checked(model, (X.to(dtype), Y.to(dtype)), "mse", 2)
+    with undisturbed(network.module, twice=True):
+        got = updates_of(network, loss, [Adam(model.parameters(), lr=0.1)], 1, ())
+    still = {name for name, size in got.own.items() if not size}
+    assert still == {"0.bias"}  # the batch's mean takes it away

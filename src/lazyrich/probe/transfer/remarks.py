@@ -35,7 +35,7 @@ def remarks(
     if still := [key for key, own in goal.own.items() if key in owned and not _moves(own)]:
         yield (
             f"The first steps leave {', '.join(still)} alone in the small network, so that there "
-            "is nothing to match: factor 1. Measure more `steps`."
+            "is nothing to match: factor 1. If later steps move them, measure more `steps`."
         )
     yield from _doubts(goal, found[-1].after)
     yield from _unmatched_flows(layout, large, goal, found[-1].after)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,8 @@ from lazyrich.capture.network import Network, Parameters, derivative, layer_of
 from lazyrich.capture.norms import root_mean_square
 from lazyrich.probe.forecast.rehearsal import of_network
 from lazyrich.probe.forecast.training import Apprentice
+
+ROUNDING = 0.1  # of a gradient: more than rounding ever changes one that does not cancel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,11 @@ def updates_of(
 def first_steps(
     network: Network, loss: OutputLoss, optimizers: Sequence[Optimizer], steps: int
 ) -> Parameters:
-    """How far the parameters move, by name; 0 for those that no optimiser owns."""
+    """How far the parameters move, by name.
+
+    0 for those that no optimiser owns, and for those whose gradient is nothing but rounding, as
+    that of a bias before batch norm: Adam would make a full step of it.
+    """
     evaluate = of_network(network.trained, loss)
     workers = [Apprentice(one, network.module, network.theta) for one in optimizers]
 
@@ -94,11 +100,24 @@ def first_steps(
             worker.set_gradient(gradient)
         return value
 
+    idle = _only_rounding(network, loss)
     for _ in range(steps):
         value, gradient = evaluate(here())
         for worker in workers:
             worker.step(value.item(), gradient, again)
-    return {name: p - network.theta[name] for name, p in here().items()}
+    return {
+        name: torch.zeros_like(p) if name in idle else p - network.theta[name]
+        for name, p in here().items()
+    }
+
+
+def _only_rounding(network: Network, loss: OutputLoss) -> set[str]:
+    """Parameters whose gradient cancels: that of a third of the loss is not a third of it."""
+    _, whole = of_network(network.trained, loss)(network.theta)
+    _, third = of_network(network.trained, replace(loss, value=lambda f: loss(f) / 3))(
+        network.theta
+    )
+    return {name for name, g in whole.items() if (3 * third[name] - g).norm() > ROUNDING * g.norm()}
 
 
 def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
