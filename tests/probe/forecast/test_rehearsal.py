@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.nn.functional import cross_entropy, mse_loss
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, SparseAdam
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 import lazyrich
@@ -946,3 +946,17 @@ def test_parameters_of_the_model_itself_have_one_name():
     (name, share), *_ = told.layers.items()
     named = replace(told, layers={"": share}, layer_ntk_change={"": told.layer_ntk_change[name]})
     assert ITSELF in str(named)
+
+
+def test_an_optimizer_of_sparse_gradients_rehearses_what_it_does_itself() -> None:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(8, 1)).to(F64)
+    model[2].requires_grad_(False)
+    words, y = torch.tensor([[0, 1], [1, 2], [5, 5]]), torch.ones(3, 1, dtype=F64)
+    optimizer = SparseAdam([model[0].weight], lr=0.1)
+    found = forecast(model, (words, y), optimizer=optimizer, steps=4)
+    for _ in range(4):
+        optimizer.zero_grad()
+        mse_loss(model(words), y).backward()
+        optimizer.step()
+    assert found.network.losses[-1] == pytest.approx(mse_loss(model(words), y).item())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lazyrich._errors import InputError
@@ -65,6 +65,7 @@ class Apprentice:
         self._rates = _copied_schedule(rates, optimizer, memo) if rates is not None else None
         self._first = [float(group["lr"]) for group in self._optimizer.param_groups]
         self._by_closure = needs_closure(optimizer)
+        self._by_rows = isinstance(optimizer, SparseAdam)
         self.steps = 0
         self._scale(0)
         self.owned = [name for i, name in own.items() if i in held]
@@ -97,9 +98,10 @@ class Apprentice:
         self._advance(loss)
 
     def set_gradient(self, gradient: Parameters) -> None:
-        """Put it where optimisers look for it."""
+        """Put it where optimisers look for it, by rows if they take nothing else."""
         for name, leaf in self.leaves.items():
-            leaf.grad = gradient[name].detach().to(leaf)
+            row = gradient[name].detach().to(leaf)
+            leaf.grad = row.to_sparse(1) if self._by_rows else row
 
     def _advance(self, loss: float) -> None:
         with warnings.catch_warnings():  # the copy has no wrapper that counts its steps
