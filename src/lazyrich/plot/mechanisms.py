@@ -6,7 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from lazyrich.plot.legends import legend
 from lazyrich.plot.style import BLACK, BLUE, PURPLE, VERMILION, axes
+from lazyrich.plot.ticks import tidy
 from lazyrich.vocabulary.regimes import Mechanism
 
 COLOURS: dict[str, str] = dict(zip(Mechanism, (BLUE, PURPLE, VERMILION), strict=True))
@@ -45,7 +47,8 @@ def mechanism_timeline(mechanisms: xr.Dataset, *, ax: Axes | None = None) -> Axe
     ax.set_xlabel(dim)
     ax.set_ylabel("change of logarithm since the start")
     ax.set_title(", ".join(acting) if acting else "no mechanism acts")
-    ax.legend()
+    tidy(ax)
+    legend(ax)
     return ax
 
 
