@@ -93,6 +93,24 @@ class PhaseDiagram:
     boundaries: tuple[Boundary, ...]
     at: Callable[[str, Array, Array], Array] = field(repr=False, compare=False)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much of the plane each phase takes; `plot` draws it."""
+        y, x = self.values.region.dims
+        names, codes = self.values.region.attrs["flag_meanings"].split(), self.values.region.values
+        shares = ((name, float(np.mean(codes == code))) for code, name in enumerate(names))
+        rows = "".join(
+            f"<tr><td>{name.replace('_', ' ')}</td><td>{100 * share:.0f} %</td></tr>"
+            for name, share in shares
+            if share
+        )
+        curves = ", ".join(dict.fromkeys(curve.name for curve in self.boundaries))
+        return (
+            f"<div><p><b>Phase diagram</b> over {x} and {y}; boundaries: {curves or 'none'}.</p>"
+            f"<table><thead><tr><th>phase</th><th>of the plane</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+            "<p><code>lazyrich.plot.phase_diagram</code> draws it.</p></div>"
+        )
+
 
 def parameter_diagram(
     x: tuple[str, ArrayLike],
