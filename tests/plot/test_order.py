@@ -235,3 +235,16 @@ def test_dots_show_on_dark_and_on_light(tmp_path):
         ]
         assert part.sum(-1).min() < 200
         assert part.sum(-1).max() > 600
+
+
+def test_bars_of_mechanisms_lie_below_every_curve():
+    network = LinearNetwork(output_scale=1.0, lr_u=0.5, lr_w=0.5)
+    data = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
+    path = flow(LineState(uu=0.1, uw=-0.02, ww=0.1), network, data, np.linspace(0, 20, 200))
+    found = mechanisms(path)
+    ax = plot.mechanism_timeline(found)
+    curves, bars = ax.lines[:4], ax.lines[4:]  # the fourth is zero
+    assert len(bars) == int(found.mechanism_acts.sum())
+    low = min(np.nanmin(np.asarray(line.get_ydata(), float)) for line in curves)
+    highest = max(bar.get_ydata()[0] for bar in bars) + 0.02  # with half of its width
+    assert ax.transData.transform((0, low))[1] > ax.transAxes.transform((0, highest))[1]

@@ -86,7 +86,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
         axis.set_label_text(axis_label(values[name]))
     tidy(ax)
-    ax.set_title(values.attrs["long_name"])
+    ax.set_title(fill(values.attrs["long_name"], WRAP))
     return ax
 
 

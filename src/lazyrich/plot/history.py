@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from lazyrich.plot.legends import legend
-from lazyrich.plot.mechanisms import COLOURS
+from lazyrich.plot.mechanisms import COLOURS, room_below
 from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
 from lazyrich.plot.ticks import ROUND, tidy
 
@@ -47,10 +47,11 @@ def mechanism_shares(
         if name in row:
             ax.plot(row.step, row[name], dashes, color=colour, label=label)
     ax.axhline(0, color=BLACK, lw=0.5)
-    for level, (mechanism, start, stop) in enumerate(windows):
+    heights = room_below(ax, len(windows))
+    for (mechanism, start, stop), height in zip(windows, heights, strict=True):
         ax.plot(
             [start, stop],
-            [0.03 + 0.05 * level] * 2,
+            [height] * 2,
             transform=ax.get_xaxis_transform(),
             color=COLOURS[mechanism],
             lw=5,
