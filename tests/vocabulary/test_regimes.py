@@ -46,7 +46,7 @@ def spelt_again(source):
         'STATUSES = ("lazy", "rich")',
         'Status = Literal["lazy", "rich", "frozen"]',
         'class Phase(StrEnum):\n    KERNEL = "kernel"\n    FEATURE = "feature"',
-        'class Phase(Word):\n    KERNEL = "kernel", "it stays"\n    FEATURE = "feature", "it moves"',
+        'class Phase(Word):\n    KERNEL = "kernel", "stays"\n    FEATURE = "feature", "moves"',
         'COLOURS = {"alignment": BLUE, "rescaling": RED}',
         'NAMES = ["kernel", "cannot tell"]',
     ],

@@ -49,7 +49,7 @@ class Regime(Word):
 
     FROZEN = "frozen", "neither the output nor the tangent kernel moved to speak of"
     LAZY = "lazy", "the tangent kernel changed by less than a tenth of its size"
-    INTERMEDIATE = "intermediate", "the tangent kernel changed by between a tenth and all of its size"
+    INTERMEDIATE = "intermediate", "the tangent kernel changed by a tenth to all of its size"
     RICH = "rich", "the tangent kernel changed by its own size or more"
     UNSTABLE = "unstable", "training diverged, or its loss grew"
 
