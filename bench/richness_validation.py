@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import grad, jvp
 
 import lazyrich
+from lazyrich import plot
 from lazyrich.capture.isolation import undisturbed
 from lazyrich.capture.network import as_network
 from lazyrich.probe.forecast.tangent import kernel_change, output_directions, root_of_ratio
@@ -253,38 +255,40 @@ def main() -> None:
 
 
 def draw(runs: list[dict[str, Any]]) -> None:
+    """Draw the picture of the documentation."""
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    with plot.style():
+        plot.save(panels(runs), FIGURE)
+
+
+def panels(runs: list[dict[str, Any]]) -> Figure:
     """ρ against outcome, a panel a family; marks tell the losses apart without colour."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     looks = {
         "mse": ("#0072B2", "o", "mean squared error"),
         "cross_entropy": ("#E69F00", "^", "cross-entropy"),
     }
-    figure, axes = plt.subplots(
-        1, 4, figsize=(11, 3.2), sharex=True, sharey=True, layout="constrained"
-    )
+    made = plot.figure(1, len(FAMILIES), width=3.0, height=3.2)
     table = summary(runs)
-    for ax, family in zip(axes, FAMILIES, strict=True):
+    for ax, family in zip(made.axes, FAMILIES, strict=True):
         for loss, (colour, mark, label) in looks.items():
             mine = [r for r in runs if r["family"] == family and r["loss_name"] == loss]
             mine = [r for r in mine if r["status"] == "fitted"]
-            r_s = table[f"{family}, {loss}"]["rank_correlation"]
             ax.loglog(
                 [r["richness"] for r in mine], [r["ntk_change"] for r in mine], mark,
                 color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.4,
-                linestyle="none", label=f"{label}: {r_s:.3f}",
+                linestyle="none", label=label,
             )  # fmt: skip
         ax.axvline(1, color="0.6", linewidth=0.8, zorder=0)
-        ax.set_title(family)
-        ax.set_xlabel("richness ρ, before training")
-        ax.legend(title="rank correlation", loc="upper left", fontsize=8, title_fontsize=8)
-    axes[0].set_ylim(top=2e5)  # room for the legends; after all panels are drawn
-    axes[0].set_ylabel("measured NTK change ‖ΔΘ‖/‖Θ₀‖")
-    FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FIGURE, dpi=150)
+        orders = [table[f"{family}, {loss}"]["rank_correlation"] for loss in looks]
+        ax.set_title(f"{family}\nrank correlation {orders[0]:.3f}, {orders[1]:.3f}")
+        ax.set(xlabel="richness ρ, before training", ylabel="measured NTK change ‖ΔΘ‖/‖Θ₀‖")
+    for side in "xy":  # one scale for all families
+        ends = [end for ax in made.axes for end in getattr(ax, f"get_{side}lim")()]
+        for ax in made.axes:
+            ax.set(**{f"{side}lim": (min(ends), max(ends))})
+    handles, labels = made.axes[0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return made
 
 
 if __name__ == "__main__":

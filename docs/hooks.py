@@ -1,4 +1,4 @@
-"""Build hooks of the site: equations become MathML, the vocabulary a table, papers are pages.
+"""Build hooks of the site: equations become MathML, the vocabulary tables, papers are pages.
 
 Browsers draw MathML themselves, so that a page needs no script and no font from the network.
 """
@@ -6,7 +6,8 @@ Browsers draw MathML themselves, so that a page needs no script and no font from
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from vocabulary import vocabulary
 
+from lazyrich.probe import Certificate
+from lazyrich.vocabulary.losses import LOSSES
 from lazyrich.vocabulary.parameters import PARAMETERS
 from lazyrich.vocabulary.quantity import Quantity
+from lazyrich.vocabulary.regimes import Mechanism, Phase, Regime, Word
 
 _EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
@@ -32,7 +36,8 @@ _REWRITES = (  # what browsers and the converter do not agree on
     (re.compile(r"<mo>&#x0221E;</mo>"), "<mi>&#x0221E;</mi>"),  # ∞
     (re.compile(r"<mo>(/|&#x0002F;)</mo>"), r'<mo lspace="0.08em" rspace="0.08em">/</mo>'),
 )
-_VOCABULARY_MARK, _PARAMETERS_MARK = "<!-- vocabulary -->", "<!-- parameters -->"
+_SESSION = re.compile(r"^([ ]*```)python\n([ ]*>>> )", re.MULTILINE)
+_MARK = re.compile(r"<!-- (\w+) -->")
 _ROOT = Path(__file__).resolve().parents[1]
 _OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
 
@@ -46,11 +51,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
-    """Put the tables of quantities and of parameters where a page asks for them."""
-    tables = {_VOCABULARY_MARK: vocabulary_table, _PARAMETERS_MARK: parameter_table}
-    for mark, table in tables.items():
-        markdown = markdown.replace(mark, table())
-    return markdown
+    r"""Put tables where a page asks for them, as by `<!-- vocabulary -->`; show sessions as such.
+
+    Example:
+        >>> on_page_markdown("```python\n>>> 1 + 1\n2\n```")
+        '```pycon\n>>> 1 + 1\n2\n```'
+    """
+    markdown = _SESSION.sub(r"\1pycon\n\2", markdown)  # what was printed is not coloured as code
+    return _MARK.sub(lambda mark: TABLES[mark[1]]() if mark[1] in TABLES else mark[0], markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
@@ -91,10 +99,33 @@ def parameter_table() -> str:
     return _table(PARAMETERS.values())
 
 
+def word_table(words: type[Word]) -> str:
+    """The words of one list with their meanings, as a Markdown table.
+
+    Example:
+        >>> word_table(Phase).splitlines()[3]
+        '| **kernel** | the network learns, and its tangent kernel stays what it was |'
+    """
+    return _lines(["word", "meaning"], ([f"**{word}**", word.meaning] for word in words))
+
+
+def loss_table() -> str:
+    """The losses that have a name, as a Markdown table.
+
+    Example:
+        >>> loss_table().splitlines()[2][:29]
+        '| `mse` | E‖f − y‖²/k | mean '
+    """
+    rows = ([f"`{one.name}`", one.formula, one.meaning, one.units] for one in LOSSES.values())
+    return _lines(["name", "formula", "meaning", "units"], rows)
+
+
 def _table(quantities: Iterable[Quantity]) -> str:
-    head = ["name", "symbol", "meaning", "units", "range", "source"]
-    rows = [head, ["---"] * len(head), *map(_row, quantities)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _lines(["name", "symbol", "meaning", "units", "range", "source"], map(_row, quantities))
+
+
+def _lines(head: list[str], rows: Iterable[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def _row(quantity: Quantity) -> list[str]:
@@ -111,3 +142,15 @@ def _source(quantity: Quantity) -> str:
 def _range(quantity: Quantity) -> str:
     low, high = (f"{bound:g}".replace("inf", "∞") for bound in (quantity.low, quantity.high))
     return f"{low} … {high}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "vocabulary": vocabulary_table,
+    "parameters": parameter_table,
+    "losses": loss_table,
+    "phases": partial(word_table, Phase),
+    "regimes": partial(word_table, Regime),
+    "mechanisms": partial(word_table, Mechanism),
+    "certificates": partial(word_table, Certificate),
+}
+"""The marks of pages, `<!-- vocabulary -->` and so on, and what stands in their place."""

@@ -18,6 +18,7 @@ from lazyrich.theory.two_layer_linear import LinearNetwork, MomentData
 
 SHAPES = {"4 → 4 → 4": (4, 4, 4), "8 → 3 → 3": (3, 8, 3), "4 → 2 → 4": (4, 4, 2)}
 NETWORK = LinearNetwork(output_scale=1.0, lr_u=0.5, lr_w=0.5)
+LINEAR = 0.1  # |λ| below which the axis is linear
 END = 4e3  # by when all of them have converged
 
 
@@ -39,7 +40,8 @@ def distances(scales: np.ndarray, *, outputs: int, inputs: int, width: int) -> x
 
 def draw(target: Path, points: int) -> Path:
     """The picture, of as many λ on each side of zero."""
-    half = np.geomspace(0.05, 100, points)
+    near = np.linspace(0, LINEAR, points // 3, endpoint=False)  # where the axis is linear
+    half = np.concatenate([near[1:], np.geomspace(LINEAR, 100, points)])
     scales = np.concatenate([-half[::-1], [0.0], half])
     with plot.style():
         made = plot.figure(width=5.4)
@@ -47,9 +49,9 @@ def draw(target: Path, points: int) -> Path:
         for label, (outputs, inputs, width) in SHAPES.items():
             found = distances(scales, outputs=outputs, inputs=inputs, width=width)
             ax.plot(scales, found, label=label)
-        ax.set_xscale("symlog", linthresh=0.1)
+        ax.set_xscale("symlog", linthresh=LINEAR)
         ax.set(xlabel="relative scale λ of the layers", ylabel="distance of the kernel at the end")
-        ax.legend(title="inputs → width → outputs")
+        plot.legend(ax, title="inputs → width → outputs")
         return plot.save(made, target)
 
 

@@ -38,11 +38,13 @@ def eigenvalues(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def curves(ax: Axes, times: Any, seen: Any, foretold: Any) -> None:  # noqa: ANN401
-    """One colour for each eigenvalue: a line, and its prediction dashed."""
-    for values, style in ((seen, "-"), (foretold, "k:")):
+    """One colour for each eigenvalue: a line, and its prediction dotted."""
+    for values, style, width in ((seen, "-", 2.0), (foretold, "k:", 1.2)):
         ax.set_prop_cycle(None)
-        ax.plot(times, values, style, linewidth=1.2)
+        lines = ax.plot(times, values, style, linewidth=width)
+        lines[0].set_label("theory" if style == "k:" else "found")
     ax.set(ylabel="eigenvalue of C")
+    plot.legend(ax)
 
 
 def draw(out: Path, points: int = 300) -> Path:

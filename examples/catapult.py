@@ -14,6 +14,7 @@ from lazyrich.theory.catapult import catapult_descent, catapult_phases
 
 SHARPNESS = (1.5, 2.5, 3.5, 4.1)
 OUTPUTS = (1e-2, 1e-4, 1e-6)
+WIDTHS = (3.2, 1.8, 0.6)  # of lines: below sharpness 3 all of them are on one curve
 
 
 def losses(ax: Axes) -> None:
@@ -24,7 +25,7 @@ def losses(ax: Axes) -> None:
         word = catapult_phases(z, 1e-3).catapult_phase.item()
         ax.plot(run.step, run.loss / run.loss.isel(step=0), label=f"z₀ = {z:g}: {word}")
     ax.set(yscale="log", ylim=(1e-9, 1e9), xlabel="step", ylabel="loss / loss at the start")
-    ax.legend()
+    plot.legend(ax)
 
 
 def ends(sharpness: np.ndarray) -> xr.DataArray:
@@ -39,12 +40,12 @@ def draw(out: Path, points: int = 600) -> Path:
         losses(made.axes[0])
         ax = made.axes[1]
         found = ends(np.linspace(0.02, 3.999, points))
-        for output in OUTPUTS:
+        for output, width in zip(OUTPUTS, WIDTHS, strict=True):
             end = found.sel(init_output=output)
-            ax.plot(end.init_sharpness, end, linewidth=0.8, label=f"F₀ = {output:g}")
+            ax.plot(end.init_sharpness, end, linewidth=width, label=f"F₀ = {output:g}")
         ax.axhline(2, color="0.6", linewidth=0.8)
         ax.set(xlabel="sharpness at the start z₀", ylabel="sharpness at the end")
-        ax.legend()
+        plot.legend(ax)
         return plot.save(made, out)
 
 

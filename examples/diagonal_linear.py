@@ -44,7 +44,7 @@ def draw(target: Path, points: int) -> Path:
         sums.set(xscale="log", xlabel="initial scale α", ylabel="‖β‖₁ at the end")
         kernels.set(xscale="log", yscale="log", xlabel="initial scale α", ylabel="‖ΔΘ‖/‖Θ₀‖")
         kernels.set_ylim(1e-6, 1e12)
-        sums.legend()
+        plot.legend(sums)
         return plot.save(made, target)
 
 

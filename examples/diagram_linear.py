@@ -91,8 +91,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
             own.ntk_change.sel(at).values.ravel(),
             end.ntk_change.sel(at).values.ravel(),
             ".",
-            ms=3 + i,
-            alpha=0.6,
+            ms=9 - 2 * i,  # the larger below, so that all of them show
             label=f"width {width}",
         )
     ends = [float(f(own.ntk_change)) for f in (np.min, np.max)]
@@ -102,7 +101,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
         ylabel="ΔΘ/Θ, trained",
         title=f"{int((data.status != '').sum())} networks",
     )
-    middle.legend()
+    plot.legend(middle)
     for name, marker in zip(QUANTITIES, "os", strict=True):
         fit = fit_exponent(end[name])
         theory_fit = fit_exponent(own[name]).exponent.values.ravel()
@@ -120,7 +119,7 @@ def draw(data: xr.Dataset, theory: xr.Dataset, diagram: xr.Dataset, target: Path
         ylabel="width exponent, trained, 95 % interval",
         title=f"{diagram.phase.size} places in the plane",
     )
-    right.legend()
+    plot.legend(right)
     plot.save(made, target)
 
 

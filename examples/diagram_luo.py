@@ -99,7 +99,7 @@ def draw(diagram: xr.Dataset, target: Path) -> None:
     right.plot(right.get_xlim(), right.get_xlim(), "-", color="black", lw=0.8, zorder=0)
     right.set(xlabel="exponent of RD, predicted", ylabel="exponent of RD, trained, 95 % interval")
     right.set_title(f"{law.size} places in the plane")
-    right.legend()
+    plot.legend(right)
     plot.save(made, target)
 
 

@@ -113,13 +113,13 @@ def draw(diagram: xr.Dataset, data: xr.Dataset, refined: Refined, target: Path) 
             here.richness.values.ravel(),
             here.ntk_change.values.ravel(),
             ".",
-            ms=4,
+            ms=5,
             label=f"{width}",
         )
     ax.axvline(1, color="C1")
     ax.axhline(LEVEL, color="black", ls="--", lw=1)
     ax.set(xlabel="forecast ρ before training", ylabel="ΔΘ/Θ after training", title="all networks")
-    ax.legend(title="width")
+    plot.legend(ax, title="width")
     plot.save(made, target)
 
 

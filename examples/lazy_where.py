@@ -134,7 +134,7 @@ def kernels(ax: Axes, chi: Array) -> None:
     ax.set(xscale="log", yscale="log", ylim=(1e-4, 60), title="one network")
     ax.set(xlabel="χ, kernel at the start over the least that fits")
     ax.set(ylabel="change of the kernel at the end")
-    ax.legend(fontsize=7)
+    plot.legend(ax, fontsize=7)
 
 
 def exponents(ax: Axes) -> None:
@@ -147,7 +147,7 @@ def exponents(ax: Axes) -> None:
         ylabel="exponent of the movement of features",
     )
     ax.set(title="many widths")
-    ax.legend()
+    plot.legend(ax)
 
 
 GAMMAS = np.linspace(0.5, 1.0, 9)

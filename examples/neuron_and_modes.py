@@ -29,7 +29,7 @@ def neurons(ax: Axes) -> None:
         ax.plot(times, found.excess_loss / 1.25, label=label)
     ax.set(xscale="log", xlabel="time", ylabel="excess loss over that of zero output")
     ax.set(title="a neuron u w·x", ylim=(0, 1.6))
-    ax.legend()
+    plot.legend(ax)
 
 
 def modes(ax: Axes) -> None:
@@ -41,7 +41,7 @@ def modes(ax: Axes) -> None:
         layers = "∞" if np.isinf(depth) else f"{depth + 1:g}"
         ax.plot(share, size, label=f"{layers} layers")
     ax.set(xlabel="time / half time", ylabel="size u", title="a mode of balanced linear networks")
-    ax.legend()
+    plot.legend(ax)
 
 
 def main() -> None:

@@ -20,12 +20,12 @@ DATA = LineData(mean_aa=1.0, mean_ay=1.0, mean_yy=1.0)
 
 def outputs(ax: Axes) -> None:
     """The output over time from a small start: the larger the power, the longer the plateau."""
-    times = np.geomspace(0.1, 300, 200)
+    times = np.geomspace(0.1, 300, 1000)
     for power in POWERS:
         found = power_flow([0.1], [0.1], NETWORK, DATA, times, power=power)
         ax.plot(times, found.amplitude, label=f"β = {power:g}")
     ax.set(xscale="log", xlabel="time", ylabel="amplitude F", title="one neuron, u = w = 0.1")
-    ax.legend()
+    plot.legend(ax)
 
 
 def curves(ax: Axes) -> xr.Dataset:
@@ -33,7 +33,8 @@ def curves(ax: Axes) -> xr.Dataset:
     drawn = power_weights(40, init_std_u=0.3, init_std_w=0.3, seed=0)
     found = power_flow(drawn.u, drawn.w, NETWORK, DATA, np.linspace(0, 12, 60), power=2.0)
     ax.plot(found.w, found.u, color="C0", lw=0.8)
-    ax.plot(drawn.w, drawn.u, ".", color="k", ms=4)
+    ax.plot(drawn.w, drawn.u, ".", color="k", ms=4, label="start")
+    plot.legend(ax)
     ax.set(xlabel="w", ylabel="u", title="forty neurons of power 2, 2u² − w² = const")
     return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.patheffects import Normal, Stroke
 
 from lazyrich import plot
 from lazyrich.theory.abc import AbcParametrisation, abc_phases
@@ -50,14 +51,18 @@ def relu(ax: Axes) -> None:
 def deep(ax: Axes) -> None:
     """The exponent r over those of the learning rate and of the last layer, from muP's others."""
     mup = AbcParametrisation.named("mup", depth=3)
-    rate = np.linspace(-1, 1.5, 201)
-    found = abc_phases(mup.a, [*mup.b[:-1], np.linspace(0, 1.5, 121)], rate)
+    rate = np.linspace(-1, 1.5, 501)
+    found = abc_phases(mup.a, [*mup.b[:-1], np.linspace(0, 1.5, 301)], rate)
     stable = found.feature_decay.where(found.phase != "unstable").transpose("b_4", "c")
     paint(ax, -stable, "exponent −r of the features' change")
     ax.plot(float(mup.c), float(mup.b[-1]), "ko", ms=4)
-    ax.annotate("μP", (0, 0.5), (5, -11), textcoords="offset points")
+    ax.annotate("μP", (0, 0.5), (-6, -4), textcoords="offset points", ha="right")
     ax.text(-0.95, 0.07, "unstable", style="italic")
-    ax.annotate("frozen but for its left edge,\non which it learns", (0.15, 1.3), style="italic")
+    ax.annotate(
+        *("frozen but for its left edge,\non which it learns", (0.12, 1.3)),
+        style="italic",
+        path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()],
+    )
     ax.set(xlabel="c of the learning rate", ylabel="b of the last layer")
     ax.set_title("three hidden layers, else as μP")
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from matplotlib.patheffects import Normal, Stroke
 from rich.progress import Progress
 from scipy import stats
 from sklearn.datasets import load_diabetes
@@ -186,7 +187,7 @@ def draw_comparison(results: dict[str, dict[str, Any]], target: Path) -> None:
         }
         for (quantity, title), ax in zip(QUANTITIES.items(), row, strict=True):
             plot.trajectory(lines, quantity, points={"PyTorch": found["torch"]}, ax=ax)
-            ax.lines[1].set_linestyle("--")
+            ax.lines[1].set_linestyle("--")  # also where the two are told apart
             ax.get_legend().remove()
             ax.set_xlabel("step")
             ax.set_title(title)
@@ -208,7 +209,7 @@ def draw_deviation(results: dict[str, dict[str, Any]], target: Path) -> None:
     ax.set_xlabel("step size, in units of the finest")
     ax.set_ylabel("largest |f_flow − f_PyTorch| / max |f|")
     ax.set_title("gradient flow is the limit of small steps")
-    ax.legend()
+    plot.legend(ax)
     plot.save(made, target)
 
 
@@ -236,7 +237,15 @@ def draw_diagram(chosen: list[Case], data: linear.LineData, target: Path) -> Non
         for case, marker in zip(chosen, "os", strict=True):
             at = case.network.output_scale.item(), case.init_std
             ax.plot(*at, marker, ms=8, mfc="white", mec="black", mew=1.5)
-            ax.annotate(case.name, at, textcoords="offset points", xytext=(9, 0), va="center")
+            ax.annotate(
+                case.name,
+                at,
+                textcoords="offset points",
+                xytext=(0, -9),
+                ha="center",
+                va="top",
+                path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()],
+            )
     plot.save(made, target)
 
 

@@ -24,7 +24,7 @@ def branches(ax: Axes, points: int) -> None:
         held = run.learned_map.where(run.collapse == "metastable")
         ax.plot(decay, held, "--", color=line.get_color())
     ax.set(xlabel="weight decay λ", ylabel="end-to-end map u", title="for E[a²] = E[ay] = 1")
-    ax.legend()
+    plot.legend(ax)
 
 
 def limits(ax: Axes) -> None:
@@ -34,7 +34,7 @@ def limits(ax: Axes) -> None:
     ax.plot(layers, found.critical_decay, "o", markersize=3, label="zero is better")
     ax.plot(layers, found.spinodal_decay, "s", markersize=3, label="only zero is left")
     ax.set(xlabel="layers", ylabel="weight decay λ", yscale="log")
-    ax.legend()
+    plot.legend(ax)
 
 
 def draw(out: Path, points: int = 2000) -> Path:

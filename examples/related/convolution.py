@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, WIDTH, GAIN, LENGTHS = 40, 16, 3.0, (1.0, 3.0)
 BATCH, RATE, INIT = 128, 0.05, 0.1
@@ -111,7 +112,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     axes[0].set(xscale="log", xlabel="step", ylabel="how localised filters are")
     axes[1].set(xlabel="place on the ring", ylabel="weights of the largest filter, seed 0")
     for ax in axes:
-        ax.legend()
+        plot.legend(ax)
 
 
 if __name__ == "__main__":

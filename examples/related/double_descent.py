@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, SAMPLES, TEST, NOISE, RATE = 5, 40, 500, 0.5, 0.01
 STEPS: dict[Size, int] = {"smoke": 10, "full": 600}
@@ -110,7 +111,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     for key, label in (("errors", "readout of least norm"), ("errors_trained_whole", "whole")):
         axes[0].plot(median["widths"], median[key], "o-", label=label)
     axes[1].plot(median["effective_parameters"], median["errors"], "o-")
-    axes[0].legend()
+    plot.legend(axes[0])
     for ax, label in zip(axes, ("width", "effective parameters, new inputs"), strict=True):
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel="test error")
 

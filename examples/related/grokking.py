@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 import lazyrich as lr
+from lazyrich import plot
 from lazyrich.vocabulary import LAZY_BELOW
 
 STEPS: dict[Size, int] = {"smoke": 30, "full": 3000}
@@ -108,8 +109,8 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     mark(axes, median["step_after_which_not_lazy"])
     for ax, label in zip(axes, ("share of pairs that are right", "kernel"), strict=True):
         ax.set(xscale="log", xlabel="step; dotted: no longer lazy", ylabel=label)
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.15))  # no curve is there
-    axes[1].legend(loc="upper left")
+    for ax in axes:
+        plot.legend(ax)
 
 
 if __name__ == "__main__":

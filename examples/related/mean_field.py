@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, SAMPLES, RATE = 5, 40, 0.4
 STEPS: dict[Size, int] = {"smoke": 10, "full": 150}
@@ -88,7 +89,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
         ax.set(xscale="log", yscale="log", xlabel="width n of both layers", ylabel=label)
         ax.set_xticks(median["widths"], [f"{width:g}" for width in median["widths"]])
         ax.minorticks_off()
-        ax.legend()
+        plot.legend(ax)
 
 
 if __name__ == "__main__":

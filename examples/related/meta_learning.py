@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, SHARED, WIDTH, EXAMPLES, ASKED = 24, 2, 48, 30, 20
 RATE = 0.1
@@ -97,7 +98,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
             ax.plot(steps, median[f"{name}/{key}"][1:], label=name.replace("_", " "))
     for ax, label in zip(axes, ("share of W in the span of B", "error on new tasks"), strict=True):
         ax.set(xscale="log", xlabel="step of meta-training", ylabel=label)
-        ax.legend()
+        plot.legend(ax)
 
 
 if __name__ == "__main__":

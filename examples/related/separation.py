@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, WIDTH, LATENT, CLASSES, KINDS, NOISE, RATE = 20, 64, 4, 3, 4, 0.6, 0.1
 SAMPLES: dict[Size, int] = {"smoke": 60, "full": 240}
@@ -99,7 +100,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
     axes[0].set_xticks(range(len(STRENGTHS)), list(STRENGTHS))
     axes[0].set(xlim=(-0.5, 1.5), ylabel="nearest latent is of the same kind")
     axes[1].set(xscale="log", yscale="log", xlabel="step", ylabel="‖ΔΘ‖/‖Θ₀‖")
-    axes[1].legend()
+    plot.legend(axes[1])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich import plot
 
 INPUTS, TEST = 10, 1000
 STEPS: dict[Size, int] = {"smoke": 20, "full": 2000}
@@ -97,7 +98,7 @@ def draw(record: Mapping[str, Any], axes: Sequence[Axes]) -> None:
             ax.plot(steps, median[f"{name}/{key}"][1:], label=name.replace("_", " "))
     for ax, label in zip(axes, ("missed share of the variance, test", "‖ΔΘ‖/‖Θ₀‖"), strict=True):
         ax.set(xscale="log", xlabel="step", ylabel=label)
-        ax.legend()
+        plot.legend(ax)
     axes[1].set_yscale("log")
 
 

@@ -198,7 +198,8 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
             draw_layer(ax, found, layer)
             ax.set_title(f"{name}, layer {layer + 1}")
         axes[0].set_ylabel("correlation")
-    rows[0, 0].legend(fontsize="x-small")
+    handles, labels = rows[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     _draw_starts(rows[-1], shown["starts"])
     return made
 
@@ -236,7 +237,7 @@ def _draw_starts(axes: Any, found: Mapping[str, Any]) -> None:  # noqa: ANN401
         for layer in range(values.shape[1]):
             ax.plot(scales, values[:, layer], "o-", ms=3, label=f"layer {layer + 1}")
         ax.set(title=title, xlabel="factor on the initial weights")
-    axes[0].legend(fontsize="x-small")
+    plot.legend(axes[0], fontsize="x-small")
     loss = np.array(found["loss"]["mean"], float)[:, -1]
     axes[-1].semilogy(scales, loss, "o-", ms=3, color="0.3")
     axes[-1].set(title="training loss, end", xlabel="factor on the initial weights")

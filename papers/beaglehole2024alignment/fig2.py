@@ -90,7 +90,8 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     for layer, ax in enumerate(made.axes[:CONVOLUTIONS]):
         draw_layer(ax, shown, layer)
         ax.set_title(f"convolution {layer + 1}")
-    made.axes[0].legend(fontsize="x-small")
+    handles, labels = made.axes[0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     loss, accuracy = made.axes[CONVOLUTIONS:]
     middle = np.array(shown["loss"]["mean"], float)
     loss.plot(shown["epoch"], middle, color="0.3")

@@ -28,6 +28,7 @@ DIMENSION = {"smoke": 48, "laptop": 256, "paper": 1024}
 SEEDS = {"smoke": 2, "laptop": 10, "paper": 20}
 TARGETS = ("signs", "products", "linear")
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0)
+DASHES = ("-", "--", ":")
 WIDTHS = {"smoke": (24, 48), "laptop": (32, 128, 512, 2048), "paper": (64, 256, 1024, 4096)}
 
 
@@ -148,17 +149,19 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     low = min(min(values) for values in found.values()) - 0.05
     images.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="predicted C-NFA", ylabel="found after")
     images.set_title("every layer, images")
-    images.legend()
+    plot.legend(images)
     for ax, readout in ((signs, "signs"), (gaussian, "gaussian")):
-        for target, curve in shown["spectra"][readout].items():
-            line = ax.plot(curve["alpha"], curve["predicted"], label=target)[0]
+        for i, (target, curve) in enumerate(shown["spectra"][readout].items()):
+            line = ax.plot(curve["alpha"], curve["predicted"], DASHES[i], label=target)[0]
             ax.errorbar(
-                curve["alpha"], curve["measured"], curve["sd"], fmt="o", ms=4, capsize=2,
-                color=line.get_color(),
+                np.array(curve["alpha"]) + 0.05 * (i - 1), curve["measured"], curve["sd"],
+                fmt="osD"[i], ms=4, capsize=2, elinewidth=1, color=line.get_color(),
             )  # fmt: skip
         ax.set(xlabel="decay α of the inputs' spectrum", ylabel="C-NFA at the start")
         ax.set_title(f"quadratic neurons, {readout} readout")
-    signs.legend(title="labels; lines: predicted", loc="lower left")
+    handles, labels = signs.get_legend_handles_labels()
+    title = "quadratic neurons: labels; lines: predicted"
+    made.legend(handles, labels, title=title, loc="outside lower center", ncols=len(labels))
     curve = shown["widths"]
     widths.plot(curve["width"], curve["predicted"], color="C1", label="predicted")
     widths.errorbar(
@@ -166,5 +169,5 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         label="found",
     )  # fmt: skip
     widths.set(xscale="log", xlabel="neurons", title="products, α = 1")
-    widths.legend()
+    plot.legend(widths)
     return made

@@ -49,6 +49,7 @@ IMAGES: Mapping[str, dict[str, Any]] = {
     "laptop": {"data": "mnist", "samples": 2000, "epochs": 20, "measured": 500},
     "paper": {"data": "mnist", "samples": 50_000, "test_samples": 10_000, "epochs": 100},
 }
+BELOW = 0.22  # of its mean the seeds of a row, in units of rows
 ANSATZ = ("nfa", "cnfa", "nfa_null", "cnfa_null")
 IMAGE_RATES = {"sgd": [0.1, 0.3, 1.0], "adaptive": [0.01, 0.03, 0.1, 0.3]}
 
@@ -198,7 +199,7 @@ def dots(ax: Any, names: list[str], values: list[Any], title: str) -> None:  # n
     """A row a method: every seed, and the mean with its interval."""
     for y, found in enumerate(values):
         x = np.asarray(found, float)
-        ax.plot(x, [y] * len(x), "o", ms=3, color="0.6")
+        ax.plot(x, [y + BELOW] * len(x), "o", ms=3, mfc="none", color="0.4")
         half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5
         ax.errorbar(x.mean(), y, xerr=half, fmt="o", ms=5, capsize=3)
     ax.set_yticks(range(len(names)), names)

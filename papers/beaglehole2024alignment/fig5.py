@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
 
@@ -93,11 +94,18 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     for column, kind in zip(axes.T, KINDS, strict=True):
         found = shown["kinds"][kind]
         for ax, name, label in zip(column, ("nfa", "cnfa"), ("UC-NFA", "C-NFA"), strict=True):
-            for values in np.array(found[name], float).T:
-                ax.plot(shown["epoch"], values, lw=1)
-            ax.set(title=f"{label}, {kind} heads", ylim=(-0.05, 1.05), xlabel="epoch")
+            heads = np.array(found[name], float).T
+            colours = mpl.colormaps["viridis"](np.linspace(0, 0.95, len(heads)))
+            for i, (values, colour) in enumerate(zip(heads, colours, strict=True)):
+                ax.plot(shown["epoch"], values, lw=1, color=colour, label=f"head {i + 1}")
+            ax.set(title=f"{label}, {kind} heads", xlabel="epoch")
         for ax, name in zip(column, ("nfa_null", "cnfa_null"), strict=True):
             null = np.array(found[name], float).mean(1)
-            ax.plot(shown["epoch"], null, "--", color="black", label="null, mean over heads")
-    axes[0, 0].legend()
+            ax.plot(shown["epoch"], null, "--", color="C1", label="null, mean over heads")
+    for row in axes:
+        ends = [end for ax in row for end in ax.get_ylim()]
+        for ax in row:
+            ax.set_ylim(min(ends), max(ends))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper center", ncols=5, fontsize="small")
     return made

@@ -136,5 +136,5 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         ax.axhline(0, color="0.6", lw=0.7)
         ax.axvline(0, color="0.6", lw=0.7)
         ax.set(xlabel="ρ(WWᵀ, K) − null", ylabel="ansatz − null", title=f"ansatz of power {label}")
-    made.axes[0].legend()
+    plot.legend(made.axes[0])
     return made

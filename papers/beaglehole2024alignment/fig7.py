@@ -110,10 +110,11 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
                 1 - np.array(shown[name][i], float) for name in ("measured", "null", "predicted")
             )
             ax.plot(d, predicted.mean(-1), color=f"C{i}", label=target)
+            beside = np.array(d) * 1.03 ** (i - 1)  # bars do not hide each other
             ax.plot(d, null.mean(-1), "--", lw=1, color=f"C{i}")
             ax.errorbar(
-                d, measured.mean(-1), measured.std(-1, ddof=1), fmt="o", ms=4, capsize=2,
-                color=f"C{i}",
+                beside, measured.mean(-1), measured.std(-1, ddof=1), fmt="o", ms=4, capsize=2,
+                elinewidth=1, color=f"C{i}",
             )  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="1 − ρ")
         ax.set_xticks(d, [str(size) for size in d])

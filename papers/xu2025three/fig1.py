@@ -8,7 +8,6 @@ far is the same recursion for the typical network, which knows only the width?
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import lazyrich as lr
 from lazyrich import plot
 from papers.harness import Bench, Finding, Measured, Record, bare, number, slope
 from papers.xu2025three.line import OnALine
+from papers.xu2025three.looks import COLOURS, NESTED
 
 PHASES = {
     "kernel": ("ntk", "kaiming"),
@@ -139,23 +139,26 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     for ax, part, label in zip(
         made.axes, ("output", "alignment"), ("output f", "alignment ζ"), strict=False
     ):
-        for name, colour in zip(PRESETS, cycle(f"C{i}" for i in range(4)), strict=False):
+        for name, width in zip(PRESETS, NESTED, strict=True):
+            colour = COLOURS[name]
             curve = shown["trajectories"][name]
             t = np.array(curve["at"]) / curve["at"][-1]
-            ax.plot(t, curve[f"exact_{part}"], color=colour, label=name.replace("_", " "))
-            ax.plot(t[::3], curve[part][::3], "o", ms=4, mfc="white", color=colour)
+            preset = name.replace("_", " ")
+            ax.plot(t, curve[f"exact_{part}"], lw=width, color=colour, label=preset)
+            ax.plot(t[::3], curve[part][::3], "o", ms=3 + width, mfc="white", color=colour)
         ax.set_xlabel("time, in units of the run")
         ax.set_ylabel(label)
         ax.set_title(f"closed form (lines) and PyTorch, d = {shown['width_of_trajectories']}")
-    made.axes[0].legend()
+    plot.legend(made.axes[0])
     steps, widths = made.axes[2:]
     h = shown["between"][0] / np.array(shown["between"], float)
     for i, name in enumerate(PRESETS):
-        label, style = name.replace("_", " "), {"color": f"C{i}", "marker": MARKERS[i], "ms": 4}
-        steps.plot(h, np.median(shown["step_error"][i], -1), label=label, **style)
+        style = {"color": COLOURS[name], "marker": MARKERS[i], "lw": NESTED[i], "ms": 3 + NESTED[i]}
+        steps.plot(h, np.median(shown["step_error"][i], -1), **style)
         widths.plot(shown["widths"], np.median(shown["flow_error"][i], -1), **style)
         distance = np.median(shown["from_typical"][i], -1)
-        widths.plot(shown["widths"], distance, ls="--", mfc="white", **style)
+        style |= {"ls": "--", "lw": 1.2, "ms": 5, "mfc": "white"}
+        widths.plot(shown["widths"], distance, **style)
     _finish(
         steps,
         "step size, in units of the largest",

@@ -17,6 +17,7 @@ import lazyrich as lr
 from lazyrich import plot
 from lazyrich.theory import two_layer_linear as linear
 from papers.harness import Bench, Finding, Measured, Record, bare, slope
+from papers.xu2025three.looks import look
 
 PAPER = {
     "ntk": "kernel",
@@ -106,7 +107,7 @@ def found(record: Record) -> str:
 def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     """The diagram of exponents with the six in it, one of parameters, and the two ladders."""
     shown = record["shown"]
-    made = plot.figure(2, 2, width=4.8, height=3.6)
+    made = plot.figure(2, 2, width=6.2, height=3.6)
     exponents, parameters, ladder, kernel = made.axes
     _draw_exponents(exponents, shown)
     scales = np.geomspace(1e-4, 10, shown["grid"])
@@ -116,27 +117,16 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         width=DIAGRAM_WIDTH,
     )
     plot.phase_diagram(diagram, ax=parameters)
-    _legend_inside(parameters)
     parameters.set_title(f"phases of typical networks of width {DIAGRAM_WIDTH}")
-    for i, (name, values) in enumerate(shown["alignment"].items()):
-        dashes = "-" if PAPER[name] == "feature" else "--"
-        style = {"color": f"C{i // 2}", "ls": dashes, "label": name.replace("_", " ")}
-        style["lw"] = 3.0 if name == "ntk" else 1.5  # it stays visible below Kaiming
+    for name, values in shown["alignment"].items():
+        style = look(name) | {"lw": 3.0 if name == "ntk" else 1.5}  # it stays visible below Kaiming
         ladder.plot(shown["widths"], values, **style)
         kernel.plot(shown["widths"], shown["ntk_change"][name], **style)
     for ax, label in ((ladder, "final alignment |ζ|"), (kernel, "change of the kernel ΔΘ/Θ")):
         ax.set(xscale="log", yscale="log", xlabel="width d", ylabel=label)
         ax.set_title("medians over draws of the exact solution")
-    ladder.legend(ncols=2)
+    plot.legend(ladder)
     return made
-
-
-def _legend_inside(ax: Any) -> None:  # noqa: ANN401
-    """Small, in the corner of vanishing initialisation, if there is one."""
-    legend = ax.get_legend()
-    if legend is not None:
-        labels = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
-        ax.legend(legend.legend_handles, labels, loc="lower left", fontsize="x-small", frameon=True)
 
 
 def _draw_exponents(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401
@@ -147,7 +137,6 @@ def _draw_exponents(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401
         ("init_var_exponent", np.linspace(-1.97, 1.02, grid)),
     )
     plot.phase_diagram(diagram, ax=ax)
-    _legend_inside(ax)
     taken: dict[tuple[float, float], list[str]] = {}
     for name, place in shown["points"].items():
         taken.setdefault(tuple(place), []).append(name.replace("_", " "))

@@ -11,6 +11,7 @@ the activation's slope. And do all three vanish as powers of the width in the ke
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 
+MARKERS = "osD^v"
+OTHERS = ("#332288", "#117733", "#999933", "#882255", "#888888")  # none of the starts' colours
 NARROW = 30  # neurons, whose inputs are not small
 FAR = 0.05  # from which ζ has left the theory's line
 NAMES = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
@@ -259,7 +262,8 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         axes[row, 5].set_title(f"{task}, sigmoid")
         _draw_powers(axes[row, 6], shown, row, task)
         axes[row, 0].set_ylabel("alignment ζ (lines: theory)" if row == 0 else "alignment ζ")
-    axes[0, 1].legend(fontsize="xx-small", loc="center right", bbox_to_anchor=(1.0, 0.64))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, title="start", loc="outside upper left", ncols=len(labels))
     return made
 
 
@@ -268,7 +272,8 @@ def _draw_starts(ax: Any, steps: Any, curves: Mapping[str, Any], starts: Any) ->
     for i, start in enumerate(starts):
         theory, points = (np.array(curves[name][i], float) for name in ("theory", "alignment"))
         ax.plot(steps, theory, color=f"C{i}", lw=1)
-        ax.plot(steps[::3], points[::3], ".", ms=4, color=f"C{i}", label=start)
+        mark = {"marker": MARKERS[i], "ms": 7 - i, "mfc": "none", "ls": "none"}  # all remain seen
+        ax.plot(steps[::3], points[::3], color=f"C{i}", label=start, **mark)
     ax.set(ylim=(-0.05, 1.05), xlabel="step")
 
 
@@ -277,13 +282,14 @@ def _draw_powers(ax: Any, shown: dict[str, Any], row: int, task: str) -> None:  
     names = list(shown["mechanisms"])
     turning = change[..., [names.index("alignment"), names.index("disalignment")]].sum(-1)
     scaling = change[..., names.index("rescaling")]
-    for i, activation in enumerate(shown["activations"]):
+    colours = cycle(OTHERS)
+    for i, (activation, colour) in enumerate(zip(shown["activations"], colours, strict=False)):
         for values, dashes, label in ((turning, "-", "|ζ|"), (scaling, "--", "ln‖u‖‖w‖")):
             ax.plot(
                 shown["widths"],
                 np.median(values[i], -1),
                 dashes,
-                color=f"C{i}",
+                color=colour,
                 label=f"{label}, {NAMES.get(activation, activation)}" if row == 0 else None,
             )
     ax.set(xscale="log", yscale="log", xlabel="width d", ylabel="total change")

@@ -44,6 +44,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "seeds": list(range(5)),
     },
 }
+DASHES = ("-", "--", "-.", ":")  # so that layers on top of each other all show
 SHARES = ("layer_log_alignment", "layer_log_rescaling", "layer_log_gain")
 
 
@@ -158,18 +159,19 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     for ax, (name, label) in zip(made.axes, panels, strict=False):
         values = np.array(shown[name], float)
         for i, layer in enumerate(shown["layers"]):
-            _with_spread(ax, sigma, values[..., i], f"C{i}", layer.removeprefix("network."))
+            name, dashes = layer.removeprefix("network."), DASHES[i % len(DASHES)]
+            _with_spread(ax, sigma, values[..., i], f"C{i}", name, dashes)
         ax.axhline(0, color="black", lw=0.5)
         _scale_axis(ax, sigma)
         ax.set_title(label)
-    made.axes[0].legend()
+    plot.legend(made.axes[0])
     kernel = made.axes[3]
     measured, rho = (np.array(shown[name], float) for name in ("ntk_change", "richness"))
     _with_spread(kernel, sigma, measured, "C0", "measured")
     _with_spread(kernel, sigma, rho, "C1", "richness ρ, at the first step")
     _scale_axis(kernel, sigma)
     kernel.set(yscale="log", title="change of the kernel ΔΘ/Θ")
-    kernel.legend()
+    plot.legend(kernel)
     return made
 
 
@@ -179,7 +181,14 @@ def _scale_axis(ax: Any, sigma: np.ndarray) -> None:  # noqa: ANN401
     ax.xaxis.minorticks_off()
 
 
-def _with_spread(ax: Any, x: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:  # noqa: ANN401
+def _with_spread(
+    ax: Any,  # noqa: ANN401 - Axes
+    x: np.ndarray,
+    values: np.ndarray,
+    colour: str,
+    label: str,
+    dashes: Any = "-",  # noqa: ANN401 - of matplotlib
+) -> None:
     """The mean over seeds, and every seed as a point."""
-    ax.plot(x, values.mean(-1), color=colour, label=label)
+    ax.plot(x, values.mean(-1), ls=dashes, color=colour, label=label)
     ax.plot(x, values, ".", ms=4, color=colour)

@@ -139,7 +139,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
         r = record["findings"][f"rank correlation of σ and best {part} accuracy"]["value"]
         p = record["findings"][f"p-value of σ and best {part} accuracy"]["value"]
         ax.set_title(f"best {part} accuracy: r = {r:.2f}, {TESTS} p = {min(1.0, TESTS * p):.1g}")
-        ax.set(xscale="log", xlabel="initial scale σ", ylabel="%")
+        ax.set(xscale="log", xlabel="initial scale σ", ylabel="accuracy, %")
         ax.set_xticks(sigma, [f"{s:g}" for s in sigma])
         ax.minorticks_off()
     return made

@@ -18,6 +18,7 @@ import lazyrich as lr
 from lazyrich import plot, sweeps
 from papers.harness import Bench, Finding, Measured, Record, compared, judge, mean
 from papers.xu2025three.images import Images
+from papers.xu2025three.looks import dodged, look
 
 PAIRS = {"mean_field": "ntk", "kaiming_plus": "kaiming", "xavier_plus": "xavier"}
 PRESETS = [name for pair in PAIRS.items() for name in pair]
@@ -178,19 +179,17 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     panels = (("train_accuracy", 100), ("test_accuracy", 100), ("ntk_change", 1))
     for ax, (name, factor) in zip(made.axes, panels, strict=True):
         values = factor * np.array(shown[name], float)
-        for i, preset in enumerate(shown["parametrisations"]):
+        presets = shown["parametrisations"]
+        for i, preset in enumerate(presets):
             ax.errorbar(
-                widths,
+                [dodged(width, i, len(presets)) for width in widths],
                 values[i].mean(-1),
                 values[i].std(-1, ddof=1),
-                color=f"C{i // 2}",
-                ls="-" if preset in PAIRS else "--",
-                capsize=2,
-                label=preset.replace("_", " "),
+                **{"capsize": 2, "elinewidth": 1, **look(preset)},
             )
         ax.set(xscale="log", xlabel="width d")
     made.axes[0].set_title("best training accuracy, %")
     made.axes[1].set_title("best test accuracy, %")
     made.axes[2].set(yscale="log", title=f"change of the kernel ΔΘ/Θ after {counted(shown)}")
-    made.axes[0].legend(fontsize="x-small", ncols=2)
+    plot.legend(made.axes[0], fontsize="x-small", ncols=2)
     return made

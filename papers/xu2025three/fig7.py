@@ -27,6 +27,7 @@ from papers.harness import (
     rank_correlation,
 )
 from papers.xu2025three.fig6 import PAIRS, PRESETS, counted, titled
+from papers.xu2025three.looks import COLOURS, look
 from papers.xu2025three.rehearsed import PROBED, Rehearsed
 
 SETS = {
@@ -231,7 +232,7 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     rehearsal.set(xlabel="rehearsed change, before training", title="widths, CIFAR-10")
     for ax in (scatter, rho, rehearsal):
         ax.set(xscale="log", yscale="log", ylabel="change of the kernel ΔΘ/Θ, after training")
-        ax.legend(fontsize="x-small")
+        plot.legend(ax, fontsize="x-small", handlelength=3.5)
     _draw_by_width(by_width, shown["across"])
     panels = (("alignment_change", "change of a layer's alignment A"),)
     panels += (("layer_log_rescaling", "rescaling  Δ ln ‖W‖"),)
@@ -244,8 +245,8 @@ def _draw_across(ax: Any, shown: dict[str, Any], forecast: str) -> None:  # noqa
     """A forecast against the outcome: means over seeds joined along the widths, and all runs."""
     x, y = (np.log(np.array(shown[name], float)) for name in (forecast, "ntk_change"))
     for i, preset in enumerate(PRESETS):
-        ax.plot(np.exp(x[i].mean(-1)), np.exp(y[i].mean(-1)), **_style(i, preset))
-        ax.plot(np.exp(x[i]).ravel(), np.exp(y[i]).ravel(), ".", ms=3, color=f"C{i // 2}")
+        ax.plot(np.exp(x[i].mean(-1)), np.exp(y[i].mean(-1)), **_style(preset))
+        ax.plot(np.exp(x[i]).ravel(), np.exp(y[i]).ravel(), ".", ms=3, color=COLOURS[preset])
 
 
 def _draw_by_width(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401 - Axes
@@ -255,16 +256,15 @@ def _draw_by_width(ax: Any, shown: dict[str, Any]) -> None:  # noqa: ANN401 - Ax
             np.exp(np.log(np.array(shown[name][i], float)).mean(-1))
             for name in ("ntk_change", "rehearsed_ntk_change")
         )
-        ax.plot(shown["widths"], measured, **_style(i, preset))
-        ax.plot(shown["widths"], rehearsed, "x", color=f"C{i // 2}")
+        ax.plot(shown["widths"], measured, **_style(preset))
+        ax.plot(shown["widths"], rehearsed, "x", color=COLOURS[preset])
     ax.set(xscale="log", yscale="log", xlabel="width d", ylabel="change of the kernel ΔΘ/Θ")
     ax.set_title(f"measured after {counted(shown)} (lines), rehearsed (×)", fontsize="medium")
 
 
-def _style(i: int, preset: str) -> dict[str, Any]:
-    """Pairs share a colour; the kernel phase is dashed."""
-    line = {"marker": "o", "ms": 4, "mfc": "white", "color": f"C{i // 2}"}
-    return {**line, "ls": "-" if preset in PAIRS else "--", "label": titled(preset)}
+def _style(preset: str) -> dict[str, Any]:
+    """A line with a mark at every width."""
+    return {"marker": "o", "ms": 4, "mfc": "white", **look(preset)}
 
 
 def _draw_resnet(made: Any, ax: Any, resnet: dict[str, Any], part: str, title: str) -> None:  # noqa: ANN401

@@ -21,6 +21,12 @@ from papers.xu2025three.large_steps import LargeSteps, phase
 
 CURVATURES = [0.5, 1.0, 1.5, 2.5, 3.0, 3.5, 4.5, 5.0]
 SMALL, LARGE = 1.0, 3.0  # whose changes of the kernel are followed over widths
+SHADES = {
+    "lazy": ("#9ECAE1", "#0072B2", "#08306B"),
+    "catapult": ("#FDAE6B", "#D55E00", "#7F2704"),
+    "divergent": ("0.7", "0.4"),
+}
+LINE_WIDTHS = (2.6, 1.9, 1.2)  # so that curves on top of each other all show
 ACTS = 0.1  # as in figure 3
 NO_POWER = 0.1  # over two decades of the width a factor of 1.6
 WIDTHS = {
@@ -125,12 +131,12 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     shown = record["shown"]
     made = plot.figure(1, 3, width=3.9, height=3.2)
     curvature, alignment, change = made.axes
-    colours = {"lazy": "C0", "catapult": "C1", "divergent": "0.6"}
-    styles = ("-", "--", ":")
-    counts = dict.fromkeys(colours, 0)
+    counts = dict.fromkeys(SHADES, 0)
     for i, z in enumerate(shown["curvatures"]):
         kind = phase(z)
-        style = {"color": colours[kind], "ls": styles[counts[kind]], "label": f"z = {z:g}"}
+        nth = counts[kind]
+        style = {"color": SHADES[kind][nth], "lw": LINE_WIDTHS[nth], "ls": ("-", "--", ":")[nth]}
+        style["label"] = f"z = {z:g}"
         counts[kind] += 1
         for ax, name in ((curvature, "curvature_at"), (alignment, "alignment_at")):
             ax.plot(np.array(shown[name][i], float), **style)
@@ -142,5 +148,5 @@ def draw(record: Record) -> Any:  # noqa: ANN401 - a matplotlib figure
     alignment.set(ylim=(-0.05, 1.05), xlabel="step", title="alignment |ζ|")
     change.set(xscale="log", yscale="log", xlabel="width d")
     change.set_title("change of the kernel ΔΘ/Θ at the end")
-    curvature.legend(fontsize="x-small", ncols=2)
+    plot.legend(curvature, fontsize="x-small", ncols=2)
     return made

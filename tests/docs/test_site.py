@@ -54,7 +54,7 @@ def test_no_page_loads_anything_from_the_network(pages: dict[str, str]) -> None:
 def test_every_quantity_is_in_the_table(pages: dict[str, str]) -> None:
     from docs.vocabulary import vocabulary
 
-    table = pages["theory/conventions.html"]
+    table = pages["concepts/glossary.html"]
     for name in vocabulary():
         assert f"<td><code>{name}</code></td>" in table
 

@@ -105,7 +105,8 @@ def test_frozen_networks_are_an_area(ax):
     scales = np.linspace(0, 1, 12)
     made = parameter_diagram(("lr", scales), ("init_std", scales), width=100)
     drawn(plot.phase_diagram(made, ax=ax))
-    assert "frozen" in {text.get_text() for text in ax.get_legend().get_texts()}
+    names = {text.get_text().partition("\n")[0] for text in ax.get_legend().get_texts()}
+    assert "frozen" in names  # where a layer or its learning rate is zero: on two edges
 
 
 def test_labels_lie_inside(ax):

@@ -10,6 +10,7 @@ from torch import nn
 import lazyrich
 from lazyrich import Probe
 from lazyrich.probe import judge
+from lazyrich.probe.one_look import preformatted
 
 NAN = float("nan")
 
@@ -124,3 +125,12 @@ def test_a_comparison_in_one_line(probe):
     compared = lazyrich.compare(probe, probe)
     regime = probe.verdict().regime
     assert repr(compared) == (f"<Compared: {regime} (the first run) and {regime} (the second run)>")
+
+
+def test_what_is_printed_in_lines_is_shown_in_lines(probe):
+    """Of the dial, the coordinate check, a transfer, a comparison: the printed text, escaped."""
+    from lazyrich.probe import Compared, CoordinateCheck, Dialled, Transfer
+
+    for kind in (Compared, CoordinateCheck, Dialled, Transfer):
+        assert kind._repr_html_ is preformatted, kind
+    assert html_of(lazyrich.compare(probe, probe)).startswith("<pre>")

@@ -25,7 +25,8 @@ def spelt(node):
     if isinstance(node, ast.Dict):
         return texts(node.keys)
     if isinstance(node, ast.ClassDef):
-        return texts(part.value for part in node.body if isinstance(part, ast.Assign))
+        values = [part.value for part in node.body if isinstance(part, ast.Assign)]
+        return texts(x.elts[0] if isinstance(x, ast.Tuple) and x.elts else x for x in values)
     return set()
 
 
@@ -45,6 +46,7 @@ def spelt_again(source):
         'STATUSES = ("lazy", "rich")',
         'Status = Literal["lazy", "rich", "frozen"]',
         'class Phase(StrEnum):\n    KERNEL = "kernel"\n    FEATURE = "feature"',
+        'class Phase(Word):\n    KERNEL = "kernel", "stays"\n    FEATURE = "feature", "moves"',
         'COLOURS = {"alignment": BLUE, "rescaling": RED}',
         'NAMES = ["kernel", "cannot tell"]',
     ],
@@ -71,6 +73,7 @@ def test_a_word_is_its_text(words):
         assert word == str(word)
         assert hash(word) == hash(str(word))
         assert pickle.loads(pickle.dumps(word)) is word
+        assert word.meaning
 
 
 def test_not_knowing_is_no_phase_and_no_regime():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -85,10 +85,31 @@ class PhaseDiagram:
             limit of infinite width, beside `signal_excess` and `rate_exponent`. The integer codes
             carry `flag_values` and `flag_meanings`.
         boundaries: the curves between the regions.
+        at: the codes of `region` or `acting_mechanisms` at points between the values of the axes,
+            from the name and the points' horizontal and vertical coordinates.
     """
 
     values: xr.Dataset
     boundaries: tuple[Boundary, ...]
+    at: Callable[[str, Array, Array], Array] = field(repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much of the plane each phase takes; `plot` draws it."""
+        y, x = self.values.region.dims
+        names, codes = self.values.region.attrs["flag_meanings"].split(), self.values.region.values
+        shares = ((name, float(np.mean(codes == code))) for code, name in enumerate(names))
+        rows = "".join(
+            f"<tr><td>{name.replace('_', ' ')}</td><td>{100 * share:.0f} %</td></tr>"
+            for name, share in shares
+            if share
+        )
+        curves = ", ".join(dict.fromkeys(curve.name for curve in self.boundaries))
+        return (
+            f"<div><p><b>Phase diagram</b> over {x} and {y}; boundaries: {curves or 'none'}.</p>"
+            f"<table><thead><tr><th>phase</th><th>of the plane</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+            "<p><code>lazyrich.plot.phase_diagram</code> draws it.</p></div>"
+        )
 
 
 def parameter_diagram(
@@ -134,23 +155,31 @@ def parameter_diagram(
     values = _order(setting)
     limit = _limit_of_change(setting, values)
     frozen = is_frozen(values)
-    above = (limit >= levels[0]).astype(int) + (limit >= levels[1])
-    codes = xr.where(frozen, REGIONS.index(Phase.FROZEN), REGIONS.index(Phase.KERNEL) + above)
-    values["region"] = _flags(codes, "region", REGIONS)
-    values["acting_mechanisms"] = _acting_mechanisms(setting)
+    values["region"] = _flags(_regions(setting, values, levels), "region", REGIONS)
+    acting_there = _acting_mechanisms(setting)
+    values["acting_mechanisms"] = _flags(acting_there, "acting_mechanisms", MECHANISM_SETS)
     values = with_axis_attrs(values.transpose(y_name, x_name, ...))
 
-    def field(level: float, xs: Array, ys: Array) -> Array:
+    def there(xs: Array, ys: Array) -> Setting:
         point = {x_name: xr.DataArray(xs, dims="p"), y_name: xr.DataArray(ys, dims="p")}
-        there = Setting.of(**fixed, **point)
-        return _side(_limit_of_change(there, _order(there)).values, level)
+        return Setting.of(**fixed, **point)
+
+    def side(level: float, xs: Array, ys: Array) -> Array:
+        points = there(xs, ys)
+        return _side(_limit_of_change(points, _order(points)).values, level)
+
+    def at(name: str, xs: Array, ys: Array) -> Array:
+        points = there(xs, ys)
+        if name == "acting_mechanisms":
+            return np.asarray(_acting_mechanisms(points).values)
+        return np.asarray(_regions(points, _order(points), levels).values)
 
     known = limit.where(~frozen | np.isinf(limit))  # F is 0/0, no limit
     grid = known.transpose(y_name, x_name).values
     per_level = [
         boundaries(
             f"ΔΘ/Θ = {level:.3g}",
-            partial(field, level),
+            partial(side, level),
             x_values,
             y_values,
             _side(grid, level),
@@ -158,7 +187,9 @@ def parameter_diagram(
         for level in levels
     ]
     return PhaseDiagram(
-        values=values, boundaries=tuple(curve for curves in per_level for curve in curves)
+        values=values,
+        boundaries=tuple(curve for curves in per_level for curve in curves),
+        at=at,
     )
 
 
@@ -200,18 +231,23 @@ def exponent_diagram(
     (x_name, x_values), (y_name, y_values) = axes.items()
     constants = {name: float(Power(value).exponent) for name, value in fixed.items()}
 
-    def at(xs: Array, ys: Array) -> list[Any]:
+    def of(xs: Array, ys: Array) -> list[Any]:
         return _exponents_of({**constants, x_name: xs, y_name: ys})
 
     def branches(xs: Array, ys: Array) -> tuple[Array, ...]:
-        signal, *kernels = rate_exponents(*at(xs, ys))
+        signal, *kernels = rate_exponents(*of(xs, ys))
         return tuple(signal - k for k in kernels) if tune_rates else (signal, *kernels)
 
-    signal, kernel, rate, _ = exponents(*at(x_values, y_values[:, None]))
-    excess, rate = np.broadcast_arrays(signal - kernel, rate)
-    feature = 2 + (excess >= -ZERO).astype(int) + (excess > ZERO)
-    too_slow, too_fast = (rate < -ZERO), (rate > ZERO)
-    region = feature if tune_rates else np.where(too_slow, 0, np.where(too_fast, 1, feature))
+    def powers(xs: Array, ys: Array) -> tuple[Array, Array]:
+        signal, kernel, rate, _ = exponents(*of(xs, ys))
+        excess, rate, *_ = np.broadcast_arrays(signal - kernel, rate, xs, ys)
+        return excess, rate
+
+    def at(_: str, xs: Array, ys: Array) -> Array:
+        return _region_of_powers(*powers(xs, ys), tune_rates)
+
+    excess, rate = powers(x_values, y_values[:, None])
+    region = _region_of_powers(excess, rate, tune_rates)
     coords = {y_name: y_values, x_name: x_values}
     values = xr.Dataset(
         {
@@ -225,7 +261,13 @@ def exponent_diagram(
     values = with_axis_attrs(values)
     name, combine = ("b = k", np.minimum) if tune_rates else ("r = 0", np.maximum)
     curves = piecewise_boundaries(name, branches, combine, x_values, y_values)
-    return PhaseDiagram(values=values, boundaries=curves)
+    return PhaseDiagram(values=values, boundaries=curves, at=at)
+
+
+def _region_of_powers(excess: Array, rate: Array, tuned: bool) -> Array:
+    """Codes of the regions from both powers of the width; a tuned rate is right everywhere."""
+    feature = 2 + (excess >= -ZERO).astype(int) + (excess > ZERO)
+    return feature if tuned else np.where(rate < -ZERO, 0, np.where(rate > ZERO, 1, feature))
 
 
 def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
@@ -245,6 +287,14 @@ def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
             raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
         exponents |= dict.fromkeys(targets, value)
     return [exponents.get(name, 0.0) for name in names]
+
+
+def _regions(setting: Setting, order: xr.Dataset, levels: tuple[float, float]) -> xr.DataArray:
+    """Codes of the regions of typical networks."""
+    limit = _limit_of_change(setting, order)
+    above = (limit >= levels[0]).astype(int) + (limit >= levels[1])
+    frozen, kernel = REGIONS.index(Phase.FROZEN), REGIONS.index(Phase.KERNEL)
+    return xr.where(is_frozen(order), frozen, kernel + above)
 
 
 def _acting_mechanisms(setting: Setting) -> xr.DataArray:
@@ -267,7 +317,7 @@ def _acting_mechanisms(setting: Setting) -> xr.DataArray:
     times = time_to_residual(state, network, data, remaining).rename("t")
     acts = acting(activity(flow(state, network, data, times)).sum("interval"))
     codes = xr.DataArray([1 << bit for bit, _ in enumerate(Mechanism)], dims="mechanism")
-    return _flags((acts * codes).sum("mechanism"), "acting_mechanisms", MECHANISM_SETS)
+    return (acts * codes).sum("mechanism")
 
 
 def _order(setting: Setting) -> xr.Dataset:

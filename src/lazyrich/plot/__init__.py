@@ -18,6 +18,7 @@ from lazyrich.plot.history import (
     side_by_side,
 )
 from lazyrich.plot.ladder import feature_updates
+from lazyrich.plot.legends import legend
 from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
 from lazyrich.plot.style import figure, save, style
@@ -29,6 +30,7 @@ __all__ = [
     "figure",
     "forecast_and_outcome",
     "kernel_motion",
+    "legend",
     "loss_curve",
     "measured_map",
     "mechanism_shares",

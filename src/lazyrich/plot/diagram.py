@@ -6,7 +6,6 @@ from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
@@ -17,6 +16,7 @@ from lazyrich._errors import InputError
 from lazyrich.numerics.exact import Array
 from lazyrich.phases.diagram import FEATURE_REGIONS, MECHANISM_SETS, REGIONS, PhaseDiagram
 from lazyrich.plot.style import BLACK, axes, axis_label
+from lazyrich.plot.ticks import tidy
 from lazyrich.vocabulary.regimes import Phase
 
 REGION_COLOURS: dict[str, str] = {
@@ -33,6 +33,8 @@ MECHANISM_COLOURS = dict(zip(MECHANISM_SETS, SHADES, strict=True))
 LABEL_ROOM = 0.1  # of the picture's side that a name needs on all sides of it
 NAMED_INSIDE = 4
 WRAP = 40  # characters beside a colour bar
+SHARP = 500  # places a side that a picture of common size shows
+NO_AREA = 0.01  # of the plane, below which a region is a line
 EDGE = 0.25  # names nearer to a side than this are set away from it
 
 
@@ -57,7 +59,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
     frozen = diagram.values.region == REGIONS.index(Phase.FROZEN)
     y, x = (str(dim) for dim in values.dims)
     if "flag_values" in values.attrs:
-        _draw_areas(ax, values)
+        _draw_areas(ax, diagram, show)
     else:
         values = values.where(~frozen & np.isfinite(values))
         positive = bool((values > 0).where(values.notnull(), True).all())
@@ -83,18 +85,21 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
         if _is_geometric(values[name].values):
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
         axis.set_label_text(axis_label(values[name]))
-    ax.set_title(values.attrs["long_name"])
+    tidy(ax)
+    ax.set_title(fill(values.attrs["long_name"], WRAP))
     return ax
 
 
-def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
+def _draw_areas(ax: Axes, diagram: PhaseDiagram, show: str) -> None:
     """Shade flagged areas and name them: inside if all have room for it, else in a legend."""
+    values = diagram.values[show]
     palette = REGION_COLOURS | MECHANISM_COLOURS
     names = values.attrs["flag_meanings"].split()
     present = [int(code) for code in np.unique(values)]
     y, x = values.dims
+    xs, ys, codes = refined(diagram, show)
     ax.pcolormesh(
-        *(values[x], values[y], values),
+        *(xs, ys, codes),
         cmap=ListedColormap([palette[name] for name in names]),
         vmin=-0.5,
         vmax=len(names) - 0.5,
@@ -102,10 +107,12 @@ def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
     )
     places = {code: _deepest(values.values == code) for code in present}
     if len(present) > NAMED_INSIDE or None in places.values():
-        patches = [
-            Patch(color=palette[names[code]], label=_spelled(names[code])) for code in present
-        ]
-        ax.legend(handles=patches, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        patches = []
+        for code in present:
+            thin = float(np.mean(codes == code)) < NO_AREA
+            label = _spelled(names[code]) + ("\n(on a line)" if thin else "")
+            patches.append(Patch(color=palette[names[code]], label=label))
+        ax.legend(handles=patches, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         return
     for code, place in places.items():
         row, column = place or (0, 0)
@@ -117,6 +124,38 @@ def _draw_areas(ax: Axes, values: xr.DataArray) -> None:
             ha="left" if position < EDGE else "right" if position > 1 - EDGE else "center",
             va="center",
         )
+
+
+def refined(diagram: PhaseDiagram, show: str) -> tuple[Array, Array, NDArray[np.int_]]:
+    """Axes and codes of a diagram, so fine that the edges of its areas have no visible steps.
+
+    Every side of a cell is halved again and again. A new place between places of one code has
+    theirs; any other is computed, so that the work goes with the length of the edges.
+    """
+    values = diagram.values[show]
+    y, x = (str(dim) for dim in values.dims)
+    xs, ys, codes = values[x].values, values[y].values, values.values
+    while min(codes.shape) < SHARP:
+        xs, ys = _halved(xs), _halved(ys)
+        corners = [
+            codes[np.ix_((np.arange(ys.size) + up) // 2, (np.arange(xs.size) + across) // 2)]
+            for up in (0, 1)
+            for across in (0, 1)
+        ]
+        codes = corners[0].copy()
+        between = np.nonzero(np.min(corners, 0) != np.max(corners, 0))
+        if between[0].size:
+            codes[between] = diagram.at(show, xs[between[1]], ys[between[0]])
+    return xs, ys, codes
+
+
+def _halved(values: Array) -> Array:
+    """An axis with a value between any two, its mean or, of ratios, its geometric mean."""
+    low, high = values[:-1], values[1:]
+    finer = np.empty(2 * values.size - 1)
+    finer[::2] = values
+    finer[1::2] = np.sqrt(low * high) if _is_geometric(values) else (low + high) / 2
+    return finer
 
 
 def _deepest(area: NDArray[np.bool_]) -> tuple[int, int] | None:

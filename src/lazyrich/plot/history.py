@@ -7,10 +7,12 @@ from textwrap import fill
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
-from lazyrich.plot.mechanisms import COLOURS
+from lazyrich.plot.legends import legend
+from lazyrich.plot.mechanisms import COLOURS, room_below
 from lazyrich.plot.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILION, axes
+from lazyrich.plot.ticks import ROUND, tidy
 
 WRAP = 40  # characters above a panel
 LEAST = 1e-6  # of a change that is drawn on a logarithmic axis
@@ -45,10 +47,11 @@ def mechanism_shares(
         if name in row:
             ax.plot(row.step, row[name], dashes, color=colour, label=label)
     ax.axhline(0, color=BLACK, lw=0.5)
-    for level, (mechanism, start, stop) in enumerate(windows):
+    heights = room_below(ax, len(windows))
+    for (mechanism, start, stop), height in zip(windows, heights, strict=True):
         ax.plot(
             [start, stop],
-            [0.03 + 0.05 * level] * 2,
+            [height] * 2,
             transform=ax.get_xaxis_transform(),
             color=COLOURS[mechanism],
             lw=5,
@@ -175,9 +178,6 @@ def _logarithmic(ax: Axes) -> None:
     """A logarithmic axis, if there is anything that it can show."""
     if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.get_lines()):
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _positive(values: xr.DataArray) -> xr.DataArray:
@@ -188,7 +188,8 @@ def _finished(ax: Axes, title: str, ylabel: str) -> Axes:
     ax.set_title(title)
     ax.set_xlabel("step")
     ax.set_ylabel(ylabel)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND))
+    tidy(ax)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend()
+        legend(ax)
     return ax

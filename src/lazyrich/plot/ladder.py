@@ -7,7 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from lazyrich._errors import InputError
+from lazyrich.plot.legends import legend
 from lazyrich.plot.style import BLACK, BLUE, VERMILION, axes
+from lazyrich.plot.ticks import tidy
 
 UPDATES = (
     ("feature_update", "update", BLACK, "-"),
@@ -52,5 +54,6 @@ def feature_updates(data: xr.Dataset, layer: str, *, ax: Axes | None = None) -> 
     ax.set_title(layer or "(model)")
     ax.set_xlabel("width")
     ax.set_ylabel("root mean square")
-    ax.legend()
+    tidy(ax)
+    legend(ax)
     return ax

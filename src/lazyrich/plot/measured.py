@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 from scipy.spatial import cKDTree
 
 from lazyrich._errors import InputError
@@ -21,6 +23,7 @@ from lazyrich.numerics.spacing import Spacing
 from lazyrich.phases.diagram import FEATURE_REGIONS
 from lazyrich.plot.diagram import REGION_COLOURS
 from lazyrich.plot.style import BLACK, VERMILION, axes, axis_label
+from lazyrich.plot.ticks import tidy
 from lazyrich.vocabulary.regimes import CANNOT_TELL, Phase
 
 Curves = Mapping[str, Sequence[Boundary]]
@@ -95,8 +98,14 @@ def measured_map(
         ax, values, *_nearest(points, spacing, limits)
     )
     known = np.isfinite(points[2])
-    ax.plot(*points[:2, known], ".", ms=2.5, color=BLACK, alpha=0.5)
-    ax.plot(*points[:2, ~known], "x", ms=4, mew=0.8, color=BLACK, alpha=0.5)
+    on_top: dict[str, Any] = {
+        "ls": "none",
+        "color": BLACK,
+        "zorder": 3,
+    }  # of curves, which pass through networks
+    ax.plot(*points[:2, known], marker="o", ms=2.6, mec="white", mew=0.5, **on_top)
+    halo = [Stroke(linewidth=2.0, foreground="white"), Normal()]
+    ax.plot(*points[:2, ~known], marker="x", ms=4, mew=0.8, path_effects=halo, **on_top)
     for drawn, colour, line in ((theory, VERMILION, "-"), (curves, BLACK, "--")):
         for name, parts in (drawn or {}).items():
             for i, curve in enumerate(parts):
@@ -106,6 +115,7 @@ def measured_map(
         ax.set(**{f"{side}label": axis_label(values_on)})
         ax.set(**{f"{side}scale": "log" if one.ratios else "linear"})
         ax.set(**{f"{side}lim": ends})
+    tidy(ax)
     ax.set_title(fill(values.attrs.get("long_name", show), 1 + WRAP))
     handles = [*patches, *(line for line in ax.lines if not str(line.get_label()).startswith("_"))]
     if handles:

@@ -6,9 +6,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from lazyrich.plot.legends import legend
 from lazyrich.plot.style import BLACK, BLUE, PURPLE, VERMILION, axes
+from lazyrich.plot.ticks import tidy
 from lazyrich.vocabulary.regimes import Mechanism
 
+FIRST_BAR, BAR = 0.04, 0.055  # height of the lowest bar and distance of two, of the panel
 COLOURS: dict[str, str] = dict(zip(Mechanism, (BLUE, PURPLE, VERMILION), strict=True))
 
 
@@ -39,14 +42,29 @@ def mechanism_timeline(mechanisms: xr.Dataset, *, ax: Axes | None = None) -> Axe
         for name in mechanisms.mechanism.values
         if bool(mechanisms.mechanism_acts.sel(mechanism=name))
     ]
-    for level, name in enumerate(acting):
-        _window(ax, mechanisms.sel(mechanism=name), 0.04 + 0.05 * level)
     ax.axhline(0, color=BLACK, lw=0.5)
+    for name, height in zip(acting, room_below(ax, len(acting)), strict=True):
+        _window(ax, mechanisms.sel(mechanism=name), height)
     ax.set_xlabel(dim)
     ax.set_ylabel("change of logarithm since the start")
     ax.set_title(", ".join(acting) if acting else "no mechanism acts")
-    ax.legend()
+    tidy(ax)
+    legend(ax)
     return ax
+
+
+def room_below(ax: Axes, rows: int) -> list[float]:
+    """Room for bars below all curves; the heights of the bars, in units of the panel.
+
+    Args:
+        ax: on which all curves are drawn.
+        rows: how many bars.
+    """
+    if rows:
+        low, high = ax.get_ylim()
+        share = FIRST_BAR + BAR * rows
+        ax.set_ylim(low - (high - low) * share / (1 - share), high)
+    return [FIRST_BAR + BAR * row for row in range(rows)]
 
 
 def _window(ax: Axes, mechanism: xr.Dataset, height: float) -> None:

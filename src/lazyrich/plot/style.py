@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich._files import check_target, write_whole
+from lazyrich.plot.picture import Panel, Picture, settle
 from lazyrich.vocabulary.quantity import label_of
 
 # Okabe & Ito, https://jfly.uni-koeln.de/color/
@@ -22,6 +23,9 @@ BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6F7B81"
 _INDEX = re.compile(r"(\w)_(\w)(²?)")
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+DASHES = ("-", "--", ":")  # when all colours have been used
+LOOKS = tuple((colour, dashes) for dashes in DASHES for colour in CYCLE)
+"""Colours and dashes of curves, all of them different."""
 
 _RC: Any = {
     "axes.prop_cycle": cycler(color=CYCLE),
@@ -47,9 +51,20 @@ def style() -> AbstractContextManager[None]:
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float = 3.6) -> Figure:
-    """A figure without the global state of pyplot; `width` and `height` are inches a panel."""
-    made = Figure(figsize=(width * columns, height * rows))
-    made.subplots(rows, columns)
+    """A figure that shows itself in a notebook, without the global state of pyplot.
+
+    It has the look of `style`. When it is shown or written, ticks are at round numbers, and legends
+    of `legend` where they cover nothing.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        width: of a panel, in inches.
+        height: of a panel, in inches.
+    """
+    with style():
+        made = Picture(figsize=(width * columns, height * rows), layout="constrained")
+        made.subplots(rows, columns, subplot_kw={"axes_class": Panel})
     return made
 
 
@@ -89,5 +104,8 @@ def check_picture(path: str | Path) -> Path:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure whole or not at all."""
-    return write_whole(check_picture(path), figure.savefig)
+    """Write a figure whole or not at all, with ticks and legends in order."""
+    target = check_picture(path)
+    if not isinstance(figure, Picture):  # which does it by itself
+        settle(figure)
+    return write_whole(target, figure.savefig)

@@ -9,11 +9,16 @@ from textwrap import fill
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from lazyrich._errors import InputError
-from lazyrich.plot.style import BLACK, CYCLE, axes
+from lazyrich.numerics.exact import Array
+from lazyrich.plot.legends import legend
+from lazyrich.plot.style import BLACK, LOOKS, axes
+from lazyrich.plot.ticks import tidy
 
 POINTS = 25  # markers a curve
+SAME = 0.01  # of their range by which curves differ that hide each other
 WRAP = 48  # characters above a panel
 
 
@@ -38,8 +43,8 @@ def trajectory(
     """
     solutions = {"": solutions} if isinstance(solutions, xr.Dataset) else solutions
     ax = axes(ax)
-    for label, solution, colour in zip(solutions, solutions.values(), cycle(CYCLE), strict=False):
-        _draw_line(ax, _checked(solution, quantity, {"draw"}), label, colour)
+    for label, solution, look in zip(solutions, solutions.values(), cycle(LOOKS), strict=False):
+        _draw_line(ax, _checked(solution, quantity, {"draw"}), label, look)
     for label, measured in (points or {}).items():
         values = _checked(measured, quantity, set())
         time = values[_time_dim(values)]
@@ -52,19 +57,36 @@ def trajectory(
     ax.set_ylabel(attrs["symbol"])
     title = attrs.get("long_name", quantity).partition(",")[0].partition(";")[0]
     ax.set_title(fill(title, WRAP))
+    tidy(ax)
     if len(solutions) + len(points or {}) > 1:
-        ax.legend()
+        legend(ax)
     return ax
 
 
-def _draw_line(ax: Axes, values: xr.DataArray, label: str, colour: str) -> None:
+def _draw_line(ax: Axes, values: xr.DataArray, label: str, look: tuple[str, str]) -> None:
+    """A curve with its band; dashed where it would hide another one."""
+    colour, dashes = look
     time = values[_time_dim(values)]
     if "draw" in values.dims:
         with np.errstate(invalid="ignore"):  # between two diverged runs
             low, values, high = (values.quantile(q, "draw") for q in (0.05, 0.5, 0.95))
         whole = np.isfinite(low) & np.isfinite(high)
         ax.fill_between(time, low.where(whole), high.where(whole), color=colour, alpha=0.2, lw=0)
-    ax.plot(time, values.where(np.isfinite(values)), color=colour, label=label or None)
+    shown = values.where(np.isfinite(values))
+    if any(_same(line, time.values, shown.values) for line in ax.get_lines()):
+        dashes = "--"
+    ax.plot(time, shown, ls=dashes, color=colour, label=label or None)
+
+
+def _same(line: Line2D, time: Array, values: Array) -> bool:
+    """Whether a curve lies on a line that is drawn already."""
+    x, y = (np.asarray(part, float) for part in line.get_data())
+    known = np.isfinite(y)
+    if known.sum() < 2 or not np.isfinite(values).any():
+        return False
+    there = np.interp(time, x[known], y[known])
+    apart = np.nanmax(np.abs(values - there))
+    return bool(apart <= SAME * max(np.ptp(y[known]), np.ptp(values[np.isfinite(values)])))
 
 
 def _checked(solution: xr.Dataset, quantity: str, repeats: set[str]) -> xr.DataArray:

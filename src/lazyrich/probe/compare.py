@@ -13,6 +13,7 @@ from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.probe import contrast_words as words
 from lazyrich.probe.contrast import Contrast, Reading
+from lazyrich.probe.one_look import preformatted
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import Verdict, judge, last_finite
@@ -51,6 +52,8 @@ class Compared:
     def __repr__(self) -> str:
         first, second = (verdict.regime for verdict in self.verdicts)
         return f"<Compared: {first} ({self.names[0]}) and {second} ({self.names[1]})>"
+
+    _repr_html_ = preformatted
 
     @property
     def sentence(self) -> str:

@@ -97,6 +97,19 @@ def as_html(sentence: str) -> str:
     return _QUOTED.sub(r"<code>\1</code>", escape(sentence))
 
 
+def preformatted(printed: object) -> str:
+    """What `print` shows of an object, as HTML.
+
+    Args:
+        printed: any.
+
+    Example:
+        >>> preformatted("a < b")
+        '<pre>a &lt; b</pre>'
+    """
+    return f"<pre>{escape(str(printed))}</pre>"
+
+
 def probe_line(probe: object) -> str:
     """A probe in one line, from what it holds; without a look at the network.
 

@@ -24,7 +24,7 @@ from lazyrich.probe.verdict import LayerVerdict, Verdict
 from lazyrich.probe.wording import ITSELF
 from lazyrich.report.page import drawing, html_table
 from lazyrich.report.setting import MeasurementSetup
-from lazyrich.report.words import NOTHING, chip, items, legend, number, tiles
+from lazyrich.report.words import NOTHING, chip, html_legend, items, number, tiles
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.quantity import by_name
 
@@ -128,7 +128,7 @@ def mechanism_section(verdict: Verdict, history: xr.Dataset) -> str:
 <p>The change of ln‖output‖ since the start is the sum of these parts over all layers, exactly:
 a layer aligns its weight with its inputs, or rescales it; what follows a layer adds its gain. Bars
 at the bottom mark the steps in which a mechanism did the middle 80 % of its work.</p>
-{legend([(label, colour, CSS_LINES[line]) for _, label, colour, line in present])}
+{html_legend([(label, colour, CSS_LINES[line]) for _, label, colour, line in present])}
 {_grid(history, [name for name, *_ in present], draw)}"""
 
 
@@ -142,7 +142,7 @@ def feature_section(history: xr.Dataset) -> str:
 outer product: near 1, the weights look where the output is sensitive. Only what is above the dotted
 line says anything: that much comes by chance. The centred NFA asks the same of the weights'
 change since the start.</p>
-{legend([*lines, ("NFA by chance (null)", BLACK, "dotted")])}
+{html_legend([*lines, ("NFA by chance (null)", BLACK, "dotted")])}
 {_grid(history, ["nfa"], lambda layer, ax: plot.feature_ansatz(history, layer, ax=ax))}"""
 
 

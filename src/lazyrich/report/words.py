@@ -67,7 +67,7 @@ def tiles(facts: Sequence[tuple[str, str, str]]) -> str:
     return f'<dl class="tiles">{inner}</dl>'
 
 
-def legend(entries: Sequence[tuple[str, str, str]]) -> str:
+def html_legend(entries: Sequence[tuple[str, str, str]]) -> str:
     """What the lines of a group of pictures mean: (label, colour, CSS line style)."""
     inner = "".join(
         f'<span><i style="border-color:{colour};border-top-style:{line}"></i>{escape(label)}</span>'

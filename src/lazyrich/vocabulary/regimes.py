@@ -8,16 +8,29 @@ from __future__ import annotations
 
 from enum import StrEnum
 from math import isnan
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 
 class Word(StrEnum):
     """A word of a fixed list; it is, compares, prints and shows itself as its text.
 
+    Attributes:
+        meaning: what it says, as a phrase of the glossary; empty where the name is enough.
+
     Example:
         >>> Phase("kernel"), Phase.KERNEL == "kernel"
         ('kernel', True)
+        >>> Phase.KERNEL.meaning
+        'the network learns, and its tangent kernel stays what it was'
     """
+
+    meaning: str
+
+    def __new__(cls, text: str, meaning: str = "") -> Self:
+        """A member that is equal to its text."""
+        word = str.__new__(cls, text)
+        word._value_, word.meaning = text, meaning
+        return word
 
     __repr__ = str.__repr__
 
@@ -25,28 +38,28 @@ class Word(StrEnum):
 class Phase(Word):
     """What happens to the kernel of a scaling family, in Θ(1) time, as the width grows."""
 
-    FROZEN = "frozen"
-    KERNEL = "kernel"
-    FEATURE = "feature"
-    UNSTABLE = "unstable"
+    FROZEN = "frozen", "a wide network does not learn in any fixed time"
+    KERNEL = "kernel", "the network learns, and its tangent kernel stays what it was"
+    FEATURE = "feature", "the network learns, and its tangent kernel changes"
+    UNSTABLE = "unstable", "the network learns ever faster, so that gradient descent diverges"
 
 
 class Regime(Word):
     """How one network learns: not at all, without or with features of its own, or not stably."""
 
-    FROZEN = "frozen"
-    LAZY = "lazy"
-    INTERMEDIATE = "intermediate"
-    RICH = "rich"
-    UNSTABLE = "unstable"
+    FROZEN = "frozen", "neither the output nor the tangent kernel moved to speak of"
+    LAZY = "lazy", "the tangent kernel changed by less than a tenth of its size"
+    INTERMEDIATE = "intermediate", "the tangent kernel changed by a tenth to all of its size"
+    RICH = "rich", "the tangent kernel changed by its own size or more"
+    UNSTABLE = "unstable", "training diverged, or its loss grew"
 
 
 class Mechanism(Word):
     """How a layer moves its features."""
 
-    ALIGNMENT = "alignment"
-    DISALIGNMENT = "disalignment"
-    RESCALING = "rescaling"
+    ALIGNMENT = "alignment", "the layer turns towards its inputs, and passes on more of their norm"
+    DISALIGNMENT = "disalignment", "the layer turns away from its inputs, and passes on less of it"
+    RESCALING = "rescaling", "the norm of the layer's weights changes"
 
 
 CANNOT_TELL: Final = "cannot tell"

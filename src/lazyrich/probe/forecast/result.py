@@ -66,10 +66,10 @@ QUANTITIES = (
 class Certificate(Word):
     """Whether training the linearised network is training the network."""
 
-    HOLDS = "holds"
-    ABOUT = "about"
-    NOT_LAZY = "not lazy"
-    CANNOT_TELL = CANNOT_TELL
+    HOLDS = "holds", "the network trains as its linearisation does"
+    ABOUT = "about", "the network trains nearly as its linearisation does"
+    NOT_LAZY = "not lazy", "the network leaves its linearisation"
+    CANNOT_TELL = CANNOT_TELL, "the rehearsal was cut short, and leaves the question open"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from lazyrich.numerics.ladder import (
 )
 from lazyrich.probe.arguments import LabelledBatch, refuse_family, refuse_levels
 from lazyrich.probe.forecast.result import QUANTITIES as FORECAST
+from lazyrich.probe.one_look import preformatted
 from lazyrich.probe.steer.conclusion import conclude, exponent_words
 from lazyrich.probe.steer.short_training import Asked, OptimizerFactory, Run, run_of
 from lazyrich.probe.steer.update_parts import QUANTITIES as OF_UPDATES
@@ -117,6 +118,8 @@ class CoordinateCheck:
             words = ", ".join(f"{name} {exponent_words(row, name)}" for name in names)
             lines.append(f"{layer or '(model)':{margin}}   {words}")
         return "\n".join(lines)
+
+    _repr_html_ = preformatted
 
 
 @exact_arithmetic()

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from lazyrich.probe.forecast.result import Certificate, Forecast
+from lazyrich.probe.one_look import preformatted
 from lazyrich.probe.wording import ITSELF
 from lazyrich.vocabulary.numerals import in_words
 from lazyrich.vocabulary.regimes import JudgedRegime
@@ -91,6 +92,8 @@ class Dialled:
             for layer, rate in self.learning_rates.items()
         ]
         return "\n".join([*lines, *self.notes])
+
+    _repr_html_ = preformatted
 
 
 def _aimed(of: Dialled) -> str:

@@ -15,6 +15,7 @@ from lazyrich._arguments import shown, whole
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import unwrap
 from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.probe.one_look import preformatted
 from lazyrich.probe.steer.coordinate import CoordinateCheck, coordinate_check
 from lazyrich.probe.steer.untouched import refuse_begun
 from lazyrich.probe.transfer.family import Factors, NetworkFamily, scale_init, split_groups
@@ -228,6 +229,8 @@ class Transfer:
                 *self.notes,
             ]
         )
+
+    _repr_html_ = preformatted
 
 
 def _factor(value: float) -> str:
