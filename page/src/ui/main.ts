@@ -1,0 +1,2 @@
+/** What one sees; the numerics are asked for everything. */
+export {};
