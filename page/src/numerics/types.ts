@@ -338,6 +338,8 @@ export interface History {
 export interface Thresholds {
   readonly lazy_below: number;
   readonly rich_from: number;
+  readonly frozen_below: number;
+  readonly unstable_above: number;
   readonly alignment: number;
   readonly rescaling: number;
 }
@@ -372,10 +374,19 @@ export interface LayerPlacement {
   readonly log_rescaling: Series;
   /** |Δ ln A|/(|Δ ln A| + |Δ ln‖W‖|), over steps. */
   readonly alignment_share: Series;
+  /** Those that acted. */
   readonly windows: readonly MechanismWindow[];
 }
 
 // --- copy as Python -------------------------------------------------------------------------
+
+/** An end of an axis to the other; logarithmic if both are above zero. */
+export interface Range<Name extends string = string> {
+  readonly name: Name;
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+}
 
 /** A view of the page, complete: what its curves are a function of. */
 export type View =
@@ -395,14 +406,14 @@ export type View =
       readonly kind: "parameter_diagram";
       readonly setting: Setting;
       readonly init_alignment: number;
-      readonly x: { readonly name: SettingName; readonly low: number; readonly high: number };
-      readonly y: { readonly name: SettingName; readonly low: number; readonly high: number };
+      readonly x: Range<SettingName>;
+      readonly y: Range<SettingName>;
     }
   | { readonly kind: "law"; readonly law: ScalingLaw }
   | {
       readonly kind: "exponent_diagram";
-      readonly x: { readonly name: ExponentName; readonly low: number; readonly high: number };
-      readonly y: { readonly name: ExponentName; readonly low: number; readonly high: number };
+      readonly x: Range<ExponentName>;
+      readonly y: Range<ExponentName>;
       readonly fixed: Readonly<Partial<Record<ExponentName, ExponentLike>>>;
       readonly tune_rates: boolean;
     }
