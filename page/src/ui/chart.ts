@@ -11,6 +11,8 @@ export interface Line {
   readonly label: string;
   readonly colour: Colour;
   readonly dash?: readonly [number, number];
+  /** A broad line, for one that others are drawn upon. */
+  readonly under?: boolean;
   /** Mark single records while there are few of them. */
   readonly dots?: boolean;
   /** One more of the line before, without a place of its own in the legend. */
@@ -50,7 +52,7 @@ export interface ChartOptions {
 const FONT = "11px system-ui, sans-serif";
 const MANY = 70; // records from which dots are a line
 const BAR = 5; // pixels of a band's bar at the bottom
-const HEIGHT = 168;
+const HEIGHT = 156;
 
 export class Chart {
   readonly element: HTMLElement;
@@ -58,13 +60,12 @@ export class Chart {
   private readonly values: readonly HTMLElement[];
   private readonly clock: HTMLElement;
   private drawing: Drawing | null = null;
-  private logX = false;
 
   constructor(private readonly options: ChartOptions) {
     const host = h("div", { class: "plot", role: "img" });
     this.values = options.lines.map(() => h("output", {}));
     const entry = (line: Line, i: number): HTMLElement => {
-      const swatch = h("i", { class: line.dash ? "dashed" : "", style: `--c: var(--${line.colour})` });
+      const swatch = h("i", { class: line.under ? "broad" : line.dash ? "dashed" : "", style: `--c: var(--${line.colour})` });
       return h("span", { hidden: line.again ?? false }, swatch, line.label, " ", this.values[i]);
     };
     this.clock = h("output", { class: "clock" });
@@ -80,21 +81,24 @@ export class Chart {
 
   draw(drawing: Drawing): void {
     this.drawing = drawing;
-    if ((drawing.xLog ?? false) !== this.logX) {
-      this.logX = drawing.xLog ?? false;
-      (this.plot.scales["x"] as uPlot.Scale).distr = this.logX ? 3 : 1;
-    }
-    this.plot.setData([drawing.x, ...drawing.lines.map(clipped(drawing, this.options.log ?? false))] as uPlot.AlignedData);
+    const x = drawing.xLog ? Float64Array.from(drawing.x, Math.log10) : drawing.x;
+    this.plot.setData([x, ...drawing.lines.map(clipped(drawing, this.options.log ?? false))] as uPlot.AlignedData);
     this.plot.root.parentElement?.setAttribute("aria-label", drawing.spoken);
     this.readOff();
   }
 
+  /** uPlot cannot change the kind of an axis: a logarithmic one holds logarithms, and its ticks powers. */
+  private get xRange(): Range {
+    const { xRange: [low, high] = [0, 1], xLog = false } = this.drawing ?? {};
+    return xLog ? [Math.log10(low), Math.log10(high)] : [low, high];
+  }
+
+  private along(x: number): number {
+    return this.drawing?.xLog ? Math.log10(x) : x;
+  }
+
   private uplotOptions(): uPlot.Options {
     const { lines, group, log = false, xLabel } = this.options;
-    const range = (key: "xRange" | "yRange") => (): uPlot.Range.MinMax => {
-      const [low, high] = this.drawing?.[key] ?? [0, 1];
-      return [low, high];
-    };
     return {
       width: 260,
       height: HEIGHT,
@@ -102,8 +106,8 @@ export class Chart {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: group }, points: { size: 6 } },
       scales: {
-        x: { time: false, distr: 1, range: range("xRange") },
-        y: { distr: log ? 3 : 1, range: range("yRange") },
+        x: { time: false, distr: 1, range: () => [...this.xRange] },
+        y: { distr: log ? 3 : 1, range: () => [...(this.drawing?.yRange ?? [0, 1])] },
       },
       axes: [this.axis("x", xLabel), this.axis("y", "")],
       series: [{}, ...lines.map((line) => this.series(line))],
@@ -118,12 +122,12 @@ export class Chart {
     return {
       label: line.label,
       stroke: () => colour(line.colour),
-      width: line.dash ? 1.75 : 2,
+      width: line.under ? 3.5 : 1.75,
       ...(line.dash ? { dash: [...line.dash] } : {}),
       spanGaps: true,
       points: {
         show: (plot, index) => (line.dots ?? false) && shownRecords(plot.data[index] ?? []) <= MANY,
-        size: 4.5,
+        size: 6,
         fill: () => colour(line.colour),
         stroke: () => colour(line.colour),
       },
@@ -131,22 +135,28 @@ export class Chart {
   }
 
   private axis(scale: "x" | "y", label: string): uPlot.Axis {
-    const isLog = (): boolean => (scale === "x" ? this.logX : (this.options.log ?? false));
     const most = (plot: uPlot): number =>
-      scale === "x" ? Math.max(2, Math.floor(plot.bbox.width / devicePixelRatio / 62)) : 4;
+      scale === "x" ? Math.max(2, Math.floor(plot.bbox.width / devicePixelRatio / 44)) : 4;
+    const powers = (): boolean => scale === "x" && (this.drawing?.xLog ?? false);
+    const isLog = scale === "y" && (this.options.log ?? false);
     return {
       scale,
       font: FONT,
       labelFont: FONT,
       stroke: () => colour("quiet"),
-      ...(label ? { label, labelSize: 16, labelGap: -2 } : {}),
-      size: scale === "x" ? 26 : 46,
+      ...(label ? { label, labelSize: 14, labelGap: -1 } : {}),
+      size: scale === "x" ? 18 : 42,
       gap: 3,
       grid: { stroke: () => colour("line"), width: 1 },
       ticks: { show: false },
-      splits: (plot, _axis, low, high) =>
-        isLog() ? logTicks([low, high], most(plot)) : linearTicks([low, high], most(plot)),
-      values: (_plot, ticks) => (isLog() ? ticks.map(logLabel) : linearLabels(ticks)),
+      splits: (plot, _axis, low, high) => {
+        if (powers()) return logTicks([10 ** low, 10 ** high], most(plot)).map(Math.log10);
+        return isLog ? logTicks([low, high], most(plot)) : linearTicks([low, high], most(plot));
+      },
+      values: (_plot, ticks) => {
+        if (powers()) return ticks.map((power) => logLabel(10 ** power));
+        return isLog ? ticks.map(logLabel) : linearLabels(ticks);
+      },
       filter: (_plot, ticks) => ticks,
     };
   }
@@ -162,8 +172,8 @@ export class Chart {
     ctx.clip();
     (drawing.bands ?? []).forEach((band, i) => {
       const [low, high] = drawing.xRange;
-      const left = plot.valToPos(Math.max(band.from, low), "x", true);
-      const right = plot.valToPos(Math.min(Math.max(band.to, low), high), "x", true);
+      const at = (x: number): number => plot.valToPos(this.along(Math.min(Math.max(x, low), high)), "x", true);
+      const [left, right] = [at(band.from), at(band.to)];
       ctx.fillStyle = colour(band.colour);
       ctx.globalAlpha = 0.12;
       ctx.fillRect(left, bbox.top, right - left, bbox.height);
@@ -195,7 +205,7 @@ export class Chart {
     drawing.lines.forEach((line, i) => {
       const output = this.values[i];
       const value = nearest(line, at);
-      if (output) write(output, value === null ? "" : compact(value));
+      if (output) write(output, value === null ? "" : compact(value, 2));
     });
     write(this.clock, inside ? `at ${compact(drawing.x[at] ?? NaN)}` : "");
   }

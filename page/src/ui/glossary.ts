@@ -230,6 +230,11 @@ export const GLOSSARY = {
     name: "exponent of the movement",
     text: "How far the first layer moves, relative to its start, grows like m^S. Negative: linear. Zero: critical. Positive: condensed.",
   },
+  excess: {
+    symbol: "γ − 1 − γ′₊",
+    name: "distance from the critical line",
+    text: "γ − 1 − max(γ′, 0). Its sign names the regime: negative is linear, zero critical, positive condensed.",
+  },
   zero_output: {
     symbol: "f₀ = 0",
     name: "zero output at the start",

@@ -10,7 +10,7 @@ import type { Changed, Panel } from "./panel.ts";
 import { onTheme } from "./palette.ts";
 import { placePanel } from "./place/panel.ts";
 import { copyText } from "./python.ts";
-import { type State, type Tab, TABS } from "./state.ts";
+import { type Tab, TABS } from "./state.ts";
 import { installTips } from "./tip.ts";
 
 const TITLES: Readonly<Record<Tab, string>> = {
@@ -130,11 +130,3 @@ function tell(): void {
   notice.hidden = problems.length === 0;
   fill(notice, ...problems.slice(0, 3).map((problem) => h("p", {}, problem)));
 }
-
-window.addEventListener("popstate", () => {
-  ({ state, problems } = readAddress(location.hash));
-  tell();
-  draw();
-});
-
-export type { State };

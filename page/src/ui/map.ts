@@ -52,7 +52,9 @@ export class PhaseMap {
   readonly element: HTMLElement;
   private readonly canvas = h("canvas", { class: "surface", "aria-hidden": "true" });
   private readonly back = s("g", {});
+  private readonly curves = s("g", {});
   private readonly front = s("g", {});
+  private readonly frame = s("rect", {});
   private readonly handle: SVGGElement;
   private readonly svg: SVGSVGElement;
   private drawing: MapDrawing | null = null;
@@ -73,7 +75,10 @@ export class PhaseMap {
       s("circle", { class: "halo", r: 9.5 }),
       s("circle", { class: "dot", r: 6.5 }),
     ); // prettier-ignore
-    this.svg = s("svg", { class: "overlay" }, this.back, this.front, this.handle);
+    const clip = newId("clip");
+    const curves = s("g", { "clip-path": `url(#${clip})` }, this.curves);
+    const inside = s("clipPath", { id: clip }, this.frame);
+    this.svg = s("svg", { class: "overlay" }, s("defs", {}, inside), this.back, curves, this.front, this.handle);
     this.element = h(
       "div",
       { class: "map" },
@@ -120,7 +125,9 @@ export class PhaseMap {
       this.names = labelPlaces(drawing.surface);
       this.painted = drawing.surface;
     }
-    this.back.replaceChildren(...this.axes(drawing), ...drawing.curves.map((curve) => this.curve(curve)));
+    set(this.frame, { x: MARGIN.left, y: MARGIN.top, width, height });
+    this.back.replaceChildren(...this.axes(drawing));
+    this.curves.replaceChildren(...drawing.curves.map((curve) => this.curve(curve)));
     this.front.replaceChildren(...this.names.map((name) => this.name(name)), ...this.places(drawing));
     this.putHandle(drawing);
   }
@@ -169,14 +176,13 @@ export class PhaseMap {
   }
 
   private curve({ x, y, kind }: MapCurve): SVGElement {
-    const { width, height } = this.inner;
     let path = "";
     let pen = "M";
     for (let i = 0; i < x.length; i += 1) {
       const [left, top] = this.position(x[i], y[i]);
-      const outside = !(left >= -1 && left <= width + 1 && top >= -1 && top <= height + 1);
-      if (!outside) path += `${pen}${(MARGIN.left + left).toFixed(1)} ${(MARGIN.top + top).toFixed(1)}`;
-      pen = outside ? "M" : "L";
+      const known = Number.isFinite(left) && Number.isFinite(top);
+      if (known) path += `${pen}${(MARGIN.left + left).toFixed(1)} ${(MARGIN.top + top).toFixed(1)}`;
+      pen = known ? "L" : "M";
     }
     return s("path", { class: `curve ${kind}`, d: path });
   }
@@ -195,16 +201,17 @@ export class PhaseMap {
 
   private places({ places = [] }: MapDrawing): SVGElement[] {
     const { width, height } = this.inner;
+    const taken: Box[] = [];
     return places.flatMap(({ x, y, label }) => {
       const [left, top] = this.position(x, y);
       if (left < -1 || left > width + 1 || top < -1 || top > height + 1) return [];
-      const late = left > 0.72 * width;
+      const { dx, dy, anchor } = freeSide(left, top, label, width, taken);
       return [
         s(
           "g",
           { class: "place", transform: `translate(${MARGIN.left + left} ${MARGIN.top + top})`, "data-place": label },
           s("circle", { r: 3.5 }),
-          s("text", { x: late ? -7 : 7, y: -6, "text-anchor": late ? "end" : "start" }, label),
+          s("text", { x: dx, y: dy, "text-anchor": anchor }, label),
         ),
       ];
     });
@@ -258,6 +265,35 @@ export class PhaseMap {
     const { x, y } = this.drawing;
     this.options.moved(stepped(x, point.x, times * right), stepped(y, point.y, times * up), true);
   }
+}
+
+interface Box {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+const LETTER = 6.2; // pixels of a letter, about
+const SIDES = [
+  { dx: 7, dy: -6, anchor: "start" },
+  { dx: 7, dy: 14, anchor: "start" },
+  { dx: -7, dy: -6, anchor: "end" },
+  { dx: -7, dy: 14, anchor: "end" },
+] as const;
+
+/** Where beside a place its label hits neither another one nor the edge. */
+function freeSide(left: number, top: number, label: string, width: number, taken: Box[]): (typeof SIDES)[number] {
+  const box = ({ dx, dy, anchor }: (typeof SIDES)[number]): Box => {
+    const from = left + dx - (anchor === "end" ? LETTER * label.length : 0);
+    return { left: from, right: from + LETTER * label.length, top: top + dy - 10, bottom: top + dy + 2 };
+  };
+  const meets = (one: Box, other: Box): boolean =>
+    one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
+  const fits = (one: Box): boolean => one.left > 0 && one.right < width && !taken.some((other) => meets(one, other));
+  const side = SIDES.find((one) => fits(box(one))) ?? SIDES[0];
+  taken.push(box(side), { left: left - 6, right: left + 6, top: top - 6, bottom: top + 6 });
+  return side;
 }
 
 const ARROWS: Readonly<Record<string, readonly [number, number]>> = {

@@ -67,7 +67,7 @@ export function logTicks([low, high]: Range, most: number): number[] {
 export function logLabel(tick: number): string {
   const power = Math.log10(tick);
   const whole = Math.round(power);
-  if (Math.abs(power - whole) > 1e-9) return compact(tick, 2);
+  if (Math.abs(power - whole) > 1e-9) return compact(Number(tick.toPrecision(2)), 2);
   if (whole >= -2 && whole <= 3) return String(Number(tick.toPrecision(1)));
   return `10${raised(whole)}`;
 }

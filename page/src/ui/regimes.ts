@@ -1,9 +1,6 @@
-/** Where lazy ends and rich begins, as in `lazyrich.vocabulary.regimes`. */
+/** The word for a change of the kernel, as in `lazyrich.vocabulary.regimes`. */
 
-import type { Regime } from "../numerics/index.ts";
-
-export const LAZY_BELOW = 0.1;
-export const RICH_FROM = 1;
+import { LAZY_BELOW, type Regime, RICH_FROM } from "../numerics/index.ts";
 
 /** The regime of a relative change of the kernel. */
 export function regimeOf(change: number): Regime {

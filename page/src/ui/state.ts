@@ -32,7 +32,7 @@ export const FIELDS = {
   mean_ay: number(1, -1e6, 1e6),
   noise: number(0, 0, 1e6),
   start: oneOf(STARTS, "random"),
-  seed: whole(1, 0, 999_999),
+  seed: whole(3, 0, 999_999),
   step_size: number(1, 1e-4, 1e6),
   time: oneOf(["linear", "log"] as const, "linear"),
   map: oneOf(["network", "exponents"] as const, "network"),

@@ -19,6 +19,7 @@ export interface Surface {
 
 const SIDE = 220; // pixels that are computed; the browser stretches them
 const CELLS = 44; // of the grid on which names look for a place
+const EDGE = 0.16; // of the map, in which a name would stick out
 const SMALLEST = 0.02; // of the map, below which a region gets no name
 
 /** Numbers on a grid, row by row from below, and in between what their neighbours give. */
@@ -63,8 +64,12 @@ export function labelPlaces({ valueAt, regionOf, regions }: Surface): { x: numbe
     const count = codes.filter((one) => one === code).length;
     if (count < SMALLEST * codes.length) return [];
     const depth = depths(codes, code);
-    let best = 0;
-    for (let k = 1; k < depth.length; k += 1) if (depth[k] > depth[best]) best = k;
+    let best = -1;
+    for (let k = 0; k < depth.length; k += 1) {
+      const x = along(k % CELLS);
+      if (x > EDGE && x < 1 - EDGE && depth[k] > (depth[best] ?? 0)) best = k;
+    }
+    if (best < 0) return [];
     return [{ x: along(best % CELLS), y: along(Math.floor(best / CELLS)), text: name }];
   });
 }

@@ -1,9 +1,8 @@
 /** The map of λ-balanced networks: regimes over the layers' relative scale and the target. */
 
-import { balancedRegime, InputError } from "../../numerics/index.ts";
+import { balancedRegime, InputError, LAZY_BELOW, RICH_FROM } from "../../numerics/index.ts";
 import type { MapCurve, MapDrawing } from "../map.ts";
 import { compact } from "../numerals.ts";
-import { LAZY_BELOW, RICH_FROM } from "../regimes.ts";
 import type { State } from "../state.ts";
 import type { Region, Surface } from "../surface.ts";
 
@@ -73,8 +72,7 @@ function boundaries({ width, outputs, inputs }: Shape): MapCurve[] {
   return sides.flatMap(({ sign }) =>
     [LAZY_BELOW, RICH_FROM].map((change) => {
       const laziness = 1 / Math.sqrt((1 + change) ** 2 - 1);
-      const top = Math.min(TARGET[1], Math.abs(LAMBDA[1]) / (2 * laziness));
-      return { x: [0, sign * 2 * laziness * top], y: [0, top], kind: "boundary" as const };
+      return { x: [0, sign * 2 * laziness * TARGET[1]], y: [0, TARGET[1]], kind: "boundary" as const };
     }),
   );
 }

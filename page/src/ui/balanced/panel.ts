@@ -1,8 +1,9 @@
 /** The tab of λ-balanced networks. */
 
-import { InputError } from "../../numerics/index.ts";
+import { InputError, linspace } from "../../numerics/index.ts";
 import { Chart, type Drawing } from "../chart.ts";
 import { h, write } from "../dom.ts";
+import { drawer } from "../drawer.ts";
 import { PhaseMap } from "../map.ts";
 import { compact, inWords } from "../numerals.ts";
 import type { Colour } from "../palette.ts";
@@ -28,9 +29,7 @@ export function balancedPanel(changed: Changed): Panel {
   again.addEventListener("click", () => changed({ draw: Math.floor(Math.random() * 1000) }, true));
   const group = (title: string, names: readonly Numbered[], ...more: HTMLElement[]): HTMLElement =>
     h("section", { class: "group" }, h("h3", {}, title), ...names.map((name) => sliders[name].element), ...more);
-  const controls = h(
-    "div",
-    { class: "controls" },
+  const controls = drawer(
     group("Start", ["lambda", "init_size", "draw"], again),
     group("Shape", ["outputs", "hidden", "inputs"]),
     group("Best map", ["target_scale", "target_ratio"]),
@@ -57,7 +56,7 @@ export function balancedPanel(changed: Changed): Panel {
     h(
       "div",
       { class: "stage" },
-      h("div", { class: "column" }, charts.element, words.element),
+      h("div", { class: "column" }, charts.element),
       h(
         "section",
         { class: "place-on-map" },
@@ -65,6 +64,7 @@ export function balancedPanel(changed: Changed): Panel {
         map.element,
         h("p", { class: "note" }, "For a map that is small at the start. The shape decides which sign of λ can stay lazy."),
       ),
+      words.element,
     ),
     python.element,
   );
@@ -83,7 +83,7 @@ export function balancedPanel(changed: Changed): Panel {
         charts.render(scene);
         words.show(reading(state, scene));
         const last = scene.solution.at[scene.solution.at.length - 1];
-        const times = Array.from({ length: PYTHON_TIMES }, (_, i) => (last * i) / (PYTHON_TIMES - 1));
+        const times = [...linspace(0, last, PYTHON_TIMES)];
         python.render([{ name: "flow", view: () => ({ kind: "balanced", problem: scene.problem, times }) }]);
         map.draw(balancedMap(state, scene.judged.delayed ? "rich after a delay" : scene.judged.regime));
       } catch (error) {
@@ -107,7 +107,7 @@ function slidersOf(changed: Changed): Readonly<Record<Numbered, Slider>> {
     init_size: slider("init_size", "size of the draw", "init_map", {
       low: 1e-4, high: 3, log: true, step: 0.02, expected: "a number from 10^-4 to 3",
     }),
-    draw: slider("draw", "seed", "seed", {
+    draw: slider("draw", "draw", "seed", {
       low: 0, high: 100, step: 1, whole: true, allowed: (value) => value >= 0 && value < 1e6, expected: "a whole number from 0 to 999999",
     }),
     outputs: slider("outputs", "outputs", "outputs", count),

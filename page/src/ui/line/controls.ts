@@ -1,9 +1,10 @@
 /** The sliders of a network on a line. */
 
-import { type LawParameter, LAW_PARAMETERS, PRESETS, type ScalingLaw } from "../../numerics/index.ts";
+import { type LawParameter, LAW_PARAMETERS, PRESETS } from "../../numerics/index.ts";
 import { exponentValue } from "../../numerics/index.ts";
-import { Choice, Select } from "../choice.ts";
+import { Choice } from "../choice.ts";
 import { h, set } from "../dom.ts";
+import { drawer } from "../drawer.ts";
 import { isScale, parseExponent } from "../fields.ts";
 import type { Changed, Panel } from "../panel.ts";
 import { PRESET_NAMES, presetOf } from "../presets.ts";
@@ -11,7 +12,6 @@ import { Slider } from "../slider.ts";
 import { type Change, LARGEST_WIDTH, lawOf, meanYy, type State, STARTS, valueOf } from "../state.ts";
 import { term } from "../tip.ts";
 
-const CUSTOM = "custom";
 const LARGEST_SEED = 999_999;
 
 const START_TEXTS: Readonly<Record<(typeof STARTS)[number], string>> = {
@@ -24,30 +24,25 @@ const START_TEXTS: Readonly<Record<(typeof STARTS)[number], string>> = {
 /** Ranges of the constants in front of the powers of the width. */
 const LAW_SLIDERS: Readonly<Record<LawParameter, { label: string; low: number; high: number }>> = {
   output_scale: { label: "output scale", low: 1e-3, high: 1e3 },
-  lr_u: { label: "rate of 2nd layer", low: 1e-4, high: 1e3 },
-  lr_w: { label: "rate of 1st layer", low: 1e-4, high: 1e3 },
-  init_var_u: { label: "variance of 2nd layer", low: 1e-6, high: 1e4 },
-  init_var_w: { label: "variance of 1st layer", low: 1e-6, high: 1e4 },
+  lr_u: { label: "rate, layer 2", low: 1e-4, high: 1e3 },
+  lr_w: { label: "rate, layer 1", low: 1e-4, high: 1e3 },
+  init_var_u: { label: "variance, layer 2", low: 1e-6, high: 1e4 },
+  init_var_w: { label: "variance, layer 1", low: 1e-6, high: 1e4 },
 };
 
 export function lineControls(changed: Changed): Panel {
   const parts = [law(changed), start(changed), data(changed), steps(changed)];
   return {
-    element: h("div", { class: "controls" }, ...parts.map((part) => part.element)),
+    element: drawer(...parts.map((part) => part.element)),
     render: (state) => parts.forEach((part) => part.render(state)),
   };
 }
 
 function law(changed: Changed): Panel {
-  const preset = new Select<string>({
-    label: "Parametrisation",
-    options: [
-      ...Object.keys(PRESETS).map((value) => ({ value, text: `${PRESET_NAMES[value]}: ${exponentsOf(PRESETS[value])}` })),
-      { value: CUSTOM, text: "your own" },
-    ],
-    chosen: (name) => {
-      if (name !== CUSTOM) changed({ ...PRESETS[name] }, true);
-    },
+  const presets = Object.keys(PRESETS).map((name) => {
+    const button = h("button", { type: "button" }, PRESET_NAMES[name]);
+    button.addEventListener("click", () => changed({ ...PRESETS[name] }, true));
+    return { name, button };
   });
   const width = new Slider({
     label: "width",
@@ -62,18 +57,18 @@ function law(changed: Changed): Panel {
   });
   const rows = LAW_PARAMETERS.map((name) => new PowerRow(name, changed));
   return {
-    element: group("Network", preset.element, width.element, ...rows.map((row) => row.element)),
+    element: group(
+      "Network",
+      h("div", { class: "presets", role: "group", "aria-label": "Parametrisation" }, ...presets.map(({ button }) => button)),
+      width.element, ...rows.map((row) => row.element),
+    ),
     render: (state) => {
-      preset.show(presetOf(lawOf(state)) ?? CUSTOM);
+      const chosen = presetOf(lawOf(state));
+      for (const { name, button } of presets) set(button, { "aria-pressed": String(name === chosen) });
       width.show(state.width);
       rows.forEach((row) => row.render(state));
     },
   };
-}
-
-/** The exponents of a family in the order of the sliders below, as in a table. */
-function exponentsOf(law: ScalingLaw): string {
-  return LAW_PARAMETERS.map((name) => String(law[name].exponent).replace("-", "−")).join(", ");
 }
 
 /** A slider for a parameter at this width, with the exponent by which it follows the width. */
@@ -141,7 +136,7 @@ function start(changed: Changed): Panel {
   const again = h("button", { type: "button", class: "again" }, "Draw again");
   again.addEventListener("click", () => changed({ start: "random", seed: newSeed() }, true));
   const seed = new Slider({
-    label: "seed",
+    label: "draw",
     term: "seed",
     low: 0,
     high: 100,
@@ -150,9 +145,9 @@ function start(changed: Changed): Panel {
     allowed: (value) => value >= 0 && value <= LARGEST_SEED,
     expected: `a whole number from 0 to ${LARGEST_SEED}`,
     moved: (value, done) => changed({ start: "random", seed: value }, done),
-  });
+  }, again);
   return {
-    element: group("Start", choice.element, h("div", { class: "draw" }, again), seed.element),
+    element: group("Start", choice.element, seed.element),
     render: (state) => {
       choice.show(state.start);
       seed.show(state.seed);

@@ -1,7 +1,7 @@
 /** The map of families: two exponents of the width, and the phase of infinitely wide networks. */
 
 import {
-  exponentDiagram, type ExponentLike, type ExponentName, exponentValue, type LawParameter, LAW_PARAMETERS, PRESETS,
+  exponentDiagram, type ExponentLike, type ExponentName, exponentValue, type LawParameter, LAW_PARAMETERS, linspace, PRESETS,
   type ScalingLaw,
 } from "../../numerics/index.ts"; // prettier-ignore
 import type { MapAxis, MapCurve, MapDrawing, MapPlace } from "../map.ts";
@@ -34,7 +34,7 @@ export const EXPONENT_AXIS_TEXTS: Readonly<Record<ExponentAxis, { symbol: string
 type Fixed = Readonly<Partial<Record<ExponentName, ExponentLike>>>;
 
 const SPAN: Range = [-2.5, 1.5];
-const CELLS = 41;
+export const CELLS = 41;
 const GRAIN = 8; // the point stops at eighths
 const ON_MAP = 1e-9;
 
@@ -81,7 +81,7 @@ export class ExponentMap {
     ) as Fixed;
     const key = JSON.stringify([across, up, fixed]);
     if (key !== this.key || !this.surface) {
-      const values = Float64Array.from({ length: CELLS }, (_, i) => SPAN[0] + ((SPAN[1] - SPAN[0]) * i) / (CELLS - 1));
+      const values = linspace(...SPAN, CELLS);
       const diagram = exponentDiagram({ name: across, values }, { name: up, values }, fixed);
       this.surface = {
         valueAt: gridded(diagram.signal_excess, CELLS, CELLS),

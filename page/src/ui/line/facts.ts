@@ -2,7 +2,7 @@
 
 import type {
   Decomposition, FeatureKind, LawPhase, LineProblem, LineTrajectory, Mechanism, OrderParameters, Phase,
-  Regime, Setting,
+  Regime,
 } from "../../numerics/index.ts"; // prettier-ignore
 import { regimeOf } from "../regimes.ts";
 
@@ -24,8 +24,9 @@ export interface Facts {
   /** That loss over the one at the start. */
   readonly growth: number;
   readonly divergedAt: number;
-  /** Sharpness times step size at the start: above 2 small errors grow. */
+  /** Sharpness times step size, at the start and where the flow ends: above 2 small errors grow. */
   readonly sharpness: number;
+  readonly finalSharpness: number;
   readonly status: string;
 }
 
@@ -33,8 +34,8 @@ interface Given {
   readonly order: OrderParameters;
   readonly law: LawPhase;
   readonly parts: Decomposition;
+  readonly flow: LineTrajectory;
   readonly descent: LineTrajectory;
-  readonly setting: Setting;
   readonly problem: LineProblem;
   readonly stepSize: number;
 }
@@ -42,8 +43,9 @@ interface Given {
 const GROWN = 1e-9; // of the first loss: what rounding may add
 const SETTLED = 0.01; // share of the first loss at which a run has come down
 
-export function factsOf({ order, law, parts, descent, problem, stepSize }: Given): Facts {
+export function factsOf({ order, law, parts, flow, descent, problem, stepSize }: Given): Facts {
   const acting = parts.windows.filter((window) => window.acts).map((window) => window.mechanism);
+  const unit = 2 * stepSize * problem.mean_aa;
   const frozen = order.status.startsWith("frozen");
   return {
     regime: frozen ? "frozen" : regimeOf(order.ntk_change),
@@ -53,14 +55,10 @@ export function factsOf({ order, law, parts, descent, problem, stepSize }: Given
     acting,
     dominant: dominantOf(parts, acting),
     ...outcomeOf(descent),
-    sharpness: 2 * stepSize * problem.mean_aa * kernelOf(problem),
+    sharpness: unit * flow.ntk_trace[0],
+    finalSharpness: unit * flow.ntk_trace[flow.ntk_trace.length - 1],
     status: order.status,
   };
-}
-
-/** Θ at the start, learning rates inside. */
-function kernelOf({ output_scale, lr_u, lr_w, uu, ww }: LineProblem): number {
-  return output_scale ** 2 * (lr_w * uu + lr_u * ww);
 }
 
 /**
@@ -74,21 +72,21 @@ function dominantOf(parts: Decomposition, acting: readonly Mechanism[]): Mechani
   const turning = change("alignment") >= change("disalignment") ? "alignment" : "disalignment";
   if (!acting.includes("rescaling")) return turning;
   const last = parts.log_alignment.length - 1;
-  const aligned = Math.abs(parts.log_alignment[last] ?? 0);
-  const rescaled = Math.abs(parts.log_rescaling[last] ?? 0);
+  const aligned = Math.abs(parts.log_alignment[last]);
+  const rescaled = Math.abs(parts.log_rescaling[last]);
   return change(turning) > 0 && aligned >= rescaled ? turning : "rescaling";
 }
 
 function outcomeOf(run: LineTrajectory): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt"> {
   const losses = run.excess_loss;
-  const first = losses[0] ?? 0;
+  const first = losses[0];
   let peak = 0;
   const until = run.diverged_at < 0 ? losses.length : Math.min(run.diverged_at, losses.length);
-  for (let i = 1; i < until; i += 1) if ((losses[i] ?? 0) > (losses[peak] ?? 0)) peak = i;
-  const growth = first > 0 ? (losses[peak] ?? 0) / first : 1;
+  for (let i = 1; i < until; i += 1) if ((losses[i]) > (losses[peak])) peak = i;
+  const growth = first > 0 ? (losses[peak]) / first : 1;
   const found = { peak, growth, divergedAt: run.diverged_at };
   if (run.diverged_at >= 0) return { ...found, outcome: "diverges" };
-  const down = (losses[losses.length - 1] ?? 0) <= SETTLED * first;
+  const down = (losses[losses.length - 1]) <= SETTLED * first;
   if (!down) return { ...found, outcome: "cannot tell" };
   return { ...found, outcome: growth > 1 + GROWN ? "catapult" : "settles" };
 }

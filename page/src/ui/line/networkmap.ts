@@ -1,9 +1,9 @@
 /** The map of finite networks: two parameters, and how much the kernel changes there. */
 
 import {
-  type LawParameter, type ParameterDiagram, parameterDiagram, REGIONS, type SettingName,
+  exponentValue, geomspace, type LawParameter, LEVELS, type ParameterDiagram, parameterDiagram, REGIONS,
+  type SettingName,
 } from "../../numerics/index.ts"; // prettier-ignore
-import { exponentValue } from "../../numerics/index.ts";
 import type { MapAxis, MapCurve, MapDrawing } from "../map.ts";
 import { compact } from "../numerals.ts";
 import type { Range } from "../ranges.ts";
@@ -40,9 +40,7 @@ const SPANS: Readonly<Record<string, Range>> = {
   lr: [1e-4, 1e3],
 };
 
-const CELLS = 40; // of the grid, each way
-const KERNEL_BELOW = Math.sqrt(1 + 1 / 4) - 1; // F = 1 from zero output
-const VANISHING_ABOVE = Math.sqrt(1 + 100 / 4) - 1; // F = 10
+export const MAP_CELLS = 40; // of the grid, each way
 const FARTHEST = 12; // decades of the change that are told apart
 const EQUAL = 1e-9;
 
@@ -114,8 +112,8 @@ export class NetworkMap {
     const key = JSON.stringify([across, up, x.range, y.range, this.fixed(state, across, up)]);
     if (key !== this.key || !this.surface) {
       const diagram = parameterDiagram(
-        { name: across, values: geometric(x.range) },
-        { name: up, values: geometric(y.range) },
+        { name: across, values: geomspace(...x.range, MAP_CELLS) },
+        { name: up, values: geomspace(...y.range, MAP_CELLS) },
         settingOf(state),
         mapAlignment(state),
       );
@@ -149,12 +147,7 @@ export function surfaceOf({ x, y, region, ntk_change }: ParameterDiagram): Surfa
     regions: NETWORK_REGIONS,
     regionOf: (power) => {
       if (Number.isNaN(power)) return 3;
-      const change = 10 ** power;
-      return change < KERNEL_BELOW ? 0 : change < VANISHING_ABOVE ? 1 : 2;
+      return LEVELS.filter((level) => 10 ** power >= level).length;
     },
   };
-}
-
-export function geometric([low, high]: Range, count = CELLS): Float64Array {
-  return Float64Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)));
 }

@@ -1,18 +1,19 @@
 /** The tab of the exact network on a line. */
 
-import { InputError, type View } from "../../numerics/index.ts";
+import { InputError, linspace, type View } from "../../numerics/index.ts";
 import { Choice, Select } from "../choice.ts";
 import { h, write } from "../dom.ts";
 import { PhaseMap } from "../map.ts";
 import { compact } from "../numerals.ts";
 import type { Changed, Panel } from "../panel.ts";
 import { PythonBox } from "../python.ts";
+import type { Range } from "../ranges.ts";
 import { EXPONENT_AXES, lawOf, mapAlignment, NETWORK_AXES, settingOf, startOf, type State } from "../state.ts";
 import { term } from "../tip.ts";
 import { chip, sentences, Tiles } from "../tiles.ts";
 import { lineControls } from "./controls.ts";
-import { ExponentMap, exponentAxes, EXPONENT_AXIS_TEXTS, exponentsMoved } from "./exponentmap.ts";
-import { NETWORK_AXIS_TEXTS, networkAxes, NetworkMap, networkMoved } from "./networkmap.ts";
+import { CELLS, ExponentMap, exponentAxes, EXPONENT_AXIS_TEXTS, exponentsMoved } from "./exponentmap.ts";
+import { MAP_CELLS, NETWORK_AXIS_TEXTS, networkAxes, NetworkMap, networkMoved } from "./networkmap.ts";
 import { LinePlots } from "./plots.ts";
 import { reading } from "./reading.ts";
 import { type Scene, sceneOf } from "./scene.ts";
@@ -31,10 +32,10 @@ export function linePanel(changed: Changed): Panel {
   const plots = new LinePlots();
   const regime = chip();
   const tiles = new Tiles([
-    { title: "kernel’s change", term: "ntk_change" },
+    { title: "kernel change", term: "ntk_change" },
     { title: "order parameter", term: "order_parameter" },
     { title: "final alignment", term: "zeta" },
-    { title: "learned after", term: "time" },
+    { title: "learned at", term: "time" },
     { title: "sharpness", term: "sharpness" },
   ]);
   const words = sentences();
@@ -61,8 +62,9 @@ export function linePanel(changed: Changed): Panel {
       h(
         "div",
         { class: "stage" },
-        h("div", { class: "column" }, h("div", { class: "row end" }, time.element), plots.element, words.element),
+        h("div", { class: "column" }, h("div", { class: "row end" }, time.element), plots.element),
         map.element,
+        words.element,
       ),
       python.element,
     ),
@@ -95,18 +97,18 @@ export function linePanel(changed: Changed): Panel {
 
 function numbers({ order, facts }: Scene): [string, string][] {
   return [
-    [compact(order.ntk_change), "lazy below 0.1, rich from 1"],
-    [compact(order.order_parameter), "small: lazy, large: rich"],
-    [compact(order.alignment), "−1 to 1"],
-    [compact(order.learning_time), "time until 90 % is learned"],
-    [compact(facts.sharpness), "above 2 steps are too large"],
+    [compact(order.ntk_change), "lazy < 0.1, rich ≥ 1"],
+    [compact(order.order_parameter), "small lazy, large rich"],
+    [compact(order.alignment), "from −1 to 1"],
+    [compact(order.learning_time), "90 % of the way"],
+    [`${compact(facts.sharpness, 2)} → ${compact(facts.finalSharpness, 2)}`, "too sharp above 2"],
   ];
 }
 
 function snippets(state: State, scene: Scene): { name: string; view: () => View }[] {
   const [setting, start] = [settingOf(state), startOf(state)];
   const times = (): number[] =>
-    Array.from({ length: PYTHON_TIMES }, (_, i) => (scene.end * i) / (PYTHON_TIMES - 1));
+    [...linspace(0, scene.end, PYTHON_TIMES)];
   const rates = { lr_u: state.step_size * setting.lr_u, lr_w: state.step_size * setting.lr_w };
   const descent = { steps: scene.steps };
   return [
@@ -118,14 +120,14 @@ function snippets(state: State, scene: Scene): { name: string; view: () => View 
 }
 
 function mapView(state: State): View {
-  const ranged = (name: string, [low, high]: readonly [number, number]) => ({ name, low, high });
+  const span = ([low, high]: Range, count: number) => ({ low, high, count });
   if (state.map === "exponents") {
     const [x, y] = exponentAxes(state);
     const drawing = new ExponentMap().drawing(state, "");
     return {
       kind: "exponent_diagram",
-      x: { ...ranged(x, drawing.x.range), name: x },
-      y: { ...ranged(y, drawing.y.range), name: y },
+      x: { name: x, ...span(drawing.x.range, CELLS) },
+      y: { name: y, ...span(drawing.y.range, CELLS) },
       fixed: drawing.fixed,
       tune_rates: true,
     };
@@ -136,8 +138,8 @@ function mapView(state: State): View {
     kind: "parameter_diagram",
     setting: settingOf(state),
     init_alignment: mapAlignment(state),
-    x: { ...ranged(x, drawing.x.range), name: x },
-    y: { ...ranged(y, drawing.y.range), name: y },
+    x: { name: x, ...span(drawing.x.range, MAP_CELLS) },
+    y: { name: y, ...span(drawing.y.range, MAP_CELLS) },
   };
 }
 
@@ -181,8 +183,7 @@ function lineMap(changed: Changed): { element: HTMLElement; render: (state: Stat
   const element = h(
     "section",
     { class: "place-on-map" },
-    h("h3", {}, "Phase diagram ", term("phase")),
-    which.element,
+    h("div", { class: "head" }, h("h3", {}, "Phase diagram ", term("phase")), which.element),
     map.element,
     ...Object.values(rows),
     note,

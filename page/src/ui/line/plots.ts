@@ -17,7 +17,6 @@ export const MECHANISM_COLOURS: Readonly<Record<string, Colour>> = {
 };
 
 const DRAWN_STEPS = 300; // of descent, at most
-const DASH = [4, 3] as const;
 
 /** Flow and descent over one axis of times: uPlot wants all lines on the same one. */
 interface Merged {
@@ -38,10 +37,10 @@ export class LinePlots {
   private readonly norms = new Chart({
     title: ["norms ", term("norm_u"), " ", term("norm_w")],
     lines: [
+      { label: "descent", colour: "orange", under: true },
+      { label: "descent", colour: "orange", under: true, again: true },
       { label: "‖u‖", colour: "green" },
-      { label: "‖w‖", colour: "purple" },
-      { label: "descent", colour: "orange", dash: DASH },
-      { label: "descent", colour: "orange", dash: DASH, again: true },
+      { label: "‖w‖", colour: "purple", dash: [5, 4] },
     ],
     xLabel: "time",
     group: "line",
@@ -64,11 +63,12 @@ export class LinePlots {
 
   render(state: State, scene: Scene): void {
     const merged = merge(scene, state.step_size);
-    const xRange: Range = state.time === "log" ? [merged.x[1], scene.end] : [0, scene.end];
+    const first = merged.x.find((time) => time > 0) ?? scene.end / 2;
+    const xRange: Range = state.time === "log" ? [first, scene.end] : [0, scene.end];
     const axis = { x: merged.x, xRange, xLog: state.time === "log" };
     const pair = (pick: Quantity): (number | null)[][] => [
-      Array.from(merged.flowAt, (i) => (i < 0 ? null : pick(scene.flow)[i])),
-      Array.from(merged.stepAt, (i) => (i < 0 ? null : pick(scene.descent)[i])),
+      picked(pick(scene.descent), merged.stepAt),
+      picked(pick(scene.flow), merged.flowAt),
     ];
     const { flow, descent } = scene;
     const best = scene.problem.mean_ay / scene.problem.mean_aa;
@@ -103,11 +103,11 @@ export class LinePlots {
   }
 
   private drawNorms(axis: Axis, { flow, descent }: Scene, pair: (pick: Quantity) => (number | null)[][]): void {
-    const [u, uSteps] = pair((run) => roots(run.uu));
-    const [w, wSteps] = pair((run) => roots(run.ww));
+    const [uSteps, u] = pair((run) => roots(run.uu));
+    const [wSteps, w] = pair((run) => roots(run.ww));
     this.norms.draw({
       ...axis,
-      lines: [u, w, uSteps, wSteps],
+      lines: [uSteps, wSteps, u, w],
       yRange: linearRange([roots(flow.uu), roots(flow.ww)], [roots(descent.uu), roots(descent.ww)], true),
       spoken: `${spoken("Norm of u", roots(flow.uu))} ${spoken("Norm of w", roots(flow.ww))}`,
     });
@@ -124,8 +124,8 @@ export class LinePlots {
     const words = acting.map(({ mechanism, start, stop }) => `${mechanism} from ${compact(start)} to ${compact(stop)}`);
     this.parts.draw({
       ...axis,
-      lines: lines.map((line) => Array.from(flowAt, (i) => (i < 0 || !Number.isFinite(line[i]) ? null : line[i]))),
-      yRange: linearRange([...lines, [-0.1, 0.1]], [], true),
+      lines: lines.map((line) => picked(line, flowAt)),
+      yRange: linearRange([...lines.map((line) => line.slice(-1)), [-0.1, 0.1]], lines, true),
       bands,
       spoken: `Parts of the output's change. ${words.length > 0 ? words.join(", ") : "No mechanism acts"}.`,
     });
@@ -138,8 +138,8 @@ function twoLines(label: string, terms: Parameters<typeof term>[0][], colour: Co
   return new Chart({
     title: [label, " ", ...terms.flatMap((name) => [term(name), " "])],
     lines: [
+      { label: "descent", colour: "orange", under: true, dots: true },
       { label: "flow", colour },
-      { label: "descent", colour: "orange", dash: DASH, dots: true },
     ],
     xLabel: "time",
     log,
@@ -147,9 +147,15 @@ function twoLines(label: string, terms: Parameters<typeof term>[0][], colour: Co
   });
 }
 
+/** The values of records on the common axis; null where it has none of them. */
+function picked(values: ArrayLike<number>, at: Int32Array): (number | null)[] {
+  return Array.from(at, (i) => (i < 0 || Number.isNaN(values[i]) ? null : values[i]));
+}
+
 function merge({ flow, descent, end, steps }: Scene, stepSize: number): Merged {
   const every = Math.max(1, Math.ceil(steps / DRAWN_STEPS));
-  const shownSteps = Math.floor(Math.min(steps, descent.at.length - 1) / every) + 1;
+  const last = descent.diverged_at < 0 ? steps : Math.min(steps, descent.diverged_at);
+  const shownSteps = Math.floor(last / every) + 1;
   const points: [number, number, number][] = [];
   flow.at.forEach((time, i) => {
     if (time <= end) points.push([time, i, -1]);

@@ -14,8 +14,12 @@ function regimeSentence({ regime, change, status }: Facts): string {
   if (regime === "frozen") return "This network is frozen: nothing in it can move.";
   const stuck = status === "ok" ? "" : ` It ${status.replace(/:.*/, "")}.`;
   if (change === 0) return `This network is lazy: its kernel does not change at all.${stuck}`;
-  const size = change < 1 ? `${inWords(100 * change)} % of its size` : `${inWords(change)} times its size`;
-  return `This network is ${regime}: its kernel changes by ${size}.${stuck}`;
+  return `This network is ${regime}: its kernel changes by ${sizeOf(change)}.${stuck}`;
+}
+
+function sizeOf(change: number): string {
+  if (change >= 1) return `${inWords(change)} times its size`;
+  return change >= 1e-4 ? `${inWords(100 * change)} % of its size` : `${inWords(change)} of its size`;
 }
 
 function mechanismSentence({ acting, dominant }: Facts, { windows }: Decomposition): string {
@@ -43,7 +47,7 @@ function phaseSentence({ phase, kind }: Facts, { texts }: LawPhase): string {
   return `As the width grows, ${words} (${numbers}).`;
 }
 
-function stepSentence({ outcome, peak, growth, divergedAt, sharpness }: Facts): string {
+function stepSentence({ outcome, peak, growth, divergedAt, sharpness, finalSharpness }: Facts): string {
   switch (outcome) {
     case "diverges":
       return `Gradient descent diverges: at step ${divergedAt} it has left the range of numbers.`;
@@ -57,8 +61,11 @@ function stepSentence({ outcome, peak, growth, divergedAt, sharpness }: Facts): 
         ? "Gradient descent settles, although its steps are too large for the curvature at the start."
         : "Gradient descent settles, and its loss never exceeds its start.";
     case "cannot tell":
+      if (finalSharpness > 2) {
+        return "Gradient descent cannot settle where the flow ends: its steps are too large for the curvature there.";
+      }
       return growth > 1.001
         ? `Gradient descent has not settled: its loss has been at ${inWords(growth)} times its start.`
-        : "Gradient descent is too slow to settle within the steps that are shown.";
+        : "Gradient descent has not settled within the steps that were made.";
   }
 }

@@ -40,11 +40,21 @@ export function sceneOf(state: State): Scene {
   const parts = mechanisms(solution);
 
   const large = { ...setting, lr_u: state.step_size * setting.lr_u, lr_w: state.step_size * setting.lr_w };
-  const end = endOf(state, order, times);
+  const slow = endOf(state, order, times);
+  const wanted = Math.min(MOST_STEPS, Math.ceil(slow / state.step_size));
+  const stepped = descent(lineProblem(large, start), { steps: Math.max(wanted, JUDGED_STEPS) });
+  const facts = factsOf({
+    order, law, parts, flow: solution, descent: stepped, problem, stepSize: state.step_size,
+  }); // prettier-ignore
+  const end = Math.max(slow, fewestSteps(facts) * state.step_size);
   const steps = Math.min(MOST_STEPS, Math.ceil(end / state.step_size));
-  const stepped = descent(lineProblem(large, start), { steps: Math.max(steps, JUDGED_STEPS) });
-  const facts = factsOf({ order, law, parts, descent: stepped, setting, problem, stepSize: state.step_size });
   return { setting, problem, order, law, flow: solution, descent: stepped, parts, end, steps, facts };
+}
+
+/** How many steps tell the story: a catapult comes down again, and a divergence is over soon. */
+function fewestSteps({ outcome, peak, divergedAt }: Facts): number {
+  if (outcome === "diverges") return Math.min(divergedAt + 2, FEWEST_STEPS);
+  return outcome === "catapult" ? Math.max(2 * peak, FEWEST_STEPS) : FEWEST_STEPS;
 }
 
 /** Zero, and times that resolve the start as well as the end. */
@@ -59,6 +69,5 @@ function timesOf(problem: LineProblem, order: OrderParameters): Float64Array {
 function endOf(state: State, order: OrderParameters, times: Float64Array): number {
   const last = times[times.length - 1] ?? 1;
   const slow = SLOW_TIMES * order.learning_time;
-  const shown = state.time === "linear" && Number.isFinite(slow) && slow > 0 ? Math.min(slow, last) : last;
-  return Math.max(shown, FEWEST_STEPS * state.step_size);
+  return state.time === "linear" && Number.isFinite(slow) && slow > 0 ? Math.min(slow, last) : last;
 }

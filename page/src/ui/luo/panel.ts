@@ -7,6 +7,7 @@ import { exponentValue } from "../../numerics/index.ts";
 import { Chart } from "../chart.ts";
 import { Choice } from "../choice.ts";
 import { h } from "../dom.ts";
+import { drawer } from "../drawer.ts";
 import { type MapDrawing, type MapPlace, PhaseMap } from "../map.ts";
 import { compact, fraction, inWords } from "../numerals.ts";
 import type { Changed, Panel } from "../panel.ts";
@@ -64,13 +65,11 @@ export function luoPanel(changed: Changed): Panel {
   const [word, words, python] = [chip(), sentences(), new PythonBox(["this family"])];
   const tiles = new Tiles([
     { title: "exponent of the movement", term: "movement" },
-    { title: "beyond the critical line", term: "gamma" },
+    { title: "beyond the critical line", term: "excess" },
     { title: "phase", term: "phase" },
   ]);
   const buttons = h("div", { class: "presets" }, ...places.map((place) => presetButton(place, changed)));
-  const controls = h(
-    "div",
-    { class: "controls" },
+  const controls = drawer(
     h("section", { class: "group" }, h("h3", {}, "Initialisation"), buttons, gamma.element, prime.element),
     h("section", { class: "group" }, h("h3", {}, "Start"), h("div", { class: "row" }, zero.element, term("zero_output"))),
   );
@@ -82,7 +81,8 @@ export function luoPanel(changed: Changed): Panel {
       "div",
       { class: "stage wide-map" },
       h("section", { class: "place-on-map" }, h("h3", {}, "Diagram of Luo et al."), map.element),
-      h("div", { class: "column" }, movement.element, words.element),
+      h("div", { class: "column" }, movement.element),
+      words.element,
     ),
     python.element,
   );
@@ -97,8 +97,8 @@ export function luoPanel(changed: Changed): Panel {
       zero.show(state.zero_output);
       word.show(phase.condensation);
       tiles.show([
-        [compact(phase.weight_movement_exponent), "negative: linear, positive: condensed"],
-        [compact(phase.condensation_excess), "γ − 1 − max(γ′, 0)"],
+        [compact(phase.weight_movement_exponent), "movement ∝ width to this power"],
+        [compact(phase.condensation_excess), "negative: linear"],
         [phase.phase, "in the words of the library"],
       ]);
       map.draw(diagram(state, places, zeroOutput, phase));

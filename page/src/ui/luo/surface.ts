@@ -5,7 +5,7 @@ import { rgb } from "../palette.ts";
 import type { Range } from "../ranges.ts";
 import { gridded, type Region, type Surface } from "../surface.ts";
 
-const CELLS = 51; // so that γ = 1/2 and γ = 1 are on the grid
+const CELLS = 61; // so that γ = 1/2, γ = 1 and γ′ = 0 are on the grid
 const STRONGEST = 2; // exponent of the full colour
 
 const REGIONS: readonly Region[] = [

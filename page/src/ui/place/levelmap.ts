@@ -1,13 +1,11 @@
 /** The map of networks on a line, with the curve on which they change their kernel by a given size. */
 
-import { parameterDiagram } from "../../numerics/index.ts";
+import { geomspace, parameterDiagram } from "../../numerics/index.ts";
 import { zeroCurves } from "../../numerics/contour.ts";
-import { geometric, networkAxes, networkRange, NETWORK_AXIS_TEXTS, surfaceOf } from "../line/networkmap.ts";
+import { MAP_CELLS, networkAxes, networkRange, NETWORK_AXIS_TEXTS, surfaceOf } from "../line/networkmap.ts";
 import type { MapCurve, MapDrawing } from "../map.ts";
 import { settingOf, type State } from "../state.ts";
 import { gridded, type Surface } from "../surface.ts";
-
-const CELLS = 40;
 
 export class LevelMap {
   private key = "";
@@ -18,10 +16,10 @@ export class LevelMap {
     const [xRange, yRange] = [networkRange(state, across), networkRange(state, up)];
     const key = JSON.stringify([across, up, xRange, yRange, settingOf(state), change]);
     if (key !== this.key || !this.made) {
-      const [x, y] = [geometric(xRange, CELLS), geometric(yRange, CELLS)];
+      const [x, y] = [geomspace(...xRange, MAP_CELLS), geomspace(...yRange, MAP_CELLS)];
       const diagram = parameterDiagram({ name: across, values: x }, { name: up, values: y }, settingOf(state));
       const height = Float64Array.from(diagram.ntk_change, (one) => Math.log(one / change));
-      const at = gridded(height, CELLS, CELLS);
+      const at = gridded(height, MAP_CELLS, MAP_CELLS);
       const along = ([low, high]: readonly [number, number], value: number): number =>
         Math.min(Math.max(Math.log(value / low) / Math.log(high / low), 0), 1);
       const level = zeroCurves("level", (a, b) => at(along(xRange, a), along(yRange, b)), x, y, height);

@@ -1,9 +1,8 @@
 /** One number, the kernel's change, on a scale from lazy to rich. */
 
-import type { Placement } from "../../numerics/index.ts";
+import { LAZY_BELOW, type Placement, RICH_FROM } from "../../numerics/index.ts";
 import { h } from "../dom.ts";
 import { compact } from "../numerals.ts";
-import { LAZY_BELOW, RICH_FROM } from "../regimes.ts";
 import { term } from "../tip.ts";
 
 const LOW = 1e-3;
