@@ -1,7 +1,8 @@
 /** Gradient flow of a λ-balanced network on whitened data, in closed form. */
 import { balanceOf, ofOneRate, requireWidth, type Balance } from "./balanced_start.ts";
-import { multiply, plus, singularValues, squares, times, trace, transpose, type Rows } from "./matrix.ts";
-import { eigenmodes, evolve, stepsOf, targetOf, unreached, type Target } from "./riccati.ts";
+import { geomspace } from "./axis.ts";
+import { dot, multiply, plus, singularValues, squares, times, trace, transpose, type Rows } from "./matrix.ts";
+import { eigenmodes, evolve, stepsOf, targetOf, unreached, type Eigenmodes, type Target } from "./riccati.ts";
 import {
   InputError,
   type BalancedProblem,
@@ -21,6 +22,8 @@ const SADDLE = "stays at a saddle: the layers are zero, or balanced and opposed 
 /** Relative changes of the kernel between which training is intermediate. */
 export const [LAZY_BELOW, RICH_FROM] = [0.1, 1];
 const SETTLED = 5; // ℓt in which a mode that has grown up settles to 1e-8 of its loss
+const NO_GAP = 1e-6; // between two rates, relative: modes that never part
+const UNREACHED = 1e-26; // of the squared weights: a direction without a weight
 
 /** A problem in the units in which both layers learn at one rate, and the weights as one matrix. */
 interface Prepared {
@@ -81,19 +84,26 @@ export function balancedTimes(problem: BalancedProblem, count: number): Series {
   const { theta, balance, target, speed } = prepare(problem);
   const modes = eigenmodes(theta, balance.scale, target);
   const fastest = Math.max(...modes.rates, 0);
-  if (fastest === 0 || speed === 0) return Float64Array.from({ length: count }, (_, i) => i);
-  const ends = modes.rates.map((rate, i) => {
-    const square = modes.weights[i].reduce((sum, value) => sum + value * value, 0);
-    if (!(rate > 1e-6 * fastest) || !(square > 1e-24 * fastest)) return 0;
-    return (Math.max(Math.log(rate / square), 0) / 2 + SETTLED) / rate;
-  });
-  const end = Math.max(...ends, SETTLED / fastest) / speed;
+  if (fastest === 0) return Float64Array.from({ length: count }, (_, i) => i);
+  const end = Math.max(timeToSettle(modes, balance.rank), SETTLED / fastest) / speed;
   const start = Math.min(0.01 / fastest / speed, end / 10);
-  const times = new Float64Array(count);
-  for (let i = 1; i < count; i++) {
-    times[i] = start * Math.exp((Math.log(end / start) * (i - 1)) / Math.max(count - 2, 1));
-  }
-  return times;
+  return Float64Array.of(0, ...geomspace(start, end, count - 1));
+}
+
+/**
+ * Until the modes that the neurons can learn have grown above the first that they cannot: a network
+ * whose richness is delayed waits for a small difference of two rates.
+ */
+function timeToSettle({ rates, weights }: Eigenmodes, rank: number): number {
+  const [fastest, unlearned] = [rates[0], rates[rank] ?? -rates[0]];
+  const size = Math.max(fastest, squares(weights));
+  const times = rates.slice(0, rank).map((rate, i) => {
+    const square = dot(weights[i], weights[i]);
+    const gap = Math.min(rate, rate - unlearned);
+    if (gap <= NO_GAP * fastest || square <= UNREACHED * size) return 0;
+    return Math.log(size / square) / (2 * gap) + SETTLED / gap;
+  });
+  return Math.max(0, ...times);
 }
 
 /** Lazy, intermediate or rich, and whether delayed, from λ and the shape. Throws `InputError`. */

@@ -3,7 +3,7 @@ import { zeroCurves } from "./contour.ts";
 import { flow, orderParameters } from "./flow.ts";
 import { move, timeToReach } from "./motion.ts";
 import { isStill, naturalUnits, type NaturalUnits } from "./natural_units.ts";
-import { lineProblem } from "./setting.ts";
+import { lineProblem, typical } from "./setting.ts";
 import {
   InputError,
   type Axis,
@@ -56,12 +56,18 @@ export function parameterDiagram(
 ): ParameterDiagram {
   requireAxes(x, y);
   const fixed = { ...setting, init_alignment };
+  requireCorners(fixed, x, y);
   const nx = x.values.length;
   const region = new Uint8Array(nx * y.values.length);
   const ntk_change = new Float64Array(region.length);
   const known = new Float64Array(region.length);
-  const changeAt = (xValue: number, yValue: number): Change =>
-    limitOfChange(typicalProblem(with_(with_(fixed, x.name, xValue), y.name, yValue)));
+  const scratch = { ...fixed }; // one record for all points: thousands of copies would be the cost
+  const [setX, setY] = [setter(scratch, x.name), setter(scratch, y.name)];
+  const changeAt = (xValue: number, yValue: number): Change => {
+    setX(xValue);
+    setY(yValue);
+    return limitOfChange(kernelProblem(scratch));
+  };
   for (let iy = 0; iy < y.values.length; iy++) {
     for (let ix = 0; ix < nx; ix++) {
       const at = iy * nx + ix;
@@ -104,10 +110,43 @@ function typicalProblem({ init_alignment, ...setting }: Parameters): LineProblem
   return lineProblem(setting, { kind: "typical", init_alignment });
 }
 
-function with_(parameters: Parameters, name: SettingName, value: number): Parameters {
-  if (name === "lr") return { ...parameters, lr_u: value, lr_w: value };
-  if (name === "init_std") return { ...parameters, init_std_u: value, init_std_w: value };
-  return { ...parameters, [name]: value };
+/**
+ * What the kernel needs of the problem, unchecked: what is wrong anywhere in a diagram is wrong in a
+ * corner of it, and those are checked.
+ */
+function kernelProblem(of: Parameters): LineProblem {
+  return {
+    ...typical(of, of.init_alignment),
+    output_scale: of.output_scale,
+    lr_u: of.lr_u,
+    lr_w: of.lr_w,
+    mean_aa: of.mean_aa,
+    mean_ay: of.mean_ay,
+    noise: 0,
+  };
+}
+
+function requireCorners(fixed: Parameters, x: Axis<SettingName>, y: Axis<SettingName>): void {
+  const corner = { ...fixed };
+  const [setX, setY] = [setter(corner, x.name), setter(corner, y.name)];
+  for (const right of [x.values[0], x.values[x.values.length - 1]]) {
+    for (const up of [y.values[0], y.values[y.values.length - 1]]) {
+      setX(right);
+      setY(up);
+      typicalProblem(corner);
+    }
+  }
+}
+
+type Writable = { -readonly [Name in keyof Parameters]: Parameters[Name] };
+
+/** What puts a value on an axis into parameters. */
+function setter(parameters: Writable, name: SettingName): (value: number) => void {
+  const names =
+    name === "lr" || name === "init_std" ? ([`${name}_u`, `${name}_w`] as const) : ([name] as const);
+  return (value) => {
+    for (const each of names) parameters[each] = value;
+  };
 }
 
 interface Change {

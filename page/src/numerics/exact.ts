@@ -5,35 +5,45 @@ const NO_EXPONENT = -100_000; // of zero: below every real exponent
 const HALF_RANGE = 1_020; // exponents whose power of two is a float
 const LDEXP_LIMIT = 4_000; // beyond it every float overflows or underflows
 
-const buffer = new DataView(new ArrayBuffer(8));
+// the same eight bytes as a float and as two words, the high one last or first
+const float = new Float64Array(1);
+const words = new Uint32Array(float.buffer);
+float[0] = -1;
+const [HIGH, LOW] = words[1] !== 0 ? [1, 0] : [0, 1];
+
+/** `2^exponent` for exponents from −1022 to 1023, from its bits. */
+function powerOfTwo(exponent: number): number {
+  words[HIGH] = (exponent + 1023) << 20;
+  words[LOW] = 0;
+  return float[0];
+}
 
 /** `value = mantissa · 2^exponent` with ½ ≤ |mantissa| < 1. */
 export function frexp(value: number): [number, number] {
   if (value === 0 || !Number.isFinite(value)) return [value, 0];
-  buffer.setFloat64(0, value);
-  let shift = 0;
-  if (((buffer.getUint32(0) >>> 20) & 0x7ff) === 0) {
-    buffer.setFloat64(0, value * 2 ** 54); // subnormal
-    shift = 54;
+  float[0] = value;
+  let exponent = (words[HIGH] >>> 20) & 0x7ff;
+  if (exponent === 0) {
+    float[0] = value * 2 ** 54; // subnormal
+    exponent = ((words[HIGH] >>> 20) & 0x7ff) - 54;
   }
-  const high = buffer.getUint32(0);
-  const exponent = ((high >>> 20) & 0x7ff) - 1022;
-  buffer.setUint32(0, (high & 0x800fffff) | (1022 << 20));
-  return [buffer.getFloat64(0), exponent - shift];
+  words[HIGH] = (words[HIGH] & 0x800fffff) | (1022 << 20);
+  return [float[0], exponent - 1022];
 }
 
 /** `mantissa · 2^exponent`, rounded once. */
 export function ldexp(mantissa: number, exponent: number): number {
+  if (-1000 <= exponent && exponent <= 1000) return mantissa * powerOfTwo(exponent);
   let rest = exponent;
   let value = mantissa;
-  for (; rest > 1000; rest -= 1000) value *= 2 ** 1000;
+  for (; rest > 1000; rest -= 1000) value *= powerOfTwo(1000);
   if (rest < -1000) {
     const [m, e] = frexp(value); // so that only the last factor may leave the normal range
     rest += e;
     value = m;
-    for (; rest < -1000; rest += 1000) value *= 2 ** -1000;
+    for (; rest < -1000; rest += 1000) value *= powerOfTwo(-1000);
   }
-  return value * 2 ** rest;
+  return value * powerOfTwo(rest);
 }
 
 /** The rounding error of `a · b`, exactly (Dekker, 1971); needs |a|, |b| < 1e150. */

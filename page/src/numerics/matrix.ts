@@ -27,7 +27,14 @@ export function multiply(a: Matrix, b: Matrix): Rows {
 }
 
 export function dot(a: readonly number[], b: readonly number[]): number {
-  return a.reduce((sum, value, i) => sum + value * b[i], 0);
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/** Its entries are of order one here, or the largest of a matrix: squares are floats. */
+export function norm(a: readonly number[]): number {
+  return Math.sqrt(dot(a, a));
 }
 
 export function trace(a: Matrix): number {
@@ -66,7 +73,7 @@ export function svd(a: Matrix): Svd {
   const columns = transpose(a);
   const right = identity(columns.length);
   for (let sweep = 0; sweep < MOST_SWEEPS && rotateAll(columns, right); sweep++);
-  const lengths = columns.map((column) => Math.hypot(...column));
+  const lengths = columns.map((column) => norm(column));
   const order = lengths.map((_, i) => i).sort((i, j) => lengths[j] - lengths[i]);
   const sizes = order.map((i) => lengths[i]);
   const largest = sizes[0] ?? 0;
@@ -119,7 +126,7 @@ function completed(vectors: Rows, dimensions: number): Rows {
         left = left.map((value, i) => value - along * vector[i]);
       }
     }
-    const size = Math.hypot(...left);
+    const size = norm(left);
     if (size > 1e-8 / dimensions) found.push(left.map((value) => value / size));
   }
   return found;
@@ -141,15 +148,15 @@ export function orthonormalFactor(a: Matrix): Rows {
   for (let step = 0; step < columns; step++) {
     pivot(work, step);
     const below = work.map((row, i) => (i < step ? 0 : row[step]));
-    const size = Math.hypot(...below);
+    const size = norm(below);
     if (size < NO_SIZE) {
       reflections.push(new Array<number>(rows).fill(0));
       continue;
     }
     const head = below[step] >= 0 ? size : -size;
     below[step] += head;
-    const norm = Math.hypot(...below);
-    const normal = below.map((value) => (value / norm) * Math.SQRT2);
+    const length = norm(below);
+    const normal = below.map((value) => (value / length) * Math.SQRT2);
     reflections.push(normal);
     reflect(work, normal, step);
   }
@@ -169,9 +176,13 @@ function reflect(a: Rows, normal: readonly number[], first: number): void {
 
 /** Exchange columns so that the largest of those that are left comes first. */
 function pivot(a: Rows, step: number): void {
-  const lengths = a[0].map((_, j) => Math.hypot(...a.slice(step).map((row) => row[j])));
-  let largest = step;
-  for (let j = step + 1; j < lengths.length; j++) if (lengths[j] > lengths[largest]) largest = j;
+  let [largest, most] = [step, -1];
+  for (let j = step; j < a[0].length; j++) {
+    let square = 0;
+    for (let i = step; i < a.length; i++) square += a[i][j] * a[i][j];
+    if (square > most) [largest, most] = [j, square];
+  }
+  if (largest === step) return;
   for (const row of a) [row[step], row[largest]] = [row[largest], row[step]];
 }
 

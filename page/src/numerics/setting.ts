@@ -95,7 +95,7 @@ export function lineProblem(setting: Setting, start: Start): LineProblem {
 }
 
 /** The expected norms d σ², and an alignment. */
-function typical(setting: Setting, alignment: number): LineState {
+export function typical(setting: Setting, alignment: number): LineState {
   const uu = setting.width * setting.init_std_u ** 2;
   const ww = setting.width * setting.init_std_w ** 2;
   const uw = alignment * Math.sqrt(uu) * Math.sqrt(ww);
