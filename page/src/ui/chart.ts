@@ -81,6 +81,7 @@ export class Chart {
 
   draw(drawing: Drawing): void {
     this.drawing = drawing;
+    Object.assign(this.element, { drawing }); // what tests in the browser read
     const x = drawing.xLog ? Float64Array.from(drawing.x, Math.log10) : drawing.x;
     this.plot.setData([x, ...drawing.lines.map(clipped(drawing, this.options.log ?? false))] as uPlot.AlignedData);
     this.plot.root.parentElement?.setAttribute("aria-label", drawing.spoken);
@@ -102,6 +103,7 @@ export class Chart {
     return {
       width: 260,
       height: HEIGHT,
+      pxAlign: false,
       padding: [8, 10, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: group }, points: { size: 6 } },

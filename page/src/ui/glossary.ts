@@ -142,6 +142,11 @@ export const GLOSSARY = {
     name: "time",
     text: "Time of gradient flow. With step size s, descent makes its step n at t = n s.",
   },
+  step: {
+    symbol: "n",
+    name: "step of the optimiser",
+    text: "The last measurement whose numbers are finite.",
+  },
   flow: {
     symbol: "flow",
     name: "gradient flow",

@@ -27,6 +27,15 @@ export interface MapPlace {
   readonly label: string;
 }
 
+/** A name that stands at a place, as regions have names. */
+export interface MapName {
+  readonly x: number;
+  readonly y: number;
+  readonly text: string;
+  /** A second place, for a name that stands along a line. */
+  readonly toward?: { readonly x: number; readonly y: number };
+}
+
 export interface MapDrawing {
   readonly x: MapAxis;
   readonly y: MapAxis;
@@ -34,6 +43,8 @@ export interface MapDrawing {
   readonly surface: Surface;
   readonly curves: readonly MapCurve[];
   readonly places?: readonly MapPlace[];
+  /** Names of what is no region, such as a line. */
+  readonly names?: readonly MapName[];
   readonly point: { readonly x: number; readonly y: number; readonly spoken: string } | null;
 }
 
@@ -60,7 +71,7 @@ export class PhaseMap {
   private drawing: MapDrawing | null = null;
   private width = 360;
   private painted: Surface | null = null;
-  private names: readonly { x: number; y: number; text: string }[] = [];
+  private names: readonly MapName[] = [];
 
   constructor(private readonly options: MapOptions) {
     const help = newId("help");
@@ -128,7 +139,7 @@ export class PhaseMap {
     set(this.frame, { x: MARGIN.left, y: MARGIN.top, width, height });
     this.back.replaceChildren(...this.axes(drawing));
     this.curves.replaceChildren(...drawing.curves.map((curve) => this.curve(curve)));
-    this.front.replaceChildren(...this.names.map((name) => this.name(name)), ...this.places(drawing));
+    this.front.replaceChildren(...this.names.map((name) => this.name(name)), ...this.named(drawing), ...this.places(drawing));
     this.putHandle(drawing);
   }
 
@@ -187,7 +198,7 @@ export class PhaseMap {
     return s("path", { class: `curve ${kind}`, d: path });
   }
 
-  private name({ x, y, text }: { x: number; y: number; text: string }): SVGElement {
+  private name({ x, y, text }: MapName): SVGElement {
     const { width, height } = this.inner;
     const lines = text.split("\n");
     const left = MARGIN.left + x * width;
@@ -197,6 +208,17 @@ export class PhaseMap {
       { class: "region-name", x: left, y: top, "text-anchor": "middle" },
       ...lines.map((line, i) => s("tspan", { x: left, dy: i === 0 ? 4 : 16 }, line)),
     );
+  }
+
+  /** Names along lines, a little above them. */
+  private named({ names = [] }: MapDrawing): SVGElement[] {
+    return names.map(({ x, y, text, toward }) => {
+      const [left, top] = this.position(x, y);
+      const [right, bottom] = toward ? this.position(toward.x, toward.y) : [left + 1, top];
+      const angle = (180 / Math.PI) * Math.atan2(bottom - top, right - left);
+      const place = `translate(${MARGIN.left + left} ${MARGIN.top + top}) rotate(${angle.toFixed(1)})`;
+      return s("text", { class: "region-name", transform: place, dy: -5 }, text);
+    });
   }
 
   private places({ places = [] }: MapDrawing): SVGElement[] {

@@ -21,15 +21,15 @@ export function extent(all: readonly Values[], passes: (value: number) => boolea
 
 /**
  * A range with some air around what must be seen. Of `more`, which may run away, only as much
- * is shown as keeps the rest legible.
+ * is shown as keeps the rest legible: so many times its size.
  */
-export function linearRange(must: readonly Values[], more: readonly Values[] = [], zero = false): Range {
+export function linearRange(must: readonly Values[], more: readonly Values[] = [], zero = false, most = 1.5): Range {
   let [low, high] = extent(must) ?? [0, 1];
   if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   const room = Math.max(high - low, 1e-9 * Math.max(Math.abs(low), Math.abs(high)), Number.MIN_VALUE);
   const beyond = extent(more) ?? [low, high];
-  low = Math.max(Math.min(low, beyond[0]), low - 1.5 * room);
-  high = Math.min(Math.max(high, beyond[1]), high + 1.5 * room);
+  low = Math.max(Math.min(low, beyond[0]), low - most * room);
+  high = Math.min(Math.max(high, beyond[1]), high + most * room);
   const size = Math.max(high - low, 0.02 * Math.max(Math.abs(low), Math.abs(high)), 1e-300);
   return [low === 0 && zero ? 0 : low - 0.08 * size, high === 0 && zero ? 0 : high + 0.08 * size];
 }

@@ -44,8 +44,8 @@ export function balancedPanel(changed: Changed): Panel {
   const [word, words, python] = [chip(), sentences(), new PythonBox(["flow"])];
   const tiles = new Tiles([
     { title: "laziness", term: "laziness" },
-    { title: "kernel’s change", term: "ntk_change" },
-    { title: "kernel’s rotation", term: "kernel_distance" },
+    { title: "kernel change", term: "ntk_change" },
+    { title: "kernel rotation", term: "kernel_distance" },
   ]);
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const view = h(

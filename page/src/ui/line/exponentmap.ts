@@ -4,7 +4,7 @@ import {
   exponentDiagram, type ExponentLike, type ExponentName, exponentValue, type LawParameter, LAW_PARAMETERS, linspace, PRESETS,
   type ScalingLaw,
 } from "../../numerics/index.ts"; // prettier-ignore
-import type { MapAxis, MapCurve, MapDrawing, MapPlace } from "../map.ts";
+import type { MapAxis, MapCurve, MapDrawing, MapName, MapPlace } from "../map.ts";
 import { fraction } from "../numerals.ts";
 import { PRESET_NAMES } from "../presets.ts";
 import type { Range } from "../ranges.ts";
@@ -99,10 +99,24 @@ export class ExponentMap {
       y: mapAxis(up),
       surface: this.surface,
       curves: this.curves,
+      names: nameOfBoundary(this.curves),
       places: placesOn(law, across, up),
       point: { ...point, spoken: place },
     };
   }
+}
+
+/** What families on the boundary do: a name along it, from left to right. */
+function nameOfBoundary(curves: readonly MapCurve[]): MapName[] {
+  const [curve] = curves;
+  if (!curve) return [];
+  const place = (share: number): { x: number; y: number } => {
+    const at = Math.round(share * (curve.x.length - 1));
+    return { x: curve.x[at], y: curve.y[at] };
+  };
+  const [one, other] = [place(0.04), place(0.3)];
+  const [from, toward] = one.x <= other.x ? [one, other] : [place(0.96), place(0.7)];
+  return [{ ...from, text: "feature learning", toward }];
 }
 
 function mapAxis(axis: ExponentAxis): MapAxis {

@@ -24,6 +24,8 @@ export interface Facts {
   /** That loss over the one at the start. */
   readonly growth: number;
   readonly divergedAt: number;
+  /** Relative change of the kernel by descent. */
+  readonly stepChange: number;
   /** Sharpness times step size, at the start and where the flow ends: above 2 small errors grow. */
   readonly sharpness: number;
   readonly finalSharpness: number;
@@ -77,14 +79,15 @@ function dominantOf(parts: Decomposition, acting: readonly Mechanism[]): Mechani
   return change(turning) > 0 && aligned >= rescaled ? turning : "rescaling";
 }
 
-function outcomeOf(run: LineTrajectory): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt"> {
+function outcomeOf(run: LineTrajectory): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt" | "stepChange"> {
   const losses = run.excess_loss;
   const first = losses[0];
   let peak = 0;
   const until = run.diverged_at < 0 ? losses.length : Math.min(run.diverged_at, losses.length);
   for (let i = 1; i < until; i += 1) if ((losses[i]) > (losses[peak])) peak = i;
   const growth = first > 0 ? (losses[peak]) / first : 1;
-  const found = { peak, growth, divergedAt: run.diverged_at };
+  const stepChange = run.ntk_change[run.ntk_change.length - 1];
+  const found = { peak, growth, divergedAt: run.diverged_at, stepChange };
   if (run.diverged_at >= 0) return { ...found, outcome: "diverges" };
   const down = (losses[losses.length - 1]) <= SETTLED * first;
   if (!down) return { ...found, outcome: "cannot tell" };

@@ -71,11 +71,12 @@ export class LinePlots {
       picked(pick(scene.flow), merged.flowAt),
     ];
     const { flow, descent } = scene;
+    const shown = shownOf(descent);
     const best = scene.problem.mean_ay / scene.problem.mean_aa;
     this.output.draw({
       ...axis,
       lines: pair((run) => run.end_to_end_map),
-      yRange: linearRange([flow.end_to_end_map, [best]], [descent.end_to_end_map], true),
+      yRange: linearRange([flow.end_to_end_map, [best]], [descent.end_to_end_map], true, shown),
       levels: [best],
       spoken: spoken("Output", flow.end_to_end_map),
     });
@@ -94,7 +95,7 @@ export class LinePlots {
     this.kernel.draw({
       ...axis,
       lines: pair((run) => run.ntk_change),
-      yRange: linearRange([flow.ntk_change, [0, 0.1]], [descent.ntk_change], true),
+      yRange: linearRange([flow.ntk_change, [0, 0.1]], [descent.ntk_change], true, shown),
       levels: [1],
       spoken: spoken("Relative change of the kernel", flow.ntk_change),
     });
@@ -108,7 +109,7 @@ export class LinePlots {
     this.norms.draw({
       ...axis,
       lines: [uSteps, wSteps, u, w],
-      yRange: linearRange([roots(flow.uu), roots(flow.ww)], [roots(descent.uu), roots(descent.ww)], true),
+      yRange: linearRange([roots(flow.uu), roots(flow.ww)], [roots(descent.uu), roots(descent.ww)], true, shownOf(descent)),
       spoken: `${spoken("Norm of u", roots(flow.uu))} ${spoken("Norm of w", roots(flow.ww))}`,
     });
   }
@@ -172,6 +173,11 @@ function merge({ flow, descent, end, steps }: Scene, stepSize: number): Merged {
 
 function roots(values: ArrayLike<number>): Float64Array {
   return Float64Array.from(values, Math.sqrt);
+}
+
+/** How much of descent is shown, in sizes of the flow: all of a catapult, little of what diverges. */
+function shownOf({ diverged_at }: LineTrajectory): number {
+  return diverged_at < 0 ? 12 : 1.5;
 }
 
 /** The range of a cosine: all of its side, so that a small one looks small. */

@@ -13,8 +13,8 @@ export function reading(facts: Facts, law: LawPhase, parts: Decomposition): stri
 function regimeSentence({ regime, change, status }: Facts): string {
   if (regime === "frozen") return "This network is frozen: nothing in it can move.";
   const stuck = status === "ok" ? "" : ` It ${status.replace(/:.*/, "")}.`;
-  if (change === 0) return `This network is lazy: its kernel does not change at all.${stuck}`;
-  return `This network is ${regime}: its kernel changes by ${sizeOf(change)}.${stuck}`;
+  if (change === 0) return `Under gradient flow this network is lazy: its kernel does not change at all.${stuck}`;
+  return `Under gradient flow this network is ${regime}: its kernel changes by ${sizeOf(change)}.${stuck}`;
 }
 
 function sizeOf(change: number): string {
@@ -41,20 +41,20 @@ function phaseSentence({ phase, kind }: Facts, { texts }: LawPhase): string {
     kernel: "this family is in the kernel phase: the wider, the lazier",
     feature:
       kind === "vanishing_init"
-        ? "this family learns features from a vanishing start: the wider, the richer"
-        : "this family learns features at every width",
+        ? "this family is in the feature phase, from a vanishing start: the wider, the richer"
+        : "this family is in the feature phase: its kernel changes by the same factor at every width",
   }[phase];
   return `As the width grows, ${words} (${numbers}).`;
 }
 
-function stepSentence({ outcome, peak, growth, divergedAt, sharpness, finalSharpness }: Facts): string {
+function stepSentence({ outcome, peak, growth, divergedAt, sharpness, finalSharpness, stepChange }: Facts): string {
   switch (outcome) {
     case "diverges":
       return `Gradient descent diverges: at step ${divergedAt} it has left the range of numbers.`;
     case "catapult":
       return (
         `Gradient descent is catapulted: its loss rises to ${inWords(growth)} times its start at step ${peak}, ` +
-        "then it settles where the loss is flatter."
+        `then it settles where the loss is flatter, and its kernel has changed by ${sizeOf(stepChange)}.`
       );
     case "settles":
       return sharpness > 2

@@ -154,9 +154,10 @@ function diagram(state: State, places: readonly MapPlace[], zeroOutput: boolean,
     curves: reluBoundaries(GAMMA, GAMMA_PRIME, zeroOutput).map((curve) => ({
       x: curve.x,
       y: curve.y,
-      kind: curve.name.includes("critical") ? "boundary" : "open",
+      kind: curve.name === "γ = 1/2" ? "open" : "boundary",
     })),
     places,
+    names: [{ x: 1.7, y: 0.7, text: "critical", toward: { x: 1.9, y: 0.9 } }],
     point: { x: state.gamma, y: state.gamma_prime, spoken },
   };
 }

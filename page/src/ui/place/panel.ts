@@ -124,9 +124,9 @@ class Result {
   private readonly layers = h("div", { class: "plots" });
   private readonly python = new PythonBox(["history"]);
   private readonly tiles = new Tiles([
-    { title: "kernel’s change", term: "ntk_change" },
-    { title: "like an order parameter of", term: "order_parameter" },
-    { title: "measured at step", term: "descent" },
+    { title: "kernel change", term: "ntk_change" },
+    { title: "as an order parameter", term: "order_parameter" },
+    { title: "measured at step", term: "step" },
   ]);
   private drawn: Placement | null = null;
 
