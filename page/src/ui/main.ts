@@ -23,10 +23,12 @@ const SAID = 2000; // ms for which a button says what it did
 
 let { state, problems } = readAddress(location.hash);
 let asked = 0;
+let dragged = false;
 
 /** Another state: drawn with the next frame; what is done can be gone back from. */
 const changed: Changed = (change, done = false) => {
   state = { ...state, ...change };
+  dragged = !done;
   draw();
   if (done) keep();
 };
@@ -46,6 +48,7 @@ show();
 window.addEventListener("hashchange", () => {
   if (writeAddress(state) === (location.hash || "#")) return;
   ({ state, problems } = readAddress(location.hash));
+  dragged = false;
   tell();
   draw();
 });
@@ -114,7 +117,7 @@ function show(): void {
     set(button, { "aria-selected": String(chosen), tabindex: chosen ? 0 : -1 });
     panels[tab].element.hidden = !chosen;
   }
-  panels[state.tab].render(state);
+  panels[state.tab].render(state, dragged);
 }
 
 /** Write the state into the address, as a place that “back” returns to. */

@@ -7,6 +7,6 @@ export type Changed = (change: Change, done?: boolean) => void;
 
 export interface Panel {
   readonly element: HTMLElement;
-  /** Show a state. Cheap enough to be called once a frame. */
-  readonly render: (state: State) => void;
+  /** Show a state, once a frame; while something is dragged, not all of it in full detail. */
+  readonly render: (state: State, dragged?: boolean) => void;
 }

@@ -111,8 +111,10 @@ function nameOfBoundary(curves: readonly MapCurve[]): MapName[] {
   const [curve] = curves;
   if (!curve) return [];
   const place = (share: number): { x: number; y: number } => {
-    const at = Math.round(share * (curve.x.length - 1));
-    return { x: curve.x[at], y: curve.y[at] };
+    const at = share * (curve.x.length - 1);
+    const [before, after, part] = [Math.floor(at), Math.ceil(at), at % 1];
+    const between = (values: ArrayLike<number>): number => values[before] * (1 - part) + values[after] * part;
+    return { x: between(curve.x), y: between(curve.y) };
   };
   const [one, other] = [place(0.04), place(0.3)];
   const [from, toward] = one.x <= other.x ? [one, other] : [place(0.96), place(0.7)];

@@ -1,5 +1,6 @@
 /** What is said of a network on a line, as facts: each is compared with Python's in a test. */
 
+import { flow } from "../../numerics/index.ts";
 import type {
   Decomposition, FeatureKind, LawPhase, LineProblem, LineTrajectory, Mechanism, OrderParameters, Phase,
   Regime,
@@ -12,10 +13,13 @@ export type Outcome = "settles" | "catapult" | "diverges" | "cannot tell";
 export interface Facts {
   readonly regime: Regime;
   readonly change: number;
-  readonly phase: Phase;
+  /** Of the family; a layer that does not learn is of none. */
+  readonly phase: Phase | "cannot tell";
   readonly kind: FeatureKind | null;
   /** Mechanisms that act in the flow. */
   readonly acting: readonly Mechanism[];
+  /** From when to when each of them acts. */
+  readonly windows: Readonly<Partial<Record<Mechanism, readonly [number, number]>>>;
   /** The one that does most of the output's change; null if none acts. */
   readonly dominant: Mechanism | null;
   readonly outcome: Outcome;
@@ -34,9 +38,8 @@ export interface Facts {
 
 interface Given {
   readonly order: OrderParameters;
-  readonly law: LawPhase;
+  readonly law: LawPhase | null;
   readonly parts: Decomposition;
-  readonly flow: LineTrajectory;
   readonly descent: LineTrajectory;
   readonly problem: LineProblem;
   readonly stepSize: number;
@@ -45,20 +48,23 @@ interface Given {
 const GROWN = 1e-9; // of the first loss: what rounding may add
 const SETTLED = 0.01; // share of the first loss at which a run has come down
 
-export function factsOf({ order, law, parts, flow, descent, problem, stepSize }: Given): Facts {
-  const acting = parts.windows.filter((window) => window.acts).map((window) => window.mechanism);
+export function factsOf({ order, law, parts, descent, problem, stepSize }: Given): Facts {
+  const active = parts.windows.filter((window) => window.acts);
+  const acting = active.map((window) => window.mechanism);
+  const ends = flow(problem, [0, Infinity]).ntk_trace;
   const unit = 2 * stepSize * problem.mean_aa;
   const frozen = order.status.startsWith("frozen");
   return {
     regime: frozen ? "frozen" : regimeOf(order.ntk_change),
     change: order.ntk_change,
-    phase: law.phase,
-    kind: law.feature_kind,
+    phase: law?.phase ?? "cannot tell",
+    kind: law?.feature_kind ?? null,
     acting,
+    windows: Object.fromEntries(active.map(({ mechanism, start, stop }) => [mechanism, [start, stop]])),
     dominant: dominantOf(parts, acting),
     ...outcomeOf(descent),
-    sharpness: unit * flow.ntk_trace[0],
-    finalSharpness: unit * flow.ntk_trace[flow.ntk_trace.length - 1],
+    sharpness: unit * ends[0],
+    finalSharpness: unit * ends[1],
     status: order.status,
   };
 }

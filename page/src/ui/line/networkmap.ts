@@ -41,6 +41,7 @@ const SPANS: Readonly<Record<string, Range>> = {
 };
 
 export const MAP_CELLS = 40; // of the grid, each way
+export const DRAGGED_CELLS = 14; // while a frame has to be made of it
 const FARTHEST = 12; // decades of the change that are told apart
 const EQUAL = 1e-9;
 
@@ -103,23 +104,25 @@ export function networkMoved(state: State, x: number, y: number): Change {
 /** What the map is drawn from; it is made anew only if something of it is another. */
 export class NetworkMap {
   private key = "";
+  private cells = 0;
   private surface: Surface | null = null;
   private curves: readonly MapCurve[] = [];
 
-  drawing(state: State, spoken: string): MapDrawing {
+  drawing(state: State, spoken: string, cells = MAP_CELLS): MapDrawing {
     const [across, up] = networkAxes(state);
     const [x, y] = [mapAxis(state, across), mapAxis(state, up)];
     const key = JSON.stringify([across, up, x.range, y.range, this.fixed(state, across, up)]);
-    if (key !== this.key || !this.surface) {
+    if (key !== this.key || cells > this.cells || !this.surface) {
       const diagram = parameterDiagram(
-        { name: across, values: geomspace(...x.range, MAP_CELLS) },
-        { name: up, values: geomspace(...y.range, MAP_CELLS) },
+        { name: across, values: geomspace(...x.range, cells) },
+        { name: up, values: geomspace(...y.range, cells) },
         settingOf(state),
         mapAlignment(state),
       );
       this.surface = surfaceOf(diagram);
       this.curves = diagram.boundaries.map((curve) => ({ x: curve.x, y: curve.y, kind: "boundary" }));
       this.key = key;
+      this.cells = cells;
     }
     const point = { x: valueAlong(state, across), y: valueAlong(state, up) };
     const place = `${x.symbol} = ${compact(point.x)}, ${y.symbol} = ${compact(point.y)}: ${spoken}`;

@@ -13,7 +13,7 @@ import { term } from "../tip.ts";
 import { chip, sentences, Tiles } from "../tiles.ts";
 import { lineControls } from "./controls.ts";
 import { CELLS, ExponentMap, exponentAxes, EXPONENT_AXIS_TEXTS, exponentsMoved } from "./exponentmap.ts";
-import { MAP_CELLS, NETWORK_AXIS_TEXTS, networkAxes, NetworkMap, networkMoved } from "./networkmap.ts";
+import { DRAGGED_CELLS, MAP_CELLS, NETWORK_AXIS_TEXTS, networkAxes, NetworkMap, networkMoved } from "./networkmap.ts";
 import { LinePlots } from "./plots.ts";
 import { reading } from "./reading.ts";
 import { type Scene, sceneOf } from "./scene.ts";
@@ -71,7 +71,7 @@ export function linePanel(changed: Changed): Panel {
   );
   return {
     element,
-    render: (state) => {
+    render: (state, dragged = false) => {
       controls.render(state);
       time.show(state.time);
       try {
@@ -80,9 +80,9 @@ export function linePanel(changed: Changed): Panel {
         element.classList.remove("stale");
         regime.show(scene.facts.regime);
         tiles.show(numbers(scene));
-        words.show(reading(scene.facts, scene.law, scene.parts));
+        words.show(reading(scene.facts, scene.law));
         plots.render(state, scene);
-        map.render(state, scene);
+        map.render(state, scene, dragged);
         python.render(snippets(state, scene));
         element.dataset["facts"] = JSON.stringify(scene.facts);
       } catch (error) {
@@ -111,11 +111,12 @@ function snippets(state: State, scene: Scene): { name: string; view: () => View 
     [...linspace(0, scene.end, PYTHON_TIMES)];
   const rates = { lr_u: state.step_size * setting.lr_u, lr_w: state.step_size * setting.lr_w };
   const descent = { steps: scene.steps };
+  const family = scene.law ? [{ name: "family", view: (): View => ({ kind: "law", law: lawOf(state) }) }] : [];
   return [
     { name: "flow", view: () => ({ kind: "flow", setting, start, times: times() }) },
     { name: "descent", view: () => ({ kind: "descent", setting: { ...setting, ...rates }, start, descent }) },
     { name: "map", view: () => mapView(state) },
-    { name: "family", view: () => ({ kind: "law", law: lawOf(state) }) },
+    ...family,
   ];
 }
 
@@ -144,7 +145,7 @@ function mapView(state: State): View {
 }
 
 /** Both maps of the tab: of networks, and of families of them. */
-function lineMap(changed: Changed): { element: HTMLElement; render: (state: State, scene: Scene) => void } {
+function lineMap(changed: Changed): { element: HTMLElement; render: (state: State, scene: Scene, dragged: boolean) => void } {
   let shown: State | null = null;
   const moved = (x: number, y: number, done: boolean): void => {
     if (shown) changed(shown.map === "network" ? networkMoved(shown, x, y) : exponentsMoved(shown, x, y), done);
@@ -190,7 +191,7 @@ function lineMap(changed: Changed): { element: HTMLElement; render: (state: Stat
   );
   return {
     element,
-    render: (state, scene) => {
+    render: (state, scene, dragged) => {
       shown = state;
       which.show(state.map);
       for (const [name, row] of Object.entries(rows)) row.hidden = name !== state.map;
@@ -200,7 +201,7 @@ function lineMap(changed: Changed): { element: HTMLElement; render: (state: Stat
       write(note, NOTES[state.map]);
       map.draw(
         state.map === "network"
-          ? networks.drawing(state, scene.facts.regime)
+          ? networks.drawing(state, scene.facts.regime, dragged ? DRAGGED_CELLS : MAP_CELLS)
           : families.drawing(state, `${scene.facts.phase} phase`),
       );
     },

@@ -63,8 +63,7 @@ export class LinePlots {
 
   render(state: State, scene: Scene): void {
     const merged = merge(scene, state.step_size);
-    const first = merged.x.find((time) => time > 0) ?? scene.end / 2;
-    const xRange: Range = state.time === "log" ? [first, scene.end] : [0, scene.end];
+    const xRange: Range = [state.time === "log" ? scene.begin : 0, scene.end];
     const axis = { x: merged.x, xRange, xLog: state.time === "log" };
     const pair = (pick: Quantity): (number | null)[][] => [
       picked(pick(scene.descent), merged.stepAt),
@@ -126,7 +125,7 @@ export class LinePlots {
     this.parts.draw({
       ...axis,
       lines: lines.map((line) => picked(line, flowAt)),
-      yRange: linearRange([...lines.map((line) => line.slice(-1)), [-0.1, 0.1]], lines, true),
+      yRange: aboveBars(linearRange([...lines.map((line) => line.slice(-1)), [-0.1, 0.1]], lines, true)),
       bands,
       spoken: `Parts of the output's change. ${words.length > 0 ? words.join(", ") : "No mechanism acts"}.`,
     });
@@ -178,6 +177,11 @@ function roots(values: ArrayLike<number>): Float64Array {
 /** How much of descent is shown, in sizes of the flow: all of a catapult, little of what diverges. */
 function shownOf({ diverged_at }: LineTrajectory): number {
   return diverged_at < 0 ? 12 : 1.5;
+}
+
+/** A range with room below for the bars of the windows. */
+function aboveBars([low, high]: Range): Range {
+  return [low - 0.12 * (high - low), high];
 }
 
 /** The range of a cosine: all of its side, so that a small one looks small. */

@@ -1,13 +1,12 @@
 /** The facts of a network on a line in plain English. */
 
 import type { LawPhase, Mechanism } from "../../numerics/index.ts";
-import type { Decomposition } from "../../numerics/index.ts";
 import { compact, inWords } from "../numerals.ts";
 import type { Facts } from "./facts.ts";
 
 /** Regime, phase, mechanism and what steps do: one sentence each. */
-export function reading(facts: Facts, law: LawPhase, parts: Decomposition): string[] {
-  return [regimeSentence(facts), mechanismSentence(facts, parts), phaseSentence(facts, law), stepSentence(facts)];
+export function reading(facts: Facts, law: LawPhase | null): string[] {
+  return [regimeSentence(facts), mechanismSentence(facts), phaseSentence(facts, law), stepSentence(facts)];
 }
 
 function regimeSentence({ regime, change, status }: Facts): string {
@@ -22,18 +21,22 @@ function sizeOf(change: number): string {
   return change >= 1e-4 ? `${inWords(100 * change)} % of its size` : `${inWords(change)} of its size`;
 }
 
-function mechanismSentence({ acting, dominant }: Facts, { windows }: Decomposition): string {
+function mechanismSentence({ acting, dominant, windows }: Facts): string {
   if (dominant === null) return "No mechanism acts: the layers neither turn nor grow noticeably.";
   const when = (name: Mechanism): string => {
-    const window = windows.find(({ mechanism }) => mechanism === name);
-    return window ? `from t = ${compact(window.start)} to ${compact(window.stop)}` : "";
+    const [start, stop] = windows[name] ?? [NaN, NaN];
+    return `from t = ${compact(start)} to ${compact(stop)}`;
   };
   if (acting.length === 1) return `Only ${dominant} acts, ${when(dominant)}.`;
   const others = acting.filter((name) => name !== dominant).map((name) => `${name} ${when(name)}`);
   return `Mostly ${dominant}, ${when(dominant)}; also ${others.join(" and ")}.`;
 }
 
-function phaseSentence({ phase, kind }: Facts, { texts }: LawPhase): string {
+function phaseSentence({ phase, kind }: Facts, law: LawPhase | null): string {
+  if (law === null || phase === "cannot tell") {
+    return "A network with a layer that is zero, or does not learn, has no family and no phase.";
+  }
+  const { texts } = law;
   const numbers = `b = ${texts.signal}, k = ${texts.kernel}, r = ${texts.rate}`.replaceAll("-", "−");
   const words = {
     frozen: "wide networks of this family are frozen: the wider, the slower they learn",

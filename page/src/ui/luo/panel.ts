@@ -64,8 +64,8 @@ export function luoPanel(changed: Changed): Panel {
   });
   const [word, words, python] = [chip(), sentences(), new PythonBox(["this family"])];
   const tiles = new Tiles([
-    { title: "exponent of the movement", term: "movement" },
-    { title: "beyond the critical line", term: "excess" },
+    { title: "movement exponent", term: "movement" },
+    { title: "beyond critical", term: "excess" },
     { title: "phase", term: "phase" },
   ]);
   const buttons = h("div", { class: "presets" }, ...places.map((place) => presetButton(place, changed)));
