@@ -82,17 +82,29 @@ class Residual(nn.Module):
         return h + self.out(self.up(self.norm(h)).relu())
 
 
+class ResidualMLP(nn.Module):
+    """Residual blocks between an input layer and a norm with a readout, on digits."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(FEW**2, width)
+        self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
+        self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.norm(self.blocks(self.first(x.flatten(1)))))
+
+
 class Conv(nn.Module):
     """A 3 × 3 convolution whose weight is a matrix, since Muon takes nothing else."""
 
     def __init__(self, taken: int, given: int, stride: int) -> None:
         super().__init__()
-        twin = nn.Conv2d(taken, given, 3)
-        self.weight, self.stride = nn.Parameter(twin.weight.detach().flatten(1)), stride
-        self.bias = nn.Parameter(twin.bias.detach())
+        matrix = nn.Linear(9 * taken, given)  # starts as the kernels of nn.Conv2d do
+        self.weight, self.bias, self.stride = matrix.weight, matrix.bias, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.weight.unflatten(1, (-1, 3, 3))
+        kernel = self.weight.view(len(self.weight), -1, 3, 3)
         return functional.conv2d(x, kernel, self.bias, self.stride, padding=1)
 
 
@@ -149,15 +161,6 @@ def mlp_of(width: int, depth: int) -> nn.Module:
     )
 
 
-def residual_of(width: int, depth: int) -> nn.Module:
-    """As many residual blocks as the depth, between an input layer and a norm with a readout."""
-    return nn.Sequential(
-        nn.Sequential(nn.Flatten(), nn.Linear(FEW**2, width)),
-        nn.Sequential(*(Residual(width) for _ in range(depth))),
-        nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 10)),
-    )
-
-
 def cnn_of(width: int, depth: int, *, channels: int, norm: bool) -> nn.Module:
     """A convolution of the image, as many more as the depth, the mean over places, a readout."""
     layers: list[nn.Module] = []
@@ -196,8 +199,8 @@ def digits_residual() -> Task:
     """Digits, residual blocks."""
     train, held_out = _parts(digits_of_sklearn(), FEW)
     return Task(
-        name="residual MLP", data="digits", model=_seeded(residual_of), train=train,
-        held_out=held_out, batch=64, branches=("*.out",),
+        name="residual MLP", data="digits", model=_seeded(ResidualMLP), train=train,
+        held_out=held_out, batch=64, branches=("blocks.*.out",),
     )  # fmt: skip
 
 
