@@ -1,0 +1,213 @@
+"""Loss against learning rate: trained cells that are kept, a search for the minimum, a fit."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from tasks import Task
+from torch import nn
+from transfer_schemes import OPTIMIZERS, Family, Pair, apply
+
+ROWS = {True: 256, False: 1024}  # that a network is judged on: windows of text, images
+FARTHEST = 24  # half octaves that a search goes from its start
+KEPT = 1.5  # times the best loss: points that are worse say nothing of the minimum
+WARM_UP = 0.1  # of the steps; then the rate falls in a line to 0
+
+Cell = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Notebook:
+    """What has been trained, one JSON object a line, so that a run goes on where it stopped."""
+
+    path: Path
+    lines: dict[str, Cell] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            for line in self.path.read_text("utf-8").splitlines():
+                one = json.loads(line)
+                self.lines[one["key"]] = one
+
+    def get(self, key: str, make: Callable[[], Cell]) -> Cell:
+        """What stands under a key, made if nothing does."""
+        if key not in self.lines:
+            start = process_time()
+            made = {"key": key, **make(), "seconds": round(process_time() - start, 3)}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(made) + "\n")
+            self.lines[key] = made
+        return self.lines[key]
+
+    @property
+    def seconds(self) -> float:
+        """Of the processor, for all of it."""
+        return float(sum(one["seconds"] for one in self.lines.values()))
+
+
+def trained(
+    family: Family, task: Task, optimizer: str, size: int, rate: float, factors: Pair, seed: int
+) -> Cell:
+    """Train one network; its losses on the training part and on the other one, None if diverged.
+
+    Args:
+        family: of the network.
+        task: of the family.
+        optimizer: by its name in `OPTIMIZERS`.
+        size: of the network.
+        rate: logarithm (base 2) of the learning rate.
+        factors: on learning rates and on init.
+        seed: of init and batches.
+    """
+    model = family.model(task, size, seed)
+    optimizers = OPTIMIZERS[optimizer][0](model, 2.0**rate)
+    apply(model, optimizers, factors)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(one, lambda i: schedule(i, family.steps))
+        for one in optimizers
+    ]
+    for x, y in task.steps(family.steps, seed):
+        value = task.loss(model(x), y)
+        if not math.isfinite(value.item()):
+            return {"train": None, "held_out": None}
+        model.zero_grad()
+        value.backward()
+        for one, rates in zip(optimizers, schedules, strict=True):
+            one.step()
+            rates.step()
+    return {
+        "train": judged(model, task, task.train),
+        "held_out": judged(model, task, task.held_out),
+    }
+
+
+def schedule(step: int, steps: int) -> float:
+    """Up in a line, then down to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    return min((step + 1) / warm, (steps - step) / (steps - warm + 1))
+
+
+def judged(model: nn.Module, task: Task, part: tuple[torch.Tensor, torch.Tensor]) -> float | None:
+    """The loss on the first rows of a part; batch norms normalise by these, as in training."""
+    x, y = part
+    rows = ROWS[not x.is_floating_point()]
+    with torch.no_grad():
+        value = task.loss(model(x[:rows]), y[:rows]).item()
+    return value if math.isfinite(value) else None
+
+
+Losses = dict[int, list[float]]
+"""By learning rate, in half octaves: the loss of every seed, infinite where training diverged."""
+
+Measure = Callable[[int, Sequence[int]], list[float]]
+"""From half octaves and seeds to the loss of each of these seeds."""
+
+
+def search(measure: Measure, start: int, seeds: Sequence[int], reach: int) -> Losses:
+    """Losses around a minimum, at half octaves; found in strides of an octave with one seed.
+
+    Args:
+        measure: from half octaves and seeds to the loss of each of these.
+        start: where to begin.
+        seeds: all of them.
+        reach: half octaves that are measured on either side of the minimum.
+    """
+    one = _descend(lambda place: measure(place, seeds[:1]), start, (2,))
+    strides = range(1, reach + 1)
+    return _descend(lambda place: measure(place, seeds), _lowest(one), strides)
+
+
+def _descend(measure: Callable[[int], list[float]], start: int, strides: Sequence[int]) -> Losses:
+    """Look on both sides of the lowest point until it is one, in strides of these lengths."""
+    seen = {start: measure(start)}
+    for stride in strides:
+        while True:
+            best = _lowest(seen)
+            new = [one for one in (best - stride, best + stride) if one not in seen]
+            if not new or abs(best - start) > FARTHEST:
+                break
+            seen |= {one: measure(one) for one in new}
+    return dict(sorted(seen.items()))
+
+
+def _lowest(losses: Losses) -> int:
+    return min(losses, key=lambda place: (middle(losses[place]), place))
+
+
+def middle(losses: Sequence[float]) -> float:
+    """The geometric mean; infinite if one is."""
+    return float(np.exp(np.mean(np.log(losses))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """Where a curve is lowest: of a quadratic in log₂ of the learning rate, to the log of the loss.
+
+    Attributes:
+        rate: log₂ of the best learning rate.
+        loss: there, by the fit.
+        by_seed: the same rate from each seed alone.
+        low: least rate of the curves from seeds drawn with replacement.
+        high: largest one.
+    """
+
+    rate: float
+    loss: float
+    by_seed: tuple[float, ...]
+    low: float
+    high: float
+
+
+def minimum(losses: Losses) -> Minimum:
+    """Fit a curve.
+
+    Args:
+        losses: see `Losses`.
+    """
+    best = _lowest(losses)
+    near = [place for place in losses if abs(place - best) <= 2]
+    table = np.array([losses[place] for place in near])
+    seeds = range(table.shape[1])
+    rate, loss = _vertex(near, table, list(seeds))
+    drawn = [
+        _vertex(near, table, list(few))[0]
+        for few in itertools.combinations_with_replacement(seeds, len(seeds))
+    ]
+    return Minimum(
+        rate=rate,
+        loss=loss,
+        by_seed=tuple(_vertex(near, table, [seed])[0] for seed in seeds),
+        low=min(drawn),
+        high=max(drawn),
+    )
+
+
+def _vertex(near: Sequence[int], table: np.ndarray, seeds: Sequence[int]) -> tuple[float, float]:
+    """Rate and loss of the lowest point; the lowest measured one where the fit has none within."""
+    losses = np.array([middle(row[seeds]) for row in table])
+    places = np.array(near)
+    lowest = int(places[np.argmin(losses)])
+    fits = np.isfinite(losses) & ((losses <= KEPT * losses.min()) | (abs(places - lowest) <= 1))
+    if fits.sum() >= 3:
+        x = places[fits] / 2 - lowest / 2
+        curvature, slope, level = np.polyfit(x, np.log(losses[fits]), 2)
+        if curvature > 0 and abs(slope / (2 * curvature)) <= 1:
+            moved = -slope / (2 * curvature)
+            return lowest / 2 + float(moved), float(np.exp(level + slope * moved / 2))
+    return lowest / 2, float(losses.min())
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, file=sys.stderr, flush=True)
