@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from timing import machine
 from transfer_curves import Losses, Minimum, Notebook, minimum, say, search, trained
+from transfer_mup import compared
 from transfer_page import page, plotted, summary, write
 from transfer_schemes import OPTIMIZERS, Family, Pair, factors_of, measured
 
@@ -40,6 +41,7 @@ FAMILIES = (
     Family(task="cnn", axis="width", sizes=(8, 32, 128), other=2, steps=80),
     Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=60, reach=1),
 )
+PACKAGE_KNOWS = tuple(one for one in FAMILIES if one.name in ("mlp, width", "transformer, width"))
 Curves = dict[tuple[str, int], tuple[Losses, Minimum]]
 """By scheme and size."""
 
@@ -199,6 +201,7 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
                 "command": f"scripts/bench transfer --record {asked.record}",
                 "seeds": list(range(asked.seeds)),
                 "processor_minutes": round(notebook.seconds / 60, 1),
+                "microsoft_mup": compared(PACKAGE_KNOWS),
                 **machine("torch"),
             },
             rows,

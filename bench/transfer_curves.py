@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from tasks import Task
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transfer_schemes import OPTIMIZERS, Family, Pair, apply
 
 ROWS = {True: 256, False: 1024}  # that a network is judged on: windows of text, images
@@ -73,23 +75,39 @@ def trained(
     model = family.model(task, size, seed)
     optimizers = OPTIMIZERS[optimizer][0](model, 2.0**rate)
     apply(model, optimizers, factors)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(one, lambda i: schedule(i, family.steps))
-        for one in optimizers
-    ]
-    for x, y in task.steps(family.steps, seed):
+    if not math.isfinite(train(model, optimizers, task, family.steps, seed)[-1]):
+        return {"train": None, "held_out": None}
+    return {
+        "train": judged(model, task, task.train),
+        "held_out": judged(model, task, task.held_out),
+    }
+
+
+def train(
+    model: nn.Module, optimizers: Sequence[Optimizer], task: Task, steps: int, seed: int
+) -> list[float]:
+    """Train in place; the loss of every step, up to the first that is not finite.
+
+    Args:
+        model: freshly initialised.
+        optimizers: that share its parameters out.
+        task: it learns.
+        steps: to make.
+        seed: of the batches.
+    """
+    schedules = [LambdaLR(one, lambda i: schedule(i, steps)) for one in optimizers]
+    seen: list[float] = []
+    for x, y in task.steps(steps, seed):
         value = task.loss(model(x), y)
-        if not math.isfinite(value.item()):
-            return {"train": None, "held_out": None}
+        seen.append(value.item())
+        if not math.isfinite(seen[-1]):
+            break
         model.zero_grad()
         value.backward()
         for one, rates in zip(optimizers, schedules, strict=True):
             one.step()
             rates.step()
-    return {
-        "train": judged(model, task, task.train),
-        "held_out": judged(model, task, task.held_out),
-    }
+    return seen
 
 
 def schedule(step: int, steps: int) -> float:
