@@ -29,6 +29,7 @@ from timing import machine
 from transfer_curves import Losses, Minimum, Notebook, minimum, say, search, trained
 from transfer_mup import compared
 from transfer_page import page, plotted, summary, write
+from transfer_regimes import regimes
 from transfer_schemes import OPTIMIZERS, Family, Pair, factors_of, measured
 
 SEEDS = (0, 1, 2)
@@ -132,6 +133,19 @@ class Proof:
                 )
         return found
 
+    def regime(self, size: int, seed: int) -> dict[str, Any]:
+        """At the learning rate of the smallest network, with measured factors."""
+        small = size == self.family.sizes[0]
+        factors: Pair = ({}, {}) if small else self.factors("lazyrich", size)
+        cell = self._notebook.get(
+            f"{self._where}/regime/{size}/{self.best:g}/{seed}",
+            lambda: regimes(
+                self.family, self._task, self.optimizer, size, self.best, factors, seed
+            ),
+        )
+        told = {key: value for key, value in cell.items() if key not in ("key", "seconds")}
+        return {"size": size, "seed": seed, **told}
+
     def record(self) -> dict[str, Any]:
         """Everything about the curves."""
         curves = self.curves()
@@ -165,6 +179,9 @@ class Proof:
                 for size in larger
             ],
             "factors": {size: self.factors("lazyrich", size) for size in larger},
+            "regimes": [
+                self.regime(size, seed) for size in self.family.sizes for seed in self.seeds
+            ],
             "notes": self._notebook.get(f"{self._where}/transfer/{self.best:g}", dict)["notes"],
         }
 
