@@ -153,11 +153,11 @@ def _seeded(make: Callable[[int, int], nn.Module]) -> Callable[[int, int, int], 
     return model
 
 
-def mlp_of(width: int, depth: int) -> nn.Module:
-    """Digit → width → … → width → 10, with as many square matrices as the depth; ReLU."""
+def mlp_of(width: int, depth: int, *, pixels: int) -> nn.Module:
+    """Pixels → width → … → width → 10, with as many square matrices as the depth; ReLU."""
     hidden = [part for _ in range(depth) for part in (nn.Linear(width, width), nn.ReLU())]
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(FEW**2, width), nn.ReLU(), *hidden, nn.Linear(width, 10)
+        nn.Flatten(), nn.Linear(pixels, width), nn.ReLU(), *hidden, nn.Linear(width, 10)
     )
 
 
@@ -180,6 +180,10 @@ def _images() -> tuple[str, DataSet, int]:
         return "digits", digits_of_sklearn(), 1
 
 
+def _side(name: str) -> int:
+    return 2 * FEW if name == "cifar10" else FEW
+
+
 def _parts(data: DataSet, side: int) -> tuple[Part, Part]:
     """Of mean 0 and variance 1 over the training part, pooled down to a side."""
     x, z = (functional.adaptive_avg_pool2d(part.x, side) for part in (data.train, data.test))
@@ -191,8 +195,18 @@ def digits_mlp() -> Task:
     """Digits, a ReLU network without branches."""
     train, held_out = _parts(digits_of_sklearn(), FEW)
     return Task(
-        name="MLP", data="digits", model=_seeded(mlp_of), train=train, held_out=held_out, batch=64
-    )
+        name="MLP on digits", data="digits", model=_seeded(partial(mlp_of, pixels=FEW**2)),
+        train=train, held_out=held_out, batch=64,
+    )  # fmt: skip
+
+
+def image_mlp() -> Task:
+    """Images, the same network: they are not learned by heart in a few steps."""
+    name, data, channels = _images()
+    side = _side(name)
+    train, held_out = _parts(data, side)
+    model = _seeded(partial(mlp_of, pixels=channels * side**2))
+    return Task(name="MLP", data=name, model=model, train=train, held_out=held_out, batch=64)
 
 
 def digits_residual() -> Task:
@@ -207,7 +221,7 @@ def digits_residual() -> Task:
 def image_cnn(*, norm: bool) -> Task:
     """Images, convolutions, with or without BatchNorm."""
     name, data, channels = _images()
-    train, held_out = _parts(data, 2 * FEW if name == "cifar10" else FEW)
+    train, held_out = _parts(data, _side(name))
     return Task(
         name="CNN with BatchNorm" if norm else "CNN",
         data=name,
@@ -242,7 +256,8 @@ def text_transformer() -> Task:
 
 
 TASKS: dict[str, Callable[[], Task]] = {
-    "mlp": digits_mlp,
+    "digits": digits_mlp,
+    "mlp": image_mlp,
     "residual": digits_residual,
     "cnn": partial(image_cnn, norm=False),
     "cnn_norm": partial(image_cnn, norm=True),

@@ -35,12 +35,13 @@ from transfer_schemes import OPTIMIZERS, Family, Pair, factors_of, measured
 SEEDS = (0, 1, 2)
 SCHEMES = ("standard", "table", "lazyrich")
 FAMILIES = (
-    Family(task="mlp", axis="width", sizes=(32, 128, 512), other=2, steps=100),
-    Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=50, reach=1),
+    Family(task="mlp", axis="width", sizes=(32, 128, 512), other=2, steps=60),
+    Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=50),
     Family(task="cnn_norm", axis="width", sizes=(8, 32, 128), other=2, steps=60),
-    Family(task="residual", axis="depth", sizes=(2, 8), other=64, steps=100),
-    Family(task="transformer", axis="depth", sizes=(2, 8), other=32, steps=50, reach=1),
+    Family(task="residual", axis="depth", sizes=(2, 8), other=64, steps=40),
+    Family(task="transformer", axis="depth", sizes=(2, 8), other=32, steps=50),
     Family(task="cnn", axis="width", sizes=(8, 32, 128), other=2, steps=60),
+    Family(task="digits", axis="width", sizes=(32, 128, 512), other=2, steps=100),
 )
 PACKAGE_KNOWS = tuple(one for one in FAMILIES if one.name in ("mlp, width", "transformer, width"))
 Curves = dict[tuple[str, int], tuple[Losses, Minimum]]

@@ -22,7 +22,8 @@ from transfer_schemes import OPTIMIZERS, Family, Pair, apply
 
 ROWS = {True: 256, False: 1024}  # that a network is judged on: windows of text, images
 FARTHEST = 24  # half octaves that a search goes from its start
-KEPT = 1.5  # times the best loss: points that are worse say nothing of the minimum
+KEPT = 1.25  # times the best loss: points that are worse say nothing of the minimum
+CLIFF = 1.5  # the same for those half an octave from the lowest one: beyond is instability
 WARM_UP = 0.1  # of the steps; then the rate falls in a line to 0
 
 Cell = dict[str, Any]
@@ -216,11 +217,12 @@ def _vertex(near: Sequence[int], table: np.ndarray, seeds: Sequence[int]) -> tup
     losses = np.array([middle(row[seeds]) for row in table])
     places = np.array(near)
     lowest = int(places[np.argmin(losses)])
-    fits = np.isfinite(losses) & ((losses <= KEPT * losses.min()) | (abs(places - lowest) <= 1))
+    beside = abs(places - lowest) <= 1
+    fits = losses <= np.where(beside, CLIFF, KEPT) * losses.min()
     if fits.sum() >= 3:
         x = places[fits] / 2 - lowest / 2
         curvature, slope, level = np.polyfit(x, np.log(losses[fits]), 2)
-        if curvature > 0 and abs(slope / (2 * curvature)) <= 1:
+        if curvature > 0 and abs(slope / (2 * curvature)) <= 0.5:
             moved = -slope / (2 * curvature)
             return lowest / 2 + float(moved), float(np.exp(level + slope * moved / 2))
     return lowest / 2, float(losses.min())

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 OCTAVES, WORSE = 0.5, 1.02  # that the optimum may move; that a loss may be above the best
 NAMES = {"standard": "standard", "table": "muP's table", "lazyrich": "lazyrich"}
 TITLES = {
-    "mlp": "MLP", "residual": "residual MLP", "cnn": "CNN", "cnn_norm": "CNN with BatchNorm",
-    "transformer": "transformer",
+    "mlp": "MLP", "digits": "MLP on digits",
+    "residual": "residual MLP", "cnn": "CNN",
+    "cnn_norm": "CNN with BatchNorm", "transformer": "transformer",
 }  # fmt: skip
 Row = dict[str, Any]
 
