@@ -10,6 +10,7 @@ the loss at the optimum be no worse than with the table.
     python bench/transfer.py --record FILE          # also write it (FILE.json, FILE.md)
     python bench/transfer.py --figure FILE          # draw the record's curves
     python bench/transfer.py --only transformer Adam
+    python bench/transfer.py --trained --record FILE   # of what has been trained so far
 
 What has been trained is kept in a file of lines (`--cells`), and only what is missing is trained.
 """
@@ -17,28 +18,39 @@ What has been trained is kept in a file of lines (`--cells`), and only what is m
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from timing import machine
-from transfer_curves import Losses, Minimum, Notebook, minimum, say, search, trained
+from transfer_curves import (
+    Losses,
+    Minimum,
+    Notebook,
+    NotTrainedError,
+    minimum,
+    say,
+    search,
+    trained,
+)
 from transfer_mup import compared
 from transfer_page import page, plotted, summary, write
 from transfer_regimes import regimes
-from transfer_schemes import OPTIMIZERS, Family, Pair, factors_of, measured
+from transfer_schemes import MORE, OPTIMIZERS, Family, Pair, factors_of, measured
 
-SEEDS = (0, 1, 2)
+SEEDS = 3  # of each size but the smallest
 SCHEMES = ("standard", "table", "lazyrich")
 FAMILIES = (
     Family(task="mlp", axis="width", sizes=(32, 128, 512), other=2, steps=60),
     Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=50),
-    Family(task="cnn_norm", axis="width", sizes=(8, 32, 128), other=2, steps=60),
     Family(task="residual", axis="depth", sizes=(2, 8), other=64, steps=40),
+    Family(task="cnn_norm", axis="width", sizes=(8, 32, 128), other=2, steps=60),
     Family(task="transformer", axis="depth", sizes=(2, 8), other=32, steps=50),
     Family(task="cnn", axis="width", sizes=(8, 32, 128), other=2, steps=60),
     Family(task="digits", axis="width", sizes=(32, 128, 512), other=2, steps=100),
@@ -51,10 +63,8 @@ Curves = dict[tuple[str, int], tuple[Losses, Minimum]]
 class Proof:
     """One family under one optimiser: all its curves."""
 
-    def __init__(
-        self, family: Family, optimizer: str, notebook: Notebook, seeds: Sequence[int]
-    ) -> None:
-        self.family, self.optimizer, self.seeds = family, optimizer, seeds
+    def __init__(self, family: Family, optimizer: str, notebook: Notebook, few: int) -> None:
+        self.family, self.optimizer, self.few = family, optimizer, few
         self._notebook, self._task = notebook, family.made()
         self._where = (
             f"{family.task}/{self._task.data}/{family.axis}/{family.other}/{family.steps}/"
@@ -72,7 +82,7 @@ class Proof:
     ) -> list[float]:
         """Of every seed, at a learning rate."""
         found = []
-        for seed in self.seeds if seeds is None else seeds:
+        for seed in self._seeds(size) if seeds is None else seeds:
             key = f"{self._where}/{scheme}/{size}/{rate:g}/{seed}"
             cell = self._notebook.get(
                 key,
@@ -100,10 +110,13 @@ class Proof:
             factors[str(size)] = (dict(one.lr), dict(one.init))
         return {"factors": factors, "notes": found.notes, "said": str(found)}
 
-    @property
+    @cached_property
     def best(self) -> float:
         """The logarithm of the learning rate that is best for the smallest network."""
         return round(self.curve("standard", self.family.sizes[0], self._start)[1].rate, 3)
+
+    def _seeds(self, size: int) -> range:
+        return self.family.seeds(size, self.few)
 
     @property
     def _start(self) -> int:
@@ -113,10 +126,11 @@ class Proof:
         """Loss against learning rate around the minimum."""
         losses = search(
             lambda place, seeds: self.losses(scheme, size, place / 2, seeds=seeds),
-            start, self.seeds, self.family.reach,
+            start, self._seeds(size), self.family.around(size),
         )  # fmt: skip
         return losses, minimum(losses)
 
+    @cached_property
     def curves(self) -> Curves:
         """Of all schemes and sizes; all schemes are the same for the smallest network."""
         small, *larger = self.family.sizes
@@ -134,6 +148,14 @@ class Proof:
                 )
         return found
 
+    def finished(self) -> bool:
+        """Whether all is there."""
+        try:
+            self.record()
+        except NotTrainedError:
+            return False
+        return True
+
     def regime(self, size: int, seed: int) -> dict[str, Any]:
         """At the learning rate of the smallest network, with measured factors."""
         small = size == self.family.sizes[0]
@@ -149,7 +171,7 @@ class Proof:
 
     def record(self) -> dict[str, Any]:
         """Everything about the curves."""
-        curves = self.curves()
+        curves = self.curves
         larger = self.family.sizes[1:]
         return {
             "family": asdict(self.family) | {"data": self._task.data, "name": self.family.name},
@@ -181,7 +203,7 @@ class Proof:
             ],
             "factors": {size: self.factors("lazyrich", size) for size in larger},
             "regimes": [
-                self.regime(size, seed) for size in self.family.sizes for seed in self.seeds
+                self.regime(size, seed) for size in self.family.sizes for seed in range(self.few)
             ],
             "notes": self._notebook.get(f"{self._where}/transfer/{self.best:g}", dict)["notes"],
         }
@@ -199,15 +221,19 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     parser.add_argument("--only", nargs="+", default=[], help="tasks, axes, optimisers")
     kept = Path(tempfile.gettempdir()) / "lazyrich-transfer.jsonl"
     parser.add_argument("--cells", type=Path, default=kept, help="what has been trained")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--trained", action="store_true", help="only what has been trained")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     asked = parser.parse_args(given)
     torch.set_num_threads(1)
-    notebook, proofs = Notebook(path=asked.cells), []
-    for family in families:
-        for optimizer in OPTIMIZERS:
-            words = {family.task, family.axis, optimizer}
-            if set(asked.only) <= words:
-                proofs.append(Proof(family, optimizer, notebook, range(asked.seeds)))
+    notebook = Notebook(path=asked.cells, closed=asked.trained)
+    proofs: list[Proof] = []
+    for optimizer, family in itertools.product(OPTIMIZERS, families):
+        if set(asked.only) <= {family.task, family.axis, optimizer}:
+            proofs.append(Proof(family, optimizer, notebook, asked.seeds))
+    if asked.trained:
+        proofs = [proof for proof in proofs if proof.finished()]
+    for proof in proofs:
+        say(f"{proof.family.name}, {proof.optimizer}: {len(proof.curves)} curves")
     parts = [proof.record() for proof in proofs]
     rows = summary(parts)
     print(page(rows))
@@ -217,7 +243,7 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
             {
                 "goal": (__doc__ or "").splitlines()[0].removeprefix("Goal: "),
                 "command": f"scripts/bench transfer --record {asked.record}",
-                "seeds": list(range(asked.seeds)),
+                "seeds": {"smallest": MORE * asked.seeds, "others": asked.seeds},
                 "processor_minutes": round(notebook.seconds / 60, 1),
                 "microsoft_mup": compared(PACKAGE_KNOWS),
                 **machine("torch"),

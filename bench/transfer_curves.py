@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import sys
@@ -23,17 +22,29 @@ from transfer_schemes import OPTIMIZERS, Family, Pair, apply
 ROWS = {True: 256, False: 1024}  # that a network is judged on: windows of text, images
 FARTHEST = 24  # half octaves that a search goes from its start
 KEPT = 1.25  # times the best loss: points that are worse say nothing of the minimum
+WINDOW = 3  # half octaves on either side of the lowest point, that the fit sees
 CLIFF = 1.5  # the same for those half an octave from the lowest one: beyond is instability
 WARM_UP = 0.1  # of the steps; then the rate falls in a line to 0
 
 Cell = dict[str, Any]
 
 
+class NotTrainedError(LookupError):
+    """What is asked for does not stand in a closed notebook."""
+
+
 @dataclass(kw_only=True)
 class Notebook:
-    """What has been trained, one JSON object a line, so that a run goes on where it stopped."""
+    """What has been trained, one JSON object a line, so that a run goes on where it stopped.
+
+    Attributes:
+        path: of the file.
+        closed: whether nothing may be added.
+        lines: by key.
+    """
 
     path: Path
+    closed: bool = False
     lines: dict[str, Cell] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,6 +56,8 @@ class Notebook:
     def get(self, key: str, make: Callable[[], Cell]) -> Cell:
         """What stands under a key, made if nothing does."""
         if key not in self.lines:
+            if self.closed:
+                raise NotTrainedError(key)
             start = process_time()
             made = {"key": key, **make(), "seconds": round(process_time() - start, 3)}
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,17 +188,13 @@ class Minimum:
 
     Attributes:
         rate: log₂ of the best learning rate.
+        stderr: of the rate, by leaving out one seed at a time.
         loss: there, by the fit.
-        by_seed: the same rate from each seed alone.
-        low: least rate of the curves from seeds drawn with replacement.
-        high: largest one.
     """
 
     rate: float
+    stderr: float
     loss: float
-    by_seed: tuple[float, ...]
-    low: float
-    high: float
 
 
 def minimum(losses: Losses) -> Minimum:
@@ -195,26 +204,24 @@ def minimum(losses: Losses) -> Minimum:
         losses: see `Losses`.
     """
     best = _lowest(losses)
-    near = [place for place in losses if abs(place - best) <= 2]
+    near = [place for place in losses if abs(place - best) <= WINDOW]
     table = np.array([losses[place] for place in near])
+    rate, loss = _vertex(near, table)
+    return Minimum(rate=rate, stderr=_jackknife(near, table), loss=loss)
+
+
+def _jackknife(near: Sequence[int], table: np.ndarray) -> float:
+    """The standard error of the vertex; NaN from one seed."""
     seeds = range(table.shape[1])
-    rate, loss = _vertex(near, table, list(seeds))
-    drawn = [
-        _vertex(near, table, list(few))[0]
-        for few in itertools.combinations_with_replacement(seeds, len(seeds))
-    ]
-    return Minimum(
-        rate=rate,
-        loss=loss,
-        by_seed=tuple(_vertex(near, table, [seed])[0] for seed in seeds),
-        low=min(drawn),
-        high=max(drawn),
-    )
+    if len(seeds) < 2:
+        return math.nan
+    rates = [_vertex(near, table[:, [one for one in seeds if one != out]])[0] for out in seeds]
+    return math.sqrt((len(rates) - 1) * np.var(rates))
 
 
-def _vertex(near: Sequence[int], table: np.ndarray, seeds: Sequence[int]) -> tuple[float, float]:
+def _vertex(near: Sequence[int], table: np.ndarray) -> tuple[float, float]:
     """Rate and loss of the lowest point; the lowest measured one where the fit has none within."""
-    losses = np.array([middle(row[seeds]) for row in table])
+    losses = np.array([middle(row) for row in table])
     places = np.array(near)
     lowest = int(places[np.argmin(losses)])
     beside = abs(places - lowest) <= 1
@@ -222,8 +229,8 @@ def _vertex(near: Sequence[int], table: np.ndarray, seeds: Sequence[int]) -> tup
     if fits.sum() >= 3:
         x = places[fits] / 2 - lowest / 2
         curvature, slope, level = np.polyfit(x, np.log(losses[fits]), 2)
-        if curvature > 0 and abs(slope / (2 * curvature)) <= 0.5:
-            moved = -slope / (2 * curvature)
+        moved = -slope / (2 * curvature) if curvature > 0 else math.inf
+        if x.min() <= moved <= x.max():
             return lowest / 2 + float(moved), float(np.exp(level + slope * moved / 2))
     return lowest / 2, float(losses.min())
 

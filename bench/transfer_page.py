@@ -33,7 +33,6 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
         best = {scheme: _best(part, scheme, sizes[-1]) for scheme in NAMES}
         for scheme in NAMES:
             last = _curve(part, scheme, sizes[-1])["minimum"]
-            moved = [b - a for a, b in zip(first["by_seed"], last["by_seed"], strict=True)]
             cost = _mean(_transferred(part, scheme, sizes[-1])) / best[scheme]
             row = {
                 "family": part["family"]["name"],
@@ -47,8 +46,7 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
                 "optimum_small": first["rate"],
                 "optimum_large": last["rate"],
                 "moved": last["rate"] - first["rate"],
-                "moved_low": min(moved),
-                "moved_high": max(moved),
+                "moved_stderr": math.hypot(first["stderr"], last["stderr"]),
                 "best": best[scheme],
                 "best_of_small": _best(part, "standard", sizes[0]),
                 "cost": cost,
@@ -117,7 +115,7 @@ def page(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {TITLES[row['task']]}, {row['axis']} {row['from']} to {row['to']} | "
             f"{row['optimizer']} | {NAMES[row['scheme']]} | {row['moved']:+.2f} "
-            f"({row['moved_low']:+.2f} to {row['moved_high']:+.2f}) | {row['cost']:.3f} | "
+            f"± {row['moved_stderr']:.2f} | {row['cost']:.3f} | "
             f"{row['best']:.4f} | {row['against_table']:.3f} | {row['against_standard']:.3f} | "
             f"{told} |"
         )

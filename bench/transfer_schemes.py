@@ -17,6 +17,8 @@ import lazyrich
 
 SHARE = 0.2  # of Muon's learning rate, that Adam has on the parameters that are no hidden matrix
 SEEDS_OF_TRANSFER = 3
+NEAR, WIDE = 2, 3  # half octaves around a minimum at the largest size and at the others
+MORE = 3  # times as many seeds at the smallest size
 APART = 1_000_000  # from the seeds of training batches
 
 Pair = tuple[dict[str, float], dict[str, float]]
@@ -33,7 +35,6 @@ class Family:
         sizes: the smallest first; its hyperparameters are carried over to the others.
         other: the size along the other axis.
         steps: of training.
-        reach: half octaves on either side of a minimum at which all seeds are trained.
     """
 
     task: str
@@ -41,7 +42,14 @@ class Family:
     sizes: tuple[int, ...]
     other: int
     steps: int
-    reach: int = 2
+
+    def around(self, size: int) -> int:
+        """Half octaves on either side of a minimum that are trained."""
+        return NEAR if size == self.sizes[-1] else WIDE
+
+    def seeds(self, size: int, few: int) -> range:
+        """More at the smallest size, where they cost little and decide the rate carried over."""
+        return range(few * MORE if size == self.sizes[0] else few)
 
     @property
     def name(self) -> str:
@@ -94,7 +102,7 @@ def muon(model: nn.Module, lr: float) -> list[Optimizer]:
 
 
 OPTIMIZERS: dict[str, tuple[Callable[[nn.Module, float], list[Optimizer]], int]] = {
-    "SGD": (sgd, -3), "Adam": (adam, -7), "Muon": (muon, -5),
+    "Adam": (adam, -7), "Muon": (muon, -5), "SGD": (sgd, -3),
 }  # fmt: skip
 """By name, with the logarithm (base 2) of a learning rate to begin the search with."""
 

@@ -33,8 +33,7 @@ def test_the_search_finds_a_minimum_and_the_fit_of_a_parabola_is_exact(bench, st
     losses = curves.search(parabola, start, (0, 1, 2), 2)
     found = curves.minimum(losses)
     assert found.rate == pytest.approx(-6.3)
-    assert found.by_seed == pytest.approx((-6.2, -6.3, -6.4))
-    assert (found.low, found.high) == pytest.approx((-6.4, -6.2))
+    assert found.stderr == pytest.approx(0.1 / math.sqrt(3))  # that of a mean of −6.2, −6.3, −6.4
     assert all(len(losses[place]) == 3 for place in (-14, -13, -12, -11))
 
 
