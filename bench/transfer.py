@@ -148,6 +148,20 @@ class Proof:
                 )
         return found
 
+    @cached_property
+    def carried(self) -> list[dict[str, Any]]:
+        """The larger networks at the rate that is best for the smallest one."""
+        return [
+            {
+                "scheme": scheme,
+                "size": size,
+                "losses": _finite(self.losses(scheme, size, self.best)),
+                "held_out": _finite(self.losses(scheme, size, self.best, part="held_out")),
+            }
+            for scheme in SCHEMES
+            for size in self.family.sizes[1:]
+        ]
+
     def finished(self) -> bool:
         """Whether all is there."""
         try:
@@ -191,16 +205,7 @@ class Proof:
                 }
                 for (scheme, size), (losses, lowest) in curves.items()
             ],
-            "transferred": [
-                {
-                    "scheme": scheme,
-                    "size": size,
-                    "losses": _finite(self.losses(scheme, size, self.best)),
-                    "held_out": _finite(self.losses(scheme, size, self.best, part="held_out")),
-                }
-                for scheme in SCHEMES
-                for size in larger
-            ],
+            "carried": self.carried,
             "factors": {size: self.factors("lazyrich", size) for size in larger},
             "regimes": [
                 self.regime(size, seed) for size in self.family.sizes for seed in range(self.few)
@@ -217,7 +222,7 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     """Train what is missing, print the table, record and draw it if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    parser.add_argument("--figure", type=Path, help="file of a picture")
+    parser.add_argument("--figure", type=Path, help="file of a picture; one for each optimiser")
     parser.add_argument("--only", nargs="+", default=[], help="tasks, axes, optimisers")
     kept = Path(tempfile.gettempdir()) / "lazyrich-transfer.jsonl"
     parser.add_argument("--cells", type=Path, default=kept, help="what has been trained")
@@ -233,7 +238,8 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     if asked.trained:
         proofs = [proof for proof in proofs if proof.finished()]
     for proof in proofs:
-        say(f"{proof.family.name}, {proof.optimizer}: {len(proof.curves)} curves")
+        say(f"{proof.family.name}, {proof.optimizer}: {len(proof.curves)} curves, ")
+        say(f"{len(proof.carried)} networks at the rate carried over")
     parts = [proof.record() for proof in proofs]
     rows = summary(parts)
     print(page(rows))
@@ -251,8 +257,10 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
             rows,
             parts,
         )
-    if asked.figure:
-        plotted(parts).savefig(asked.figure, dpi=120)
+    for optimizer in OPTIMIZERS if asked.figure else ():
+        if drawn := [part for part in parts if part["optimizer"] == optimizer]:
+            name = f"{asked.figure.stem}-{optimizer.lower()}{asked.figure.suffix}"
+            plotted(drawn).savefig(asked.figure.with_name(name), dpi=110)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 OCTAVES, WORSE = 0.5, 1.02  # that the optimum may move; that a loss may be above the best
@@ -33,7 +34,7 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
         best = {scheme: _best(part, scheme, sizes[-1]) for scheme in NAMES}
         for scheme in NAMES:
             last = _curve(part, scheme, sizes[-1])["minimum"]
-            cost = _mean(_transferred(part, scheme, sizes[-1])) / best[scheme]
+            cost = _mean(_carried(part, scheme, sizes[-1])) / best[scheme]
             row = {
                 "family": part["family"]["name"],
                 "task": part["family"]["task"],
@@ -76,18 +77,18 @@ def _curve(part: Mapping[str, Any], scheme: str, size: int) -> Mapping[str, Any]
     return next(one for one in part["curves"] if (one["scheme"], one["size"]) == wanted)
 
 
-def _transferred(part: Mapping[str, Any], scheme: str, size: int) -> list[float | None]:
-    found = next(x for x in part["transferred"] if (x["scheme"], x["size"]) == (scheme, size))
+def _carried(part: Mapping[str, Any], scheme: str, size: int) -> list[float | None]:
+    found = next(x for x in part["carried"] if (x["scheme"], x["size"]) == (scheme, size))
     losses: list[float | None] = found["losses"]
     return losses
 
 
 def _best(part: Mapping[str, Any], scheme: str, size: int) -> float:
-    """The lowest loss of a curve: the least of its fit and its points, the transferred one too."""
+    """The lowest loss of a curve: the least of its fit and its points, the carried one too."""
     curve = _curve(part, scheme, size)
     points = [*curve["losses"]]
     if size != part["family"]["sizes"][0]:
-        points.append(_transferred(part, scheme, size))
+        points.append(_carried(part, scheme, size))
     return min(curve["minimum"]["loss"], *map(_mean, points))
 
 
@@ -99,31 +100,36 @@ def _mean(losses: Sequence[float | None]) -> float:
 
 
 def page(rows: Sequence[Row]) -> str:
-    """The table.
+    """The table: a line a network and optimiser, the schemes side by side.
 
     Args:
         rows: of the summary.
     """
     lines = [
-        "| network | optimiser | scheme | optimum moves by | loss at the carried rate / best | "
-        "best loss | against the table's | against the standard's own | goals |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| network | optimiser | optimum moves by (octaves): standard | muP | lazyrich | "
+        "carried rate costs: standard | muP | lazyrich | best loss against muP's | "
+        "against the standard's own | misses |",
+        "|" + 11 * "---|",
     ]
-    for row in rows:
-        missed = [name for name, kept in row["goals"].items() if not kept]
-        told = ("misses: " + ", ".join(missed) if missed else "all") if _is_ours(row) else ""
-        lines.append(
-            f"| {TITLES[row['task']]}, {row['axis']} {row['from']} to {row['to']} | "
-            f"{row['optimizer']} | {NAMES[row['scheme']]} | {row['moved']:+.2f} "
-            f"± {row['moved_stderr']:.2f} | {row['cost']:.3f} | "
-            f"{row['best']:.4f} | {row['against_table']:.3f} | {row['against_standard']:.3f} | "
-            f"{told} |"
-        )
+    for i in range(0, len(rows), len(NAMES)):
+        three = rows[i : i + len(NAMES)]
+        ours = three[-1]
+        size = f"{ours['axis']} {ours['from']} to {ours['to']}"
+        cells = [
+            f"{TITLES[ours['task']]}, {size}",
+            ours["optimizer"],
+            *(f"{row['moved']:+.2f} ± {row['moved_stderr']:.2f}" for row in three),
+            *(_percent(row["cost"]) for row in three),
+            _percent(ours["against_table"]),
+            _percent(ours["against_standard"]),
+            ", ".join(name for name, kept in ours["goals"].items() if not kept) or "nothing",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _is_ours(row: Row) -> bool:
-    return bool(row["scheme"] == "lazyrich")
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %" if math.isfinite(ratio) else "diverges"
 
 
 def write(
@@ -150,36 +156,42 @@ def plotted(parts: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss against learning rate, one curve a size, a column for each scheme.
 
     Args:
-        parts: of the record.
+        parts: of the record, of one optimiser.
     """
-    figure = Figure(figsize=(9, 1.9 * len(parts)), layout="constrained")
+    figure = Figure(figsize=(9, 0.5 + 1.7 * len(parts)), layout="constrained")
     axes = figure.subplots(len(parts), len(NAMES), sharex="row", sharey="row", squeeze=False)
     for row, part in zip(axes, parts, strict=True):
-        sizes = part["family"]["sizes"]
-        floor = min(_best(part, scheme, size) for scheme in NAMES for size in sizes)
-        worst = max(_best(part, "standard", sizes[0]), floor)
         for ax, scheme in zip(row, NAMES, strict=True):
-            for i, size in enumerate(sizes):
-                curve = _curve(part, scheme, size)
-                points = [(2.0**x, _mean(ys)) for x, ys in _pairs(curve)]
-                colour = f"C{i}"
-                ax.plot(*zip(*points, strict=True), ".-", color=colour, label=str(size))
-                ax.plot(
-                    2.0 ** curve["minimum"]["rate"], curve["minimum"]["loss"], "*", color=colour
-                )
-            ax.axvline(2.0 ** part["best_rate"], color="0.7", lw=0.8, zorder=0)
-            ax.set_xscale("log", base=2)
-            ax.set_ylim(floor / 1.1, worst * 1.5)
-            if worst > 2 * floor:
-                ax.set_yscale("log")
-            ax.set_title(f"{part['optimizer']}, {NAMES[scheme]}", fontsize="small")
+            _draw(ax, part, scheme)
         row[0].set_ylabel(f"{TITLES[part['family']['task']]}\nloss", fontsize="small")
         row[-1].legend(title=part["family"]["axis"], fontsize="x-small", title_fontsize="x-small")
+    for ax, scheme in zip(axes[0], NAMES.values(), strict=True):
+        ax.set_title(f"{parts[0]['optimizer']}, {scheme}", fontsize="medium")
     for ax in axes[-1]:
         ax.set_xlabel("learning rate")
     return figure
 
 
-def _pairs(curve: Mapping[str, Any]) -> list[tuple[float, list[float | None]]]:
-    both = zip(curve["rates"], curve["losses"], strict=True)
-    return [(rate, losses) for rate, losses in both if None not in losses]
+def _draw(ax: Axes, part: Mapping[str, Any], scheme: str) -> None:
+    """The curves of a scheme, their minima, and the rate that is carried over."""
+    sizes = part["family"]["sizes"]
+    floor = min(_best(part, name, size) for name in NAMES for size in sizes)
+    worst = max(_best(part, name, size) for name in NAMES for size in sizes)
+    for i, size in enumerate(sizes):
+        curve = _curve(part, scheme, size)
+        rates, losses = zip(*_pairs(curve), strict=True)
+        ax.plot(rates, losses, ".-", color=f"C{i}", label=str(size))
+        lowest = curve["minimum"]
+        ax.plot(2.0 ** lowest["rate"], lowest["loss"], "*", color=f"C{i}", ms=9)
+    ax.axvline(2.0 ** part["best_rate"], color="0.7", lw=0.8, zorder=0)
+    ax.set_xscale("log", base=2)
+    if worst > 2 * floor:
+        ax.set_yscale("log")
+    ax.set_ylim(floor * (floor / worst) ** 0.2, worst * (worst / floor) ** 0.8)
+
+
+def _pairs(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Learning rates that were trained with every seed and did not diverge, with their losses."""
+    both = list(zip(curve["rates"], curve["losses"], strict=True))
+    most = max(len(losses) for _, losses in both)
+    return [(2.0**x, _mean(ys)) for x, ys in both if len(ys) == most and None not in ys]
