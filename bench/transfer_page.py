@@ -1,0 +1,197 @@
+"""The record of the proof of the transfer: its goals, its table, its figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+OCTAVES, WORSE = 0.5, 1.02  # that the optimum may move; that a loss may be above the best
+NAMES = {"standard": "standard", "table": "muP's table", "lazyrich": "lazyrich"}
+TITLES = {
+    "mlp": "MLP", "digits": "MLP on digits",
+    "residual": "residual MLP", "cnn": "CNN",
+    "cnn_norm": "CNN with BatchNorm", "transformer": "transformer",
+}  # fmt: skip
+Row = dict[str, Any]
+
+
+def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """A row for every family, optimiser and scheme: how it went from the smallest to the largest.
+
+    Args:
+        parts: of the record.
+    """
+    rows = []
+    for part in parts:
+        sizes = part["family"]["sizes"]
+        first = _curve(part, "standard", sizes[0])["minimum"]
+        best = {scheme: _best(part, scheme, sizes[-1]) for scheme in NAMES}
+        for scheme in NAMES:
+            last = _curve(part, scheme, sizes[-1])["minimum"]
+            cost = _mean(_carried(part, scheme, sizes[-1])) / best[scheme]
+            row = {
+                "family": part["family"]["name"],
+                "task": part["family"]["task"],
+                "axis": part["family"]["axis"],
+                "data": part["family"]["data"],
+                "from": sizes[0],
+                "to": sizes[-1],
+                "optimizer": part["optimizer"],
+                "scheme": scheme,
+                "optimum_small": first["rate"],
+                "optimum_large": last["rate"],
+                "moved": last["rate"] - first["rate"],
+                "moved_stderr": math.hypot(first["stderr"], last["stderr"]),
+                "best": best[scheme],
+                "best_of_small": _best(part, "standard", sizes[0]),
+                "cost": cost,
+                "against_table": best[scheme] / best["table"],
+                "against_standard": best[scheme] / best["standard"],
+            }
+            rows.append(row | {"goals": goals(row)})
+    return rows
+
+
+def goals(row: Row) -> dict[str, bool]:
+    """Which goals a row meets.
+
+    Args:
+        row: of the summary.
+    """
+    return {
+        "stays": abs(row["moved"]) <= OCTAVES,
+        "costs little": row["cost"] <= WORSE,
+        "as good as the table": row["against_table"] <= WORSE,
+    }
+
+
+def _curve(part: Mapping[str, Any], scheme: str, size: int) -> Mapping[str, Any]:
+    small = size == part["family"]["sizes"][0]
+    wanted = ("standard" if small else scheme, size)
+    return next(one for one in part["curves"] if (one["scheme"], one["size"]) == wanted)
+
+
+def _carried(part: Mapping[str, Any], scheme: str, size: int) -> list[float | None]:
+    found = next(x for x in part["carried"] if (x["scheme"], x["size"]) == (scheme, size))
+    losses: list[float | None] = found["losses"]
+    return losses
+
+
+def _best(part: Mapping[str, Any], scheme: str, size: int) -> float:
+    """The lowest loss of a curve: the least of its fit and its points, the carried one too."""
+    curve = _curve(part, scheme, size)
+    points = [*curve["losses"]]
+    if size != part["family"]["sizes"][0]:
+        points.append(_carried(part, scheme, size))
+    return min(curve["minimum"]["loss"], *map(_mean, points))
+
+
+def _mean(losses: Sequence[float | None]) -> float:
+    """Geometric; infinite if one diverged."""
+    if any(one is None for one in losses):
+        return math.inf
+    return math.exp(sum(math.log(one) for one in losses if one) / len(losses))
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The table: a line a network and optimiser, the schemes side by side.
+
+    Args:
+        rows: of the summary.
+    """
+    lines = [
+        "| network | optimiser | optimum moves by (octaves): standard | muP | lazyrich | "
+        "carried rate costs: standard | muP | lazyrich | best loss against muP's | "
+        "against the standard's own | misses |",
+        "|" + 11 * "---|",
+    ]
+    for i in range(0, len(rows), len(NAMES)):
+        three = rows[i : i + len(NAMES)]
+        ours = three[-1]
+        size = f"{ours['axis']} {ours['from']} to {ours['to']}"
+        cells = [
+            f"{TITLES[ours['task']]}, {size}",
+            ours["optimizer"],
+            *(f"{row['moved']:+.2f} ± {row['moved_stderr']:.2f}" for row in three),
+            *(_percent(row["cost"]) for row in three),
+            _percent(ours["against_table"]),
+            _percent(ours["against_standard"]),
+            ", ".join(name for name, kept in ours["goals"].items() if not kept) or "nothing",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %" if math.isfinite(ratio) else "diverges"
+
+
+def write(
+    target: Path,
+    setting: Mapping[str, Any],
+    rows: Sequence[Row],
+    parts: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write the record as JSON, and its table as Markdown.
+
+    Args:
+        target: file stem.
+        setting: of the run.
+        rows: of the summary.
+        parts: the curves.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    record = {**setting, "summary": list(rows), "parts": list(parts)}
+    target.with_suffix(".json").write_text(json.dumps(record) + "\n", "utf-8")
+    target.with_suffix(".md").write_text(page(rows), "utf-8")
+
+
+def plotted(parts: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss against learning rate, one curve a size, a column for each scheme.
+
+    Args:
+        parts: of the record, of one optimiser.
+    """
+    figure = Figure(figsize=(9, 0.5 + 1.7 * len(parts)), layout="constrained")
+    axes = figure.subplots(len(parts), len(NAMES), sharex="row", sharey="row", squeeze=False)
+    for row, part in zip(axes, parts, strict=True):
+        for ax, scheme in zip(row, NAMES, strict=True):
+            _draw(ax, part, scheme)
+        row[0].set_ylabel(f"{TITLES[part['family']['task']]}\nloss", fontsize="small")
+        row[-1].legend(title=part["family"]["axis"], fontsize="x-small", title_fontsize="x-small")
+    for ax, scheme in zip(axes[0], NAMES.values(), strict=True):
+        ax.set_title(f"{parts[0]['optimizer']}, {scheme}", fontsize="medium")
+    for ax in axes[-1]:
+        ax.set_xlabel("learning rate")
+    return figure
+
+
+def _draw(ax: Axes, part: Mapping[str, Any], scheme: str) -> None:
+    """The curves of a scheme, their minima, and the rate that is carried over."""
+    sizes = part["family"]["sizes"]
+    floor = min(_best(part, name, size) for name in NAMES for size in sizes)
+    worst = max(_best(part, name, size) for name in NAMES for size in sizes)
+    for i, size in enumerate(sizes):
+        curve = _curve(part, scheme, size)
+        rates, losses = zip(*_pairs(curve), strict=True)
+        ax.plot(rates, losses, ".-", color=f"C{i}", label=str(size))
+        lowest = curve["minimum"]
+        ax.plot(2.0 ** lowest["rate"], lowest["loss"], "*", color=f"C{i}", ms=9)
+    ax.axvline(2.0 ** part["best_rate"], color="0.7", lw=0.8, zorder=0)
+    ax.set_xscale("log", base=2)
+    if worst > 2 * floor:
+        ax.set_yscale("log")
+    ax.set_ylim(floor * (floor / worst) ** 0.2, worst * (worst / floor) ** 0.8)
+
+
+def _pairs(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Learning rates that were trained with every seed and did not diverge, with their losses."""
+    both = list(zip(curve["rates"], curve["losses"], strict=True))
+    most = max(len(losses) for _, losses in both)
+    return [(2.0**x, _mean(ys)) for x, ys in both if len(ys) == most and None not in ys]
