@@ -20,6 +20,7 @@ from lazyrich.plot.history import (
 from lazyrich.plot.ladder import feature_updates
 from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
+from lazyrich.plot.richness import richness_curve
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
 
@@ -34,6 +35,7 @@ __all__ = [
     "mechanism_shares",
     "mechanism_timeline",
     "phase_diagram",
+    "richness_curve",
     "save",
     "side_by_side",
     "style",
