@@ -37,6 +37,7 @@ OptimizerFactory = Callable[[nn.Module, int], Optimizer]
 Test = LabelledBatch | Callable[[nn.Module], float]
 """`(inputs, targets)` held out, or what measures a trained model: the lower, the better."""
 
+DIRECTIONS = 8  # random ones for ρ: few, since it is set again and again
 REHEARSED = 20  # steps in which a dial has to show that the loss falls
 BLOWN_UP = 1e15  # outputs of this size are no outputs
 KERNEL = ("ntk_change",)
@@ -187,7 +188,7 @@ def dialled(task: TuningTask, model: nn.Module, optimizer: Optimizer, richness: 
     """
     return dial(
         model, brought_to(model, task.batch), task.loss, optimizer=optimizer, richness=richness,
-        schedule=task.schedule, max_steps=min(REHEARSED, task.steps),
+        schedule=task.schedule, max_steps=min(REHEARSED, task.steps), directions=DIRECTIONS,
     )  # fmt: skip
 
 
