@@ -52,6 +52,7 @@ from .probe.transfer.transfer import transfer as transfer
 from .report.pair import write_comparison as write_comparison
 from .report.write import write_report as write_report
 from .study.matching.match import match as match
+from .study.tuning.tune import best_richness as best_richness
 from .sweeps.describe.description import Study as Study
 from .sweeps.run.sweep import sweep as sweep
 from .sweeps.store.results import results as results

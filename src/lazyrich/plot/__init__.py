@@ -21,6 +21,7 @@ from lazyrich.plot.ladder import feature_updates
 from lazyrich.plot.legends import legend
 from lazyrich.plot.measured import measured_map
 from lazyrich.plot.mechanisms import mechanism_timeline
+from lazyrich.plot.richness import richness_curve
 from lazyrich.plot.style import figure, save, style
 from lazyrich.plot.trajectory import trajectory
 
@@ -36,6 +37,7 @@ __all__ = [
     "mechanism_shares",
     "mechanism_timeline",
     "phase_diagram",
+    "richness_curve",
     "save",
     "side_by_side",
     "style",

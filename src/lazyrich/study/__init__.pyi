@@ -62,3 +62,5 @@ from .training.together import train_together as train_together
 from .training.train import learning_rate as learning_rate
 from .training.train import optimizer_of as optimizer_of
 from .training.train import train as train
+from .tuning.curve import RichnessCurve as RichnessCurve
+from .tuning.curve import Tuning as Tuning

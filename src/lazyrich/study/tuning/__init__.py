@@ -1,0 +1,1 @@
+"""Richness as the knob that is tuned."""
