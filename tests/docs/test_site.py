@@ -1,35 +1,37 @@
 """The documentation builds without a warning, draws its equations itself and loads nothing."""
 
-import os
 import re
-import subprocess
-import sys
+from html import unescape
 from inspect import isfunction
 from pathlib import Path
+from posixpath import dirname, join, normpath
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 pytest.importorskip("material", reason="the documentation needs the extra 'dev'")
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.building import ROOT, build
+
 LOADS = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//"""
     r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|preload)[^>]*(?:https?:)?//"""
 )
+LINK = re.compile(r"""<[^>]*\s(?:href|src)=(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+ANCHOR = re.compile(r"""<[^>]*\s(?:id|name)=(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+OF_THE_THEME = {"__skip", "__drawer", "__search", "__consent"}
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site]
-    built = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-    )
+    built = build(ROOT, site)
     assert built.returncode == 0, built.stdout + built.stderr
+    return site
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, str]:
     return {str(page.relative_to(site)): page.read_text() for page in site.rglob("*.html")}
 
 
@@ -67,3 +69,30 @@ def test_every_public_name_is_in_the_reference(pages: dict[str, str]) -> None:
         assert f'id="{path}"' in reference, path
         if isfunction(value):  # and not the module of its name
             assert f'id="{path}.' not in reference, path
+
+
+def found(pattern: re.Pattern[str], html: str) -> set[str]:
+    return {unescape("".join(match.groups(""))) for match in pattern.finditer(html)}
+
+
+def test_every_link_leads_somewhere_and_every_page_is_linked(
+    site: Path, pages: dict[str, str]
+) -> None:
+    """Also links of raw HTML, which mkdocs does not look at, and what links to generated pages."""
+    anchors = {name: found(ANCHOR, html) for name, html in pages.items()}
+    linked = {"index.html", "404.html"}
+    for name, html in pages.items():
+        if name == "404.html":  # its links are from the root of a server
+            continue
+        for link in found(LINK, html):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = normpath(join(dirname(name), unquote(parts.path))) if parts.path else name
+            assert (site / target).exists(), f"{name} links {link}"
+            anchor = unquote(parts.fragment)
+            if anchor and target in pages and anchor not in OF_THE_THEME:
+                assert anchor in anchors[target], f"{name} links {link}"
+            if target != name:
+                linked.add(target)
+    assert set(pages) <= linked

@@ -11,6 +11,7 @@ import typer
 from typer import Option
 
 from lazyrich._errors import InputError
+from lazyrich.cli.citation import in_one_line, software_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,30 +157,37 @@ def value_of(name: str, text: str) -> Any:  # noqa: ANN401 - what the model take
 
 def cite(
     model: Annotated[
-        str, typer.Argument(help="A model, such as two_layer_linear.", autocompletion=model_names)
-    ],
-    bibtex: Annotated[bool, Option("--bibtex", help="Print BibTeX of what is on arXiv.")] = False,
+        str | None,
+        typer.Argument(
+            help="A model, such as two_layer_linear. Without one: lazyrich itself, and the papers "
+            "that it follows.",
+            autocompletion=model_names,
+        ),
+    ] = None,
+    bibtex: Annotated[
+        bool, Option("--bibtex", help="Print BibTeX; of a model, what is on arXiv.")
+    ] = False,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Name the papers that a model is from, and what was derived here."""
+    """Name the papers that a model is from and what was derived here, or how to cite lazyrich."""
     from lazyrich.cli.show import print_json
 
-    found = model_called(model)
-    entries = [entry for entry in map(entry_of, found.references) if entry]
+    about: dict[str, str]
+    if model is None:
+        entries = software_entries()
+        about, references = {}, [in_one_line(entry) for entry in entries]
+    else:
+        found = model_called(model)
+        about = {"model": found.name, "equation": found.equation}
+        references = list(found.references)
+        entries = [entry for entry in map(entry_of, references) if entry]
     if json:
-        print_json(
-            {
-                "model": found.name,
-                "equation": found.equation,
-                "references": found.references,
-                "bibtex": entries,
-            }
-        )
+        print_json({**about, "references": references, "bibtex": entries})
     elif bibtex:
         typer.echo("\n\n".join(entries))
     else:
-        typer.echo(f"{found.name}: {found.equation}")
-        typer.echo("\n".join(found.references))
+        title = [": ".join(about.values())] if about else []
+        typer.echo("\n".join([*title, *references]))
 
 
 def entry_of(reference: str) -> str | None:
