@@ -10,7 +10,7 @@ def as_number(value: object) -> float | None:
     """The number that a value is; None for what is none, also for a truth value or words.
 
     Args:
-        value: of Python, NumPy or PyTorch.
+        value: a number of Python, NumPy or PyTorch.
 
     Example:
         >>> as_number(2), as_number("2"), as_number(True)
@@ -28,7 +28,7 @@ def whole(value: object) -> int | None:
     """The whole number that a value is; None for what is none.
 
     Args:
-        value: of Python, NumPy or PyTorch.
+        value: a number of Python, NumPy or PyTorch.
 
     Example:
         >>> whole(3.0), whole(3.5), whole(None)

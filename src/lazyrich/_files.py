@@ -27,9 +27,9 @@ def check_target(
     """Refuse a path that could not be written to, before the work is done.
 
     Args:
-        path: of the file.
-        suffixes: that it may have, with their dots; none allows all. Where `.zarr` is among them, a
-            path that ends so is that of a zarr, which is a folder.
+        path: path of the file.
+        suffixes: the suffixes that it may have, with their dots; none allows all. Where `.zarr` is
+            among them, a path that ends so is that of a zarr, which is a folder.
         make_folders: whether the folder that it lies in will be made if it is missing.
 
     Returns:
@@ -92,7 +92,7 @@ def not_of_zarr(folder: Path) -> list[str]:
     """What lies in the folder of a zarr and is not part of it.
 
     Args:
-        folder: of a zarr.
+        folder: folder of a zarr.
 
     Returns:
         Names of files that no zarr has, and of folders that are neither arrays nor groups.
@@ -114,7 +114,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     link is followed. A new file has the rights that any new file has, a replaced one keeps its own.
 
     Args:
-        path: that `check_target` let pass.
+        path: the path that `check_target` let pass.
         write: makes the file at the path that it is given, which has the same name.
 
     Returns:

@@ -23,9 +23,9 @@ class Table:
     """The columns of a file; all have an entry in each row, and there is at least one row.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         columns: entries as text, by column, in the order of the file.
-        lines: of the file, on which the rows end; the first is 1.
+        lines: lines of the file on which the rows end; the first is 1.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Table:
         """Columns of finite numbers.
 
         Args:
-            names: of the columns.
+            names: names of the columns.
             advice: what to do about an entry that is no number; a sentence.
 
         Returns:
@@ -82,7 +82,7 @@ def number_or_nan(entry: str) -> float:
     Python reads more as a number than a table means by one, as `1_0` for 10.
 
     Args:
-        entry: of a table: decimal digits with a point and a power of ten, or without.
+        entry: entry of a table: decimal digits with a point and a power of ten, or without.
 
     Example:
         >>> number_or_nan("1e3"), number_or_nan("many"), number_or_nan("1_0")
@@ -97,7 +97,7 @@ def read_table(path: str | Path) -> Table:
     Spaces around the names of columns do not belong to them.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         The table.

@@ -36,7 +36,7 @@ class Belongings:
     and arrays, and those in attributes, are replaced by copies from `lend` until `put_back`.
 
     Attributes:
-        generators: of random numbers, that modules hold or whose forward passes name.
+        generators: generators of random numbers, that modules hold or whose forward passes name.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Belongings:
         """What takes the value's place during the look: itself, or a copy of a tensor or an array.
 
         Args:
-            value: of an attribute, or in a list or dict.
+            value: value of an attribute, or in a list or dict.
             deep: whether the attributes of plain objects are lent, too; not of those inside one,
                 since that may lead anywhere.
         """
@@ -171,8 +171,8 @@ def label_alike(model: nn.Module, copies: Mapping[str, Tensor]) -> None:
     What a copy has already stays: a tensor that wraps another one holds its values so.
 
     Args:
-        model: it is only read.
-        copies: of its parameters and buffers, by name.
+        model: the model, which is only read.
+        copies: copies of its parameters and buffers, by name.
     """
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if (labels := vars(tensor)) and name in copies:

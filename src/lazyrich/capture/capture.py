@@ -42,7 +42,8 @@ class Layer:
 
     Attributes:
         name: the path in `named_modules()`, or that of the parameter, see `watch`.
-        module: for its geometry, its tensors are not touched; what takes its place, see `Form`.
+        module: the module, for its geometry, its tensors are not touched; what takes its place, see
+            `Form`.
         weight: the weight that acted, after parametrizations, detached; None for a norm without.
         tensors: parameters, or parts of them, that act as `weight` and `bias`.
         calls: at least one.
@@ -112,7 +113,7 @@ class Capture:
         conditions: what was held, see there; of later looks too.
         settled: running statistics and the like, taken on this batch.
         outputs: f, (samples, outputs), with its graph.
-        shape: of the outputs as the model gave them.
+        shape: shape of the outputs as the model gave them.
         layers: all that multiplies by a weight matrix, in forward order: linear layers,
             convolutions, and other products with parameters, see `products`.
         small: norms and embeddings, which have parameters but no weight matrix to study.
@@ -120,7 +121,7 @@ class Capture:
             the layers, and why it is not.
         readout: name of the last linear layer whose pre-activation is the output itself up to a
             constant factor and shift, if any.
-        positions: of sequences, those that are not padded; None if all count.
+        positions: positions of sequences that are not padded; None if all count.
         counted: the outputs that count; None if all do.
     """
 
@@ -200,7 +201,7 @@ def capture(
         model: any module; compiled and data-parallel wrappers are looked through.
         x: a batch as the model takes it: a tensor, a sequence of arguments or a mapping of keyword
             arguments; the first dimension counts samples.
-        conditions: of an earlier look at the same model; None to find out.
+        conditions: conditions of an earlier look at the same model; None to find out.
         leaves: parameters and buffers to run on, such as earlier ones; None for the model's own.
 
     Returns:

@@ -44,13 +44,13 @@ class Conditions:
 
     Attributes:
         settles: modules whose state is taken anew at every look, and how.
-        functional: of other modules, whether training normalises by the batch in each of the calls
-            of `functional.batch_norm` that their forward makes.
+        functional: whether, for other modules, training normalises by the batch in each of the
+            calls of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
         operations: lets some run in their plain forms; None if there are none of these.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
-        generators: of random numbers, started anew for every pass.
+        generators: generators of random numbers, started anew for every pass.
         noisy: whether the result depends on what they draw.
         inner: whether it takes gradients by parameters itself, so that they must be in a graph.
         notes: what a reader of the result has to know, in sentences.
@@ -74,7 +74,7 @@ class Conditions:
             model: the plain module.
             tensors: its parameters and buffers; none of them is written on.
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
-            settled: from `settle`.
+            settled: the conditions from `settle`.
         """
         calls = {name: iter(values) for name, values in settled.items()}
 
@@ -97,8 +97,8 @@ class Conditions:
 
         Args:
             model: the plain module; call this inside `undisturbed`.
-            tensors: as for `call`.
-            x: as for `call`.
+            tensors: the same as for `call`.
+            x: the same as for `call`.
         """
 
         def put(_: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
@@ -118,7 +118,7 @@ class Conditions:
 
         Args:
             model: the plain module; call this inside `undisturbed`.
-            tensors: as for `call`.
+            tensors: the same as for `call`.
             x: the batch.
         """
         if not self.settles and not self.functional:

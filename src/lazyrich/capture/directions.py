@@ -79,7 +79,7 @@ def probing_direction(outputs: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
     Normal numbers, not signs, which might cancel.
 
     Args:
-        outputs: for their shape, precision and device.
+        outputs: the outputs, for their shape, precision and device.
     """
     generator = torch.Generator().manual_seed(0)
     return torch.randn(outputs.shape, generator=generator).to(outputs)
@@ -93,7 +93,7 @@ def random_signs(
     Args:
         outputs: a tensor of the outputs' shape, type and device.
         count: how many directions.
-        seed: of a generator of their own; the global random state is not touched.
+        seed: seed of a generator of their own; the global random state is not touched.
 
     Example:
         >>> [v] = random_signs(torch.zeros(2, 3), 1, seed=0)

@@ -231,7 +231,7 @@ def _is_noisy(
     """Whether the result depends on what is drawn.
 
     Args:
-        conditions: under which passes are repeated.
+        conditions: conditions under which passes are repeated.
         model: the plain module.
         tensors: copies of its parameters and buffers.
         x: a batch.

@@ -40,8 +40,8 @@ class NormCall:
     """One call of such a function.
 
     Attributes:
-        path: of the module whose forward makes it.
-        arguments: of the function, by name.
+        path: path of the module whose forward makes it.
+        arguments: arguments of the function, by name.
         over_batch: whether it is one over the batch; an instance norm is not.
     """
 
@@ -85,7 +85,7 @@ def norm_calls(model: nn.Module, answer: Answer) -> Iterator[None]:
 
     Args:
         model: the plain module.
-        answer: see there.
+        answer: the same as there.
     """
     watch = _Watch(answer)
     with ExitStack() as stack:

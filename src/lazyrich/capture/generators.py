@@ -48,8 +48,8 @@ def seeded(seed: int, *devices: torch.device) -> Iterator[None]:
     Those of devices that are not named stay untouched.
 
     Args:
-        seed: of all of them.
-        devices: on which numbers may be drawn, besides the CPU.
+        seed: seed of all of them.
+        devices: devices on which numbers may be drawn, besides the CPU.
 
     Example:
         >>> with seeded(0):

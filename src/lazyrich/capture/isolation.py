@@ -272,7 +272,7 @@ def arguments(model: nn.Module, x: Batch) -> tuple[tuple[Any, ...], dict[str, An
     """Positional and keyword arguments of the forward pass.
 
     Args:
-        model: whose forward says whether it takes a mapping apart.
+        model: the model whose forward says whether it takes a mapping apart.
         x: a tensor, a sequence of arguments, or a mapping of keyword arguments. A mapping whose
             names forward does not know is its one argument.
     """
@@ -321,7 +321,7 @@ def rows(result: Any, samples: int) -> Tensor:  # noqa: ANN401 - whatever a mode
     """The outputs in what a model returned, one row a sample; in their own shape.
 
     Args:
-        result: of the forward pass.
+        result: outputs of the forward pass.
         samples: n.
 
     Raises:
@@ -344,8 +344,8 @@ def is_close(apart: Tensor, together: Tensor, terms: float = 1.0) -> bool:
     """Whether outputs are the same in another batch, up to the rounding of another order of sums.
 
     Args:
-        apart: of a pass of some samples.
-        together: of the same samples in a pass with others.
+        apart: outputs of a pass of some samples.
+        together: outputs of the same samples in a pass with others.
         terms: size of what the outputs are sums of, which may cancel, as in a centred output.
     """
     if apart.shape != together.shape:

@@ -65,11 +65,11 @@ def kept_gradients(
     Args:
         passes: the gradients.
         layers: those that learn.
-        kernels: that were made of them already, if they are asked for.
+        kernels: the kernels that were made of them already, if they are asked for.
         trusted: parameters with factors, of which these were made.
         readout: the layer with K = 1, of which no K is wanted.
         random: whether directions are random signs, half of them for either estimate of K.
-        seed: of the rows that are drawn.
+        seed: seed of the rows that are drawn.
     """
     squares, rows, exact = {}, {}, {}
     for layer in layers:
@@ -98,8 +98,8 @@ def kernels_of(
     """The kernel's part from every layer that owns parameters.
 
     Args:
-        factors: of the Jacobian, by layer or parameter.
-        names: of layers and modules, in the order of the result.
+        factors: factors of the Jacobian, by layer or parameter.
+        names: names of layers and modules, in the order of the result.
         memory: bytes that temporary arrays may take.
     """
     parts: dict[str, Kernel] = {}

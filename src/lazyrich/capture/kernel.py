@@ -24,8 +24,9 @@ class OuterFactor:
         inputs: `h`, (samples, positions, groups, inputs); a bias is one more input that is 1, a
             learning rate η multiplies `h` by √η.
         gradients: `g = ∂f_c/∂z`, (samples, outputs, positions, groups, neurons).
-        columns: which of the layer's inputs `h` holds, in rising order, if those that are zero in
-            the whole batch are left out (tokens that do not occur); None if it holds all.
+        columns: the numbers of those of the layer's inputs `h` holds, in rising order, if those
+            that are zero in the whole batch are left out (tokens that do not occur); None if it
+            holds all.
     """
 
     inputs: Float[Tensor, "n t groups d"]
@@ -49,7 +50,7 @@ class TiedFactor:
     """Jacobian of one table of vectors, looked up and used as the matrix of a linear layer, too.
 
     Attributes:
-        tokens: which vectors are looked up, (samples, lookups).
+        tokens: indices of the vectors that are looked up, (samples, lookups).
         lookups: `∂f_c/∂e` at every lookup, (samples, outputs, lookups, inputs); a learning rate η
             multiplies it by √η.
         product: the factor of the linear layer, whose neurons are the tokens.
@@ -64,7 +65,7 @@ def table_factor(tokens: Int[Tensor, "n s"], lookups: Float[Tensor, "n k s d"]) 
     """The factor of a table that is looked up alone: a linear layer on one-hot inputs.
 
     Args:
-        tokens: which vectors are looked up.
+        tokens: indices of the vectors that are looked up.
         lookups: `∂f_c/∂e` at every lookup.
     """
     occurring, index = torch.unique(tokens, return_inverse=True)

@@ -51,7 +51,7 @@ class Plan:
         model: the module that trains.
         inputs: the probe samples.
         directions: random output directions of every sample; all outputs if these are not more.
-        seed: of the directions.
+        seed: seed of the directions.
         lrs: learning rates η inside the kernel, by parameter or module name; None for η = 1.
         memory: bytes that the kernel, and temporary arrays, may each take.
         kernel: whether kernels are asked for.
@@ -88,7 +88,8 @@ class Look:
         capture: one forward pass and its graph.
         fixed_loss: the loss as a function of the outputs, in the model's own shape.
         first: what the network was like at the first look; None if this is it.
-        optimizer: whose next step gives the features their speed; None for gradient descent.
+        optimizer: the optimiser whose next step gives the features their speed; None for gradient
+            descent.
         step: optimiser steps made so far.
         previous: the last kernel of an earlier step, if one was kept.
     """
@@ -258,7 +259,8 @@ def asked_only(seen: Capture, loss: OutputLoss) -> Capture:
 
     Args:
         seen: the capture.
-        loss: with labels −100 or without. It is asked at f = 0, where no softmax is saturated.
+        loss: the loss, with labels −100 or without. It is asked at f = 0, where no softmax is
+            saturated.
     """
     if not loss.ignoring:
         return seen
@@ -275,7 +277,7 @@ class KernelStart:
         whole: Θ_0.
         layers: every part of it, by the module that owns the parameters, whatever its kind.
         squares: `‖Θ_0‖²` of the whole, then of the layers, as `pair_sums`.
-        traces: of every sample's block with itself.
+        traces: traces of every sample's block with itself.
     """
 
     whole: Kernel
@@ -294,11 +296,11 @@ class Reference:
         distance_to_fit: ‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if unknown.
         kernel: what later kernels are compared with; None if none will be.
         centred: the same of sample-centred kernels, see `Look`.
-        norms: of all layers.
+        norms: norms of all layers.
         weights: W_0 of all layers.
-        features: of all layers.
-        structure: with which later looks are taken.
-        residual_at_zero: see `Look`.
+        features: features of all layers.
+        structure: structure with which later looks are taken.
+        residual_at_zero: the same as in `Look`.
         skipped: modules and parameters that are not among the layers, and why.
         studied: share of the kernel's trace that layers with a weight to study bring; NaN without a
             kernel.

@@ -151,7 +151,7 @@ def descent_along(
     """How the loss falls while the outputs move.
 
     Args:
-        loss: as a function of the outputs.
+        loss: the loss as a function of the outputs.
         outputs: f.
         motion: ḟ.
 
@@ -200,7 +200,7 @@ def distance_to_fit(
     """‖τ ∂L/∂f‖, how far along −∂L/∂f the fit is; NaN if that is not known.
 
     Args:
-        loss: as a function of the outputs.
+        loss: the loss as a function of the outputs.
         outputs: f.
         counted: those that count, flattened or not; None if all do.
 

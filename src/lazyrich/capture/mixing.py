@@ -26,7 +26,7 @@ def mixing_layers(
     Args:
         capture: one forward pass.
         v: a random direction.
-        gradients: of `v·f` at all calls of all layers.
+        gradients: gradients of `v·f` at all calls of all layers.
     """
     found: set[str] = set()
     for code in sample_codes(len(v)):

@@ -24,11 +24,11 @@ class Windows:
     A transposed one, which spreads its inputs, is a convolution of inputs with zeros between them.
 
     Attributes:
-        kernel_size: of the window, along each axis.
+        kernel_size: kernel size of the window, along each axis.
         stride: steps of the window; of a transposed one, of the inputs that it spreads.
         padding: zeros on both sides, or `same` or `valid`; of a transposed one, what is cut off.
         dilation: steps within the window.
-        groups: of channels.
+        groups: number of groups of channels.
         output_padding: what is added to the result of a transposed one; None for any other.
     """
 
@@ -46,7 +46,7 @@ class Lookup:
     """Vectors of a table, looked up by an operation.
 
     Attributes:
-        padding_idx: of the vector that does not learn, if any.
+        padding_idx: index of the vector that does not learn, if any.
     """
 
     padding_idx: int | None
@@ -241,8 +241,8 @@ def normalised(
 
     Args:
         module: the norm.
-        inputs: of one call.
-        mean: by which it normalised each channel; None if by means of its own inputs.
+        inputs: inputs of one call.
+        mean: mean by which the call normalised each channel; None if by means of its own inputs.
         var: the same of the variance.
     """
     eps = cast(Any, module).eps

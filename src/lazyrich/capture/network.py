@@ -183,7 +183,7 @@ def layer_outputs(
     an operation is known to be theirs.
 
     Args:
-        network: on its batch.
+        network: the network on its batch.
         theta: the parameters.
         turns: operations that are products of layers, see there.
     """

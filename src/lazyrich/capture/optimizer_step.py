@@ -141,7 +141,7 @@ def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] 
     A schedule that has not begun (a warm-up from 0) counts by the rates that it leads to.
 
     Args:
-        optimizer: with parameters of the module; it is only read.
+        optimizer: an optimiser with parameters of the module; it is only read.
         module: the model, for the names of its trainable parameters.
 
     Returns:
@@ -168,7 +168,7 @@ def rates_of_groups(optimizer: Optimizer) -> list[float]:
     """The learning rate of every group; where all are 0, as a warm-up begins, what it leads to.
 
     Args:
-        optimizer: it is only read.
+        optimizer: the optimiser, which is only read.
 
     Example:
         >>> optimizer = SGD(nn.Linear(1, 1).parameters(), lr=0.1)
@@ -194,7 +194,7 @@ def has_stepped(optimizer: Optimizer) -> bool:
     """Whether an optimiser has a memory of steps; plain SGD never has.
 
     Args:
-        optimizer: it is only read.
+        optimizer: the optimiser, which is only read.
 
     Example:
         >>> net = nn.Linear(1, 1)

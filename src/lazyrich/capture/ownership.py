@@ -48,7 +48,7 @@ def by_module(names: Sequence[str]) -> Ownership:
     """Each parameter with the module that owns it.
 
     Args:
-        names: of the parameters.
+        names: names of the parameters.
 
     Example:
         >>> by_module(["0.weight", "0.bias"]).parts
@@ -66,7 +66,7 @@ def ownership(network: Network) -> Ownership:
     A look is taken only where some module is not known to have the weights of one layer.
 
     Args:
-        network: on its batch; call this outside of `undisturbed`.
+        network: the network on its batch; call this outside of `undisturbed`.
     """
     plain = by_module(list(network.theta))
     if all(_is_one_layer(network.module.get_submodule(name)) for name in plain.parts):

@@ -41,8 +41,8 @@ def counted_outputs(
     """The outputs at positions that count; None if all do, or outputs have no positions.
 
     Args:
-        shape: of the outputs as the model gives them, (n, t, …) if they have positions.
-        positions: of the batch.
+        shape: shape of the outputs as the model gives them, (n, t, …) if they have positions.
+        positions: positions of the batch.
     """
     if positions is None or len(shape) < 3 or shape[:2] != positions.shape:
         return None
@@ -57,7 +57,7 @@ def asked_outputs(slope: Tensor, counted: Bool[Tensor, "n k"] | None) -> Bool[Te
 
     Args:
         slope: ∂L/∂f in the model's own shape, (n, …, classes).
-        counted: from `counted_outputs`.
+        counted: the outputs from `counted_outputs`.
     """
     if slope.ndim < 3:
         return counted
@@ -70,7 +70,7 @@ def without_padding(tensor: Tensor, positions: Bool[Tensor, "n t"] | None) -> Te
 
     Args:
         tensor: what a layer gave or was given.
-        positions: of the batch.
+        positions: positions of the batch.
 
     Example:
         >>> import torch
@@ -88,7 +88,7 @@ def only_counted(tensor: Tensor, positions: Bool[Tensor, "n t"] | None) -> Tenso
 
     Args:
         tensor: what a layer gave or was given.
-        positions: of the batch.
+        positions: positions of the batch.
     """
     if positions is None or tensor.ndim < 3 or tensor.shape[:2] != positions.shape:
         return tensor

@@ -21,10 +21,10 @@ class Piece:
 
     Attributes:
         parameter: its name.
-        shape: of the parameter.
-        size: of the part.
-        stride: of the part, in a contiguous parameter.
-        offset: of its first entry there.
+        shape: shape of the parameter.
+        size: size of the part.
+        stride: stride of the part, in a contiguous parameter.
+        offset: offset of its first entry there.
     """
 
     parameter: str
@@ -84,7 +84,7 @@ def finder(leaves: Leaves, names: Iterable[str]) -> Find:
 
     Args:
         leaves: copies, each with a storage of its own.
-        names: of the parameters among them.
+        names: names of the parameters among them.
     """
     known: dict[int, str] = {}
     for name in names:

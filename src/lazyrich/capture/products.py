@@ -27,7 +27,7 @@ class Operation:
     """A call of a function that may be a product with parameters.
 
     Attributes:
-        name: of the function.
+        name: name of the function.
         operands: its positional arguments.
         result: what it returned.
         products: what products there are in it.
@@ -47,7 +47,7 @@ class Products(TorchFunctionMode):
     """Shows all operations that may be products with parameters, in the order of their calls.
 
     Args:
-        seen: see there.
+        seen: the same as there.
     """
 
     def __init__(self, seen: Seen) -> None:

@@ -103,13 +103,13 @@ def _sequence(
     """What one layer gives at every step in one direction, and its state at the end.
 
     Args:
-        cell: see there.
+        cell: the same as there.
         linear: makes the products.
         x: (steps, samples, inputs); the samples of all steps one after the other if packed.
         sizes: how many samples still run at each step, the first ones; None if all do.
         state: at the start.
         tensors: W_ih, W_hh, b_ih, b_hh and maybe a projection of h.
-        back: from the last step to the first.
+        back: whether it runs from the last step to the first.
     """
     w_ih, w_hh, b_ih, b_hh, *projection = tensors
     inputs = linear(x, w_ih, b_ih)

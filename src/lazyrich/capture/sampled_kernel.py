@@ -29,7 +29,7 @@ class Estimate:
     """A quantity of the samples, and what it says of all samples that they might have been.
 
     Attributes:
-        value: of these samples.
+        value: value of these samples.
         stderr: its standard error over samples and directions, by leaving out one sample at a
             time; NaN with one sample.
         low: lower end of the interval, see `change_interval`.
@@ -126,7 +126,7 @@ def change_interval(
     Args:
         change: `‖Θ − Θ_0‖²` as `pair_sums`.
         start: `‖Θ_0‖²` of the same.
-        random: see `block_squares`.
+        random: the same as in `block_squares`.
         confidence: level of the interval.
 
     Returns:
@@ -168,10 +168,10 @@ def rotation_interval(
     """Kernel distance `1 − cos(Θ_0, Θ)` with its error, and an interval for that of many samples.
 
     Args:
-        change: as for `change_interval`.
+        change: the same as for `change_interval`.
         start: `‖Θ_0‖²`.
         now: `‖Θ‖²`.
-        random: see `block_squares`.
+        random: the same as in `block_squares`.
         confidence: level of the interval.
 
     Returns:
@@ -213,7 +213,7 @@ def sampled_traces(kernel: Kernel, *, random: bool) -> Float[Tensor, " n"]:
     """Trace of the kernel's block of every sample with itself, unbiased, in float64.
 
     Args:
-        kernel: as for `block_squares`.
+        kernel: the same as for `block_squares`.
         random: whether the directions are random signs.
     """
     n, s = kernel.shape[:2]

@@ -91,7 +91,7 @@ def batch_statistics(x: Tensor, where: str) -> Values:
 
     Args:
         x: what comes in, (samples, channels, …).
-        where: for the error.
+        where: what the error names as the place.
 
     Raises:
         InputError: one value a channel.

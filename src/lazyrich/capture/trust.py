@@ -106,7 +106,7 @@ def _still_trusted(capture: Capture, names: Collection[str], along: BackwardPass
 
     Args:
         capture: this look.
-        names: of those parameters.
+        names: names of those parameters.
         along: the backward passes that factors are made of.
     """
     uses = {name: shared for name, shared in uses_of(capture).items() if name in names}

@@ -27,9 +27,9 @@ class Call:
         inputs: what it was given, detached; for a norm, already normalised.
         outputs: what it returned, detached.
         edge: where gradients on its output are read from the graph.
-        take: from a tensor shaped like the result of the operation to one like `outputs`; None if
-            that is the same.
-        turn: which operation it is, in the order of their calls.
+        take: function from a tensor shaped like the result of the operation to one like `outputs`;
+            None if that is the same.
+        turn: number of the operation it is, in the order of their calls.
     """
 
     inputs: Tensor
@@ -52,8 +52,8 @@ class Sight:
     Attributes:
         module: the module that was called, or the form of a product outside of known ones.
         weight: the weight that acted, detached; None for a norm without.
-        tensors: which parameters, or parts of them, act as its `weight` and `bias`.
-        calls: in order.
+        tensors: the parameters, or parts of them, act as its `weight` and `bias`.
+        calls: the calls, in order.
     """
 
     module: layers.Form
@@ -68,7 +68,7 @@ class Sights:
     Args:
         model: the plain module.
         leaves: the copies on which it runs.
-        samples: in the batch.
+        samples: number of samples in the batch.
     """
 
     def __init__(self, model: nn.Module, leaves: Leaves, samples: int) -> None:
@@ -211,10 +211,10 @@ def by_samples(
     """All sights, the rows of products ordered by samples; without those that cannot be.
 
     Args:
-        watch: after the pass; its `reasons` are told what is left out.
+        watch: the watch after the pass; its `reasons` are told what is left out.
         outputs: f, (samples, outputs), with its graph.
         counted: the outputs that count; None if all do.
-        positions: of a padded sequence; 0 if none is padded.
+        positions: number of positions of a padded sequence; 0 if none is padded.
     """
     products = {name: sight for name, sight in watch.sights.items() if _is_of_rows(sight)}
     edges = {call.turn: call.edge for sight in products.values() for call in sight.calls}

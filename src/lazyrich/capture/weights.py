@@ -96,7 +96,7 @@ def fingerprint(model: nn.Module) -> tuple[float, ...]:
     """Numbers that differ if a trainable parameter does, but for a rare coincidence.
 
     Args:
-        model: it is only read.
+        model: the model, which is only read.
 
     Example:
         >>> net = nn.Linear(2, 1)

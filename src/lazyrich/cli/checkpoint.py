@@ -27,8 +27,8 @@ class Checkpoint:
     """Weights of a file.
 
     Attributes:
-        path: of the file.
-        weights: by name.
+        path: path of the file.
+        weights: the weights by name.
         step: how many steps were made; None where the file does not say.
     """
 
@@ -41,8 +41,8 @@ def read_checkpoint(path: Path, option: str) -> Checkpoint:
     """Read a state dict, a trainer's checkpoint with one inside, or a folder of Hugging Face's.
 
     Args:
-        path: of it.
-        option: that named it.
+        path: path of the checkpoint.
+        option: the option that named it.
 
     Raises:
         InputError: there is none, or it holds something else.
@@ -105,7 +105,7 @@ def put_into(network: nn.Module, checkpoint: Checkpoint) -> None:
 
     Args:
         network: any.
-        checkpoint: with its weights.
+        checkpoint: the checkpoint, with its weights.
 
     Raises:
         InputError: names or shapes do not match; they are told.
@@ -153,12 +153,12 @@ def between(
     """Measure a network at its start and after training.
 
     Args:
-        network: which; it ends with the trained weights.
+        network: the network to train; it ends with the trained weights.
         initial: checkpoint of the start.
         trained: checkpoint of the end.
-        batch: to look at.
-        loss: of the outputs.
-        seed: of random directions.
+        batch: the batch to look at.
+        loss: loss of the outputs.
+        seed: seed of random directions.
 
     Returns:
         The probe, and what has to be known besides.

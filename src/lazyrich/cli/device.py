@@ -30,8 +30,8 @@ def environment_of(device: str | None, precision: str | None, *, here: bool) -> 
     """What the points of a study are told; empty if nothing is asked for.
 
     Args:
-        device: of the option.
-        precision: of the option.
+        device: device of the option.
+        precision: precision of the option.
         here: whether it is a device of this machine, which can be checked.
 
     Raises:
@@ -50,7 +50,7 @@ def elsewhere(environment: Mapping[str, str]) -> bool:
     """Whether points run on another device than the processor, which all processes then share.
 
     Args:
-        environment: of `environment_of`, for this machine.
+        environment: the result of `environment_of`, for this machine.
     """
     if not environment:
         return False

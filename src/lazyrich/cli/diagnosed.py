@@ -20,8 +20,8 @@ def summary_of(probe: Probe, verdict: Verdict) -> dict[str, Any]:
     """The keys of `--json`.
 
     Args:
-        probe: that has watched.
-        verdict: on it.
+        probe: the probe that has watched.
+        verdict: the verdict on the network.
     """
     before = probe.forecasted
     return {
@@ -60,8 +60,8 @@ def tell(summary: Mapping[str, Any], verdict: Verdict, *, loss_words: str) -> No
     """Print the verdict, the forecast beside it, the notes, the layers, and what to do now.
 
     Args:
-        summary: of the same.
-        verdict: to be printed.
+        summary: summary of the same verdict.
+        verdict: the verdict to be printed.
         loss_words: what the loss is called.
     """
     typer.echo(f"{verdict.regime.upper()}. {verdict.sentence}")

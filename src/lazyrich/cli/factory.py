@@ -18,7 +18,7 @@ def build(name: str, seed: int) -> torch.nn.Module:
 
     Args:
         name: the function, which takes no arguments; modules of the current folder are found.
-        seed: of PyTorch's random numbers, set before the call.
+        seed: seed of PyTorch's random numbers, set before the call.
 
     Raises:
         InputError: the function cannot be found, fails, or returns something else.
@@ -51,8 +51,8 @@ def called(name: str, what: str, *arguments: object) -> Any:  # noqa: ANN401 - t
 
     Args:
         name: `package.module:function`.
-        what: it is to give, for an error.
-        arguments: of the call.
+        what: name of what it is to give, for an error.
+        arguments: arguments of the call.
 
     Raises:
         InputError: the function cannot be found, or fails.
@@ -69,7 +69,7 @@ def answerable(name: str) -> Iterator[None]:
     """Say in one sentence what the user's own network did not bear.
 
     Args:
-        name: of the function that built it.
+        name: name of the function that built it.
 
     Raises:
         InputError: whatever else is raised inside.
@@ -89,7 +89,7 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
 
     Args:
         name: `package.module:function`.
-        what: it is, for an error.
+        what: name of what it is, for an error.
 
     Raises:
         InputError: there is none.

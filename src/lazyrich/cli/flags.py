@@ -26,7 +26,7 @@ def without_values(arguments: Sequence[str], flags: Collection[str]) -> list[str
     """Arguments in which a flag stands alone where it is on, and not at all where it is off.
 
     Args:
-        arguments: of a command; what follows `--` stays as it is.
+        arguments: arguments of a command; what follows `--` stays as it is.
         flags: names of the options that are on or off.
 
     Example:

@@ -37,7 +37,7 @@ def completed(context: typer.Context) -> list[str]:
     """What the tab key offers: models that have the command, then the names that one takes.
 
     Args:
-        context: of `solve` or `phase`, with the words before.
+        context: words before it, of `solve` or `phase`, with the words before.
     """
     words = context.params.get("words")
     command = str(context.info_name)
@@ -64,7 +64,7 @@ def has_model(words: Sequence[str]) -> bool:
     """Whether the words are of another model than the options are.
 
     Args:
-        words: as typed, at least one.
+        words: the words as typed, at least one.
 
     Raises:
         InputError: the first word is no model, or numbers follow the model that has options.
@@ -82,7 +82,7 @@ def run_model(command: str, words: Sequence[str], context: typer.Context, *, jso
     Args:
         command: `solve` or `phase`.
         words: the model, then NAME=VALUE.
-        context: of the command, which knows what options were given.
+        context: context of the command, which knows what options were given.
         json: print one object with `dims` of every matrix, and not a table.
 
     Raises:
@@ -135,8 +135,8 @@ def value_of(name: str, text: str) -> Any:  # noqa: ANN401 - what the model take
     """A number, an axis, a list, a matrix, or else the text itself.
 
     Args:
-        name: of the number, which says how an axis is spaced.
-        text: as it was typed.
+        name: name of the number, which says how an axis is spaced.
+        text: the text as it was typed.
 
     Example:
         >>> value_of("width", "2"), value_of("u", "1,0;0,1"), value_of("exponent", "1/2")

@@ -70,7 +70,7 @@ def own_data(name: str, *, batch: int, samples: int | None, seed: int) -> Learne
         name: `package.module:function`, which takes no arguments.
         batch: samples a step, of a pair.
         samples: take so many of a pair; None for all.
-        seed: of the choice, and of PyTorch's random numbers before the call.
+        seed: seed of the choice, and of PyTorch's random numbers before the call.
 
     Raises:
         InputError: the function cannot be found, fails, or returns something else.
@@ -99,7 +99,7 @@ def in_batches(pair: Batch, *, batch: int, samples: int | None, seed: int) -> Le
         pair: inputs and targets.
         batch: samples a step.
         samples: take so many; None for all.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Raises:
         InputError: so many samples are not there.
@@ -123,10 +123,10 @@ def known_data(data: DataSet, loss: str, *, batch: int, seed: int) -> Learned:
     """A data set that comes with the package, for a loss or an optimiser of the user's own.
 
     Args:
-        data: in the form that the network takes.
+        data: the data in the form that the network takes.
         loss: a name, or a function of the user's, which is given the labels.
         batch: samples a step.
-        seed: of the order.
+        seed: seed of the order.
     """
     few = data.balanced(PER_CLASS, seed=seed)
     pairs = [
@@ -141,8 +141,8 @@ def own_loss(name: str, network: nn.Module, probed: Batch) -> Loss:
     """A loss by its name, or the user's function (outputs, targets) -> scalar, tried once.
 
     Args:
-        name: of `LOSSES`, or `package.module:function`.
-        network: whose outputs it takes.
+        name: name of `LOSSES`, or `package.module:function`.
+        network: the network whose outputs it takes.
         probed: inputs and targets to try it on.
 
     Raises:
@@ -209,13 +209,13 @@ def watched_own(
     """Train a network under a probe's eyes.
 
     Args:
-        network: to be trained, in place.
+        network: the network to be trained, in place.
         learned: what it learns.
-        loss: of the outputs.
+        loss: loss of the outputs.
         optimizer: name of the user's function; None for plain SGD.
-        lr: of plain SGD; None for that of the first step.
+        lr: learning rate of plain SGD; None to take that of the first step.
         epochs: how often the data are gone through.
-        seed: of the order of samples.
+        seed: seed of the order of samples.
 
     Returns:
         The probe, and how training diverged, if it did.

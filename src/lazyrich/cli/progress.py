@@ -18,7 +18,7 @@ def shown(what: str, steps: int) -> Iterator[Callable[[int], None]]:
 
     Args:
         what: is done.
-        steps: of it in all.
+        steps: number of steps in all.
 
     Yields:
         What to call with the number of steps that are done.

@@ -17,7 +17,7 @@ def check_history(path: Path) -> None:
     """Refuse what cannot be a saved history, before anything else is done.
 
     Args:
-        path: of the file, or of the zarr.
+        path: path of the file, or of the zarr.
 
     Raises:
         InputError: another suffix, or nothing is there.
@@ -32,7 +32,7 @@ def opened_history(path: Path) -> xr.Dataset:
     """Open what `probe.save` wrote.
 
     Args:
-        path: that `check_history` let pass.
+        path: the path that `check_history` let pass.
 
     Raises:
         InputError: it is something else.

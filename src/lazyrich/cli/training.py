@@ -35,9 +35,9 @@ def some_of(data: DataSet, samples: int, seed: int) -> DataSet:
     """So many of the training samples.
 
     Args:
-        data: of which.
+        data: the data from which it takes them.
         samples: how many.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Raises:
         InputError: so many are not there.
@@ -60,9 +60,9 @@ def built_in(
     """One of the networks that come with the command, for a data set.
 
     Args:
-        data: whose shapes it takes and gives.
-        seed: of its weights.
-        model: which; None for the fully connected one.
+        data: the data set whose shapes it takes and gives.
+        seed: seed of its weights.
+        model: name of the model; None for the fully connected one.
         width: None for its own.
         init_scale: factor on its initial weights; None for 1.
         output_scale: factor on its output; None for 1.
@@ -96,12 +96,12 @@ def watched(
     """Train a network by plain SGD under a probe's eyes.
 
     Args:
-        network: to be trained, in place.
+        network: the network to be trained, in place.
         data: what it learns.
-        given: of the recipe: loss, batch size and precision.
+        given: the rest of the recipe: loss, batch size and precision.
         lr: learning rate; None for that of the first step.
         epochs: how often each sample is seen.
-        seed: of the samples' order.
+        seed: seed of the samples' order.
     """
     loss, batch_size = given["loss"], given["batch_size"]
     few = data.balanced(PER_CLASS, seed=seed)
@@ -130,7 +130,7 @@ def judged(
     """The probe's verdict; unstable where training diverged, also if its own samples fared well.
 
     Args:
-        probe: that has watched.
+        probe: the probe that has watched.
         diverged: how training did, in a sentence; None if it did not.
         wanted: regimes that were asked for, to which the advice leads.
     """

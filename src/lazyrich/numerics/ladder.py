@@ -38,7 +38,7 @@ def fit_exponent(
     Student's. Values that are zero, infinite or missing have no logarithm and are left out.
 
     Args:
-        values: with the numeric coordinate `dim` and any other dims.
+        values: values with the numeric coordinate `dim` and any other dims.
         dim: the dimension that is scaled.
         repeats: dims that repeat the experiment; those that there are not are ignored.
         confidence: level of the interval.
@@ -123,8 +123,8 @@ def exponent_columns(fit: xr.Dataset, name: str) -> dict[str, xr.DataArray]:
     """A fit among other quantities: `<name>_exponent`, `<name>_exponent_low`, `…_high`.
 
     Args:
-        fit: of `fit_exponent`.
-        name: of the quantity that was fitted.
+        fit: result of `fit_exponent`.
+        name: name of the quantity that was fitted.
 
     Example:
         >>> width = xr.DataArray([1.0, 4.0, 16.0], dims="width", coords={"width": [1, 4, 16]})
@@ -138,8 +138,8 @@ def exponent_of(data: xr.Dataset, name: str) -> xr.Dataset:
     """The fit of one quantity, out of a Dataset that `exponent_columns` went into.
 
     Args:
-        data: with `<name>_exponent`, `<name>_exponent_low` and `<name>_exponent_high`.
-        name: of the quantity.
+        data: Dataset with `<name>_exponent`, `<name>_exponent_low` and `<name>_exponent_high`.
+        name: name of the quantity.
 
     Example:
         >>> data = xr.Dataset({"x_exponent": 1.0, "x_exponent_low": 0.9, "x_exponent_high": 1.1})
@@ -231,10 +231,10 @@ def fitted_phase(
 
     Args:
         change: `fit_exponent` of the relative change of the kernel.
-        richness: of the forecast ρ of that change.
-        rate: of how fast the output moves at first, in units of the distance to the fit: 1/τ, or
-            the progress in a few steps.
-        progress: of how far the output has moved at the end, in the same units. It ends near 1
+        richness: fit of the forecast ρ of that change.
+        rate: fit of how fast the output moves at first, in units of the distance to the fit: 1/τ,
+            or the progress in a few steps.
+        progress: fit of how far the output has moved at the end, in the same units. It ends near 1
             wherever something was learned, so that only its fall has a meaning.
         diverged: share of the networks that diverge, over `dim`.
         dim: the dimension that is scaled.

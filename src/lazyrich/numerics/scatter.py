@@ -29,7 +29,7 @@ def scattered(values: xr.DataArray, x: str | None = None, y: str | None = None) 
     """Every point of a grid, or points that are no grid.
 
     Args:
-        values: over (y, x), or over one dimension along which the coordinates lie.
+        values: values over (y, x), or over one dimension along which the coordinates lie.
         x: name of the horizontal coordinate; may be left out for a grid.
         y: name of the vertical one.
 

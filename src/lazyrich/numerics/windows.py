@@ -28,7 +28,7 @@ class Window:
     """A mechanism that acted.
 
     Attributes:
-        mechanism: which one.
+        mechanism: the mechanism that acts in it.
         start: when a tenth of its change was done.
         stop: when nine tenths were done.
         change: total rise of |A|, total fall of |A|, or total variation of the logarithm of norms.
@@ -92,7 +92,7 @@ def window(parts: Array, times: Array) -> tuple[Array, Array]:
 
     Args:
         parts: movement ≥ 0 in each interval, shape (…, n − 1).
-        times: of the records, increasing, shape (…, n) or (n,); the last may be infinite.
+        times: times of the records, increasing, shape (…, n) or (n,); the last may be infinite.
 
     Returns:
         Start and stop, shape (…,); NaN where nothing moves.
@@ -117,11 +117,11 @@ def windows(
     """The mechanisms that acted in one layer, and when.
 
     Args:
-        times: of the records.
+        times: times of the records.
         alignment: A at these times.
         log_norm: logarithm of the norms at these times, up to a constant.
-        alignment_threshold: of `exceeds_threshold`.
-        rescaling_threshold: of `exceeds_threshold`.
+        alignment_threshold: threshold of alignment, see `exceeds_threshold`.
+        rescaling_threshold: threshold of rescaling, see `exceeds_threshold`.
 
     Returns:
         At most one window a mechanism. Records in which a curve is not finite are left out.

@@ -30,7 +30,7 @@ class Ansatz:
     """Correlation of `WᵀW` and `WᵀKW`.
 
     Attributes:
-        value: between −1 and 1 up to noise; NaN if a matrix vanishes.
+        value: correlation, between −1 and 1 up to noise; NaN if a matrix vanishes.
         stderr: its standard error over samples and directions; NaN with one sample, or with one
             that has a gradient.
         null: what it would be if K had no preferred directions.
@@ -39,8 +39,9 @@ class Ansatz:
         by_sample: `N_α/N`, what samples bring to the inner product in units of the mean, of those
             that have a gradient.
         samples: how many these are; `by_sample` may be of some only.
-        bias: of N/√D by the noise of random directions, in units of `value`, which is free of it.
-        null_bias: likewise of `null`.
+        bias: bias of N/√D by the noise of random directions, in units of `value`, which is free of
+            it.
+        null_bias: the bias, likewise, of `null`.
     """
 
     value: float
@@ -58,8 +59,8 @@ def share_with_error(part: Ansatz, whole: Ansatz) -> tuple[float, float]:
     """Ratio of the inner products of two ansatzes on the same sketches, and its standard error.
 
     Args:
-        part: of `W − W_0`.
-        whole: of W.
+        part: part of `W − W_0`.
+        whole: whole of W.
 
     Returns:
         NaN if that of the whole is zero.

@@ -29,7 +29,7 @@ def chosen(names: Collection[str] | None) -> tuple[Observable, ...]:
     """The observables that give the chosen quantities.
 
     Args:
-        names: of quantities; None for the default ones.
+        names: names of quantities; None for the default ones.
 
     Raises:
         InputError: a name that no observable gives.

@@ -184,7 +184,7 @@ def _target_alignment(look: Look, reference: Reference, sizes: Float[Tensor, " n
 
     Args:
         look: the network now.
-        reference: for the targets.
+        reference: reference loss for the targets.
         sizes: ‖Θ‖, the only part that may be estimated, then without each sample.
     """
     y = reference.residual_at_zero

@@ -48,8 +48,8 @@ class SpeedLimited(Optimizer):
             1/`strength`.
         x: samples as the model takes them, on which the adaptive form measures `nfa`.
         strength: C > 0 of the target.
-        refresh: for the adaptive form: at which steps to choose the target anew; None for every
-            100 steps.
+        refresh: steps at which the adaptive form should choose the target anew; None for every 100
+            steps.
         eps: ε ≥ 0; with 0 a zero gradient stays zero.
 
     Attributes:
@@ -197,7 +197,7 @@ class SpeedLimited(Optimizer):
         """`C/(ε + ‖∇‖_F)` of the layer of every parameter; 0 for a layer without a gradient.
 
         Args:
-            gradients: by parameter.
+            gradients: the gradients, by parameter.
         """
         by_layer: dict[str, list[Tensor]] = {}
         for p in gradients:
@@ -274,7 +274,7 @@ class SpeedLimited(Optimizer):
         """Go on from a state dict; from that of the plain optimiser, with the limits as they are.
 
         Args:
-            state_dict: of a `SpeedLimited`, or of the optimiser inside.
+            state_dict: the state of a `SpeedLimited`, or of the optimiser inside.
 
         Raises:
             InputError: the speeds are those of other layers.

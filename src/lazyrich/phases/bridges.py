@@ -21,7 +21,7 @@ def abc_scaling_law(parametrisation: AbcParametrisation) -> ScalingLaw:
     `γ ∝ d^{−a₂}`, `η_u ∝ d^{−c}`, `η_w ∝ d^{−c − 2a₁}`, `σ_u² ∝ d^{−2b₂}`, `σ_w² ∝ d^{−2(a₁+b₁)}`.
 
     Args:
-        parametrisation: with one hidden layer.
+        parametrisation: parametrisation with one hidden layer.
 
     Raises:
         InputError: more than one hidden layer.

@@ -44,7 +44,7 @@ def phase_diagram(diagram: PhaseDiagram, *, show: str = "region", ax: Axes | Non
     In a heat map networks that can never move, and infinite values, are left blank.
 
     Args:
-        diagram: from `parameter_diagram` or `exponent_diagram`.
+        diagram: diagram from `parameter_diagram` or `exponent_diagram`.
         show: `region` or `acting_mechanisms` for named areas, or an order parameter for a heat map.
         ax: where to draw.
 

@@ -35,7 +35,7 @@ def mechanism_shares(
     """Draw one layer's part in the change of ln‖f‖ since the start, mechanism by mechanism.
 
     Args:
-        history: with dims `step` and `layer` and the variables `layer_log_alignment`,
+        history: a history with dims `step` and `layer` and the variables `layer_log_alignment`,
             `layer_log_rescaling` and, if measured, `layer_log_gain`.
         layer: its path.
         windows: (mechanism, first step, last step) in which it acted, as bars.
@@ -65,7 +65,7 @@ def feature_ansatz(history: xr.Dataset, layer: str, *, ax: Axes | None = None) -
     """Draw one layer's NFA with its standard error and its null, and the centred NFA.
 
     Args:
-        history: with dims `step` and `layer` and the variables `nfa` and, if measured,
+        history: a history with dims `step` and `layer` and the variables `nfa` and, if measured,
             `nfa_stderr`, `nfa_null` and `cnfa`.
         layer: its path.
         ax: where to draw.
@@ -88,8 +88,8 @@ def kernel_motion(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw how far the NTK has moved since the start, and how far it turned between samples.
 
     Args:
-        history: with the dim `step` and the variables `ntk_change`, with its interval `…_low`,
-            `…_high`, and, if measured, `centred_kernel_distance`.
+        history: a history with the dim `step` and the variables `ntk_change`, with its interval
+            `…_low`, `…_high`, and, if measured, `centred_kernel_distance`.
         ax: where to draw.
     """
     ax = axes(ax)
@@ -106,7 +106,8 @@ def loss_curve(history: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the loss on the probe's batch.
 
     Args:
-        history: with the dim `step` and the variable `loss`, whose `long_name` is the title.
+        history: a history with the dim `step` and the variable `loss`, whose `long_name` is the
+            title.
         ax: where to draw.
     """
     ax = axes(ax)
@@ -122,7 +123,7 @@ def forecast_and_outcome(
     """Draw the NTK change that was forecast beside the one that came.
 
     Args:
-        history: with the dim `step` and the variable `ntk_change`.
+        history: a history with the dim `step` and the variable `ntk_change`.
         predicted: the change that was forecast, ‖Θ − Θ₀‖/‖Θ₀‖ at the end of a rehearsal.
         stderr: its standard error.
         ax: where to draw.
@@ -150,8 +151,9 @@ def side_by_side(
     """Draw one quantity of two runs, each with its interval, on a logarithmic axis.
 
     Args:
-        first: with the dim `step` and the variable, and if measured its `…_low` and `…_high`.
-        second: of the other run.
+        first: history with the dim `step` and the variable, and if measured its `…_low` and
+            `…_high`.
+        second: the same of the other run.
         name: the variable; a run without it is left out.
         names: what the runs are called.
         ax: where to draw.

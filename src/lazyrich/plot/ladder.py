@@ -25,8 +25,8 @@ def feature_updates(data: xr.Dataset, layer: str, *, ax: Axes | None = None) -> 
     largest; behind each name stands the fitted exponent of the width.
 
     Args:
-        data: with dims `width`, `seed` and `layer`: `feature_update` and its exponent, of a refined
-            check also `effective_update` and `propagating_update`.
+        data: Dataset with dims `width`, `seed` and `layer`: `feature_update` and its exponent, of a
+            refined check also `effective_update` and `propagating_update`.
         layer: its path.
         ax: where to draw.
 

@@ -62,7 +62,8 @@ def measured_map(
     those that have no value.
 
     Args:
-        diagram: of `measured_diagram`, with one value of all dims but two, or along `point`.
+        diagram: the Dataset of `measured_diagram`, with one value of all dims but two, or along
+            `point`.
         show: a variable of it.
         x: the horizontal coordinate, where the networks lie along `point`.
         y: the vertical one.

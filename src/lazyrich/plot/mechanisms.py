@@ -19,7 +19,7 @@ def mechanism_timeline(mechanisms: xr.Dataset, *, ax: Axes | None = None) -> Axe
     """Draw the log decomposition of the output and the windows in which each mechanism acts.
 
     Args:
-        mechanisms: from `mechanisms`, of a single trajectory.
+        mechanisms: Dataset from `mechanisms`, of a single trajectory.
         ax: where to draw.
     """
     ax = axes(ax)

@@ -94,7 +94,7 @@ def check_picture(path: str | Path) -> Path:
     """Refuse a picture file that could not be written, before the work is done.
 
     Args:
-        path: of the file, which ends in a format that matplotlib writes.
+        path: path of the file, which ends in a format that matplotlib writes.
 
     Raises:
         InputError: if the folder is missing, the target is one, or the format is unknown.

@@ -32,8 +32,8 @@ class Findings:
     """What advice follows from.
 
     Attributes:
-        history: of a probe.
-        regime: of the network.
+        history: the history of a probe.
+        regime: the regime of the network.
         evidence: the numbers behind it, see `Verdict`.
         layers: the regime of every layer.
         limits: the thresholds.
@@ -66,7 +66,7 @@ def what_now(sentences: Sequence[str]) -> list[str]:
     """Advice as the last line of what is printed; no line where there is none.
 
     Args:
-        sentences: of `advice`.
+        sentences: sentences of `advice`.
     """
     return [f"What now? {' '.join(sentences)}"] if sentences else []
 

@@ -22,8 +22,8 @@ def agreement(before: Forecast, verdict: Verdict, history: xr.Dataset) -> tuple[
 
     Args:
         before: the forecast.
-        verdict: of the outcome, by whose thresholds the forecast is judged, too.
-        history: of the outcome.
+        verdict: verdict of the outcome, by whose thresholds the forecast is judged, too.
+        history: the history of the outcome.
 
     Returns:
         Sentences.

@@ -11,9 +11,9 @@ class Clock:
     """Seconds within `watch` or between measurements, and those of them that went into measuring.
 
     Attributes:
-        measuring: of all measurements together.
-        elapsed: of everything, until the last measurement.
-        cost: of the last measurement.
+        measuring: seconds of all measurements together.
+        elapsed: seconds since the start, until the last measurement.
+        cost: cost of the last measurement.
     """
 
     measuring: float = 0.0

@@ -34,10 +34,10 @@ class Compared:
 
     Attributes:
         names: what the runs are called.
-        verdicts: of either.
+        verdicts: verdicts of both runs.
         contrasts: every quantity that either has measured, of the network and of each layer.
         notes: how the two were measured differently, and what only one of them has, in sentences.
-        histories: of either.
+        histories: histories of both runs.
     """
 
     names: tuple[str, str]

@@ -39,8 +39,8 @@ class Contrast:
     Attributes:
         quantity: its name.
         layer: its path; None for the network.
-        first: of the first run; None where it was not measured.
-        second: of the second run, likewise.
+        first: value of the first run; None where it was not measured.
+        second: value of the second run, likewise.
     """
 
     quantity: str

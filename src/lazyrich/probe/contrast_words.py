@@ -95,7 +95,7 @@ def told(difference: Difference, second: str) -> str:
     """What a difference is called, as the end of a sentence.
 
     Args:
-        difference: which.
+        difference: the difference that is told.
         second: what the second run is called.
     """
     if difference == Difference.CANNOT_TELL:
@@ -213,9 +213,9 @@ def notes(
     """How two runs were measured differently, and what only one of them has.
 
     Args:
-        histories: of either.
-        verdicts: of either.
-        names: of either.
+        histories: histories of both runs.
+        verdicts: verdicts of both runs.
+        names: names of both runs.
     """
     settings = [_setting(history) for history in histories]
     sentences = [

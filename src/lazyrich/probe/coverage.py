@@ -15,7 +15,7 @@ def sentences(share: float, skipped: Sequence[str]) -> tuple[str, ...]:
     """What is said after a table; nothing where nothing is left out.
 
     Args:
-        share: of the kernel's trace that layers with a weight to study bring; NaN if unknown.
+        share: share of the kernel's trace that layers with a weight to study bring; NaN if unknown.
         skipped: `name: reason`, one for each module or parameter without a weight to study.
 
     Example:

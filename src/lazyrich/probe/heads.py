@@ -34,7 +34,7 @@ class Part:
     Attributes:
         name: the layer's, with the head's number in brackets.
         layer: the layer.
-        rows: of the weight.
+        rows: rows of the weight.
     """
 
     name: str
@@ -109,7 +109,7 @@ def part_sketches(
         parts: layers or heads.
         directions: how many random ones, one backward pass each: half of them for either estimate,
             the last of an odd number for none. Where the outputs are not more, all of them.
-        seed: of the random signs.
+        seed: seed of the random signs.
     """
     if random_count(directions, seen.outputs.shape[1]) is None:
         return [(k, k) for k in _sketches(seen, parts, seen.exact_directions())]

@@ -31,7 +31,7 @@ def as_dataset(
         rows: what they gave; a quantity that one of them lacks is NaN there.
         layers: names of the layers, in forward order.
         loss: what the loss is called; its convention stands at its values.
-        attrs: of the Dataset.
+        attrs: attributes of the Dataset.
 
     Returns:
         Dims `step` and `layer`; every variable with the attributes of the vocabulary.

@@ -49,7 +49,7 @@ def initial_cnfa(
             every model.
         correlation: cosine, or Pearson over all entries.
         heads: number of heads by layer name or pattern, see `nfa`.
-        seed: of the directions; the global random state is not used.
+        seed: seed of the directions; the global random state is not used.
 
     Returns:
         A row a layer: `cnfa` (NaN where the gradient vanishes) and `cnfa_null`, its value if K had

@@ -67,8 +67,8 @@ def laziness_index(
         model: the network before training, see `capture` for its mode; it is left as it is.
         batch: `(inputs, targets)`, or a mapping with `labels`, see `forecast`.
         loss: `"mse"` or `"squared_error"`, for which κ is the same.
-        iterations: of the power iteration, each a second derivative along one direction.
-        seed: of the directions; the global random state is not used.
+        iterations: iterations of the power iteration, each a second derivative along one direction.
+        seed: seed of the directions; the global random state is not used.
         memory: bytes that the kernel may take.
 
     Returns:

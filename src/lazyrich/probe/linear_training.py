@@ -57,7 +57,7 @@ def checked_moments(time: When | None, steps: When | None, lr: float | None) -> 
     """The moments that are asked for.
 
     Args:
-        time: t ≥ 0, one or several, or else
+        time: t ≥ 0, one or several, or else `steps`.
         steps: n ≥ 0, one or several.
         lr: η > 0, with `steps` alone.
 
@@ -122,7 +122,7 @@ class LinearTraining:
         """`p = s U φ Uᵀ(f₀ − y)`, see `carried`.
 
         Args:
-            travel: as for `reached`.
+            travel: the same as for `reached`.
         """
         pulled = self.curvature * (self.eigenvectors @ (travel * self.residuals))
         return pulled.view_as(self.start)

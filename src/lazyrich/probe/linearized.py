@@ -61,8 +61,8 @@ def linearize(
             changes nothing here.
         batch: `(inputs, targets)`, or a mapping with `labels`, see `forecast`; what
             `Linearized.predict` trains on. As a module it takes any inputs.
-        loss: of that training, as in `forecast`; `"mse"` and `"squared_error"` are solved, others
-            followed step by step.
+        loss: the loss of that training, as in `forecast`; `"mse"` and `"squared_error"` are solved,
+            others followed step by step.
         memory: bytes that a kernel of `predict` may take.
 
     Returns:
@@ -134,7 +134,7 @@ class Linearized(nn.Module):
         """The outputs at the present parameters, `f(x, θ₀) + J(x)(θ − θ₀)`.
 
         Args:
-            args: as the model takes them.
+            args: arguments as the model takes them.
             kwargs: the same by name.
 
         Raises:
@@ -165,7 +165,7 @@ class Linearized(nn.Module):
 
         Args:
             x: inputs as the model takes them; None for those trained on.
-            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else
+            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else `steps`.
             steps: n ≥ 0 of full-batch gradient descent, one or several, may be infinite.
             lr: its learning rate η > 0.
 
@@ -214,7 +214,7 @@ class Linearized(nn.Module):
         the kernel does not move.
 
         Args:
-            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else
+            time: t ≥ 0 of gradient flow, one or several, may be infinite; or else `steps`.
             steps: n ≥ 0 of full-batch gradient descent, one or several, may be infinite.
             lr: its learning rate η > 0.
 

@@ -35,9 +35,9 @@ class Measurements:
 
     Args:
         plan: what is measured and how.
-        targets: of the probe samples.
-        loss: of the probe.
-        observables: that are measured.
+        targets: targets of the probe samples.
+        loss: loss of the probe.
+        observables: the observables that are measured.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Measurements:
         """Go on from what was seen before; the reference is taken again when it is needed.
 
         Args:
-            state: of a probe that was made alike.
+            state: state of a probe that was made alike.
         """
         self._fixed_loss = self._reference = None
         self._start, self._kernels = state.start, list(state.kernels)
@@ -104,7 +104,7 @@ class Measurements:
 
         Args:
             step: optimiser steps made so far.
-            optimizer: see `Look`.
+            optimizer: the same as in `Look`.
 
         Returns:
             What was measured; of a network that has become NaN, only that its loss is NaN.

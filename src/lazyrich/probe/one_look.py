@@ -66,11 +66,11 @@ def card(
     """An object as HTML that a notebook shows.
 
     Args:
-        word: in bold, first.
-        sentence: after it.
-        head: of the table; all are plain text.
-        rows: of the table, of which the first few are shown.
-        below: after the table; nothing if empty.
+        word: the word in bold, first.
+        sentence: the sentence after it.
+        head: head of the table; all are plain text.
+        rows: rows of the table, of which the first few are shown.
+        below: text after the table; nothing if empty.
     """
     left = len(rows) - MOST
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
@@ -114,7 +114,7 @@ def probe_line(probe: object) -> str:
     """A probe in one line, from what it holds; without a look at the network.
 
     Args:
-        probe: of any state, also one whose making was broken off.
+        probe: a probe of any state, also one whose making was broken off.
 
     Example:
         >>> probe_line(object())

@@ -88,7 +88,7 @@ def nfa(
         centred_gradients: whether K is that of the gradients less their mean over samples, taken
             for each output and position; needs `directions="all"`. Then WᵀKW is the AGOP of the
             Jacobian less its mean.
-        seed: of the directions; the global random state is not used.
+        seed: seed of the directions; the global random state is not used.
 
     Returns:
         A row a layer: `nfa`; `cnfa` (NaN without a reference or movement); `nfa_null` and

@@ -55,7 +55,7 @@ class Probe:
         observables: names of quantities (see `history`) to be measured; None for the default ones,
             which leave out `feature_speed`, `backward_feature_cosine`, `ntk_velocity`,
             `alignment`, `imbalance`, `stable_rank`, `condensation` and `fact`.
-        thresholds: of the verdict.
+        thresholds: thresholds of the verdict.
         samples: at most so many of the batch, evenly spread, are measured, but all if they depend
             on each other; None for all; "auto" for 32, or ≥ 8 sequences of 1,024 tokens in all.
         shared: names or positions of inputs that all samples share, such as `("mask",)` or `(1,)`;
@@ -68,7 +68,7 @@ class Probe:
             None takes the relative rates of the optimiser's groups at the first measurement, those
             of parameters that it does not own being 0; without an optimiser all are equal.
         memory: bytes that a layer's kernel, and temporary arrays, may each take.
-        seed: of the directions; no global random state is used.
+        seed: seed of the directions; no global random state is used.
 
     Raises:
         InputError: a batch, loss or model that do not fit together, or an argument out of range.
@@ -153,10 +153,10 @@ class Probe:
         """Forecast what training will do, on the whole batch, as `lazyrich.forecast` does.
 
         Args:
-            optimizer: see there, as for the others.
-            to_loss: at which training will stop.
-            steps: that training will make.
-            schedule: of the learning rates.
+            optimizer: the same as in `forecast`, like the others.
+            to_loss: loss at which training will stop.
+            steps: the steps that training will make.
+            schedule: schedule of the learning rates.
             max_steps: budget of each rehearsal.
             max_seconds: budget of both.
             progress: called at every step.
@@ -179,8 +179,8 @@ class Probe:
 
         Args:
             step: optimiser steps made so far; that of the last measurement replaces it.
-            optimizer: whose rates go into the kernel, and whose next step into `feature_speed`;
-                None for gradient descent with equal rates.
+            optimizer: the optimiser whose rates go into the kernel, and whose next step into
+                `feature_speed`; None for gradient descent with equal rates.
 
         Raises:
             InputError: a step before the last one, or see `capture`.
@@ -214,7 +214,7 @@ class Probe:
         as one step, and a note says so.
 
         Args:
-            optimizer: whose steps are counted, across several `watch` too.
+            optimizer: the optimiser whose steps are counted, across several `watch` too.
             when: a schedule such as `every(50)` (50 for short), `at(7)`, `log_spaced(1, 1000, 20)`,
                 or any function of the step. Alone it depends on no clock.
             budget: share of wall time that measuring may take; steps that are due are then
@@ -306,7 +306,7 @@ class Probe:
         The reference is the one that it had; what this probe has seen so far is forgotten.
 
         Args:
-            state: from `state_dict`.
+            state: the state from `state_dict`.
 
         Raises:
             InputError: it is no state, or one of another model, batch or loss, or of a probe with
@@ -385,7 +385,7 @@ class Probe:
         """Write the history to netCDF (`.nc`) or zarr (`.zarr`), whole or not at all.
 
         Args:
-            path: of the file; one that is there, or for `.zarr` a zarr, is replaced.
+            path: path of the file; one that is there, or for `.zarr` a zarr, is replaced.
 
         Raises:
             InputError: another suffix, a folder that does not exist, or one that is no zarr in its

@@ -37,7 +37,7 @@ class At:
     """Due at the steps listed.
 
     Attributes:
-        steps: in increasing order.
+        steps: the steps, in increasing order.
     """
 
     steps: tuple[int, ...]
@@ -64,7 +64,7 @@ class Cadence:
 
         Args:
             step: steps made so far.
-            clock: of the measurements before.
+            clock: clock of the measurements before.
         """
         return self.due(step) and clock.affords(self.budget)
 
@@ -80,7 +80,8 @@ def cadence(when: object, budget: object) -> Cadence:
     at more rarely. A schedule alone depends on no clock.
 
     Args:
-        when: see `checked_schedule`; None for every 50th step, or every one if there is a budget.
+        when: the same as in `checked_schedule`; None for every 50th step, or every one if there is
+            a budget.
         budget: share of the time; None for any, or 0.02 without a schedule.
 
     Raises:

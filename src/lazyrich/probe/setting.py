@@ -26,12 +26,12 @@ def setting_of(
     """Texts and numbers that say what was measured, and how.
 
     Args:
-        plan: of all looks.
+        plan: the plan of all looks.
         reference: the first one.
-        batch: as it was given.
-        loss: of the probe.
+        batch: the batch as it was given.
+        loss: loss of the probe.
         samples: how many of the batch were measured.
-        thresholds: of the verdict.
+        thresholds: thresholds of the verdict.
     """
     model = unwrap(plan.model)
     count = random_count(plan.directions, outputs := reference.outputs.shape[1])

@@ -43,7 +43,7 @@ class InitialNetwork:
         """Fresh copies on the device of a model, the trainable ones as leaves of a graph.
 
         Args:
-            model: in whose place they stand.
+            model: the model in whose place they stand.
         """
         parameters = [*model.parameters()]
         devices = {
@@ -65,13 +65,13 @@ class State:
         start: the network that is the reference; None before the first look.
         lrs: learning rates inside the kernel; None for equal ones.
         rates_unknown: whether these are to be replaced when the optimiser's are not all 0.
-        steps: of the measurements.
+        steps: steps of the measurements.
         rows: their values.
         made: steps of the optimiser so far.
         notes: what a reader of the history has to know, besides those of the reference.
         kernels: the last ones.
         clock: how long it took.
-        forecast: as JSON, if one was made.
+        forecast: the forecast as JSON, if one was made.
     """
 
     made_with: Mapping[str, Any]
@@ -111,8 +111,8 @@ def state_from(found: object, model: nn.Module, made_with: Mapping[str, Any]) ->
 
     Args:
         found: the dict.
-        model: of the probe that goes on.
-        made_with: of this probe.
+        model: the model of the probe that goes on.
+        made_with: versions of this probe.
 
     Raises:
         InputError: it is none, or of another model, batch or loss, or otherwise made probe.
@@ -161,10 +161,10 @@ def making(
     """What a probe is made with, which has to be the same in the one that goes on.
 
     Args:
-        plan: of its looks.
-        targets: of the samples.
-        loss: of the probe.
-        observables: that it measures.
+        plan: the plan of its looks.
+        targets: targets of the samples.
+        loss: loss of the probe.
+        observables: the observables that it measures.
     """
     measured_on = (plan.inputs, targets)
     return {

@@ -23,11 +23,11 @@ class StepRule:
 
     Attributes:
         rate: what multiplies the running mean of Adam, (p,), or the gradient of SGD, a number.
-        keep: of the memory, what stays: μ or β₁.
-        take: of the gradient, what is added to it: 1 − dampening or 1 − β₁.
+        keep: share of the memory that stays: μ or β₁.
+        take: share of the gradient that is added to it: 1 − dampening or 1 − β₁.
         nesterov: how much of the memory is added to the gradient; None for the memory alone.
-        decay: of the weights, what is added to the gradient.
-        shrink: of the weights, what is taken away beside the step.
+        decay: share of the weights that is added to the gradient.
+        shrink: share of the weights that is taken away beside the step.
         ascends: whether the loss is maximised.
     """
 
@@ -47,7 +47,8 @@ class StepRule:
         Args:
             gradient: (p, columns), the last of which is what does not depend on the targets.
             weights: θ, as the gradient: what of it the targets have made, and the rest.
-            memory: of the steps before, as the gradient; None before the first one.
+            memory: what is kept of the steps before, shaped as the gradient; None before the first
+                one.
         """
         gradient = -gradient if self.ascends else gradient
         gradient = gradient + self.decay * weights
@@ -65,8 +66,8 @@ def rules_of(
     """The rules of the next step, of all parameters that the optimiser owns.
 
     Args:
-        optimizer: with the gradients at hand; it is only read.
-        model: of the parameters.
+        optimizer: an optimiser with the gradients at hand; it is only read.
+        model: the model of the parameters.
         parameters: those that are trained, by name.
 
     Raises:

@@ -79,8 +79,8 @@ class Telescope:
         model: the network; layers that draw random numbers in training must be off, as in `eval`.
         batch: `(inputs, targets)`, all that is trained on, n samples.
         loss: `"mse"` or `"squared_error"`: under another loss no step is linear in the targets.
-        optimizer: that trains the model: `torch.optim.SGD`, `Adam` or `AdamW`, before its first
-            step.
+        optimizer: the optimiser that trains the model: `torch.optim.SGD`, `Adam` or `AdamW`, before
+            its first step.
         test: other inputs, at which `f̃` and p are wanted, too.
         memory: bytes that Jacobians and the optimiser's memory of all targets may take.
 
@@ -158,7 +158,7 @@ class Telescope:
         """Let the optimiser step with the gradients that the model has, and follow it.
 
         Args:
-            rows: which samples these gradients are of; None for all.
+            rows: indices of the samples that these gradients are of; None for all.
 
         Raises:
             InputError: gradients that are not those of the loss on these samples, by how much.

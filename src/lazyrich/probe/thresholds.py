@@ -60,7 +60,7 @@ class Thresholds:
         begins as many times higher as by default.
 
         Args:
-            setting: as `dataclasses.asdict` gave it.
+            setting: the setting as `dataclasses.asdict` gave it.
 
         Raises:
             InputError: a number out of its range.

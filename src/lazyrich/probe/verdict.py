@@ -43,8 +43,8 @@ class LayerVerdict:
 
     Attributes:
         name: its path in `named_modules()`; "" for the model itself.
-        regime: of its own part of the NTK, by the thresholds of the network; lazy where that part
-            brings too little to the whole, see `judge`.
+        regime: the regime of its own part of the NTK, by the thresholds of the network; lazy where
+            that part brings too little to the whole, see `judge`.
         sentence: the same in words.
         layer_log_alignment: Δln A, its part in the change of ln‖f‖ by alignment with its data.
         layer_log_rescaling: Δln‖W‖, its part by growth of its weight.
@@ -70,12 +70,12 @@ class Verdict:
     """What training did to the features. `print` it.
 
     Attributes:
-        regime: of the network.
+        regime: the regime of the network.
         sentence: the same in words.
         evidence: the numbers behind the regime.
         interval: 95 % interval of the NTK's relative change, for many samples.
         layers: one verdict for each part of the kernel, nearly in forward order.
-        thresholds: that were used.
+        thresholds: the thresholds that were used.
         notes: what else one has to know, in sentences.
         advice: what to do now, or that nothing has to be done; at most three sentences.
     """
@@ -151,7 +151,7 @@ def judge(history: xr.Dataset, thresholds: Thresholds | None = None) -> Verdict:
     layers, for were all layers so, the network would be lazy; undivided in a network that is.
 
     Args:
-        history: of a probe, with at least the variables `loss` and `ntk_change`.
+        history: the history of a probe, with at least the variables `loss` and `ntk_change`.
         thresholds: None for those that the history was made with, or the default ones.
 
     Returns:

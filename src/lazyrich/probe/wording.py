@@ -224,12 +224,12 @@ def layer(
     """What one layer did.
 
     Args:
-        regime: of the layer.
+        regime: the regime of the layer.
         may_be: what it may be where that cannot be told; nothing if nobody knows.
-        share: of the kernel's norm; NaN if it was not measured.
-        changes: of its part of the kernel, with the ends of its interval.
+        share: share of the kernel's norm; NaN if it was not measured.
+        changes: changes of its part of the kernel, with the ends of its interval.
         acting: None where mechanisms were not measured.
-        limits: of the regimes.
+        limits: limits of the regimes.
         too_small: whether it is lazy since its part does not matter.
     """
     change, low, high = changes
@@ -252,7 +252,7 @@ def late_reference(step: int, *, stepped: bool) -> tuple[str, ...]:
     """That the first look came after training began; nothing if it did not.
 
     Args:
-        step: of the first look.
+        step: step of the first look.
         stepped: whether the optimiser had made steps before it.
     """
     if step > 0:
@@ -272,7 +272,7 @@ def acts_otherwise(names: Sequence[str]) -> str:
     """That layers acted at some look in another way than at the first one.
 
     Args:
-        names: of the layers.
+        names: names of the layers.
     """
     return (
         f"At some look, layers acted otherwise than at the first one: {', '.join(names)}. Where "

@@ -30,8 +30,8 @@ def write_comparison(compared: Compared, path: str | Path) -> Path:
     """Write one HTML page about two runs side by side, whole or not at all; it loads nothing else.
 
     Args:
-        compared: of `lazyrich.compare`.
-        path: of the page.
+        compared: the result of `lazyrich.compare`.
+        path: path of the page.
 
     Returns:
         The path.

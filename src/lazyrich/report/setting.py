@@ -47,10 +47,11 @@ class MeasurementSetup:
         trainable: number of its trainable parameters.
         batch: shapes of inputs and targets.
         how: samples, directions, mode, loss and seed.
-        versions: of what it was measured with, by name; none where the history does not say.
+        versions: versions of the packages that it was measured with, by name; none where the
+            history does not say.
         steps: first, last and number of the measurements.
         overhead: share of the time that measuring took.
-        seconds: of measuring; None in histories of old.
+        seconds: seconds spent on measuring; None in histories of old.
         skipped: modules and parameters without a weight to study, and why.
     """
 

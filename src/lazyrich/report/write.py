@@ -25,7 +25,7 @@ def check_page(path: str | Path) -> Path:
     """Refuse a path that no page can be written to, before the work is done.
 
     Args:
-        path: of the page.
+        path: path of the page.
 
     Returns:
         The path.
@@ -50,8 +50,8 @@ def write_report(
     """Write one HTML page about a training run, whole or not at all; it loads nothing else.
 
     Args:
-        history: of a probe, fresh or loaded from a file.
-        path: of the page.
+        history: the history of a probe, fresh or loaded from a file.
+        path: path of the page.
         verdict: None for that of the history.
         forecast: None for the one that the history carries, if any that can be read: one of an
             older version is left out.

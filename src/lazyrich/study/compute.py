@@ -29,8 +29,8 @@ class Compute:
 
     Attributes:
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, or `"auto"`: CUDA where there is some, else the CPU.
-        precision: of training steps; whatever is measured is measured in the precision of the
-            weights. `"full"` is that of the weights too; `"tf32"` rounds the factors of float32
+        precision: precision of training steps; whatever is measured is measured in the precision of
+            the weights. `"full"` is that of the weights too; `"tf32"` rounds the factors of float32
             products to 10 bits, where a CUDA device does so; `"bfloat16-mixed"` makes forward
             passes in bfloat16 where PyTorch's autocast does, on float32 weights.
 
@@ -74,8 +74,8 @@ class Compute:
         """What is asked for, else what the environment names, else the CPU and full precision.
 
         Args:
-            device: as the attribute; None to leave it to LAZYRICH_DEVICE.
-            precision: as the attribute; None to leave it to LAZYRICH_PRECISION.
+            device: device, as the attribute; None to leave it to LAZYRICH_DEVICE.
+            precision: precision, as the attribute; None to leave it to LAZYRICH_PRECISION.
 
         Raises:
             InputError: it is not here.
@@ -127,7 +127,7 @@ def autocast(device: torch.device, mixed: bool) -> AbstractContextManager[Any]:
     The casts of weights are not kept, since `torch.func` would mistake them for constants.
 
     Args:
-        device: of the model.
+        device: device of the model.
         mixed: whether they are.
     """
     if not mixed:

@@ -44,25 +44,25 @@ class TrainingConfig:
 
     Attributes:
         data: name of the data set, see `load`.
-        data_options: of that data set.
+        data_options: options of that data set.
         samples: training samples, chosen balanced over classes; None for all.
         test_samples: the same of the test part.
-        data_seed: of that choice, the same for all networks of a study.
+        data_seed: seed of that choice, the same for all networks of a study.
         model: `fcn`, `cnn`, `resnet18`, `vgg11` or `transformer`.
         width: hidden width d.
         depth: hidden layers of `fcn`; 1 is the two-layer network.
-        activation: of `fcn`.
-        bias: of `fcn`.
+        activation: activation of `fcn`.
+        bias: whether the layers of `fcn` have biases.
         model_options: further arguments of the model.
-        parametrisation: see `parametrise`.
+        parametrisation: the same as in `parametrise`.
         output_scale: multiplies the output beside the parametrisation's own factor.
         output_scale_exponent: the output scale is multiplied by d to this power.
         init_scale: factor on the initial weights: a number, or one a weight matrix.
-        init_var_w_exponent: of `fcn`: the variance of the first layer's weights is multiplied
-            by d to this power.
+        init_var_w_exponent: exponent of `fcn`: the variance of the first layer's weights is
+            multiplied by d to this power.
         init_var_u_exponent: the same of the last layer.
         centred: whether the initial function is subtracted.
-        precision: of weights and data.
+        precision: precision of weights and data.
         loss: `mse`, `squared_error` or `cross_entropy`.
         optimizer: `sgd` or `adam`.
         lr: the learning rate η; or `forecast`: a tenth of the time to fit that is forecast (see
@@ -71,7 +71,7 @@ class TrainingConfig:
         lr_scale: multiplies it.
         lr_exponent: so does d to this power.
         accuracy: level that the search `accuracy` asks for, within `steps`.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         weight_decay: λ.
         batch_size: None for the full batch.
         steps: at most.
@@ -80,10 +80,10 @@ class TrainingConfig:
         augment: shift and mirror images at random.
         observables: quantities that the probe measures.
         measurements: how many, between the first and the last step.
-        spacing: of them: `log` or `linear`.
+        spacing: spacing of these steps: `log` or `linear`.
         measure_at: steps to measure at instead, beside the start and the end.
         probe_samples: training samples on which the probe measures.
-        seed: of weights and order, ≥ 0.
+        seed: seed of weights and order, ≥ 0.
 
     Raises:
         InputError: naming the field that is out of its range.

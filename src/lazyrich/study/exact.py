@@ -22,7 +22,7 @@ def exact_solution(data: xr.Dataset) -> xr.Dataset:
     `exact_solution(data) - data` is their difference.
 
     Args:
-        data: of `results`, or of one `Training`: two-layer linear networks on a line.
+        data: the Dataset of `results`, or of one `Training`: two-layer linear networks on a line.
 
     Returns:
         As `descent`, at the steps at which `data` was measured, over its axes and `step` or
@@ -64,7 +64,7 @@ def line_problem(data: xr.Dataset) -> tuple[LineState, LinearNetwork, LineData]:
     These are the arguments of `flow`, `descent` and `order_parameters`.
 
     Args:
-        data: of `results`, or of one `Training`; every network must have been measured.
+        data: the Dataset of `results`, or of one `Training`; every network must have been measured.
 
     Raises:
         InputError: networks of another kind, or points that are missing.

@@ -49,15 +49,15 @@ def measured_diagram(
     """Order parameters, width exponents and phases of trained networks over two axes.
 
     Args:
-        data: of `results`, over axes or along `point`; of several measurements the last one is
-            taken, as by `final`.
+        data: the Dataset of `results`, over axes or along `point`; of several measurements the last
+            one is taken, as by `final`.
         x: name of the horizontal axis.
         y: name of the vertical axis.
         order: quantities to map; None takes those of `ORDER` that were measured.
         dim: the axis of widths; without it, with fewer than three widths, or where it is one of the
             two axes, there are neither exponents nor phases.
         confidence: level of the intervals.
-        tolerance: of the phases.
+        tolerance: tolerance of the fitted phases.
 
     Returns:
         Over (y, x), or along `point` with x and y as coordinates, one a place: every quantity as

@@ -77,7 +77,7 @@ class Watch:
     """Looks at a network when training shows it, and makes the result.
 
     Args:
-        point: of a study.
+        point: a point of a study.
         start: what it begins with.
     """
 

@@ -36,10 +36,10 @@ class PreparedRun:
 
     Attributes:
         data: what it learns, in the form that it takes.
-        digest: of the whole data set that this was taken from.
+        digest: digest of the whole data set that this was taken from.
         model: the network behind its output scale.
-        lr_factors: by parameter name.
-        recipe: with the learning rate that was chosen.
+        lr_factors: factors on the learning rates, by parameter name.
+        recipe: the recipe with the learning rate that was chosen.
         first: what the first step tells, with the learning rates as they are relative to each
             other; None if the first step leads to no minimum.
     """
@@ -56,7 +56,7 @@ def started(point: TrainingConfig, compute: Compute | None = None) -> PreparedRu
     """Data, network, forecast and learning rate of a point.
 
     Args:
-        point: of a study.
+        point: a point of a study.
         compute: where and how exactly it is trained; None for the CPU, exactly.
 
     Raises:
@@ -145,8 +145,8 @@ def built(point: TrainingConfig, data: DataSet) -> Parametrised:
     """The network of a point under its parametrisation, with its initial weights.
 
     Args:
-        point: of a study.
-        data: of that point; the network comes to its device.
+        point: a point of a study.
+        data: data of that point; the network comes to its device.
     """
     with torch.random.fork_rng(devices=[]):
         network = _network(point, data).to(PRECISIONS[point.precision])

@@ -43,7 +43,7 @@ class Plane:
     Attributes:
         x: the horizontal axis, with increasing numbers.
         y: the vertical one.
-        level: of the values; the boundary is where they cross it.
+        level: level of the values; the boundary is where they cross it.
         depth: how often a cell may be bisected.
         at: one value of other axes, at which new points are made. New points are made at all values
             of axes that are not named, whose values a function must then reduce to one a place.
@@ -68,7 +68,7 @@ class Refined:
     """A refined study and its results.
 
     Attributes:
-        study: with the new points as `extra`.
+        study: the study with the new points as `extra`.
         data: its results, along `point`.
         places: points of the plane that were trained.
         uniform: points of the uniform grid with the same resolution.
@@ -88,9 +88,9 @@ def refine(study: Study, values: xr.DataArray, plane: Plane) -> Study:
     with values in equal ratios the middle is the geometric one.
 
     Args:
-        study: as it was swept.
-        values: over the axes of the plane, or over `point` with these as coordinates; NaN where
-            nothing is known.
+        study: the study as it was swept.
+        values: values over the axes of the plane, or over `point` with these as coordinates; NaN
+            where nothing is known.
         plane: where to look, and how finely.
 
     Returns:
@@ -146,13 +146,14 @@ def sweep_refined(
     Resumable as `sweep` is: points that are in the store are not trained again.
 
     Args:
-        study: with the coarse grid on its axes.
+        study: the study with the coarse grid on its axes.
         out: folder of the store.
         plane: axes, level and depth.
         field: a quantity, of which the geometric mean over seeds is taken at `plane.at`, which must
             name all other axes; or a function of the results, which lie along `point`, that gives
             one value a place, as `measured_diagram` does.
-        options: of `sweep`: `workers`, `together`, …; `extend` takes a store of another study.
+        options: options of `sweep`: `workers`, `together`, …; `extend` takes a store of another
+            study.
 
     Raises:
         InputError: as `refine`, `sweep` and `measured_diagram`.
@@ -190,7 +191,7 @@ def level_curve(
     Args:
         values: positive, over two axes (y, x), or over `point`; NaN where there is no point.
         level: > 0.
-        name: of the curves.
+        name: name of the curves.
         x: the horizontal coordinate, where the values lie over `point`.
         y: the vertical one.
 

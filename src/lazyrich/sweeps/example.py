@@ -19,7 +19,7 @@ class Decay:
         rate: the learning rate, > 0.
         steps: how many.
         noise: standard deviation of what is added to the start.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Raises:
         InputError: if the rate is not positive.

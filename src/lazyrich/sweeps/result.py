@@ -26,8 +26,8 @@ class Result:
         sentence: how it ended, in words.
         data: measured arrays, with dimensions such as `step` and `layer`. Labels of a dimension
             differ from each other; a variable has the same dimensions and kind in every point.
-        traceback: of the exception, where there was one.
-        seconds: that the point took.
+        traceback: traceback of the exception, where there was one.
+        seconds: the seconds that the point took.
         computed_on: device and precision, where the experiment has a choice of them; "" if not.
 
     Raises:

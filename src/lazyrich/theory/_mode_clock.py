@@ -26,7 +26,7 @@ def clock(y: Array, q: Array, *, grows: bool) -> Array:
     """H(y), up to a constant for each q.
 
     Args:
-        y: of a mode; above 0 where it shrinks.
+        y: value of a mode; above 0 where it shrinks.
         q: `1 − 2/L`, from 0 to 1.
         grows: whether modes lie below their targets.
     """

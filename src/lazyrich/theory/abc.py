@@ -64,9 +64,10 @@ class AbcParametrisation:
     """How the layers of a deep network and their learning rate scale with the width, exactly.
 
     Args:
-        a: of each layer from the first, `W_l = n^{−a_l} w_l`.
-        b: of each layer, `w_l ~ N(0, n^{−2b_l})`; the first layer's inputs do not scale.
-        c: of the learning rate `η n^{−c}`.
+        a: exponents a of each layer from the first, `W_l = n^{−a_l} w_l`.
+        b: exponents b of each layer, `w_l ~ N(0, n^{−2b_l})`; the first layer's inputs do not
+            scale.
+        c: exponent c of the learning rate `η n^{−c}`.
 
     Example:
         >>> mup = AbcParametrisation.named("mup", depth=3)
@@ -178,7 +179,7 @@ class AbcParametrisation:
         """The same networks in other words: (a + θ, b − θ, c − 2θ).
 
         Args:
-            theta: by how much every a grows.
+            theta: how much every a grows.
         """
         by = exact_exponent(theta)
         return replace(
@@ -222,9 +223,10 @@ def abc_phases(a: Sequence[ExponentAxis], b: Sequence[ExponentAxis], c: Exponent
     """The limits of abc-parametrisations over labelled axes of exponents, in exact arithmetic.
 
     Args:
-        a: of each layer from the first: a number, a fraction, its text, or an axis of such.
+        a: exponents a of each layer from the first: a number, a fraction, its text, or an axis of
+            such.
         b: the same.
-        c: of the learning rate.
+        c: exponent c of the learning rate.
 
     Returns:
         Over the axes of all arguments: `feature_decay` r, `output_change_decay`, which is 0 where

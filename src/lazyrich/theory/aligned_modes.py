@@ -144,7 +144,7 @@ def mode_times(
     Args:
         target: s of every mode, as for `mode_flow`.
         start: u₀ of every mode.
-        share: of the way from start to target, between 0 and 1, both excluded.
+        share: share of the way from start to target, between 0 and 1, both excluded.
         depth: hidden layers, L − 1.
         lr: η of every layer.
         mean_aa: c of the whitened inputs.
@@ -175,7 +175,7 @@ def modes_of(layers: Sequence[ArrayLike], data: MomentData) -> xr.Dataset:
 
     Args:
         layers: weights from the first layer on, each (outputs, inputs) of its own.
-        data: of inputs that are whitened.
+        data: moments of inputs that are whitened.
 
     Returns:
         `mode_target` s and, as `mode_size`, where each mode starts.
@@ -222,7 +222,7 @@ def layer_gaps(weights: Sequence[Array]) -> list[float]:
     """How far neighbouring layers are from balanced, of the square of the largest weight.
 
     Args:
-        weights: from the first layer on.
+        weights: the weights from the first layer on.
     """
     largest = max(float(np.abs(one).max()) for one in weights)
     return [
@@ -235,8 +235,8 @@ def mode_gap(weights: Sequence[Array], data: MomentData) -> tuple[Array, Array, 
     """The sizes of target and network in the modes of the data, and what is in none of them.
 
     Args:
-        weights: from the first layer on.
-        data: with the best map.
+        weights: the weights from the first layer on.
+        data: Dataset with the best map.
 
     Returns:
         s; u, below 0 where the network is against its data; what is apart, or below 0, of the

@@ -172,7 +172,7 @@ def catapult_phases(
         init_sharpness: z₀ ≥ 0.
         init_output: F₀, of a size of at most z₀/2.
         target_output: Y.
-        steps: after which a run that has not settled is left.
+        steps: number of steps after which a run that has not settled is left.
 
     Returns:
         At the end of each run `sharpness` and `ntk_change`, and of all of it `peak_step` and
@@ -240,7 +240,7 @@ def catapult_start(
     """The three numbers of a two-layer linear network on one sample, or on inputs along a line.
 
     Args:
-        state: of the weights at the start.
+        state: state of the weights at the start.
         network: output scale γ and step sizes η_u, η_w.
         data: one output; inputs along one line. What does not depend on them adds to the loss.
 

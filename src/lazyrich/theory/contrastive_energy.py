@@ -187,7 +187,7 @@ def contrastive_maxima(
         pair_weights: α, (n, n), as for `contrastive_flow`.
         activation: an elementwise function of an array that is homogeneous; ReLU if left out.
         starts: how many, uniform on the sphere.
-        seed: of the starts.
+        seed: seed of the starts.
 
     Returns:
         Along `maximum`, from the largest energy down, `contrastive_energy`, `unit_weight` and

@@ -23,7 +23,7 @@ def fractions_of(name: str, value: ExponentAxis) -> xr.DataArray:
     """A labelled array of fractions.
 
     Args:
-        name: of the exponent, and of the axis that a sequence becomes.
+        name: name of the exponent, and of the axis that a sequence becomes.
         value: a number, a fraction, its text, a sequence of such, or a labelled array; in a text
             commas part the values of an axis.
 
@@ -67,7 +67,7 @@ def over_common_denominator(arrays: Sequence[xr.DataArray]) -> tuple[int, list[x
     """Fractions as integers in one unit, exactly; of 64 bits where they fit, else Python's.
 
     Args:
-        arrays: of fractions.
+        arrays: arrays of fractions.
 
     Returns:
         The number of units in 1, a multiple of 4 so that a half is even, and the integers, all of

@@ -51,7 +51,7 @@ def along(dim: str, name: str, value: object, *, always: bool = False) -> xr.Dat
 
     Args:
         dim: what a sequence lies along.
-        name: of the argument, for a message.
+        name: name of the argument, for a message.
         value: a number, a sequence or a labelled array.
         always: give a number the dim as well.
 

@@ -33,7 +33,7 @@ class Model:
     """A solvable model, as its own file describes it.
 
     Attributes:
-        name: of its module in `lazyrich.theory`.
+        name: name of its module in `lazyrich.theory`.
         equation: what is solved.
         assumptions: all that the solution rests on.
         quantities: what its Datasets may hold, by their names.

@@ -56,7 +56,7 @@ def plateau_schedule(
     """Sort the steps of modes: the plateaus of the loss, in the order in which they end.
 
     Args:
-        times: at which each mode steps, along `mode`; infinite if it never does.
+        times: times at which each mode steps, along `mode`; infinite if it never does.
         losses: ≥ 0, what each mode has in the loss before its step, one number or along `mode`.
         rest: ≥ 0, of the loss that no mode explains.
 

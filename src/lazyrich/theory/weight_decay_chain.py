@@ -164,7 +164,7 @@ def chain_modes(
     """The minima of a deep linear network of matrices with weight decay: a chain for each mode.
 
     Args:
-        data: of whitened inputs, `Σ_xx = cI`.
+        data: moments of whitened inputs, `Σ_xx = cI`.
         factors: N ≥ 1, the number of layers, hidden ones as wide as the rank of the map at least.
         weight_decay: λ ≥ 0 as in PyTorch.
 

@@ -16,9 +16,9 @@ class LossConvention:
 
     Attributes:
         name: what users call it by.
-        formula: over samples; E is their mean, k the number of outputs.
-        meaning: in words, with what is summed and what is averaged.
-        units: in those of the targets y.
+        formula: formula of the loss; E is their mean, k the number of outputs.
+        meaning: the loss in words, with what is summed and what is averaged.
+        units: units of the loss, in those of the targets y.
     """
 
     name: LossName

@@ -14,7 +14,7 @@ def in_words(number: float, digits: int = 2) -> str:
 
     Args:
         number: any.
-        digits: of it, at least; below a million all of those before the point.
+        digits: digits to keep, at least; below a million all of those before the point.
 
     Returns:
         Its text, which a sentence can go on from.

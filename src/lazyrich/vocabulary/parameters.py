@@ -207,7 +207,7 @@ def axis_attrs(name: str) -> dict[str, str]:
     """The attributes of an axis: those of the parameter; none if it is none.
 
     Args:
-        name: of the axis.
+        name: name of the axis.
 
     Example:
         >>> axis_attrs("lr_u")["symbol"], axis_attrs("my_own_field")

@@ -151,8 +151,9 @@ def label_of(attrs: Mapping[str, Any], name: str) -> str:
     """What stands at an axis: its word, and the symbol where a paper would put it.
 
     Args:
-        attrs: of the axis: `long_name`, of which what follows a comma is left out, and `symbol`.
-        name: of the axis, which stands there if it has no attributes.
+        attrs: attributes of the axis: `long_name`, of which what follows a comma is left out, and
+            `symbol`.
+        name: name of the axis, which stands there if it has no attributes.
 
     Example:
         >>> label_of({"long_name": "output scale", "symbol": "γ"}, "output_scale")

@@ -111,6 +111,6 @@ def only(regimes: tuple[Regime, ...]) -> JudgedRegime:
     """The regime, if there is but one that may be.
 
     Args:
-        regimes: see `regimes_of_change`.
+        regimes: the same as in `regimes_of_change`.
     """
     return regimes[0] if len(regimes) == 1 else CANNOT_TELL

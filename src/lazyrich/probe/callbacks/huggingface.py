@@ -29,7 +29,7 @@ class HuggingFaceCallback(TrainerCallback):
     parameters are spread over processes (FSDP, DeepSpeed) cannot be watched.
 
     Args:
-        probe: of the network that is trained or of a part of it.
+        probe: the probe of the network that is trained or of a part of it.
         when: a schedule, or after how many optimiser steps to measure again, see `Probe.watch`.
         budget: share of wall time that measuring may take, likewise.
         log: a callable `(dict, step)` or a TensorBoard writer that gets all scalars, named

@@ -25,8 +25,8 @@ class LightningCallback(Callback):
     whose parameters are spread over processes (FSDP, DeepSpeed) cannot be watched.
 
     Args:
-        probe: of the network that is trained or of a part of it; the LightningModule itself will
-            do if its `forward` takes the probe's inputs.
+        probe: the probe of the network that is trained or of a part of it; the LightningModule
+            itself will do if its `forward` takes the probe's inputs.
         when: a schedule, or after how many optimiser steps to measure again, see `Probe.watch`.
         budget: share of wall time that measuring may take, likewise.
 

@@ -27,8 +27,8 @@ class Stepwise:
 
     Args:
         probe: measures.
-        when: see `Probe.watch`.
-        budget: likewise.
+        when: the same as in `Probe.watch`.
+        budget: the same as in `Probe.watch`.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Stepwise:
         """Take the reference, unless the probe has it; a training begins.
 
         Args:
-            step: as the framework counts; not 0 if it goes on from a checkpoint.
-            optimizer: that is going to make steps.
+            step: the step as the framework counts; not 0 if it goes on from a checkpoint.
+            optimizer: the optimiser that is going to make steps.
 
         Returns:
             As a call.
@@ -61,7 +61,7 @@ class Stepwise:
 
         Args:
             step: optimiser steps made so far in this training.
-            optimizer: that makes them.
+            optimizer: the optimiser that makes them.
             now: whether it is due whatever the schedule and the budget say.
 
         Returns:
@@ -87,7 +87,7 @@ class Stepwise:
         """A name for the probe in a checkpoint, the same in every process that makes it alike.
 
         Args:
-            trained: of which the probe's model is a part.
+            trained: the network of which the probe's model is a part.
         """
         own = unwrap(self._probe.model)
         path = next((name for name, module in trained.named_modules() if module is own), "")

@@ -100,12 +100,12 @@ def first_step(
     does not compare widths, depths or learning rates; `forecast` does.
 
     Args:
-        model: see `forecast`.
-        batch: see `forecast`.
-        loss: see `forecast`.
-        optimizer: see `forecast`.
-        directions: see `forecast`; each costs some four gradients.
-        seed: of the random directions.
+        model: the same as in `forecast`.
+        batch: the same as in `forecast`.
+        loss: the same as in `forecast`.
+        optimizer: the same as in `forecast`.
+        directions: the same as in `forecast`; each costs some four gradients.
+        seed: seed of the random directions.
 
     Raises:
         NoDescentError: the step leads to no minimum of the loss.
@@ -140,10 +140,10 @@ def first_step_of(
 
     Args:
         network: the model on the batch.
-        loss: as a function of the outputs.
+        loss: the loss as a function of the outputs.
         optimizer: the user's own.
-        count: of random directions; None for all.
-        seed: of these.
+        count: number of random directions; None for all.
+        seed: seed of these.
     """
     owners = ownership(network)
     with undisturbed(network.module, twice=True):
@@ -285,8 +285,8 @@ def measured_richness(
 
     Args:
         start: the network at the start of its training; call this inside `undisturbed`.
-        count: of random output directions; None for exact norms.
-        seed: of the random directions.
+        count: number of random output directions; None for exact norms.
+        seed: seed of the random directions.
         owners: the layers of the parameters; None for the modules that own them.
     """
     owners = owners or by_module(list(start.network.theta))
@@ -332,7 +332,7 @@ def overshoot(time_to_fit: float) -> tuple[str, ...]:
     """A note if gradient descent on a quadratic loss would diverge along its first step: τ < ½.
 
     Args:
-        time_to_fit: in steps of the optimiser.
+        time_to_fit: the time to fit, in steps of the optimiser.
     """
     if time_to_fit >= STABLE_FROM:
         return ()

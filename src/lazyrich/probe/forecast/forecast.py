@@ -80,13 +80,13 @@ def forecast(
         steps: how many steps training will make, ≥ 1; with `to_loss` what comes first.
         schedule: what multiplies the learning rates after so many steps, or a scheduler of
             `optimizer`, which is copied.
-        max_steps: of each rehearsal, ≥ 1.
-        max_seconds: of both rehearsals together.
+        max_steps: steps of each rehearsal, ≥ 1.
+        max_seconds: seconds that may pass in both rehearsals together.
         progress: `(what, steps made, loss)`, called at every step.
         directions: random directions in the space of all outputs of the batch, ≥ 2; each costs
             some ten gradients. Where the outputs are not more, or with `"all"`, the norms are
             exact, by a loop over them.
-        seed: of the random directions.
+        seed: seed of the random directions.
 
     Returns:
         The forecast. Its cost is about three training steps on the batch for each step rehearsed.

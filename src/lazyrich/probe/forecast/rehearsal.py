@@ -62,9 +62,9 @@ class Goal:
     """Where a rehearsal stops.
 
     Attributes:
-        loss: at which training has fitted; None if it makes all its steps whatever the loss.
+        loss: loss at which training has fitted; None if it makes all its steps whatever the loss.
         least: the least possible loss of any outputs.
-        steps: to make; None if the loss decides.
+        steps: number of steps to make; None if the loss decides.
         most_steps: budget.
         until: budget, as `time.monotonic()` tells the time.
         blown_up: how far the loss may rise, in units of the loss at the start.
@@ -141,9 +141,9 @@ def rehearse(
         evaluate: θ ↦ loss and gradient.
         apprentice: the optimiser.
         goal: where to stop.
-        cost: of one evaluation, in gradients of the network.
+        cost: gradients of the network that one evaluation costs.
         left: whether to give up, asked after 1, 2, 4, 8, … steps.
-        progress: see `Progress`.
+        progress: the same as in `Progress`.
     """
     losses: list[float] = []
     count = 0
@@ -187,8 +187,8 @@ def least_loss(loss: Loss, value: OutputLoss, outputs: Tensor, targets: object) 
     without a name it is looked for. −∞ if there is none.
 
     Args:
-        loss: as the user gave it.
-        value: as a function of the outputs.
+        loss: the loss as the user gave it.
+        value: the loss as a function of the outputs.
         outputs: at the start.
         targets: what it compares them with.
     """

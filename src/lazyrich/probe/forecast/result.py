@@ -232,7 +232,7 @@ class Forecast:
         """The regime by other thresholds.
 
         Args:
-            limits: as for a verdict.
+            limits: the same as for a verdict.
         """
         so_far = regime_so_far(self, limits)
         settled = self.is_whole or so_far in (Regime.RICH, Regime.UNSTABLE)

@@ -46,8 +46,8 @@ def settled_step(network: Network, loss: OutputLoss, optimizer: Optimizer) -> St
 
     Args:
         network: the model on a batch; call this inside `undisturbed`.
-        loss: as a function of the outputs.
-        optimizer: it is only read.
+        loss: the loss as a function of the outputs.
+        optimizer: the optimiser, which is only read.
 
     Raises:
         InputError: it owns none of the parameters, or moves none.

@@ -47,13 +47,13 @@ class RehearsalPlan:
 
     Attributes:
         network: at the start.
-        loss: as a function of the outputs.
+        loss: the loss as a function of the outputs.
         optimizer: the user's own.
-        schedule: of its learning rates.
+        schedule: schedule of its learning rates.
         goal: where to stop; its `until` is that of both rehearsals.
-        progress: see `Progress`.
-        count: of random output directions; None for all.
-        seed: of these.
+        progress: the same as in `Progress`.
+        count: number of random output directions; None for all.
+        seed: seed of these.
     """
 
     network: Network
@@ -73,11 +73,11 @@ class Stages:
     Attributes:
         network: the rehearsal of the network itself.
         linear: the rehearsal of the linearised network, if there was one.
-        gap: between network and linearisation, the larger one at the ends of the two.
+        gap: distance between network and linearisation, the larger one at the ends of the two.
         outlook: the kernel where the network ended.
         output_change: ‖f − f₀‖ there, in units of the distance to the fit; NaN if not known.
         gradients: the cost of all.
-        notes: in sentences.
+        notes: what else to know, in sentences.
     """
 
     network: Rehearsal
@@ -127,7 +127,7 @@ def network_alone(plan: RehearsalPlan) -> tuple[Rehearsal, Outlook | None]:
     """The rehearsal of the network, and the kernel where it ended, without a certificate.
 
     Args:
-        plan: as for `stages`.
+        plan: the same as for `stages`.
 
     Returns:
         No look at the kernel where training diverged.
@@ -299,7 +299,7 @@ def gradient_descent(network: Network, loss: OutputLoss, richness: float) -> Opt
 
     Args:
         network: the model; call this inside `undisturbed`.
-        loss: as a function of the outputs.
+        loss: the loss as a function of the outputs.
         richness: ρ; NaN counts as 0.
     """
     linear = Linearisation(network, network.theta)

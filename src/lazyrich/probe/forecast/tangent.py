@@ -26,7 +26,7 @@ def output_directions(
     Args:
         outputs: a tensor of the outputs' shape, type and device.
         count: how many random directions.
-        seed: of a generator of their own; the global random state is not touched.
+        seed: seed of a generator of their own; the global random state is not touched.
     """
     if count is not None:
         yield from random_signs(outputs, count, seed=seed)

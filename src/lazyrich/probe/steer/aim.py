@@ -59,7 +59,7 @@ def at_change(ruler: Ruler, target: float, richness: float, goal: Goal) -> Trial
         ruler: its scale and rates are set.
         target: the change of the kernel.
         richness: ρ as it is now; NaN if there is none.
-        goal: of the rehearsals.
+        goal: the goal of the rehearsals.
 
     Returns:
         The rehearsal that hits.

@@ -122,7 +122,7 @@ def without_references(seen: Capture) -> Capture:
     """A capture without the frozen copies that networks are centred by: no layers that may learn.
 
     Args:
-        seen: of any model, which may be or hold a `CentredOutput`.
+        seen: modules of any model, which may be or hold a `CentredOutput`.
     """
     paths = [
         f"{name}.reference".removeprefix(".")

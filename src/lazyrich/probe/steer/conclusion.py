@@ -91,8 +91,8 @@ def exponent_words(data: xr.Dataset, name: str) -> str:
     """A fitted exponent with the ends of its interval.
 
     Args:
-        data: with the columns of the fit.
-        name: of the quantity.
+        data: Dataset with the columns of the fit.
+        name: name of the quantity.
     """
     fit = exponent_of(data, name)
     low, high = fit.exponent_low.item(), fit.exponent_high.item()

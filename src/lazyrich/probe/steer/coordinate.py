@@ -94,7 +94,7 @@ class CoordinateCheck:
     """What the width does to training. `print` it.
 
     Attributes:
-        phase: of the infinite-width limit, or `"cannot tell"`.
+        phase: phase of the infinite-width limit, or `"cannot tell"`.
         sentence: the phase with its reasons, in words.
         data: `activation_size` and `feature_update`, refined also `effective_update` and
             `propagating_update` (width × seed × layer); `output_size`, `progress`,
@@ -160,12 +160,12 @@ def coordinate_check(
         factory: makes the model of a given width, freshly initialised.
         batch: `(inputs, targets)`, or a mapping, see `forecast`; the same for every width; trained
             on full batch.
-        loss: as in `forecast`.
+        loss: the same as in `forecast`.
         widths: at least 3 different widths; two decades are better than one.
         optimizer: a factory `(model, width) -> optimizer`, or the learning rate of plain SGD.
         steps: training steps before the second look; enough for the loss to move visibly.
         seeds: random initialisations per width.
-        confidence: of the intervals.
+        confidence: confidence of the intervals.
         tolerance: exponents nearer to zero than this count as zero.
         refined: whether to take the update of every linear layer apart, too, into
             `(W_t − W_0)x_t`, what its own weight learned, and `W_0(x_t − x_0)`, what came from

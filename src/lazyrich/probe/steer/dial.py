@@ -66,7 +66,7 @@ def dial(
     Args:
         model: the network h, or the result of an earlier dial. Its weights stay as they are.
         batch: `(inputs, targets)` to rehearse on, or a mapping, see `forecast`.
-        loss: as in `forecast`.
+        loss: the same as in `forecast`.
         optimizer: any with learning rates, before its first step; these are set in place.
         ntk_change: the change of the kernel ‖Θ − Θ₀‖/‖Θ₀‖ to set, > 0; < 0.1 is lazy, ≥ 1 rich.
         richness: ρ* > 0 to set instead; ≪ 1 is lazy, ≳ 1 is rich.
@@ -77,13 +77,13 @@ def dial(
         equal_speed: first give every layer the same relative feature speed by its own update
             (`feature_speed.own_speeds`); this splits the parameter groups layer by layer. For
             SGD, Adam and AdamW.
-        max_steps: of each rehearsal, ≥ 1; by default 20,000 for `ntk_change`, and 1000 for
+        max_steps: steps of each rehearsal, ≥ 1; by default 20,000 for `ntk_change`, and 1000 for
             `richness`, where it only has to show that the loss falls.
-        max_seconds: of the rehearsals of the search together; a last one, with its certificate,
-            follows.
+        max_seconds: seconds that may pass in the rehearsals of the search together; a last one,
+            with its certificate, follows.
         progress: `(what, steps made, loss)`, called at every step.
         directions: random output directions, as in `forecast`, or `"all"`.
-        seed: of the random directions.
+        seed: seed of the random directions.
 
     Returns:
         What was changed; train `result.model` with the same optimiser.
@@ -157,9 +157,9 @@ class _Found:
     """What the search came to; scale and rates are set.
 
     Attributes:
-        forecast: there.
+        forecast: the forecast made there.
         richness_before: ρ at the scale and the rates that came.
-        notes: in sentences.
+        notes: what else to know, in sentences.
     """
 
     forecast: Forecast

@@ -38,13 +38,13 @@ class Dialled:
     Attributes:
         model: train this one: γ(h − h₀). With `dry_run` the model that was given.
         output_scale: γ.
-        forecast: of the result's training: predicted change, certificate, regime, and what else a
-            rehearsal tells.
+        forecast: forecast of the result's training: predicted change, certificate, regime and what
+            else a rehearsal shows.
         richness: ρ of the result, measured; NaN if its first step leads to no minimum.
         richness_before: ρ of the centred network at the output scale and rates it came with.
         quantity: what was asked for, `"richness"` or `"ntk_change"`.
         target: its value to reach.
-        learning_rates: of every layer, by its path in the network that was given.
+        learning_rates: learning rates of every layer, by its path in the network that was given.
         applied: False for a `dry_run`.
         gradients: what the dial cost, in gradients of the network on this batch: as many training
             steps.

@@ -40,8 +40,8 @@ def parts_of_group(
     """A parameter group of an optimiser in parts, all of whose tensors have the same label.
 
     Args:
-        group: it is only read.
-        label: of a tensor.
+        group: the group, which is only read.
+        label: label of a tensor.
     """
     parts: dict[Label, list[int]] = {}
     for i, p in enumerate(group["params"]):

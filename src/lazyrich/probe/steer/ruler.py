@@ -41,9 +41,9 @@ class Budget:
 
     Attributes:
         to_loss: where training will stop.
-        steps: that training will make.
-        max_steps: of each rehearsal.
-        max_seconds: of all rehearsals of the search.
+        steps: the steps that training will make.
+        max_steps: steps of each rehearsal.
+        max_seconds: seconds that may pass in all rehearsals of the search.
     """
 
     to_loss: float | None
@@ -59,7 +59,7 @@ class Trial:
     Attributes:
         output_scale: γ.
         slowed: what multiplies the rates that follow the scale, ≤ 1.
-        course: of the rehearsal.
+        course: the course of the rehearsal.
         ntk_change: ‖Θ − Θ₀‖/‖Θ₀‖ where it ended; NaN if it diverged.
     """
 
@@ -95,11 +95,11 @@ class Ruler:
         centred: the network; its output scale is set in place.
         plan: the optimiser with the planned rates, which are set in place.
         batch: inputs and targets.
-        loss: as in `forecast`.
-        schedule: of the rates.
-        progress: see `Progress`.
+        loss: the same as in `forecast`.
+        schedule: schedule of the rates.
+        progress: the same as in `Progress`.
         directions: random output directions.
-        seed: of these.
+        seed: seed of these.
 
     Attributes:
         gradients: what measuring has cost so far.
@@ -212,7 +212,7 @@ class Ruler:
         """Where rehearsals stop; the same at every scale, as the output starts at 0.
 
         Args:
-            budget: from the user.
+            budget: what the user allows.
         """
         _, value, outputs = checked(self.centred, self.batch, self.loss, self.directions)
         goal = goal_of(
@@ -226,7 +226,7 @@ class Ruler:
         """At the scale and the rates that are set.
 
         Args:
-            budget: from the user; the time is not counted, since the steps are known.
+            budget: what the user allows; the time is not counted, since the steps are known.
 
         Raises:
             KeyboardInterrupt: as it came.
@@ -246,7 +246,7 @@ class Ruler:
 
         Args:
             output_scale: γ.
-            goal: of the rehearsal.
+            goal: the goal of the rehearsal.
             slowed: what multiplies the rates at first.
 
         Raises:

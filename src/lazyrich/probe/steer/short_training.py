@@ -43,10 +43,10 @@ class Asked:
     """What is measured of a network.
 
     Attributes:
-        steps: of training.
+        steps: steps of training.
         refined: whether updates are taken apart.
         kernel: whether ρ and the change of the NTK are measured.
-        directions: for these.
+        directions: random directions for these.
     """
 
     steps: int
@@ -61,8 +61,8 @@ class Run:
 
     Attributes:
         owners: the modules that own the parameters.
-        layers: of each that acts its activation size, its feature update, and refined the parts of
-            it.
+        layers: activation size and feature update of each that acts, and refined the parts
+            of it.
         of_network: quantities by name.
     """
 
@@ -83,8 +83,8 @@ def run_of(
     Args:
         factory: makes the model of a width.
         make: its optimiser.
-        batch: on which it trains.
-        loss: likewise.
+        batch: the batch on which it trains.
+        loss: the loss of that training.
         setting: width, seed and what is asked.
     """
     width, seed, asked = setting

@@ -12,7 +12,7 @@ def refuse_begun(optimizer: Optimizer, who: str, *, scheduler: bool) -> None:
     """Refuse an optimiser whose learning rates are in use.
 
     Args:
-        optimizer: it is only read.
+        optimizer: the optimiser, which is only read.
         who: wants to set them, as the user calls it.
         scheduler: whether one that a scheduler holds is refused, too.
 

@@ -89,7 +89,7 @@ def update_parts(name: str, before: LayerMaps, after: LayerMaps) -> tuple[float,
     NaN where it has no weight matrix, or acts on other rows after training, as an expert may.
 
     Args:
-        name: of the layer.
+        name: name of the layer.
         before: at θ_0.
         after: at θ_t.
     """

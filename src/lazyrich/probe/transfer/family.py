@@ -50,7 +50,7 @@ class Anatomy:
 
     Attributes:
         size: width or depth.
-        shapes: of the trainable parameters, by name.
+        shapes: shapes of the trainable parameters, by name.
         places: parameter → the module on whose outputs its update is measured.
         entries: place → how many numbers it takes and gives on the batch; also of modules that
             read a weight of another one.
@@ -71,10 +71,10 @@ class NetworkFamily:
     """Networks of several sizes on one batch, and how they are trained.
 
     Attributes:
-        factory: see `Factory`.
+        factory: the same as in `Factory`.
         batch: `(inputs, targets)`.
-        loss: see `forecast`.
-        optimizer: see `OptimizersFactory`.
+        loss: the same as in `forecast`.
+        optimizer: the same as in `OptimizersFactory`.
         steps: training steps that are measured together.
         seeds: initialisations of each size.
     """
@@ -144,7 +144,7 @@ class NetworkFamily:
         Args:
             size: width or depth.
             factors: applied before the first step.
-            asked: see `Flow`.
+            asked: the same as in `Flow`.
         """
         found = []
         for seed in range(self.seeds):
@@ -162,8 +162,8 @@ def refuse_makers(factory: object, optimizer: object) -> None:
     """Refuse what makes no models or no optimisers.
 
     Args:
-        factory: see `Factory`.
-        optimizer: see `OptimizersFactory`.
+        factory: the same as in `Factory`.
+        optimizer: the same as in `OptimizersFactory`.
 
     Raises:
         InputError: an object of another kind, or a model or an optimiser itself.
@@ -199,7 +199,7 @@ def scale_init(model: nn.Module, factors: Mapping[str, float]) -> None:
 
     Args:
         model: without its wrapper.
-        factors: by parameter name.
+        factors: the factors, by parameter name.
     """
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -213,9 +213,9 @@ def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, f
     What decays apart from the gradient decays by η·λ a step: there λ is divided by the factor.
 
     Args:
-        optimizer: before its first step.
+        optimizer: the optimiser before its first step.
         model: without its wrapper.
-        factors: by parameter name.
+        factors: the factors, by parameter name.
     """
     of = {id(p): factors.get(name, 1.0) for name, p in model.named_parameters()}
     groups = []
@@ -233,8 +233,8 @@ def decays_apart(optimizer: Optimizer, group: Mapping[str, object]) -> bool:
     """Whether a group has weight decay that does not go through the gradient, as AdamW's.
 
     Args:
-        optimizer: it is only read.
-        group: of its parameter groups.
+        optimizer: the optimiser, which is only read.
+        group: group of its parameter groups.
     """
     apart = group.get("decoupled_weight_decay", isinstance(optimizer, APART))
     return bool(apart and group.get("weight_decay"))

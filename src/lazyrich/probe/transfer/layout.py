@@ -54,7 +54,7 @@ class Layout:
     Attributes:
         axis: what the size is.
         roles: key of a parameter → its role.
-        readouts: over widths, places whose inputs grow and whose outputs do not.
+        readouts: places, over widths, whose inputs grow and whose outputs do not.
         branches: patterns of the layers that end a residual branch, for depth.
     """
 
@@ -120,7 +120,7 @@ class Layout:
         """The exponent of a learning rate in muP, NaN where its table has none.
 
         Args:
-            key: of the parameter.
+            key: key of the parameter.
             owner: the kind of optimiser that owns it.
         """
         rule = SGD if owner is SGD else Adam if owner in LIKE_ADAM else None

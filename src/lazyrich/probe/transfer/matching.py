@@ -38,11 +38,11 @@ class Matched:
     """The factors of one network, and what its first steps do.
 
     Attributes:
-        size: of the network.
+        size: size of the network.
         lr: key of a parameter → factor on its learning rate.
-        init: for every flow the factor on the init of what it sets.
-        before: with every factor 1.
-        after: with the factors.
+        init: the factor, for every flow, on the init of what it sets.
+        before: sizes with every factor 1.
+        after: sizes with the factors.
         residual: how far the worst size is from its goal, as a logarithm.
     """
 
@@ -59,8 +59,8 @@ class Bench:
     """A network of a family, on which factors are tried.
 
     Attributes:
-        family: it belongs to.
-        layout: of the family.
+        family: the family that it belongs to.
+        layout: layout of the family.
         member: the network.
     """
 

@@ -22,10 +22,10 @@ def remarks(
     """Whether it came out, and what does not transfer and why.
 
     Args:
-        layout: of the family.
+        layout: layout of the family.
         large: the largest network that was measured.
         goal: what the first steps of the smallest one do.
-        found: of the others, the largest last.
+        found: what was found for the other parameters, the largest last.
     """
     yield _agreement(layout, goal, found)
     keys = layout.keys(large)

@@ -34,7 +34,7 @@ class Transfer:
     Attributes:
         small: size of the network whose hyperparameters are known.
         large: size of the network that they are for.
-        data: over the sizes that were measured, see `transfer`.
+        data: Dataset over the sizes that were measured, see `transfer`.
         notes: what would not transfer and why, in sentences.
         layout: what the members of the family have in common.
         family: the networks.
@@ -101,7 +101,7 @@ class Transfer:
         """The factors of a network, by parameter name.
 
         Args:
-            model: of the family.
+            model: the model of the family.
             size: its width or depth; by default that of the large network.
 
         Raises:
@@ -135,9 +135,10 @@ class Transfer:
         a step.
 
         Args:
-            model: of the family, freshly initialised as the factory does.
-            optimizer: before its first step and before a scheduler; or several of them.
-            size: as for `factors`.
+            model: the model of the family, freshly initialised as the factory does.
+            optimizer: the optimiser before its first step and before a scheduler; or several of
+                them.
+            size: the same as for `factors`.
 
         Raises:
             InputError: a model of another family; an optimiser that has stepped, that has a
@@ -161,8 +162,8 @@ class Transfer:
         """A coordinate check with the transferred rates and init: the same regime at every width?
 
         Args:
-            steps: as in `coordinate_check`.
-            seeds: as in `coordinate_check`.
+            steps: the same as in `coordinate_check`.
+            seeds: the same as in `coordinate_check`.
             sizes: at least 3 widths; by default the small one, the large one and one between.
 
         Raises:

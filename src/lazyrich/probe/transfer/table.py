@@ -95,10 +95,10 @@ def table_of(
     """Factors and sizes over the networks that were measured, see `transfer`.
 
     Args:
-        layout: of the family.
-        members: by size.
+        layout: layout of the family.
+        members: the members of the family, by size.
         goal: what the first steps of the smallest one do.
-        found: of the others.
+        found: what was found for the other parameters.
     """
     axis, keys = str(layout.axis), list(goal.own)
     nothing = Matched(

@@ -50,19 +50,19 @@ def transfer(
         factory: makes the model of a width or a depth, freshly initialised; or a mapping of models
             by their size, whose parameters correspond by name.
         batch: `(inputs, targets)`, or a mapping, see `forecast`; the same for every size.
-        loss: as in `forecast`.
+        loss: the same as in `forecast`.
         small: width or depth of the network whose hyperparameters are known.
-        large: that of the network to train.
+        large: size of the network to train.
         optimizer: a factory `(model, size) -> optimizer` with the hyperparameters of the small
             network, whatever the size; or several that share the parameters out, as for Muon.
         ladder: sizes to measure in place of the large one, which then is not built: factors are
             powers of the size, fitted to these and the small one.
-        branches: over depths, patterns of the layers that end a residual branch, as
+        branches: patterns, over depths, of the layers that end a residual branch, as
             `"blocks.*.mlp.out"`.
         steps: training steps that are measured together, from 1; more if the first one leaves
             some parameters alone, as with a readout that starts at 0.
         seeds: random initialisations of each size.
-        rounds: of the search for the factors, at most.
+        rounds: rounds of the search for the factors, at most.
 
     Returns:
         The factors. `data` holds `own_update` and `flow_update` with their values `…_before` (size

@@ -66,11 +66,11 @@ def updates_of(
     """Make the first steps, of copies, and measure what they do.
 
     Args:
-        network: on its batch; call this inside `undisturbed`.
-        loss: as a function of the outputs.
-        optimizers: that train it; they are only read.
-        steps: to make.
-        asked: see `Flow`.
+        network: the network on its batch; call this inside `undisturbed`.
+        loss: the loss as a function of the outputs.
+        optimizers: the optimisers that train it; they are only read.
+        steps: number of steps to make.
+        asked: the same as in `Flow`.
     """
     change = first_steps(network, loss, optimizers, steps)
     own, sizes = _own_updates(network, change, places_of(network))
@@ -126,8 +126,8 @@ def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
     It is its layer, or, if that is never called itself, the next module around it that is.
 
     Args:
-        network: on its batch; call this inside `undisturbed`.
-        names: of parameters; by default of all that are trained.
+        network: the network on its batch; call this inside `undisturbed`.
+        names: names of parameters; by default of all that are trained.
     """
     called: set[str] = set()
     with ExitStack() as hooks:
@@ -227,7 +227,7 @@ def outputs_at(network: Network, theta: Parameters, place: str) -> tuple[Tensor,
     """What a module gives in one pass, in all its calls, as training computes it.
 
     Args:
-        network: on its batch; call this inside `undisturbed`.
+        network: the network on its batch; call this inside `undisturbed`.
         theta: the parameters.
         place: path of the module.
     """
@@ -242,7 +242,7 @@ def entries(network: Network, places: Iterable[str]) -> dict[str, tuple[int, int
     """How many numbers modules take and give in one pass, in all their calls.
 
     Args:
-        network: on its batch; call this inside `undisturbed`.
+        network: the network on its batch; call this inside `undisturbed`.
         places: paths of the modules.
     """
     found: dict[str, tuple[int, int]] = {}

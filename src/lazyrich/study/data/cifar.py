@@ -25,7 +25,7 @@ def read_batch(path: Path) -> tuple[Bytes, Bytes]:
     """Images (n, 3, 32, 32) and labels (n,) of one file, gzipped if its name ends with `.gz`.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
         InputError: the file is cut off, or its labels are none of CIFAR-10.
@@ -46,7 +46,7 @@ def read_archive(path: Path) -> list[tuple[Bytes, Bytes]]:
     """The five training batches and the test batch of the archive, without unpacking it.
 
     Args:
-        path: of `cifar-10-binary.tar.gz`.
+        path: path of `cifar-10-binary.tar.gz`.
 
     Returns:
         Images and labels of every batch, the test batch last.

@@ -128,8 +128,9 @@ def fashion_mnist(folder: str | Path | None = None, *, download: bool = False) -
     """Fashion-MNIST: the same numbers of images of clothes.
 
     Args:
-        folder: as for `mnist`, with the subfolders `fashion-mnist` and `FashionMNIST/raw`. The
-            files of Debian's package dataset-fashion-mnist are found without it.
+        folder: the folder, as for `mnist`, with the subfolders `fashion-mnist` and
+            `FashionMNIST/raw`. The files of Debian's package dataset-fashion-mnist are found
+            without it.
         download: fetch the files (31 MB) if they are nowhere on this machine.
 
     Raises:
@@ -203,7 +204,7 @@ def load(
             `teacher-student`, `chain-monomial`, `sparse-parity` or `staircase`.
         folder: where the files of `mnist`, `fashion-mnist` and `cifar10` are; the others need none.
         download: whether those three may be downloaded; nothing is unless this is true.
-        options: of the function with that name.
+        options: options of the function with that name.
 
     Raises:
         InputError: there is no such data set, or it does not take these options.
@@ -224,7 +225,7 @@ def check_options(name: str, options: Iterable[str]) -> None:
     """Refuse an unknown data set, options that it does not take, and missing ones.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         options: names of those that are given.
 
     Raises:

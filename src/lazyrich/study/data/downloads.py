@@ -23,10 +23,11 @@ class Source:
     """The files of a data set, on this machine and on the web.
 
     Attributes:
-        name: of the data set, and of its folder in the cache.
+        name: name of the data set, and of its folder in the cache.
         files: names that it may have in a folder, each plain or with `.gz` behind it.
-        subfolders: of a given folder, in which they may lie.
-        checksums: of the files on the web, by their names there: `sha256:` and the digits.
+        subfolders: subfolders of a given folder, in which they may lie.
+        checksums: checksums of the files on the web, by their names there: `sha256:` and the
+            digits.
         addresses: folders on the web that hold these files, tried in this order.
     """
 
@@ -64,7 +65,7 @@ def folder_of(source: Source, folder: str | Path | None, *, download: bool) -> P
 
     Args:
         source: the data set.
-        folder: to look at first; None takes the one that LAZYRICH_DATA names.
+        folder: folder to look at first; None takes the one that LAZYRICH_DATA names.
         download: fetch what is nowhere.
 
     Raises:

@@ -19,7 +19,7 @@ def read_idx(path: str | Path) -> Bytes:
     """Read an array of bytes in the IDX format, gzipped if the name ends with `.gz`.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
         InputError: the file is cut off or no IDX file of bytes.
@@ -76,7 +76,7 @@ def content_of(path: Path) -> bytes:
     """The bytes of a file, unzipped if its name ends with `.gz`.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
         InputError: it is no whole gzip file.

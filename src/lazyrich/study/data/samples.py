@@ -64,7 +64,7 @@ class DataSet:
     """Samples to learn from and samples to test on.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         train: the training part.
         test: the test part.
         classes: how many classes there are; 0 for regression.
@@ -132,7 +132,7 @@ class DataSet:
         Args:
             train: how many training samples; None takes all, in their order.
             test: how many test samples; None takes all, in their order.
-            seed: of the choice.
+            seed: seed of the choice.
 
         Raises:
             InputError: if there are not as many.
@@ -158,7 +158,7 @@ class DataSet:
 
         Args:
             per_class: samples of each class, at least 1.
-            seed: of the choice.
+            seed: seed of the choice.
 
         Raises:
             InputError: the data set has no classes.
@@ -205,7 +205,7 @@ def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
     classes; and for a regression the targets as they are.
 
     Args:
-        samples: of the data set.
+        samples: the samples of the data set.
         classes: C; 0 for regression.
         loss: `"mse"`, `"squared_error"` or `"cross_entropy"`.
 

@@ -46,7 +46,7 @@ def line(
         dimension: d of the inputs.
         slope: f*, what the best network reaches.
         noise: σ ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range.
@@ -96,7 +96,7 @@ def gaussian(
         alpha: α ≥ 0; 0 makes all directions equal.
         target: what is learned.
         noise: standard deviation of what is added to the targets, ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range, or the target has no such name.
@@ -151,7 +151,7 @@ def teacher_student(
         width: k, neurons of the teacher.
         activation: φ, a name of `lazyrich.study.networks.catalogue.ACTIVATIONS`.
         noise: standard deviation of ε, ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range, or the activation has no such name.
@@ -199,7 +199,7 @@ def chain_monomial(
         dimension: d of the inputs.
         order: r, links of the chain, from 2 to d.
         noise: standard deviation of ε, ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range.
@@ -242,7 +242,7 @@ def sparse_parity(
         dimension: d of the inputs.
         order: k, signs that matter, from 1 to d.
         noise: standard deviation of ε, ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range.
@@ -283,7 +283,7 @@ def staircase(
         dimension: d of the inputs.
         order: k, steps of the staircase, from 1 to d.
         noise: standard deviation of ε, ≥ 0.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         InputError: a number is out of its range.

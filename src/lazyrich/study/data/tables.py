@@ -34,13 +34,13 @@ def csv(
     column that does not vary is 0.
 
     Args:
-        path: of the file, in UTF-8.
+        path: path of the file, in UTF-8.
         y: the column to learn; for a regression also several.
         x: the columns to learn from; None takes all others.
         task: `"regression"` to numbers, or `"classes"`: the distinct entries of the column `y`,
             counted from 0 in the order of numbers, or of the alphabet where there are words.
         test: the share of rows for the test part, between 0 and 1.
-        seed: of the random choice of these rows.
+        seed: seed of the random choice of these rows.
 
     Raises:
         InputError: the file is missing or no CSV file, a column is missing, an entry is no number,

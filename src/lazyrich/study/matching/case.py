@@ -23,8 +23,8 @@ class Case:
     """What is to be described.
 
     Attributes:
-        weights: from the first layer on, matrices (outputs, inputs) of its own, or vectors of
-            which each weight multiplies one input.
+        weights: the weights from the first layer on, matrices (outputs, inputs) of its own, or
+            vectors of which each weight multiplies one input.
         data: moments of inputs and targets.
         inputs: x, (n, m), where samples are known.
         targets: y, (n, k), likewise.
@@ -106,7 +106,7 @@ def as_weights(weights: Sequence[ArrayLike]) -> tuple[Array, ...]:
     """The layers of a network, which fit together.
 
     Args:
-        weights: as the user gave them.
+        weights: the weights as the user gave them.
 
     Raises:
         InputError: no layers, layers that do not follow each other, numbers that are not finite.
@@ -131,7 +131,7 @@ def require_shapes(case: Case) -> None:
     """Refuse a network that does not map the inputs of the data to its targets.
 
     Args:
-        case: to be checked.
+        case: the case to be checked.
     """
     first, last = case.weights[0], case.weights[-1]
     have = (1, len(first)) if case.diagonal else (last.shape[0], first.shape[1])

@@ -58,11 +58,12 @@ class TheoryMatch:
     """One solved model beside the network.
 
     Attributes:
-        name: of the model in `lazyrich.theory`.
-        residuals: of what it assumes.
+        name: name of the model in `lazyrich.theory`.
+        residuals: residuals of what it assumes.
         prediction: loss and kernel change after the training; None where an assumption is broken.
-        loss_error: of the loss at the start, from gradient descent; infinite without a prediction.
-        ntk_change_error: of the kernel change.
+        loss_error: error of the loss at the start, from gradient descent; infinite without a
+            prediction.
+        ntk_change_error: error of the kernel change.
     """
 
     name: str

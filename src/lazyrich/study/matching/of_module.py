@@ -24,7 +24,7 @@ def case_of_module(model: nn.Module, case: Case) -> Case:
     Args:
         model: two or more linear layers; what is between them may make it no chain, and is then
             a residual.
-        case: of the data, with samples.
+        case: case of the data, with samples.
 
     Raises:
         InputError: parameters that are no chain of layers, data without samples.

@@ -28,9 +28,9 @@ class DescentRun:
 
     Attributes:
         steps: how many.
-        first_loss: before.
-        loss: after, `E‖f − y‖²`.
-        least_loss: that any network of the kind has.
+        first_loss: loss before training.
+        loss: loss after training, `E‖f − y‖²`.
+        least_loss: the least loss that any network of the kind has.
         ntk_change: `‖Θ − Θ₀‖/‖Θ₀‖`, after.
     """
 
@@ -162,7 +162,7 @@ def kernel_size(pairs: Sequence[Pair]) -> float:
     """`‖Σ a ⊗ b‖`, which over pairs of samples is the norm of the kernel.
 
     Args:
-        pairs: of each layer what comes after and before it, matrices or their diagonals.
+        pairs: what comes, for each layer, after and before it, matrices or their diagonals.
     """
     squared = sum(np.sum(a * c) * np.sum(b * d) for a, b in pairs for c, d in pairs)
     return float(max(squared, 0.0)) ** 0.5

@@ -64,8 +64,8 @@ class Candidate:
     """A theory that may describe a network.
 
     Attributes:
-        name: of the model in `lazyrich.theory`.
-        residuals: of its assumptions.
+        name: name of the model in `lazyrich.theory`.
+        residuals: residuals of its assumptions.
         predict: what it says after a number of steps, where they hold.
     """
 

@@ -42,7 +42,7 @@ def as_taken_by(network: nn.Module, data: DataSet) -> DataSet:
 
     Args:
         network: maps a batch to one number a class or target.
-        data: to be learned.
+        data: the data set to be learned.
 
     Raises:
         InputError: neither form leads to one number a class or target.

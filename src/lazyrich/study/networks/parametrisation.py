@@ -121,13 +121,13 @@ def parametrise(
         network: is changed in place and becomes part of the model. Its first weight matrix in the
             order of its modules is layer W, its last one the readout U.
         name: one of `PARAMETRISATIONS`.
-        optimizer: that the learning rates are for: `"sgd"`, with or without momentum, or `"adam"`,
-            whose rates follow the width otherwise.
+        optimizer: the optimiser that the learning rates are for: `"sgd"`, with or without momentum,
+            or `"adam"`, whose rates follow the width otherwise.
         output_scale: multiplies the output beside the parametrisation's own γ.
         init_scale: multiplies the initial weight matrices: a number, or one a matrix in the order
             of the modules. Biases, norms and places stay as they are.
         centred: whether to subtract the initial function: γ (h − h₀), see `CentredOutput`.
-        seed: of the weights; the global random state is left as it is.
+        seed: seed of the weights; the global random state is left as it is.
 
     Returns:
         The model with its learning rates.

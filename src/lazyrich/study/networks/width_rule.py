@@ -92,8 +92,9 @@ def width_rule(
 
     Args:
         network: layers in the order of its modules; sizes alone matter, not weights.
-        law: of the two-layer network under gradient descent.
-        optimizer: that the rates are for; those for `"adam"` are relative, 1 at width 100.
+        law: scaling law of the two-layer network under gradient descent.
+        optimizer: the optimiser that the rates are for; those for `"adam"` are relative, 1 at width
+            100.
 
     Returns:
         Output scale, initial standard deviations and learning rates.

@@ -21,7 +21,7 @@ def shifted_and_mirrored(
 
     Args:
         x: images (n, channels, height, width).
-        generator: on the CPU, the same draws on every device; each image has its own.
+        generator: a generator on the CPU, the same draws on every device; each image has its own.
         padding: pixels on every side; shifts are uniform in −padding … padding, each way.
 
     Raises:

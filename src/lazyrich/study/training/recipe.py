@@ -21,7 +21,7 @@ class Recipe:
             outputs; or `"cross_entropy"`.
         optimizer: `"sgd"` or `"adam"`, as in `torch.optim`.
         lr: the learning rate η > 0; each parameter's is η times its factor.
-        momentum: of SGD, 0 ≤ μ < 1.
+        momentum: momentum of SGD, 0 ≤ μ < 1.
         weight_decay: λ ≥ 0, added to the gradient as λθ.
         batch_size: samples a step; None is the full batch.
         steps: how many at most, ≥ 1.
@@ -112,8 +112,8 @@ class Outcome:
             loss at the start and that of outputs that are all zero).
         sentence: the same in words.
         steps: optimiser steps made.
-        loss: of all training samples at the end, in evaluation mode; after a divergence that of
-            the batch at which it was seen, not finite or very large.
+        loss: loss of all training samples at the end, in evaluation mode; after a divergence that
+            of the batch at which it was seen, not finite or very large.
         lr: the learning rate η that was taken.
     """
 

@@ -83,8 +83,8 @@ def largest_stable_lr(
         build: makes the network, always the same one.
         data: what it learns.
         recipe: how; its `lr` is where the search begins.
-        seed: of the training.
-        steps: of a try, at most the recipe's own.
+        seed: seed of the training.
+        steps: steps of a try, at most the recipe's own.
 
     Returns:
         The learning rate and what was tried: about 4 tries and one for each factor of 4.
@@ -136,8 +136,8 @@ def lr_for_accuracy(
         recipe: how, over `within` steps; its `lr` is where the search begins.
         level: training accuracy to pass, 0 ≤ level < 1.
         within: steps in which it has to, ≥ 1.
-        seed: of the training.
-        steps: of a try in the search of η*.
+        seed: seed of the training.
+        steps: steps of a try in the search of η*.
 
     Returns:
         The learning rate and what was tried, the search of η* included.

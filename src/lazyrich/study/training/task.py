@@ -105,7 +105,7 @@ def accuracy(model: nn.Module, samples: Samples) -> float:
 
     Args:
         model: maps inputs to one number a class.
-        samples: with labels.
+        samples: samples with labels.
 
     Raises:
         InputError: the samples have no labels.
@@ -146,10 +146,10 @@ def batches(
 
     Args:
         samples: n.
-        size: of a batch; at most n are taken.
+        size: size of a batch; at most n are taken.
         steps: how many batches.
-        seed: of the order, ≥ 0; the same order on every device.
-        device: of the rows; None is the CPU.
+        seed: seed of the order, ≥ 0; the same order on every device.
+        device: device of the rows; None is the CPU.
 
     Raises:
         InputError: a negative seed.

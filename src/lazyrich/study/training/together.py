@@ -35,9 +35,9 @@ class Member:
 
     Attributes:
         model: trained in place.
-        seed: of its order of samples and its augmentation, ≥ 0.
+        seed: seed of its order of samples and its augmentation, ≥ 0.
         lr: its learning rate; None is the recipe's.
-        lr_factors: by parameter name, what multiplies it.
+        lr_factors: factors on the learning rates, by parameter name.
         observe: called as by `train`, with its own model.
     """
 

@@ -72,7 +72,7 @@ def train(
         data: the set.
         recipe: how.
         seed: ≥ 0.
-        lr_factors: by parameter name, what multiplies its learning rate; 1 where not named.
+        lr_factors: factors on the learning rates, by parameter name; 1 where not named.
         observe: called with the number of steps made, before the first step, after the last one
             and where `when` says so; the model is in evaluation mode meanwhile, and modes and
             random state are put back. A network that is not finite is not shown.
@@ -145,9 +145,9 @@ def optimizer_of(
     """The optimiser of `torch.optim` that a recipe means, with a parameter group per factor.
 
     Args:
-        model: whose trainable parameters it takes.
+        model: the model whose trainable parameters it takes.
         recipe: the recipe.
-        lr_factors: by parameter name; 1 where not named.
+        lr_factors: factors on the learning rates, by parameter name; 1 where not named.
 
     Raises:
         InputError: a factor that belongs to no parameter, is negative or not finite.

@@ -52,8 +52,8 @@ def conformed(where: str, name: str, value: object, kinds: Kinds) -> Plain:
 
     Args:
         where: the argument, for the message.
-        name: of the field.
-        value: for it.
+        name: name of the field.
+        value: value to give it.
         kinds: the annotation of every field.
 
     Raises:

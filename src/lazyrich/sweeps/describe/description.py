@@ -48,7 +48,7 @@ class Study:
     on how the study was written.
 
     Attributes:
-        name: of the study.
+        name: name of the study.
         experiment: a frozen dataclass with `seed: int` and `run()`, or its name "module:Class".
         base: value of fields that are not on an axis; other fields have their defaults.
         axes: values by the name of the field. A value may be a table with a `label` that sets

@@ -59,7 +59,7 @@ class Grid:
         experiment: the class of the points.
         base: value of every field that no axis must set.
         axes: settings on every axis.
-        seeds: of every configuration.
+        seeds: number of seeds of every configuration.
         extra: configurations off the grid, with their seeds.
     """
 

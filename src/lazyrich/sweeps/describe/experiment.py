@@ -64,7 +64,7 @@ def resolve(name: str) -> type[Experiment]:
     """The class of a name "module:Class".
 
     Args:
-        name: as `experiment_name` gives it.
+        name: the name as `experiment_name` gives it.
 
     Raises:
         InputError: if there is no such class.

@@ -122,8 +122,8 @@ class Position:
     """Where a point lies.
 
     Attributes:
-        labels: on every axis, and its seed.
-        order: by which the points of a study are sorted.
+        labels: the labels on every axis, and its seed.
+        order: order by which the points of a study are sorted.
         on_grid: False for a point beside the grid.
     """
 
@@ -178,7 +178,7 @@ def coordinate_of(value: Plain) -> Label:
     """What stands on an axis: numbers and text as they are, the label of a table, else text.
 
     Args:
-        value: of an axis.
+        value: value of an axis.
 
     Example:
         >>> [coordinate_of(value) for value in (0.5, {"label": "wide", "width": 512}, [1, 2])]

@@ -43,8 +43,8 @@ def changed_code(was: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The beginning of a sentence: which code is another one.
 
     Args:
-        was: of `code_of`.
-        now: of `code_of`.
+        was: the recorded fingerprint, of `code_of`.
+        now: the present fingerprint, of `code_of`.
 
     Example:
         >>> changed_code({"lazyrich": "1", "source": "a"}, {"lazyrich": "2", "source": "b"})

@@ -17,8 +17,8 @@ class Meter:
     """Shows points done, failed, their rate and the time left.
 
     Args:
-        name: of the study.
-        points: of the study.
+        name: name of the study.
+        points: points of the study.
         done: points that are stored already.
         shown: False for silence.
 

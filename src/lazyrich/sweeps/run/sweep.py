@@ -31,13 +31,13 @@ class Summary:
     """What a sweep has done.
 
     Attributes:
-        name: of the study.
-        folder: of its store.
-        points: of the study.
+        name: name of the study.
+        folder: folder of its store.
+        points: points of the study.
         ran: points that this sweep ran.
         statuses: number of its stored points by status.
         earlier: points of earlier descriptions that the store holds too, see `extend`.
-        seconds: that it took.
+        seconds: the seconds that it took.
     """
 
     name: str

@@ -45,7 +45,7 @@ def run_packed(experiments: bytes, call: int) -> list[Packed]:
     """Run packed experiments, so that a worker that cannot import them says so itself.
 
     Args:
-        experiments: from `pack`.
+        experiments: the experiments from `pack`.
         call: number of the call, for executors that remember what they called.
     """
     return run_points(*pickle.loads(experiments))
@@ -60,7 +60,7 @@ def run_points(
     child process that an experiment has forked ends here, because its parent answers.
 
     Args:
-        experiments: of one class.
+        experiments: experiments of one class.
         environment: variables that they find besides those of the process.
 
     Returns:

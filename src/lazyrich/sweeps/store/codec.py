@@ -39,7 +39,7 @@ def encode(result: Result) -> Packed:
     """A result as bytes.
 
     Args:
-        result: with arrays of numbers, booleans, times or text.
+        result: the result, with arrays of numbers, booleans, times or text.
 
     Raises:
         InputError: if the data holds what cannot be stored without pickle, labels that are

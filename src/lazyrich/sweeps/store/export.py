@@ -31,7 +31,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     and the places that make arrays of unequal networks rectangular, have no row.
 
     Args:
-        data: of `results`, or any Dataset.
+        data: the Dataset of `results`, or any Dataset.
 
     Example:
         >>> loss = xr.DataArray([[4.0, 1.0], [float("nan"), 3.0]], dims=("width", "seed"))
@@ -54,7 +54,7 @@ def export(data: xr.Dataset, path: str | Path) -> Path:
     table of `table`.
 
     Args:
-        data: of `results`, `measured_diagram`, or any Dataset.
+        data: the Dataset of `results`, `measured_diagram`, or any Dataset.
         path: ends with `.nc`, `.zarr`, `.parquet` or `.csv`; a file, or for `.zarr` a zarr, that is
             there is replaced.
 
@@ -90,7 +90,7 @@ def check_export(path: str | Path) -> Path:
     The folder that it lies in need not be there yet.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         The path.

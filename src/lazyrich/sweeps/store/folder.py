@@ -28,7 +28,7 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that holds anything but a store.
 
     Args:
-        folder: of the store; it need not be there.
+        folder: folder of the store; it need not be there.
 
     Raises:
         InputError: naming what is there.
@@ -55,7 +55,7 @@ def check_store(folder: Path) -> None:
     """Refuse a folder without a store.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
 
     Raises:
         InputError: if there is none.
@@ -84,7 +84,7 @@ def check_version(folder: Path) -> None:
     """Refuse a store of version 0.2 or older, which had several files, and one half repaired.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
 
     Raises:
         StoreError: saying what to do.
@@ -108,7 +108,7 @@ def next_aside(folder: Path) -> Path:
     """A new name `damaged-1`, `damaged-2`, … in the folder, above those that are there.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
 
     Example:
         >>> next_aside(Path()).name
@@ -151,7 +151,7 @@ def unwritten(path: Path, error: Exception) -> StoreError:
     """The error of a write that failed.
 
     Args:
-        path: of the file.
+        path: path of the file.
         error: what the system said.
 
     Example:
@@ -168,7 +168,7 @@ def unread(path: Path, error: Exception) -> StoreError:
     """The error of a read that failed, though what is there may be whole.
 
     Args:
-        path: of the file.
+        path: path of the file.
         error: what the system said.
 
     Example:
@@ -185,7 +185,7 @@ def removed(path: Path) -> StoreError:
     """The error of a file that was removed, or replaced, while it was being written to.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Example:
         >>> print(removed(Path("x")))

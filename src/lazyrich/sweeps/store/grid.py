@@ -23,7 +23,7 @@ def grid(data: xr.Dataset, *names: str) -> xr.Dataset:
     """Lay points out over their axes.
 
     Args:
-        data: over `point`, of `results`; a Dataset without that dimension is returned.
+        data: Dataset over `point`, of `results`; a Dataset without that dimension is returned.
         names: the axes; by default all of them. Points that agree in the others share a `point`.
 
     Returns:
@@ -68,8 +68,8 @@ def laid_out(
     """Points over axes with these labels; the other axes keep a `point` in common.
 
     Args:
-        data: over `point`.
-        labels: on every axis that becomes a dimension.
+        data: Dataset over `point`.
+        labels: the labels on every axis that becomes a dimension.
         rest: the other axes.
 
     Raises:

@@ -34,7 +34,7 @@ def check_labels(dim: str, dims: Sequence[Any], values: NDArray[Any]) -> None:
 
     Args:
         dim: the dimension, and name of its labels.
-        dims: over which the labels lie.
+        dims: dims over which the labels lie.
         values: the labels.
 
     Raises:
@@ -149,7 +149,7 @@ class Inner:
     """The dims that a single result has, united over all of them.
 
     Attributes:
-        sizes: of every dim.
+        sizes: sizes of every dim.
         coords: its labels, where it has some.
 
     Example:

@@ -23,8 +23,8 @@ def gathered(shape: tuple[int, ...], parts: Sequence[Part]) -> NDArray[Any]:
     objects. Floats are at least double; everything else keeps its type.
 
     Args:
-        shape: of the array.
-        parts: that do not overlap, of one kind of values.
+        shape: shape of the array.
+        parts: the parts that do not overlap, of one kind of values.
 
     Example:
         >>> gathered((3,), [((0,), np.array(True)), ((1,), np.array(False))])
@@ -68,7 +68,7 @@ def check_times(values: NDArray[Any], dtype: np.dtype[Any]) -> None:
 
     Args:
         values: any; what are no times pass.
-        dtype: of the array that will hold them.
+        dtype: type of the array that will hold them.
 
     Raises:
         InputError: naming both units.

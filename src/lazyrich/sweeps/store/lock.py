@@ -25,7 +25,7 @@ def locked(folder: Path) -> Iterator[FileLock]:
     The system releases it when its process dies; a forked child does not keep it.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
 
     Raises:
         InputError: if the folder holds anything but a store.
@@ -57,7 +57,7 @@ def sign(base: Database) -> None:
     """Name this process as the writer.
 
     Args:
-        base: whose lock it has.
+        base: the path whose lock it has.
     """
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     base.sign(f"process {os.getpid()} on {socket.gethostname()} since {since}")

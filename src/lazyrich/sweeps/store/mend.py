@@ -30,7 +30,7 @@ def repair(folder: str | Path) -> tuple[Damage, ...]:
     damaged file is kept beside it, in a folder `damaged-1`, `damaged-2`, …
 
     Args:
-        folder: of the store; nobody may be writing to it.
+        folder: folder of the store; nobody may be writing to it.
 
     Returns:
         What was damaged, as `Store.verify` says; empty if all was well.

@@ -282,7 +282,8 @@ def initial(data: xr.Dataset) -> xr.Dataset:
     """Every network at its first measurement.
 
     Args:
-        data: of `results`, or any Dataset; one without `record`, `step` or `time` is returned.
+        data: the Dataset of `results`, or any Dataset; one without `record`, `step` or `time` is
+            returned.
 
     Example:
         >>> loss = xr.DataArray([[3.0, 2.0], [4.0, 1.0]], dims=("seed", "step"))
@@ -300,7 +301,8 @@ def final(data: xr.Dataset) -> xr.Dataset:
     the one before its numbers were lost.
 
     Args:
-        data: of `results`, or any Dataset; one without `record`, `step` or `time` is returned.
+        data: the Dataset of `results`, or any Dataset; one without `record`, `step` or `time` is
+            returned.
 
     Example:
         >>> loss = xr.DataArray([[3.0, 2.0, 1.0], [3.0, 4.0, np.nan]], dims=("seed", "step"))

@@ -14,13 +14,13 @@ class Row:
     """A point as it is stored.
 
     Attributes:
-        key: of the point.
+        key: key of the point.
         status: how it ended.
         description: number of the one that was valid when it was written.
         fields: the content of the point, of which the key is the hash.
         place: its labels when it was written, JSON.
-        header: of its result.
-        payload: of its result.
+        header: header of its result.
+        payload: payload of its result.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Described:
 
     Attributes:
         text: JSON.
-        code: that computed the points that were written under it, JSON.
+        code: the code that computed the points that were written under it, JSON.
     """
 
     text: str
@@ -72,8 +72,8 @@ class Unwhole:
     """A row that is damaged.
 
     Attributes:
-        key: as it stands there.
-        place: as it stands there.
+        key: the key as it stands there.
+        place: the place as it stands there.
         said: what is wrong.
     """
 
@@ -86,7 +86,7 @@ def read(line: tuple[Any, ...]) -> Row | Unwhole:
     """The row of a line of the table, its digest at the end.
 
     Args:
-        line: as SQLite gave it.
+        line: the line as SQLite gave it.
     """
     row = Row(**dict(zip((part.name for part in fields(Row)), line, strict=False)))
     whole = all(isinstance(getattr(row, part.name), _TYPES[str(part.type)]) for part in fields(Row))

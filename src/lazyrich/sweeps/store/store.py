@@ -36,8 +36,8 @@ class Damage:
     """A point, or the file, that is damaged.
 
     Attributes:
-        key: of the point, as far as it can be read; "description" for that of the study, and empty
-            for the file itself.
+        key: key of the point, as far as it can be read; "description" for that of the study, and
+            empty for the file itself.
         sentence: what is wrong, and what to do.
     """
 
@@ -53,7 +53,7 @@ class Store:
     crash of the process or the machine.
 
     Attributes:
-        folder: of the store.
+        folder: folder of the store.
 
     Example:
         >>> import tempfile
@@ -78,8 +78,8 @@ class Store:
         """Open the store of a study for writing, or make it.
 
         Args:
-            folder: of the store; it is made where there is none.
-            study: whose points are written.
+            folder: folder of the store; it is made where there is none.
+            study: the study whose points are written.
             extend: take a changed description and record it; points that it does not have stay.
 
         Raises:
@@ -126,7 +126,7 @@ class Store:
         Nothing is imported that the store names.
 
         Args:
-            folder: of the store.
+            folder: folder of the store.
 
         Raises:
             InputError: if there is no store.
@@ -242,7 +242,7 @@ class Store:
         """The result of a point.
 
         Args:
-            key: of the point.
+            key: key of the point.
 
         Raises:
             InputError: if it is not there.

@@ -54,7 +54,7 @@ class Eigenmodes:
         rates: ℓ, (k + m,).
         weights: A, (k + m, neurons).
         order: where each eigenvector stood before.
-        cosine: of the angle of each pair of eigenvectors, (min(k, m), 1).
+        cosine: cosine of the angle of each pair of eigenvectors, (min(k, m), 1).
         sine: the same.
     """
 

@@ -125,7 +125,7 @@ def tangent_kernel(solution: xr.Dataset, network: LinearNetwork, x: ArrayLike) -
     """The whole tangent kernel `Θ(x, x') = γ²(η_w xᵀx' UUᵀ + η_u xᵀWᵀWx' I)` along a solution.
 
     Args:
-        solution: of `balanced_flow`.
+        solution: the solution of `balanced_flow`.
         network: the same as there.
         x: inputs, (n, m).
 

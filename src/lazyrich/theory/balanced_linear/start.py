@@ -55,7 +55,7 @@ def relative_scale(state: GramState, network: LinearNetwork) -> xr.Dataset:
     in which they learn at one rate.
 
     Args:
-        state: of `GramState.from_weights`, any weights.
+        state: a state, as of `GramState.from_weights`, any weights.
         network: output scale γ ≠ 0 and learning rates > 0.
 
     Returns:

@@ -156,7 +156,7 @@ def barlow_times(
     Args:
         view_eigenvalue: γ of every mode, as for `barlow_flow`.
         start: s of every mode at the start.
-        share: that γs² reaches, between 0 and 1, both excluded.
+        share: the share that γs² reaches, between 0 and 1, both excluded.
         lr: η > 0.
 
     Returns:

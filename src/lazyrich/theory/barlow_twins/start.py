@@ -117,7 +117,7 @@ def kernel_views(kernel: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:
 
     Args:
         kernel: K, (2n, 2n), first views before second ones, such as a tangent kernel at the start.
-        outputs: of all views at the start, (2n, d).
+        outputs: outputs of all views at the start, (2n, d).
 
     Returns:
         W, (d, r), and Γ, (r, r), r being the rank of K.

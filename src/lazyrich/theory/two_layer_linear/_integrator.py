@@ -203,9 +203,10 @@ def _tolerances(equation: Equation, start: Course, speed: float) -> Array:
     """What counts as nothing: of what layers that hardly move move by, a part of that.
 
     Args:
-        equation: see there.
-        start: see there.
-        speed: of the product, which leaves its size at once where a layer starts at zero.
+        equation: the same as there.
+        start: the same as there.
+        speed: initial speed of the product, which leaves its size at once where a layer starts at
+            zero.
     """
     u, w = equation.layers(start.theta)
     sizes = abs(equation.scale) * float(np.linalg.norm(u) * np.linalg.norm(w))

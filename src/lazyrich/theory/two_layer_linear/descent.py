@@ -93,7 +93,7 @@ def descent(
         weight_decay_u: λ_u ≥ 0 of the second layer.
         weight_decay_w: λ_w ≥ 0 of the first layer.
         batches: minibatches, used in turn for the gradients; None for full batch.
-        propagator: also return `Φ` with `Θ(step) = Φ Θ(0)`, for `neurons`.
+        propagator: whether to return also `Φ` with `Θ(step) = Φ Θ(0)`, for `neurons`.
 
     Returns:
         A Dataset of every quantity with dim `step`, as coordinate a `status` per run ("ok" or

@@ -80,7 +80,7 @@ def flow(
         network: output scale γ and learning rates η_u, η_w.
         data: second moments of the data.
         times: times ≥ 0, infinity included; a sequence becomes the dim `time`.
-        propagator: also return `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
+        propagator: whether to return also `Φ(t)` with `Θ(t) = Φ(t) Θ(0)`, for `neurons`.
 
     Returns:
         A Dataset of every quantity over the axes of all arguments, and as coordinate a `status` per

@@ -31,7 +31,7 @@ def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
     """The weights of every neuron along a solution.
 
     Args:
-        trajectory: from `flow` or `descent` with `propagator=True`.
+        trajectory: a trajectory from `flow` or `descent` with `propagator=True`.
         u: second layer at the start, shape (d,) on a line, (k, d) in general.
         w: first layer at the start, shape (d,) on a line (along the data), (d, m) in general.
 
