@@ -11,7 +11,7 @@ const tests = folders.flatMap((folder) =>
     .map((name) => `${folder}/${name}`),
 );
 const files = await bundled(tests, "test");
-const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], {
+const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=tap", ...files], {
   stdio: "inherit",
 });
 process.exit(status ?? 1);
