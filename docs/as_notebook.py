@@ -89,15 +89,15 @@ def folded(markdown: str) -> str:
 
 
 def table() -> str:
-    """The rows of all notebooks: title, first sentence, what it needs beside the library."""
-    rows = []
+    """All notebooks: where to read and to download them, and what they need beside the library."""
+    rows = ["| notebook | page | needs |", "|---|---|---|"]
     for page in sources():
         text = page.read_text("utf-8")
         title = text.partition("\n")[0].removeprefix("# ")
         needs = "PyTorch" if "import torch" in text else "–"
         here = page.relative_to(DOCS).as_posix()
-        rows.append(f"[{title}]({page.stem}.ipynb) | [read it here](../{here}) | {needs}")
-    return " |\n| ".join(rows)
+        rows.append(f"| [{title}]({page.stem}.ipynb) | [read it here](../{here}) | {needs} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Build hooks of the site: equations become MathML, the vocabulary tables, papers are pages.
+"""Build hooks of the site: equations become MathML, vocabulary tables, papers pages.
+
+Pages of the tutorial and lectures can be downloaded as notebooks, the gallery has thumbnails.
 
 Browsers draw MathML themselves, so that a page needs no script and no font from the network.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -12,9 +15,12 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from as_notebook import folded, notebook, sources, table
 from latex2mathml.converter import convert
+from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from vocabulary import vocabulary
 
 from lazyrich.probe import Certificate
@@ -37,33 +43,64 @@ _REWRITES = (  # what browsers and the converter do not agree on
     (re.compile(r"<mo>(/|&#x0002F;)</mo>"), r'<mo lspace="0.08em" rspace="0.08em">/</mo>'),
 )
 _SESSION = re.compile(r"^([ ]*```)python\n([ ]*>>> )", re.MULTILINE)
+_THUMBNAILS = "<!-- thumbnails -->"
+_SHOWN = re.compile(
+    r"^## (?P<title>[^\n]+)$(?:(?!^## ).)*?^!\[[^\]]*\]\((?P<picture>[^)]+)\)$",
+    re.DOTALL | re.MULTILINE,
+)
 _MARK = re.compile(r"<!-- (\w+) -->")
 _ROOT = Path(__file__).resolve().parents[1]
 _OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README of every reproduced paper, and its figures, as they lie in the repository."""
+    """Add the README and the figures of every reproduced paper, and the notebooks of pages."""
     for path in sorted(found for pattern in _OF_PAPERS for found in _ROOT.glob(pattern)):
         uri = path.relative_to(_ROOT).as_posix()
         files.append(File.generated(config, uri, abs_src_path=str(path)))
+    for page in sources():
+        content = notebook(page.read_text("utf-8"))
+        files.append(File.generated(config, f"notebooks/{page.stem}.ipynb", content=content))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
+def on_page_markdown(markdown: str, page: Page | None = None, **_: Any) -> str:  # noqa: ANN401
     r"""Put tables where a page asks for them, as by `<!-- vocabulary -->`; show sessions as such.
+
+    Solutions are folded, and a page that is a notebook, too, says where that is.
 
     Example:
         >>> on_page_markdown("```python\n>>> 1 + 1\n2\n```")
         '```pycon\n>>> 1 + 1\n2\n```'
     """
-    markdown = _SESSION.sub(r"\1pycon\n\2", markdown)  # what was printed is not coloured as code
+    markdown = markdown.replace(_THUMBNAILS, thumbnails(markdown))
+    if page is not None and page.file.abs_src_path in map(str, sources()):
+        markdown += _download(page.file.src_uri)
+    markdown = _SESSION.sub(
+        r"\1pycon\n\2", folded(markdown)
+    )  # what was printed is not coloured as code
     return _MARK.sub(lambda mark: TABLES[mark[1]]() if mark[1] in TABLES else mark[0], markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
     """Replace the LaTeX that arithmatex has marked by MathML."""
     return _EQUATION.sub(_to_mathml, html)
+
+
+def _download(uri: str) -> str:
+    """A link from a page to its notebook."""
+    target = posixpath.relpath(f"notebooks/{Path(uri).stem}.ipynb", posixpath.dirname(uri))
+    return f"\n\n[Download this page as a notebook]({target})\n"
+
+
+def thumbnails(markdown: str) -> str:
+    """Every picture of a page, small, in a grid of links to the headings above them."""
+    links = (
+        f'<a href="#{slugify(found["title"], "-")}"><img src="{found["picture"]}" alt="">'
+        f"{escape(found['title'])}</a>"
+        for found in _SHOWN.finditer(markdown)
+    )
+    return f'<div class="thumbnails">{"".join(links)}</div>'
 
 
 def _to_mathml(match: re.Match[str]) -> str:
@@ -152,5 +189,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "regimes": partial(word_table, Regime),
     "mechanisms": partial(word_table, Mechanism),
     "certificates": partial(word_table, Certificate),
+    "notebooks": table,
 }
 """The marks of pages, `<!-- vocabulary -->` and so on, and what stands in their place."""

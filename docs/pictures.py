@@ -1,13 +1,15 @@
 """Draws the pictures of pages by the code that stands on them.
 
-    python docs/pictures.py    # writes docs/img/tutorial-1-solve.png and so on, and home.png
+    python docs/pictures.py           # all of them, and docs/img/home.png
+    python docs/pictures.py gallery   # those of one page
 
-A page of the tutorial or of the concepts makes its picture as `figure`.
+A picture of a page shows what `figure` is where it stands.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from doctest import DocTestParser
 from pathlib import Path
@@ -18,19 +20,28 @@ from matplotlib.figure import Figure
 from lazyrich.plot import figure, phase_diagram, save, style, trajectory
 
 DOCS = Path(__file__).parent
-_FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+GALLERY = DOCS / "gallery.md"
+_FENCE = re.compile(r"^```python[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_PICTURE = re.compile(r"^!\[[^\]]*\]\(([^)]*)\)$", re.MULTILINE)
 
 
-def pages() -> dict[Path, Path]:
-    """Each page that draws its picture, and the file of the picture."""
-    kinds = {"tutorial": "tutorial", "concepts": "concept"}
-    found = {folder: sorted((DOCS / folder).glob("*.md")) for folder in kinds}
-    drawn = {
-        page: DOCS / "img" / f"{kinds[folder]}-{page.stem}.png"
-        for folder, pages in found.items()
-        for page in pages
-    }
-    return {page: picture for page, picture in drawn.items() if picture.name in page.read_text()}
+def pages() -> list[Path]:
+    """The pages that draw their pictures."""
+    folders = ("tutorial", "concepts", "notebooks")
+    return [*(page for name in folders for page in sorted((DOCS / name).glob("*.md"))), GALLERY]
+
+
+def pictures(page: Path) -> Iterator[tuple[Path, Figure]]:
+    """The files of a page's own pictures, and the figures that belong into them."""
+    names: dict[str, Any] = {}
+    end = 0
+    text = page.read_text("utf-8")
+    for picture in _PICTURE.finditer(text):
+        with style():
+            run(text[end : picture.start()], page.name, names)
+        end = picture.end()
+        if "figure" in names:
+            yield (page.parent / picture[1]).resolve(), names.pop("figure")
 
 
 def sources(text: str) -> Iterator[str]:
@@ -45,11 +56,16 @@ def sources(text: str) -> Iterator[str]:
         yield "".join(one.source for one in examples) if examples else fence
 
 
+def run(text: str, name: str, names: dict[str, Any]) -> None:
+    """Run the Python of a part of a page, in the namespace of the page."""
+    for source in sources(text):
+        exec(compile(source, name, "exec"), names)
+
+
 def namespace(page: Path) -> dict[str, Any]:
     """What the names of a page stand for at its end."""
     names: dict[str, Any] = {}
-    for source in sources(page.read_text("utf-8")):
-        exec(compile(source, page.name, "exec"), names)
+    run(page.read_text("utf-8"), page.name, names)
     return names
 
 
@@ -70,6 +86,10 @@ def home() -> Figure:
 
 
 if __name__ == "__main__":
-    for page, picture in pages().items():
-        save(namespace(page)["figure"], picture)
-    save(home(), DOCS / "img" / "home.png")
+    chosen = sys.argv[1:]
+    for page in pages():
+        if not chosen or page.stem in chosen:
+            for target, made in pictures(page):
+                print(save(made, target))
+    if not chosen:
+        save(home(), DOCS / "img" / "home.png")
