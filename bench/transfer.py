@@ -41,19 +41,20 @@ from transfer_curves import (
 )
 from transfer_mup import compared
 from transfer_page import page, plotted, summary, write
-from transfer_regimes import regimes
+from transfer_regimes import FEW, regimes
 from transfer_schemes import MORE, OPTIMIZERS, Family, Pair, factors_of, measured
 
 SEEDS = 3  # of each size but the smallest
-SCHEMES = ("standard", "table", "lazyrich")
+MEASURED = {"lazyrich": 1, "lazyrich, 20 steps": 20}  # steps that are measured, by scheme
+SCHEMES = ("standard", "table", *MEASURED)
 FAMILIES = (
     Family(task="mlp", axis="width", sizes=(32, 128, 512), other=2, steps=60),
     Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=50),
     Family(task="residual", axis="depth", sizes=(2, 8), other=64, steps=40),
+    Family(task="digits", axis="width", sizes=(32, 128, 512), other=2, steps=100),
     Family(task="cnn_norm", axis="width", sizes=(8, 32, 128), other=2, steps=60),
     Family(task="transformer", axis="depth", sizes=(2, 8), other=32, steps=50),
     Family(task="cnn", axis="width", sizes=(8, 32, 128), other=2, steps=60),
-    Family(task="digits", axis="width", sizes=(32, 128, 512), other=2, steps=100),
 )
 PACKAGE_KNOWS = tuple(one for one in FAMILIES if one.name in ("mlp, width", "transformer, width"))
 Curves = dict[tuple[str, int], tuple[Losses, Minimum]]
@@ -96,19 +97,22 @@ class Proof:
 
     def factors(self, scheme: str, size: int) -> Pair:
         """Of a scheme; those of lazyrich are measured once."""
-        if scheme != "lazyrich":
+        if scheme not in MEASURED:
             return factors_of(self.family, scheme, self.optimizer, size)
-        cell = self._notebook.get(f"{self._where}/transfer/{self.best:g}", self._transferred)
-        lr, init = cell["factors"][str(size)]
+        lr, init = self._transferred(scheme)["factors"][str(size)]
         return lr, init
 
-    def _transferred(self) -> dict[str, Any]:
-        found = measured(self.family, self.optimizer, self.best)
+    def _transferred(self, scheme: str) -> dict[str, Any]:
+        key = f"{self._where}/transfer/{MEASURED[scheme]}/{self.best:g}"
+        return self._notebook.get(key, lambda: self._transfer(MEASURED[scheme]))
+
+    def _transfer(self, steps: int) -> dict[str, Any]:
+        found = measured(self.family, self.optimizer, self.best, steps)
         factors = {}
         for size in self.family.sizes[1:]:
             one = found.factors(self.family.model(self._task, size, 0), size)
             factors[str(size)] = (dict(one.lr), dict(one.init))
-        return {"factors": factors, "notes": found.notes, "said": str(found)}
+        return {"factors": factors, "notes": found.notes}
 
     @cached_property
     def best(self) -> float:
@@ -170,23 +174,23 @@ class Proof:
             return False
         return True
 
-    def regime(self, size: int, seed: int) -> dict[str, Any]:
-        """At the learning rate of the smallest network, with measured factors."""
-        small = size == self.family.sizes[0]
-        factors: Pair = ({}, {}) if small else self.factors("lazyrich", size)
-        cell = self._notebook.get(
-            f"{self._where}/regime/{size}/{self.best:g}/{seed}",
-            lambda: regimes(
-                self.family, self._task, self.optimizer, size, self.best, factors, seed
-            ),
-        )
-        told = {key: value for key, value in cell.items() if key not in ("key", "seconds")}
-        return {"size": size, "seed": seed, **told}
+    @cached_property
+    def regimes(self) -> list[dict[str, Any]]:
+        """Of every size, of the first seed, at the rate carried over with measured factors."""
+        found = []
+        for size in self.family.sizes:
+            small = size == self.family.sizes[0]
+            factors: Pair = ({}, {}) if small else self.factors("lazyrich", size)
+            given = self.family, self._task, self.optimizer, size, self.best, factors, 0
+            key = f"{self._where}/regime/{tuple(FEW.values())}/{size}/{self.best:g}/0"
+            cell = self._notebook.get(key, lambda given=given: regimes(*given))
+            told = {name: value for name, value in cell.items() if name not in ("key", "seconds")}
+            found.append({"size": size, **told})
+        return found
 
     def record(self) -> dict[str, Any]:
         """Everything about the curves."""
         curves = self.curves
-        larger = self.family.sizes[1:]
         return {
             "family": asdict(self.family) | {"data": self._task.data, "name": self.family.name},
             "optimizer": self.optimizer,
@@ -206,11 +210,9 @@ class Proof:
                 for (scheme, size), (losses, lowest) in curves.items()
             ],
             "carried": self.carried,
-            "factors": {size: self.factors("lazyrich", size) for size in larger},
-            "regimes": [
-                self.regime(size, seed) for size in self.family.sizes for seed in range(self.few)
-            ],
-            "notes": self._notebook.get(f"{self._where}/transfer/{self.best:g}", dict)["notes"],
+            "regimes": self.regimes,
+            "factors": {scheme: self._transferred(scheme)["factors"] for scheme in MEASURED},
+            "notes": {scheme: self._transferred(scheme)["notes"] for scheme in MEASURED},
         }
 
 
@@ -238,8 +240,9 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     if asked.trained:
         proofs = [proof for proof in proofs if proof.finished()]
     for proof in proofs:
-        say(f"{proof.family.name}, {proof.optimizer}: {len(proof.curves)} curves, ")
-        say(f"{len(proof.carried)} networks at the rate carried over")
+        met = [f"{one['size']} {one['verdict']}" for one in proof.regimes]
+        ours = f"{len(proof.curves)} curves, {len(proof.carried)} at the rate carried over"
+        say(f"{proof.family.name}, {proof.optimizer}: {ours}; {', '.join(met)}")
     parts = [proof.record() for proof in proofs]
     rows = summary(parts)
     print(page(rows))

@@ -12,7 +12,7 @@ from transfer_schemes import OPTIMIZERS, Family, Pair, apply
 
 import lazyrich
 
-FEW = {True: 4, False: 32}  # rows that are looked at: windows of text, images
+FEW = {True: 12, False: 64}  # rows that are looked at: windows of text, images
 DIRECTIONS = 16
 
 

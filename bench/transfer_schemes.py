@@ -163,13 +163,16 @@ def by_depth(model: nn.Module, ends: Sequence[str], grown: float, optimizer: str
     return lr, init
 
 
-def measured(family: Family, optimizer: str, rate: float) -> lazyrich.probe.Transfer:
+def measured(
+    family: Family, optimizer: str, rate: float, steps: int = 1
+) -> lazyrich.probe.Transfer:
     """What the first steps say, at the learning rate that is best for the smallest network.
 
     Args:
         family: of networks.
         optimizer: by its name in `OPTIMIZERS`.
         rate: logarithm (base 2) of the learning rate.
+        steps: that are measured together.
     """
     task, (make, _) = family.made(), OPTIMIZERS[optimizer]
     small, *larger = family.sizes
@@ -181,6 +184,7 @@ def measured(family: Family, optimizer: str, rate: float) -> lazyrich.probe.Tran
         large=larger[-1],
         ladder=larger if len(larger) > 1 else (),
         optimizer=lambda model, _: make(model, 2.0**rate),
+        steps=steps,
         branches=task.branches if family.axis == "depth" else (),
         seeds=SEEDS_OF_TRANSFER,
     )
