@@ -62,15 +62,20 @@ class Layer:
     @property
     def inputs(self) -> layers.Rows:
         """`h`, one vector a sample, position and group (patches for a convolution)."""
-        return self.counted_inputs(None)
+        return self.inputs_with(None)
 
     @property
     def preactivations(self) -> layers.Rows:
         """`z = W h + b`, in the layout of `inputs`."""
         return self.counted_preactivations(None)
 
+    def inputs_with(self, constant: float | None) -> layers.Rows:
+        """The same with one more input, last, which is constant; without one if that is None."""
+        of_calls = (layers.input_rows(self.module, call.inputs, constant) for call in self.calls)
+        return _joined(of_calls, None)
+
     def counted_inputs(self, positions: Positions) -> layers.Rows:
-        """The same with zeros at padded positions of every call; None if none is padded."""
+        """`inputs` with zeros at padded positions of every call; None if none is padded."""
         return _joined(
             (layers.input_rows(self.module, call.inputs) for call in self.calls), positions
         )
