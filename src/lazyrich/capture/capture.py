@@ -17,7 +17,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture import modules as layers
 from lazyrich.capture.conditions import Conditions, Settled
 from lazyrich.capture.directions import probing_direction
-from lazyrich.capture.first_look import conditions_of
+from lazyrich.capture.first_look import conditions_of, found_out
 from lazyrich.capture.isolation import (
     Batch,
     Leaves,
@@ -31,6 +31,7 @@ from lazyrich.capture.padding import counted_outputs, counted_positions, without
 from lazyrich.capture.pieces import Pieces
 from lazyrich.capture.watch import Call, Sight, Sights, by_samples
 from lazyrich.capture.weights import read_weights
+from lazyrich.capture.witness import Witness
 
 Positions = Bool[Tensor, "samples length"] | None
 """Of sequences, those that are not padded; None if all count."""
@@ -63,15 +64,20 @@ class Layer:
     @property
     def inputs(self) -> layers.Rows:
         """`h`, one vector a sample, position and group (patches for a convolution)."""
-        return self.counted_inputs(None)
+        return self.inputs_with(None)
 
     @property
     def preactivations(self) -> layers.Rows:
         """`z = W h + b`, in the layout of `inputs`."""
         return self.counted_preactivations(None)
 
+    def inputs_with(self, constant: float | None) -> layers.Rows:
+        """The same with one more input, last, which is constant; without one if that is None."""
+        of_calls = (layers.input_rows(self.module, call.inputs, constant) for call in self.calls)
+        return _joined(of_calls, None)
+
     def counted_inputs(self, positions: Positions) -> layers.Rows:
-        """The same with zeros at padded positions of every call; None if none is padded."""
+        """`inputs` with zeros at padded positions of every call; None if none is padded."""
         return _joined(
             (layers.input_rows(self.module, call.inputs) for call in self.calls), positions
         )
@@ -217,23 +223,21 @@ def capture(
         [('0', (2, 1, 1, 3))]
     """
     model = unwrap(model)
-    samples = batch_size(x)
-    leaves = read_weights(model).leaves() if leaves is None else leaves
-    watch = Sights(model, leaves, samples)
-    if conditions is None:
-        conditions = conditions_of(model, leaves, x)
-    with undisturbed(model):
-        settled = conditions.settle(model, leaves, x)
-        with watch.on():
-            as_given = rows(conditions.call(model, leaves, x, settled), samples)
-        outputs = as_given.reshape(samples, -1)
+    batch_size(x)  # refuses bad batches
+    run = _first_run(model, x) if conditions is None and leaves is None else None
+    if run is None:
+        leaves = read_weights(model).leaves() if leaves is None else leaves
+        if conditions is None:
+            conditions = conditions_of(model, leaves, x)
+        run = _run(model, leaves, x, conditions)
+    leaves, watch, settled, outputs = run.leaves, run.watch, run.settled, run.outputs
     if not outputs.requires_grad:
         raise InputError(
             "the model's output must have a gradient, got one that is cut off from all layers. "
             "Does its forward run under `torch.no_grad()` or detach the result?"
         )
     positions = counted_positions(x)
-    counted = counted_outputs(tuple(as_given.shape), positions)
+    counted = counted_outputs(run.shape, positions)
     length = 0 if positions is None else positions.shape[1]
     captured = [
         _with_x_hat(_layer(name, sight), settled, leaves)
@@ -244,16 +248,69 @@ def capture(
         model=model,
         batch=x,
         leaves=leaves,
-        conditions=conditions,
+        conditions=run.conditions,
         settled=settled,
         outputs=outputs,
-        shape=tuple(as_given.shape),
+        shape=run.shape,
         layers=linear,
         small=tuple(layer for layer in captured if not layer.is_linear),
         skipped=_skipped(model, captured, watch.reasons),
         readout=_readout(outputs, linear),
         positions=positions,
         counted=counted,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A pass of a look: on what, under which conditions, what was seen, and the outputs."""
+
+    leaves: Leaves
+    conditions: Conditions
+    watch: Sights
+    settled: Settled
+    outputs: Float[Tensor, "n k"]
+    shape: tuple[int, ...]
+
+
+def _run(model: nn.Module, leaves: Leaves, x: Batch, conditions: Conditions) -> _Run:
+    watch = Sights(model, leaves, batch_size(x))
+    with undisturbed(model):
+        settled = conditions.settle(model, leaves, x)
+        with watch.on():
+            result = conditions.call(model, leaves, x, settled)
+        return _ended(result, leaves, conditions, watch, settled)
+
+
+def _first_run(model: nn.Module, x: Batch) -> _Run | None:
+    """The first pass of all looks, which is also the last of those that find out its conditions.
+
+    None if it is not what they promised; then more passes are needed.
+    """
+    leaves = read_weights(model).leaves()
+    found = found_out(model, leaves, x, hasty=True)
+    watch, witness = Sights(model, leaves, batch_size(x)), Witness(model, leaves, found)
+    with undisturbed(model):
+        settled, first = found.conditions.settling(model, leaves, x)
+        with watch.on(), witness.on():
+            result = found.conditions.call(model, leaves, x, settled)
+        if not witness.agrees(result, first):
+            return None
+        return _ended(result, leaves, found.completed(noisy=False), watch, settled)
+
+
+def _ended(
+    result: object, leaves: Leaves, conditions: Conditions, watch: Sights, settled: Settled
+) -> _Run:
+    """What a pass gave; call this inside of its `undisturbed`."""
+    as_given = rows(result, watch.samples)
+    return _Run(
+        leaves=leaves,
+        conditions=conditions,
+        watch=watch,
+        settled=settled,
+        outputs=as_given.reshape(watch.samples, -1),
+        shape=tuple(as_given.shape),
     )
 
 

@@ -121,8 +121,18 @@ class Conditions:
             tensors: the same as for `call`.
             x: the batch.
         """
+        return self.settling(model, tensors, x)[0]
+
+    def settling(self, model: nn.Module, tensors: Leaves, x: Batch) -> tuple[Settled, Any]:
+        """The same, and what that pass returned; None if nothing settles and none was made.
+
+        Args:
+            model: as for `settle`.
+            tensors: as for `call`.
+            x: the batch.
+        """
         if not self.settles and not self.functional:
-            return {}
+            return {}, None
         found: dict[str, list[Values]] = defaultdict(list)
 
         def find(name: str, settle: Settle, module: nn.Module, *call: Any) -> None:  # noqa: ANN401
@@ -135,8 +145,8 @@ class Conditions:
 
         without_graph = {name: tensor.detach() for name, tensor in tensors.items()}
         with _hooks(model, self.settles, find), self._norm_calls(model, by):
-            self._run(model, without_graph, x)
-        return {name: tuple(calls) for name, calls in found.items()}
+            result = self._run(model, without_graph, x)
+        return {name: tuple(calls) for name, calls in found.items()}, result
 
     @contextmanager
     def _norm_calls(self, model: nn.Module, by: Callable[[NormCall], Values]) -> Iterator[None]:

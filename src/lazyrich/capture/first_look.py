@@ -4,58 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from lazyrich._errors import InputError
-from lazyrich.capture.belongings import attributes, copied, every_module, same
-from lazyrich.capture.conditions import ABSENT, Conditions
-from lazyrich.capture.functional_norms import NormCall, norm_calls
-from lazyrich.capture.generators import Generator, restart, set_state, state_of
-from lazyrich.capture.isolation import Batch, Leaves, is_close, tensors_in, undisturbed
+from lazyrich.capture.belongings import every_module
+from lazyrich.capture.conditions import Conditions
+from lazyrich.capture.generators import Generator, set_state, state_of
+from lazyrich.capture.isolation import Batch, Leaves, tensors_in, undisturbed
 from lazyrich.capture.operations import Plainly
-from lazyrich.capture.statistics import (
-    BATCH_NORM,
-    RUNNING,
-    RUNNING_NORM,
-    FixedPoint,
-    Settle,
-    settling,
-)
+from lazyrich.capture.pass_changes import Changes, Norms, changes_of
+from lazyrich.capture.repetition import have_drawn, is_repeated
+from lazyrich.capture.statistics import BATCH_NORM, RUNNING, FixedPoint, Settle, settling
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Changes:
-    """What forward passes changed: names of tensors; attributes with their values before.
+class Found:
+    """What passes before the first look found out.
 
-    `outputs` are all tensors that the last pass returned; `norms` are calls of batch norms as
-    functions, see `Conditions.functional`, and `statistics` the buffers that they were given.
+    Attributes:
+        conditions: without what depends on whether the result is random.
+        outputs: all tensors that the last pass returned.
+        unseen: whether no pass in evaluation mode was made, since training changes, draws and
+            normalises by nothing: the look's own pass has then to be seen, see `Witness`.
+        trains: modules, by path, that are in train mode where the model is trained.
+        statistics: buffers that batch norms as functions were given.
+        model: the plain module.
     """
 
-    outputs: tuple[Tensor, ...] = ()
-    tensors: tuple[str, ...] = ()
-    attributes: tuple[tuple[object, str, Any], ...] = ()
-    norms: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
-    statistics: frozenset[str] = frozenset()
+    conditions: Conditions
+    outputs: tuple[Tensor, ...]
+    unseen: bool
+    trains: Mapping[str, bool]
+    statistics: frozenset[str]
+    model: nn.Module
 
-    def and_also(self, other: _Changes) -> _Changes:
-        known = {(id(holder), name) for holder, name, _ in self.attributes}
-        more = (found for found in other.attributes if (id(found[0]), found[1]) not in known)
-        return _Changes(
-            outputs=other.outputs,
-            tensors=tuple(dict.fromkeys((*self.tensors, *other.tensors))),
-            attributes=(*self.attributes, *more),
-            norms={**other.norms, **self.norms},
-            statistics=self.statistics | other.statistics,
-        )
+    def completed(self, noisy: bool) -> Conditions:
+        """The conditions, where it is known whether the result is random."""
+        known = replace(self.conditions, noisy=noisy)
+        if (operations := known.operations) and not operations.used:
+            known = replace(known, operations=None)
+        return replace(known, notes=_notes(known, self.model, self.trains, self.statistics))
 
 
-def conditions_of(
-    model: nn.Module, tensors: Leaves, x: Batch, *, inner: bool = False
-) -> Conditions:
-    """Find out what every look at a model has to hold.
+def conditions_of(model: nn.Module, tensors: Leaves, x: Batch) -> Conditions:
+    """Find out what every look at a model has to hold, where no look is taken.
+
+    Args:
+        model: the plain module.
+        tensors: copies of its parameters and buffers.
+        x: a batch.
+
+    Raises:
+        InputError: see `found_out` and `is_noisy`.
+    """
+    found = found_out(model, tensors, x)
+    return found.completed(is_noisy(found, model, tensors, x))
+
+
+def found_out(
+    model: nn.Module, tensors: Leaves, x: Batch, *, inner: bool = False, hasty: bool = False
+) -> Found:
+    """Find out what passes draw, change and normalise by.
 
     One pass as in training says what changes, one in evaluation mode what is random; both run on
     copies. A normalisation in eval mode inside a model in train mode is frozen, and keeps its
@@ -67,6 +79,8 @@ def conditions_of(
         tensors: copies of its parameters and buffers.
         x: a batch.
         inner: whether the forward pass is known to take gradients by parameters.
+        hasty: whether to make no pass in evaluation mode after one that changes, draws and
+            normalises by nothing.
 
     Raises:
         InputError: it takes gradients by what does not train.
@@ -81,33 +95,48 @@ def conditions_of(
         for name, module in modules.items()
         if (settle := settling(module, trains=trains[name]))
     }
-    plain = replace(plain, settles=known)
+    found = Found(
+        conditions=replace(plain, settles=known),
+        outputs=changed.outputs,
+        unseen=hasty and not (known or inner or changed.any or changed.drawn),
+        trains=trains,
+        statistics=changed.statistics,
+        model=model,
+    )
+    if found.unseen:
+        return found
     try:
-        with undisturbed(model):
-            changed = changed.and_also(_changes(plain, model, tensors, x, _Norms(model)))
+        return _in_evaluation(found, changed, tensors, x)
     except RuntimeError as error:
         if _NO_GRAPH not in str(error):
             raise
         if inner:
             raise InputError(_FROZEN) from error
-        return conditions_of(model, tensors, x, inner=True)
+        return found_out(model, tensors, x, inner=True)
+
+
+def _in_evaluation(found: Found, changed: Changes, tensors: Leaves, x: Batch) -> Found:
+    """What a pass in evaluation mode says besides one as in training, and both together."""
+    model, plain = found.model, found.conditions
+    with undisturbed(model):
+        changed = changed.and_also(changes_of(plain, model, tensors, x, Norms(model)))
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     buffers = [name for name in changed.tensors if name not in parameters]
-    elsewhere = {*known, *changed.norms}
+    running = _running(model, set(buffers) - changed.statistics, {*plain.settles, *changed.norms})
     conditions = replace(
         plain,
-        settles={**known, **_running(model, set(buffers) - changed.statistics, elsewhere)},
+        settles={**plain.settles, **running},
         functional=changed.norms,
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
-        operations=plain.operations if plain.operations and plain.operations.used else None,
         rewritten=frozenset(changed.tensors),
     )
-    conditions = replace(conditions, settles=_that_settle(conditions, model, tensors, x))
-    conditions = replace(
-        conditions, noisy=_is_noisy(conditions, model, tensors, x, changed.outputs)
+    return replace(
+        found,
+        conditions=replace(conditions, settles=_that_settle(conditions, model, tensors, x)),
+        outputs=changed.outputs,
+        statistics=changed.statistics,
     )
-    return replace(conditions, notes=_notes(conditions, model, trains, changed.statistics))
 
 
 _NO_GRAPH = "does not require grad"
@@ -136,7 +165,7 @@ def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:
 
 def _as_in_training(
     model: nn.Module, trains: Mapping[str, bool], tensors: Leaves, x: Batch, inner: bool
-) -> tuple[_Changes, Conditions, dict[str, bool]]:
+) -> tuple[Changes, Conditions, dict[str, bool]]:
     """What a training step's forward pass changes, and what is known then of its conditions.
 
     Returns:
@@ -160,111 +189,45 @@ def _as_in_training(
             if settling(module, trains=True):
                 handle = module.register_forward_pre_hook(still(name), prepend=True)
                 hooks.callback(handle.remove)
-        plain, norms = _plain(generators, inner), _Norms(model)
+        plain, norms = _plain(generators, inner), Norms(model)
         try:
-            changes = _changes(plain, model, tensors, x, norms)
+            changes = changes_of(plain, model, tensors, x, norms)
+            changes = replace(changes, drawn=have_drawn(generators))
         except Exception:  # whatever a model raises that cannot train on this batch
-            changes = _Changes(norms=norms.over_batch())
+            changes = Changes(norms=norms.over_batch())
     return changes, replace(plain, functional=changes.norms), switched
 
 
-def _changes(
-    plain: Conditions, model: nn.Module, tensors: Leaves, x: Batch, norms: _Norms
-) -> _Changes:
-    own = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    before = {(id(h), name): (h, copied(value)) for h, name, value in attributes(model)}
-    left: Leaves = {}
-
-    def read(*_: object) -> None:
-        """Buffers that were bound anew are gone when `functional_call` ends."""
-        left.update(dict(model.named_parameters()) | dict(model.named_buffers()))
-
-    reader = model.register_forward_hook(read)
-    try:
-        with norm_calls(model, norms.note):
-            outputs = tuple(t.detach() for t in tensors_in(plain.call(model, own, x, {})))
-    finally:
-        reader.remove()
-    after = {(id(h), name): (h, value) for h, name, value in attributes(model)}
-    new = {key: (holder, ABSENT) for key, (holder, _) in after.items() if key not in before}
-    return _Changes(
-        outputs=outputs,
-        tensors=tuple(
-            name for name, then in tensors.items() if not same(left.get(name, then), then)
-        ),
-        attributes=tuple(
-            (holder, name, then)
-            for (_, name), (holder, then) in {**before, **new}.items()
-            if not same(then, after.get((id(holder), name), (holder, ABSENT))[1])
-        ),
-        norms=norms.over_batch(),
-        statistics=frozenset(norms.statistics),
-    )
-
-
-class _Norms:
-    """Calls of batch norms as functions, outside of modules that are one, in one pass."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.statistics: set[str] = set()
-        self._seen: dict[str, list[bool]] = {}
-        self._model = model
-        self._modules = every_module(model)
-
-    def note(self, call: NormCall) -> dict[str, Any]:
-        if isinstance(self._modules[call.path], RUNNING_NORM):
-            return call.arguments
-        if call.over_batch or call.running:
-            self._seen.setdefault(call.path, []).append(call.by_input)
-        given = set(map(id, call.running))
-        self.statistics |= {name for name, b in self._model.named_buffers() if id(b) in given}
-        return call.arguments
-
-    def over_batch(self) -> dict[str, tuple[bool, ...]]:
-        """See `Conditions.functional`."""
-        return {path: tuple(calls) for path, calls in self._seen.items() if any(calls)}
-
-
-def _is_noisy(
-    conditions: Conditions, model: nn.Module, tensors: Leaves, x: Batch, first: Sequence[Tensor]
-) -> bool:
+def is_noisy(found: Found, model: nn.Module, tensors: Leaves, x: Batch) -> bool:
     """Whether the result depends on what is drawn.
 
     Args:
-        conditions: conditions under which passes are repeated.
+        found: what passes in evaluation mode found.
         model: the plain module.
         tensors: copies of its parameters and buffers.
         x: a batch.
-        first: what a pass gave before.
 
     Raises:
         InputError: it is another one also where the same is drawn.
     """
+    conditions = found.conditions
+    tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     with undisturbed(model):
         again = list(tensors_in(conditions.call(model, tensors, x, {})))
         drawn = [state_of(one) for one in conditions.generators]
-        if not all(map(_is_repeated, first, again)):
+        if not all(map(is_repeated, found.outputs, again)):
             raise InputError(
                 "the model's output must be the same for the same weights, inputs and random "
                 "state, got two different ones. Draw from the global generators of PyTorch, NumPy "
                 "or Python, or from one that a module holds; keep what the forward pass changes in "
                 "modules."
             )
-        for generator in conditions.generators:
-            restart(generator)
-        if same(drawn, [state_of(one) for one in conditions.generators]):
-            return False  # nobody drew
+        if not have_drawn(conditions.generators):
+            return False
         for generator, state in zip(conditions.generators, drawn, strict=True):
             set_state(generator, state)
         other = replace(conditions, generators=()).call(model, tensors, x, {})
-        return not all(map(_is_repeated, again, tensors_in(other)))
-
-
-def _is_repeated(first: Tensor, again: Tensor) -> bool:
-    """The same up to rounding: sums come in another order where memory is aligned otherwise."""
-    if first.shape != again.shape or not first.is_floating_point() or not first.numel():
-        return same(first, again)
-    return is_close(first.nan_to_num(), again.nan_to_num())
+        return not all(map(is_repeated, again, tensors_in(other)))
 
 
 def _running(

@@ -181,13 +181,15 @@ def _linear(
     n, k = gradients[0].shape[:2]
     rows = use.layer.rows([g.flatten(0, 1) for g in gradients])
     g = rows.view(n, k, *rows.shape[1:])
-    h = use.layer.inputs
     if use.role == "bias":
-        return torch.full_like(h[..., :1], rate**0.5), g
-    if bias_rate is None:
-        return h if rate == 1 else h * rate**0.5, g
-    one = torch.full_like(h[..., :1], bias_rate**0.5)
-    return torch.cat([h if rate == 1 else h * rate**0.5, one], -1), g
+        return torch.full_like(g[:, 0, ..., :1], rate**0.5), g
+    h = use.layer.inputs_with(None if bias_rate is None else bias_rate**0.5)
+    if rate == 1:
+        return h, g
+    scale = torch.full_like(h[0, 0, 0], rate**0.5)
+    if bias_rate is not None:
+        scale[-1] = 1
+    return h * scale, g
 
 
 def _table(

@@ -15,6 +15,7 @@ from torch import Tensor
 from lazyrich.capture.capture import Capture
 
 _APART = 1e-5  # of a sample's gradient: sums may come in another order
+_BLOCK = 2**17  # entries that are compared at a time
 _CODES = 32  # powers of two with signs, far from what half precision does not hold
 
 
@@ -34,11 +35,23 @@ def mixing_layers(
         coded = capture.gradients(code[:, None] * v)
         for layer, of_calls in zip((*capture.layers, *capture.small), coded, strict=True):
             for plain, other in zip(gradients[layer.name], of_calls, strict=True):
-                g = code.to(plain)[:, None] * plain.flatten(1)
-                apart = torch.linalg.vector_norm(other.flatten(1) - g, dim=1)
-                if (apart > _APART * torch.linalg.vector_norm(g, dim=1)).any():
+                if layer.name not in found and _is_apart(plain, other, code.to(plain)):
                     found.add(layer.name)
     return found
+
+
+def _is_apart(
+    plain: Float[Tensor, "n *shape"], coded: Float[Tensor, "n *shape"], code: Float[Tensor, " n"]
+) -> bool:
+    """Whether the coded gradient of some sample is not its code times its own, up to rounding."""
+    step = max(1, _BLOCK // max(plain[0].numel(), 1))  # samples at a time that stay in a cache
+    parts = (torch.split(x, step) for x in (plain.flatten(1), coded.flatten(1), code))
+    for g, other, c in zip(*parts, strict=True):
+        rest = torch.addcmul(other, g, c[:, None], value=-1)
+        apart, size = (torch.linalg.vector_norm(x, dim=1) for x in (rest, g))
+        if (apart > _APART * c.abs() * size).any():
+            return True
+    return False
 
 
 def sample_codes(samples: int) -> Iterator[Float[Tensor, " n"]]:

@@ -160,11 +160,20 @@ def as_weight(module: Form, rows: Float[Tensor, "groups m d"]) -> Float[Tensor, 
     return rows.flatten()
 
 
-def input_rows(module: Form, inputs: Tensor) -> Rows:
-    """The inputs h as one vector a position and group; patches for a convolution."""
+def input_rows(module: Form, inputs: Tensor, constant: float | None = None) -> Rows:
+    """The inputs h as one vector a position and group; patches for a convolution.
+
+    Args:
+        module: the layer.
+        inputs: of one call.
+        constant: of one more input at every position, last, which stands for a bias; None for none.
+    """
     if isinstance(module, Convolution):
-        return _patches(module, inputs)
-    return inputs.reshape(len(inputs), -1, 1, inputs.shape[-1])
+        return _patches(module, inputs, constant)
+    rows = inputs.reshape(len(inputs), -1, 1, inputs.shape[-1])
+    if constant is None:
+        return rows
+    return torch.cat([rows, torch.full_like(rows[..., :1], constant)], -1)
 
 
 def output_rows(module: Form, outputs: Tensor) -> Rows:
@@ -176,13 +185,7 @@ def output_rows(module: Form, outputs: Tensor) -> Rows:
     return outputs.reshape(len(outputs), -1, 1, outputs.shape[-1])
 
 
-def _patches(module: Convolution, inputs: Tensor) -> Rows:
-    padding = module.padding
-    plain = module.padding_mode == "zeros" and inputs.is_floating_point()
-    if isinstance(module, nn.Conv2d) and plain and not isinstance(padding, str):
-        # PyTorch has a fast kernel for these
-        h = functional.unfold(inputs, module.kernel_size, module.dilation, padding, module.stride)
-        return h.view(len(inputs), module.groups, -1, h.shape[-1]).permute(0, 3, 1, 2)
+def _patches(module: Convolution, inputs: Tensor, constant: float | None) -> Rows:
     sizes, strides = module.kernel_size, module.stride
     if isinstance(module, Windows) and module.output_padding is not None:
         h, strides = _spread(module, inputs), (1,) * len(sizes)
@@ -195,11 +198,18 @@ def _patches(module: Convolution, inputs: Tensor) -> Rows:
         h = h.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
     n, channels = h.shape[:2]
     spatial = len(sizes)
-    h = h.reshape(n, module.groups, channels // module.groups, *h.shape[2:])
-    # (n, groups, c, positions…, window…) → (n, positions…, groups, c, window…)
-    order = [0, *range(3, 3 + spatial), 1, 2, *range(3 + spatial, 3 + 2 * spatial)]
-    h = h.permute(order).flatten(1, spatial)
-    return h.flatten(3)
+    # (n, channels, positions…, window…) → (n, channels, window…, positions…): rows of an image are
+    # read and written in one go
+    h = h.permute(0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+    d = channels // module.groups * torch.Size(sizes).numel()
+    t = h.shape[2 + spatial :].numel()
+    patches = h.new_empty(n, module.groups, d + (constant is not None), t)
+    patches[:, :, :d].view(n, module.groups, -1, *h.shape[2:]).copy_(
+        h.view(n, module.groups, -1, *h.shape[2:])
+    )
+    if constant is not None:
+        patches[:, :, d] = constant
+    return patches.permute(0, 3, 1, 2)
 
 
 def _spread(module: Windows, inputs: Tensor) -> Tensor:

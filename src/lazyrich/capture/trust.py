@@ -25,6 +25,7 @@ from lazyrich.capture.uses import TABLES, Use, same_kind, uses_of
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of a parameter's gradient
 _APART = {torch.float64: 1e-9, torch.float32: 3e-5}  # of a sample's gradient at a layer
+_LONG = 8  # positions: fewer are no work for a product of their own
 
 OfLayers = Mapping[str, Sequence[Tensor]]
 """Layer → a gradient at each of its calls."""
@@ -161,9 +162,7 @@ def _summed(use: Use, gradients: Sequence[Tensor]) -> Tensor:
         g = use.layer.rows(gradients)
         if use.role == "bias":
             return widen(g.sum((0, 1)).flatten())
-        h = use.layer.inputs
-        step = g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)
-        return widen(modules.as_weight(module, step))
+        return widen(modules.as_weight(module, _products(g, use.layer.inputs)))
     if isinstance(module, TABLES):
         assert use.layer.weight is not None  # a table is one
         total = widen(torch.zeros_like(use.layer.weight))
@@ -175,3 +174,17 @@ def _summed(use: Use, gradients: Sequence[Tensor]) -> Tensor:
             total.index_add_(0, tokens, widen(rows))
         return total.flatten()
     return widen(of_norm(use.layer, gradients)[use.role].sum((0, 1)))
+
+
+def _products(
+    g: Float[Tensor, "n t groups m"], h: Float[Tensor, "n t groups d"]
+) -> Float[Tensor, "groups m d"]:
+    """`Σ_it g_it h_itᵀ` of every group."""
+    m, d = g.shape[-1], h.shape[-1]
+    if g.shape[1] > _LONG:  # sample by sample: rows of patches are not copied into another order
+        of_groups = [
+            torch.addbmm(g.new_zeros(m, d), g_j.transpose(1, 2), h_j)
+            for g_j, h_j in zip(g.unbind(2), h.unbind(2), strict=True)
+        ]
+        return torch.stack(of_groups)
+    return g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)

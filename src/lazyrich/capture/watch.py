@@ -74,7 +74,7 @@ class Sights:
     def __init__(self, model: nn.Module, leaves: Leaves, samples: int) -> None:
         self.sights: dict[str, Sight] = {}
         self.reasons: dict[str, str] = {}
-        self._model, self._leaves, self._samples = model, leaves, samples
+        self._model, self._leaves, self.samples = model, leaves, samples
         self._names = {id(p): name for name, p in model.named_parameters()}
         self._find = finder(leaves, self._names.values())
         self._inside: list[bool] = []
@@ -98,7 +98,7 @@ class Sights:
 
     def _enter(self, name: str) -> Any:  # noqa: ANN401 - torch's hook type
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:  # noqa: ANN401
-            reason = layers.reason_to_skip(module, _first(args, kwargs), self._samples)
+            reason = layers.reason_to_skip(module, _first(args, kwargs), self.samples)
             if reason:
                 self.reasons[name] = reason
             self._inside.append(reason is None)
@@ -146,7 +146,7 @@ class Sights:
         z = _begun(z)
         edge = torch.autograd.graph.get_gradient_edge(z)
         for product in products:
-            if isinstance(product.form, layers.Windows) and len(z) != self._samples:
+            if isinstance(product.form, layers.Windows) and len(z) != self.samples:
                 self._refuse(product)
                 continue
             call = Call(
@@ -183,7 +183,7 @@ class Sights:
         piece = self._find(product.weight)
         assert piece is not None  # only such products are made
         name = next(_names(piece, product.label))
-        self.reasons[name] = layers.another_layout(product.inputs, self._samples)
+        self.reasons[name] = layers.another_layout(product.inputs, self.samples)
 
     def _sight(self, product: Product) -> Sight:
         """That of the same part of the same parameter, or a new one."""
