@@ -21,7 +21,7 @@ from time import process_time
 from typing import Any
 
 import torch
-from timing import Row, machine, markdown, row, write_record
+from timing import Row, machine, markdown, need_linux, row, write_record
 from trained import CASES, Case
 
 import lazyrich
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    need_linux("The peak of memory of a look")
     torch.set_num_threads(1)
     if options.peak:
         print_peaks(CASES[options.peak])

@@ -13,7 +13,6 @@ import argparse
 import copy
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 import networks
 import routes
 import torch
-from timing import ROUNDS, Row, interleaved, machine, markdown, row
+from timing import ROUNDS, Row, interleaved, machine, markdown, peak_bytes, row
 from torch import Tensor, nn
 
 import lazyrich
@@ -170,7 +169,7 @@ def _peak_bytes() -> int:
     if status.exists():
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_bytes()
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from time import monotonic, sleep
 
 import numpy as np
 from idle_points import Marked
+from timing import need_linux
 
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.run.sweep import sweep
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drive", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    need_linux("The list of worker processes")
     if given.drive:
         sweep(STUDY, given.drive, workers=WORKERS, recycle=200, timeout=30, progress=False)
         return

@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +32,7 @@ from time import perf_counter
 from typing import Any
 
 from idle_points import Idle
-from timing import ROUNDS, Row, markdown, row, write_record
+from timing import ROUNDS, Row, markdown, peak_bytes, row, write_record
 
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.run.executors import Processes, available, dask_cluster
@@ -124,12 +123,12 @@ def reach(points: int) -> dict[str, float]:
     study = grid(points)
     with TemporaryDirectory() as folder:
         seconds = wall(study, InProcess(), folder)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_bytes() / 2**20
         start = perf_counter()
         assert sweep(study, folder, executor=InProcess(), progress=False).ran == 0
         again = perf_counter() - start
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    after = peak_bytes() / 2**20
     return {"seconds": seconds, "peak": peak, "again": again, "after": after, "size": size / 1e6}
 
 

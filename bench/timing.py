@@ -67,6 +67,29 @@ def human(seconds: float | None) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def peak_bytes() -> int:
+    """Peak resident size of this process, from where POSIX keeps it."""
+    try:
+        import resource
+    except ImportError:
+        sys.exit(
+            "The peak of memory is read by `resource`, which only POSIX has. Run this on Linux."
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
+def need_linux(what: str) -> None:
+    """End with a sentence where there is no `/proc`.
+
+    Args:
+        what: is read there.
+    """
+    if not Path("/proc/self/status").exists():
+        sys.exit(f"{what} is read from /proc, which only Linux has. Run this on Linux.")
+
+
 def markdown(rows: list[Row]) -> str:
     """The table."""
     lines = ["| what | median | min – max | goal | note |", "|---|---|---|---|---|"]

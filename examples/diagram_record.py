@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,8 @@ def record(
         seconds: of the sweep, by the clock.
         numbers: what was found.
     """
-    worked = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = os.times()
+    loads = os.getloadavg() if hasattr(os, "getloadavg") else ()  # Windows has none
     names, counts = np.unique(data.status.values, return_counts=True)
     return {
         "command": command,
@@ -58,9 +58,9 @@ def record(
         "seeds": data.seed.values.tolist(),
         "seconds": round(seconds, 1),
         "worker_seconds": round(float(data.seconds.sum()), 1),
-        "processor_seconds": round(worked.ru_utime + worked.ru_stime, 1),
+        "processor_seconds": round(worked.children_user + worked.children_system, 1),
         "processors": os.cpu_count(),
-        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "load_average": [round(load, 1) for load in loads],
         "versions": {
             "lazyrich": lr.__version__,
             "python": platform.python_version(),

@@ -127,7 +127,7 @@ def recorded(name: str, claim: str, size: Size, runs: Sequence[Run]) -> dict[str
         "size": size,
         "seeds": list(range(len(runs))),
         "processors": os.cpu_count(),
-        "load_average": list(os.getloadavg()),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
         "versions": {
             "lazyrich": lr.__version__,
             "python": platform.python_version(),

@@ -92,30 +92,33 @@ def test_so_do_forecast_ansatz_and_kernel(scale, outputs):
     torch.testing.assert_close(numbers(scale), numbers(1.0), rtol=2e-3, atol=1e-5, equal_nan=True)
 
 
+@functools.cache
+def checked_and_dialled(c):
+    """The phase and the numbers of a check and of a dial, in units of the scale."""
+    torch.manual_seed(0)
+    data = batch(c, 1)
+    check = lazyrich.coordinate_check(
+        lambda width: Scaled(c, 1, width),
+        data,
+        widths=(16, 32, 64),
+        optimizer=0.05 / c**2,
+        seeds=2,
+        kernel=True,
+    )
+    net, data, optimizer = training(c, 1)
+    dialled = lazyrich.dial(net, data, optimizer=optimizer, richness=0.5, equal_speed=True)
+    rates = [group["lr"] * c**2 for group in optimizer.param_groups]
+    found = check.data[["ntk_change", "richness", "progress"]]
+    return check.phase, [
+        dialled.output_scale,
+        *rates,
+        *(float(x) for v in found.values() for x in v.values.ravel()),
+    ]
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1e9])
 def test_so_do_the_coordinate_check_and_the_dial(scale):
-    def numbers(c):
-        torch.manual_seed(0)
-        data = batch(c, 1)
-        check = lazyrich.coordinate_check(
-            lambda width: Scaled(c, 1, width),
-            data,
-            widths=(16, 32, 64),
-            optimizer=0.05 / c**2,
-            seeds=2,
-            kernel=True,
-        )
-        net, data, optimizer = training(c, 1)
-        dialled = lazyrich.dial(net, data, optimizer=optimizer, richness=0.5, equal_speed=True)
-        rates = [group["lr"] * c**2 for group in optimizer.param_groups]
-        found = check.data[["ntk_change", "richness", "progress"]]
-        return check.phase, [
-            dialled.output_scale,
-            *rates,
-            *(float(x) for v in found.values() for x in v.values.ravel()),
-        ]
-
-    (phase, found), (expected_phase, expected) = numbers(scale), numbers(1.0)
+    (phase, found), (expected_phase, expected) = map(checked_and_dialled, (scale, 1.0))
     assert phase == expected_phase
     assert found == pytest.approx(expected, rel=1e-2)
 

@@ -33,7 +33,7 @@ ENTRIES = {
     "ntk": lambda model, x, y: lazyrich.ntk(model, x),
     "nfa": lambda model, x, y: lazyrich.nfa(model, x),
     "initial_cnfa": lambda model, x, y: lazyrich.initial_cnfa(model, (x, y)),
-    "forecast": lambda model, x, y: lazyrich.forecast(model, (x, y), directions=2),
+    "forecast": lambda model, x, y: lazyrich.forecast(model, (x, y), directions=2, max_steps=20),
     "richness": lambda model, x, y: lazyrich.richness(
         model, (x, y), optimizer=torch.optim.Adam(model.parameters()), directions=2
     ),
