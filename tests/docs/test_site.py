@@ -1,5 +1,6 @@
 """The documentation builds without a warning, draws its equations itself and loads nothing."""
 
+import json
 import re
 from html import unescape
 from inspect import isfunction
@@ -33,6 +34,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(site: Path) -> dict[str, str]:
     return {str(page.relative_to(site)): page.read_text() for page in site.rglob("*.html")}
+
+
+@pytest.mark.parametrize("word", ["notebook", "wandb", "citation", "gallery"])
+def test_the_search_finds_what_people_look_for(site: Path, word: str) -> None:
+    known = json.loads((site / "search" / "search_index.json").read_text("utf-8"))["docs"]
+    assert any(word in f"{one['title']} {one['text']}".lower() for one in known)
+
+
+def test_every_page_of_the_tutorial_can_be_downloaded_as_a_notebook(site: Path) -> None:
+    tutorial = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+    assert len(tutorial) == 5
+    for page in [*tutorial, ROOT / "docs" / "notebooks" / "three-mechanisms.md"]:
+        html = (site / page.relative_to(ROOT / "docs")).with_suffix(".html").read_text("utf-8")
+        made = site / "notebooks" / f"{page.stem}.ipynb"
+        assert json.loads(made.read_text("utf-8"))["nbformat"] == 4
+        assert f"{page.stem}.ipynb" in html
+        assert "source_hidden" not in html
+
+
+def test_the_gallery_has_a_thumbnail_of_every_picture(pages: dict[str, str]) -> None:
+    html = pages["gallery.html"]
+    small = re.findall(r'<a href="#([^"]+)"><img src="([^"]+)"', html)
+    assert len(small) >= 14
+    for anchor, picture in small:
+        assert f'id="{anchor}"' in html
+        assert html.count(picture) == 2  # the other one is in its section
 
 
 def test_every_equation_is_mathml(pages: dict[str, str]) -> None:
