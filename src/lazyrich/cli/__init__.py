@@ -27,6 +27,7 @@ from lazyrich.cli.solve import solve
 from lazyrich.cli.store import store
 from lazyrich.cli.sweep import sweep
 from lazyrich.cli.transfer import transfer
+from lazyrich.cli.tune import tune
 
 NOBODY_READS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -80,7 +81,7 @@ app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
 for command in (
-    solve, phase, presets, cite, match, diagram, diagnose, report, compare, transfer, sweep,
+    solve, phase, presets, cite, match, diagram, diagnose, report, compare, transfer, tune, sweep,
     reproduce,
 ):  # fmt: skip
     app.command(cls=Command)(command)
