@@ -1,8 +1,8 @@
 """Tune the richness of a small network on a staircase, and set it on a wide one.
 
-The target x₁ + x₁x₂ + x₁x₂x₃ of twelve signs is a staircase: each step is easy once the one below is
-learned. A network that learns features climbs it; a lazy one would need a sample for nearly every
-product of signs.
+The target x₁ + x₁x₂ + x₁x₂x₃ of twelve signs is a staircase: each step is easy once the one below
+is learned. A network that learns features climbs it; a lazy one would need a sample for nearly
+every product of signs.
 
     python examples/tune_richness.py                       # about a minute
     python examples/tune_richness.py --out tune-richness.png

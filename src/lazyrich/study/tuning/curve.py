@@ -277,9 +277,10 @@ def _explained(curve: RichnessCurve) -> Iterator[str]:
     """On which side the network stands, and whether richness is what gains."""
     low, high = curve.interval
     stands = curve.stands_at
+    spacing = exp(float(np.diff(np.log(curve.data.richness.values)).max()) / 2)
     if isnan(stands):
         yield "The network as it stands has no ρ: its first step leads to no minimum."
-    elif not low <= stands <= high:
+    elif not low / spacing <= stands <= high * spacing:  # half a step: no curve is a parabola
         side = "richer" if stands < low else "lazier"
         yield f"The optimum is {side} than the network as it stands, at ρ = {in_words(stands)}."
     else:
