@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 from torch.optim import LBFGS, SGD, Adam
 from torch.utils.data import DataLoader, TensorDataset
 
 import lazyrich
 from lazyrich import CentredOutput, InputError, best_richness
+from lazyrich.study.tuning import trainings
 from lazyrich.study.tuning.trainings import digest
-from lazyrich.study.tuning.trial import RichnessTrial, TuningTask
+from lazyrich.study.tuning.trial import NAMES, RichnessTrial, TuningTask
 from lazyrich.study.tuning.trial import trained as run_trial
+from lazyrich.sweeps import Result
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(24, 3, generator=G)
@@ -107,19 +110,76 @@ def test_applied_at_another_width_it_is_as_rich_and_as_fast(found):
     assert first.richness == pytest.approx(found.richness, rel=0.3)  # by few directions
 
 
-def test_what_is_stored_is_not_trained_again(tmp_path):
+@pytest.fixture
+def at_once(monkeypatch):
+    """Trainings that are over at once, and end by Ctrl-C after so many."""
+
+    def allow(most):
+        left = iter(range(most))
+
+        def train(task, trial):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            row = dict.fromkeys(NAMES, 1.0) | {"test_loss": trial.seed + (trial.richness or 0.0)}
+            return Result(status="finished", sentence="", data=xr.Dataset(row), seconds=1.0)
+
+        monkeypatch.setattr(trainings, "trained", train)
+
+    allow(99)
+    return allow
+
+
+def test_what_is_stored_is_not_trained_again(tmp_path, at_once):
     out = tmp_path / "trainings"
     first = tuned(out=out)
     assert first.trainings == 8
+    at_once(0)
     again = tuned(out=out)
     assert again.trainings == 0
-    assert again.data.drop_vars("seconds").identical(first.data.drop_vars("seconds"))
-    assert "8 trainings, 8 of them from the store" in str(again)
+    assert again.data.identical(first.data)
+    assert "Cost: 8 trainings, 8 of them from the store, 8 seconds." in str(again)
+    at_once(99)
     more = tuned(out=out, seeds=3, richness=(*LEVELS, 30.0))
     assert more.trainings == 15 - 8
-    assert set(lazyrich.results(out).setting.values) == {
-        "as it stands", "0.03", "0.3", "3", "30",
-    }  # fmt: skip
+    settings = set(lazyrich.results(out).setting.values)
+    assert settings == {"as it stands", "0.03", "0.3", "3", "30"}
+
+
+def test_the_trainings_of_another_task_stay_apart(tmp_path, at_once):
+    assert tuned(out=tmp_path / "trainings").trainings == 8
+    assert tuned(out=tmp_path / "trainings", steps=6).trainings == 8
+    assert tuned(out=tmp_path / "trainings").trainings == 0
+
+
+def test_ctrl_c_keeps_whole_seeds(tmp_path, at_once):
+    at_once(9)
+    found = tuned(seeds=4, out=tmp_path / "trainings")
+    assert found.data.seed.values.tolist() == [0, 1]
+    assert (found.trainings, found.missing) == (9, 7)
+    assert "Interrupted: 7 trainings of those planned are missing." in str(found)
+    at_once(99)
+    again = tuned(seeds=4, out=tmp_path / "trainings")
+    assert (again.trainings, again.missing) == (7, 0)
+
+
+def test_ctrl_c_before_two_seeds_are_through_says_how_to_go_on(tmp_path, at_once):
+    out = tmp_path / "trainings"
+    at_once(5)
+    with pytest.raises(KeyboardInterrupt, match=r"5 of 8 trainings are done, and stored in .*trai"):
+        tuned(out=out)
+    at_once(99)
+    assert tuned(out=out).trainings == 3
+    at_once(5)
+    with pytest.raises(KeyboardInterrupt, match=r"5 of 8 trainings are done\.$"):
+        tuned()
+
+
+def test_progress_is_told_on_stderr(at_once, monkeypatch, capsys):
+    monkeypatch.setattr("lazyrich.sweeps.run.progress.LINE_EVERY", -1.0)
+    tuned(progress=True)
+    assert "best richness: 8 of 8 points, 0 failed" in capsys.readouterr().err
+    tuned()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -141,41 +201,6 @@ def test_another_task_has_another_key(other):
     assert digest(task(**other)) != digest(task())
 
 
-class CtrlCError(KeyboardInterrupt):
-    """Ctrl-C at the n-th test."""
-
-
-def interrupted_after(count):
-    seen = []
-
-    def test(model):
-        seen.append(0)
-        if len(seen) > count:
-            raise CtrlCError
-        with torch.no_grad():
-            return (model(X[16:]) - Y[16:]).square().mean()
-
-    return test
-
-
-def test_ctrl_c_keeps_whole_seeds(tmp_path):
-    found = tuned(test=interrupted_after(9), seeds=4, out=tmp_path / "trainings")
-    assert found.data.sizes["seed"] == 2
-    assert (found.trainings, found.missing) == (9, 7)
-    assert "Interrupted: 7 trainings of those planned are missing." in str(found)
-    again = tuned(test=interrupted_after(99), seeds=4, out=tmp_path / "trainings")
-    assert (again.trainings, again.missing) == (7, 0)
-
-
-def test_ctrl_c_before_two_seeds_are_through_says_how_to_go_on(tmp_path):
-    out = tmp_path / "trainings"
-    with pytest.raises(KeyboardInterrupt, match=r"5 of 8 trainings are done, and stored in .*trai"):
-        tuned(test=interrupted_after(5), out=out)
-    assert tuned(test=interrupted_after(99), out=out).trainings == 3
-    with pytest.raises(KeyboardInterrupt, match=r"5 of 8 trainings are done\.$"):
-        tuned(test=interrupted_after(5))
-
-
 def test_what_diverges_is_a_status(found):
     wild = found.data.sel(lr_scale=1e6)
     assert (wild.status == "diverged").all()
@@ -192,14 +217,12 @@ def test_what_cannot_be_dialled_is_a_status():
     assert np.isnan(ended.data.test_loss)
 
 
-def test_richness_is_tried_around_where_the_network_stands():
+def test_richness_is_tried_around_where_the_network_stands(at_once):
     found = tuned(richness=None)
     torch.manual_seed(0)
     model = make(8)
     rho = lazyrich.richness(model, BATCH, optimizer=sgd(model, 8))
-    levels = found.data.richness.values
-    assert len(levels) == 7
-    np.testing.assert_allclose(levels, rho * 4.0 ** np.arange(-3, 4), rtol=0.06)
+    np.testing.assert_allclose(found.data.richness.values, rho * 4.0 ** np.arange(-3, 4), rtol=0.06)
 
 
 def standing(**given):
@@ -227,7 +250,7 @@ def test_mappings_and_optimisers_with_closures_are_taken():
             optimizer=lambda model, width: LBFGS(model.parameters(), lr=0.1),
             test={"x": X[16:], "labels": Y[16:]},
         ),
-        RichnessTrial(task="", richness=0.3),
+        RichnessTrial(task=""),
     )  # fmt: skip
     assert ended.status == "finished"
 
