@@ -19,7 +19,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -31,11 +30,13 @@ from torch.optim import SGD, Adam, Optimizer
 
 import lazyrich
 from lazyrich.study import RichnessCurve
+from lazyrich.vocabulary.numerals import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "docs" / "records" / "tuning"
 STORES = ROOT / ".tuning"
 LR_SCALES, NEARBY = (0.3, 1.0, 3.0), (1 / 16, 1 / 4, 1.0, 4.0, 16.0)
+SIZES = ("small", "large")
 SIDE = 12  # Boolean inputs of the staircase, or numbers of the noisy line
 
 
@@ -196,7 +197,7 @@ def run(name: str) -> dict[str, Any]:
 
 
 def _with_ends(value: float, ends: Sequence[float]) -> str:
-    return f"{value:.2g} ({ends[0]:.2g} to {ends[1]:.2g})"
+    return f"{in_words(value)} ({in_words(ends[0])} to {in_words(ends[1])})"
 
 
 def table(runs: dict[str, Any]) -> str:
@@ -210,9 +211,9 @@ def table(runs: dict[str, Any]) -> str:
         of = one["small"]
         cells = (
             f"{name}, width {one['widths'][0]}",
-            f"{of['stands_at']:.2g}",
+            in_words(of["stands_at"]),
             _with_ends(of["richness"], of["interval"]),
-            f"{of['ntk_change']:.2g}",
+            in_words(of["ntk_change"]),
             f"{of['standing_test_loss']:.3g}",
             f"{of['test_loss']:.3g}",
             _with_ends(of["gain"][0], of["gain"][1:]),
@@ -222,20 +223,22 @@ def table(runs: dict[str, Any]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "| task | widths | best ρ, small | best ρ, large (interval) | test loss of the large one "
-        "at the small one's ρ | at its own best | small one's ρ inside |",
-        "|---|---|---|---|---|---|---|",
+        "| task | widths | best ρ, small | best ρ, large (interval) | small one's ρ inside | test "
+        "loss of the large one at the small one's ρ | at its own best | change of the kernel at "
+        "the best, small and large |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, one in runs.items():
         small, large = one["small"], one["large"]
         cells = (
             name,
             " → ".join(map(str, one["widths"])),
-            f"{small['richness']:.2g}",
+            in_words(small["richness"]),
             _with_ends(large["richness"], large["interval"]),
+            "yes" if one["inside"] else "no",
             f"{one['at_transferred']:.3g}",
             f"{one['own_best']:.3g}",
-            "yes" if one["inside"] else "no",
+            f"{in_words(small['ntk_change'])} and {in_words(large['ntk_change'])}",
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -247,7 +250,6 @@ def main() -> None:
     parser.add_argument("--only", choices=SETTINGS)
     only = parser.parse_args().only
     torch.set_num_threads(1)
-    start = perf_counter()
     runs = {name: run(name) for name in SETTINGS if only in (None, name)}
     print(table(runs))
     if only is None:
@@ -256,7 +258,7 @@ def main() -> None:
             "what it says, and is that of a wide one",
             "command": "scripts/bench tuning",
             "lr_scales": LR_SCALES,
-            "seconds": perf_counter() - start,
+            "seconds": sum(one[size]["seconds"] for one in runs.values() for size in SIZES),
             **machine("torch"),
             "tasks": runs,
         }

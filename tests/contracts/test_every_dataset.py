@@ -69,6 +69,7 @@ AXES = {
     "draw",
     "layer_a",
     "layer_b",
+    "richness",
     "run",
     "theory",
     *PARAMETERS,
@@ -209,6 +210,23 @@ def transferred():
     ).data
 
 
+@cache
+def tuned():
+    """Richness, tuned on a tiny network."""
+    _, batch, _ = probed()
+    return lr.best_richness(
+        lambda width: nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 2)),
+        batch,
+        width=4,
+        optimizer=lambda model, width: torch.optim.SGD(model.parameters(), lr=0.1),
+        steps=2,
+        test=batch,
+        richness=(0.1, 1.0, 10.0),
+        seeds=2,
+        progress=False,
+    )
+
+
 SHORT = {"precision": "float64", "steps": 8, "measurements": 2, "lr": 0.05}
 ON_THE_LINE = {"data": "line", "activation": "linear", **SHORT}
 
@@ -255,6 +273,7 @@ def paired():
 MADE = {
     "lazyrich.Probe.history": lambda: probed()[2].history,
     "lazyrich.Telescope.measure": telescoped,
+    "lazyrich.best_richness": tuned,
     "lazyrich.cka": lambda: lr.cka(probed()[0], probed()[0], probed()[1][0]),
     "lazyrich.compare": lambda: list(paired().histories),
     "lazyrich.coordinate_check": checked,
@@ -293,6 +312,8 @@ MADE = {
     "lazyrich.study.Training.run_together": lambda: study.Training.run_together(
         [study.Training(**ON_THE_LINE, width=8, seed=seed) for seed in range(2)]
     ),
+    "lazyrich.study.RichnessCurve.best": lambda: tuned().best,
+    "lazyrich.study.RichnessCurve.standing_best": lambda: tuned().standing_best,
     "lazyrich.study.exact_solution": lambda: [
         study.exact_solution(data) for data in (one_result().data, lr.results(swept()[0]))
     ],

@@ -85,6 +85,30 @@ def test_the_page_on_the_dial_says_what_its_record_holds():
     assert max(factors[False]) < 1.24
 
 
+def test_the_page_on_tuning_richness_says_what_its_record_holds():
+    record = json.loads((DOCS / "records" / "tuning.json").read_text("utf-8"))
+    page = " ".join((DOCS / "steer" / "tune-richness.md").read_text("utf-8").split())
+    tasks = record["tasks"]
+    assert list(tasks) == ["staircase", "noisy line", "cnn", "transformer"]
+    stairs = tasks["staircase"]["small"]
+    low, high = (stairs[name] for name in ("test_loss", "standing_test_loss"))
+    assert f"takes the test loss from {high:.3f} to {low:.4f}." in page
+    assert f"{stairs['richness'] / stairs['stands_at']:.0f} times that at which" in page
+    assert tasks["noisy line"]["small"]["edge"] == tasks["noisy line"]["large"]["edge"] == "lazy"
+    for name in ("cnn", "transformer"):
+        small = tasks[name]["small"]
+        assert small["advice"] == "cannot tell"
+        assert 1 / 4 < small["richness"] / small["stands_at"] < 4
+        assert small["trainings"] == 72
+        assert small["standing_test_loss"] < median(small["curve"][0]["test_loss"])
+    assert all(task["inside"] for task in tasks.values())
+    held = {n: t for n, t in tasks.items() if t["small"]["richness"] == t["large"]["richness"]}
+    assert list(held) == ["staircase", "cnn", "transformer"]
+    ratios = [t["small"]["ntk_change"] / t["large"]["ntk_change"] for t in held.values()]
+    assert f"within a factor of {max(max(r, 1 / r) for r in ratios):.1f} there" in page
+    assert all(4 <= large / small <= 8 for small, large in (t["widths"] for t in tasks.values()))
+
+
 def test_the_page_on_barlow_twins_says_what_its_record_holds():
     record = json.loads((DOCS / "records" / "related-stepwise_ssl.json").read_text("utf-8"))
     page = (DOCS / "theory" / "barlow-twins.md").read_text("utf-8")

@@ -183,3 +183,18 @@ def test_a_benchmark_finds_all_that_it_imports(script):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_richness_is_tuned_and_goes_wide(tmp_path, monkeypatch):
+    """In fewer steps than by itself; the rich end is better already, at both widths."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import tune_richness as example
+
+    from lazyrich.plot import save
+
+    monkeypatch.setattr(example, "STEPS", 100)
+    found = example.tuned(seeds=2, richness=(0.1, 1.0, 10.0))
+    assert found.richness == 10
+    assert save(found.figure(), tmp_path / "curve.png").stat().st_size > 20_000
+    best = found.best.mean_test_loss
+    assert example.wide(found, 256) < float(best.sel(richness=0.1)) / 2

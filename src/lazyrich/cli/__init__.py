@@ -28,6 +28,7 @@ from lazyrich.cli.solve import solve
 from lazyrich.cli.store import store
 from lazyrich.cli.sweep import sweep
 from lazyrich.cli.transfer import transfer
+from lazyrich.cli.tune import tune
 
 NOBODY_READS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -82,7 +83,7 @@ app = typer.Typer(
 )
 for command in (
     solve, explore, phase, presets, cite, match, diagram, diagnose, report, compare, transfer,
-    sweep, reproduce,
+    tune, sweep, reproduce,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")

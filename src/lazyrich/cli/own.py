@@ -92,6 +92,20 @@ def own_data(name: str, *, batch: int, samples: int | None, seed: int) -> Learne
     )
 
 
+def own_pair(name: str, *, seed: int) -> Batch:
+    """Samples to test on, which the user's function returns.
+
+    Args:
+        name: `package.module:function`, which takes no arguments.
+        seed: of PyTorch's random numbers before the call.
+
+    Raises:
+        InputError: the function cannot be found, fails, or returns something else.
+    """
+    torch.manual_seed(seed + 2)  # other numbers than those of weights and training data
+    return _pair(called(name, "the test data"), name)
+
+
 def in_batches(pair: Batch, *, batch: int, samples: int | None, seed: int) -> Learned:
     """Samples that are learned batch by batch, in another order each time.
 

@@ -132,6 +132,14 @@ def test_on_which_side_the_network_stands(stands_at, said):
     assert "need not be one of richness" not in found.sentence
 
 
+@pytest.mark.parametrize("beyond", [1 / 1.5, 1.5])
+def test_no_side_is_told_within_the_spacing_of_what_was_tried(beyond):
+    end = curve(VALLEY).interval[beyond > 1]
+    said = curve(VALLEY, standing=0.6, stands_at=end * beyond).sentence
+    assert "cannot be told" in said
+    assert "The optimum is" not in said
+
+
 def test_a_gain_where_the_network_stands_already_need_not_be_one_of_richness():
     found = curve(VALLEY, standing=0.6, stands_at=1.0)
     assert "richer or lazier than the network as it stands, at ρ = 1, cannot be told" in (

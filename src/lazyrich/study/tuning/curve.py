@@ -100,7 +100,8 @@ class RichnessCurve:
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95 % interval of the ρ at which the test loss is lowest."""
-        return exp(self.optimum.low), exp(self.optimum.high)
+        low, high = (float(f"{exp(x):.12g}") for x in (self.optimum.low, self.optimum.high))
+        return low, high
 
     @property
     def stands_at(self) -> float:
@@ -228,7 +229,7 @@ def _advised(curve: RichnessCurve) -> str:
     if curve.advice == Tuning.TUNE and isnan(curve.gain.mean):
         return f"Tune: as the network stands training diverges, and at {best} it does not."
     if curve.advice == Tuning.TUNE:
-        return f"Tune: turning the dial {_gained(curve)}, by all but the seed that is judged."
+        return f"Tune: turning the dial {_gained(curve)}."
     if curve.advice == Tuning.LEAVE:
         return f"Leave it: turning the dial {_gained(curve)}; no richness tried is better."
     return f"Cannot tell whether tuning gains anything: it {_gained(curve)}. More seeds tell more."
@@ -276,9 +277,10 @@ def _explained(curve: RichnessCurve) -> Iterator[str]:
     """On which side the network stands, and whether richness is what gains."""
     low, high = curve.interval
     stands = curve.stands_at
+    spacing = exp(float(np.diff(np.log(curve.data.richness.values)).max()) / 2)
     if isnan(stands):
         yield "The network as it stands has no ρ: its first step leads to no minimum."
-    elif not low <= stands <= high:
+    elif not low / spacing <= stands <= high * spacing:  # half a step: no curve is a parabola
         side = "richer" if stands < low else "lazier"
         yield f"The optimum is {side} than the network as it stands, at ρ = {in_words(stands)}."
     else:
@@ -342,7 +344,10 @@ def _number(value: float) -> str:
 def _notes(curve: RichnessCurve) -> Iterator[str]:
     """What was measured, what was left out, what it cost."""
     task = curve.task
-    yield f"Test loss: {meaning_of(task.tested_by)}; mean over {curve.data.sizes['seed']} seeds."
+    yield (
+        f"Test loss: {meaning_of(task.tested_by)}; mean over {curve.data.sizes['seed']} seeds. "
+        "What is gained on a seed is judged at the richness that the other seeds choose."
+    )
     lost = int(
         (curve.data.status != "finished").sum() + (curve.standing.status != "finished").sum()
     )

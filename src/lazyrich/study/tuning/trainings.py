@@ -105,14 +105,18 @@ def _study(task: TuningTask, levels: Sequence[float], scales: Sequence[float], s
     return Study(
         name="best richness",
         experiment=RichnessTrial,
-        base={"task": _digest(task)},
+        base={"task": digest(task)},
         axes={"setting": settings, "lr_scale": list(scales)},
         seeds=range(seeds),
     )
 
 
-def _digest(task: TuningTask) -> str:
-    """What tells a task from another one: weights, data, optimiser, losses, steps and rates."""
+def digest(task: TuningTask) -> str:
+    """What tells a task from another one: weights, data, optimiser, losses, steps and rates.
+
+    Args:
+        task: whose first seed is looked at.
+    """
     told = sha256()
     with task.seeded(0):
         model, optimizer = task.built()
