@@ -75,6 +75,22 @@ def test_adam_needs_the_rates_of_mup(found):
     assert set(init.drop(["4.weight", "4.bias"])) == {1}
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_biases_of_pytorch_are_why_the_rate_of_a_readout_falls_less_than_the_table(bias):
+    """They start as 1/√fan-in: features of the narrow network are larger, and so are its steps."""
+
+    def relu(width):
+        sizes = [(64, width), (width, width), (width, width)]
+        hidden = [part for a, b in sizes for part in (nn.Linear(a, b, bias=bias), nn.ReLU())]
+        return nn.Sequential(*hidden, nn.Linear(width, 10, bias=bias))
+
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
+    given = (x, torch.arange(64) % 10)
+    found = transfer(relu, given, "cross_entropy", small=32, large=256, optimizer=adam, seeds=3)
+    against_table = factors(found)["6.weight"] / factors(found, "mup_lr_factor")["6.weight"]
+    assert against_table > 1.25 if bias else against_table == pytest.approx(1, abs=0.2)
+
+
 def test_what_transfers_already_gets_factors_of_one():
     """A family in maximal update parametrisation, by its definition: nothing is left to do."""
 
