@@ -232,7 +232,9 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     """Train what is missing, print the table, record and draw it if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    parser.add_argument("--figure", type=Path, help="file of a picture; one for each optimiser")
+    parser.add_argument(
+        "--figure", type=Path, help="file of a picture; of other optimisers than Adam beside it"
+    )
     parser.add_argument("--only", nargs="+", default=[], help="tasks, axes, optimisers")
     kept = Path(tempfile.gettempdir()) / "lazyrich-transfer.jsonl"
     parser.add_argument("--cells", type=Path, default=kept, help="what has been trained")
@@ -270,8 +272,9 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
         )
     for optimizer in OPTIMIZERS if asked.figure else ():
         if drawn := [part for part in parts if part["optimizer"] == optimizer]:
-            name = f"{asked.figure.stem}-{optimizer.lower()}{asked.figure.suffix}"
-            plotted(drawn).savefig(asked.figure.with_name(name), dpi=110)
+            more = "" if optimizer == "Adam" else f"-{optimizer.lower()}"
+            target = asked.figure.with_stem(asked.figure.stem + more)
+            plotted(drawn).savefig(target, dpi=110)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
                 "moved_stderr": math.hypot(first["stderr"], last["stderr"]),
                 "best": best[scheme],
                 "best_of_small": _best(part, "standard", sizes[0]),
-                "cost": cost,
+                "cost": cost if math.isfinite(cost) else None,
                 "cost_stderr": _stderr(carried, at_best),
                 "against_table": best[scheme] / best["table"],
                 "against_table_stderr": _stderr(at_best, of_table),
@@ -73,7 +73,7 @@ def goals(row: Row) -> dict[str, bool]:
     """
     return {
         "stays": abs(row["moved"]) <= OCTAVES,
-        "costs little": row["cost"] <= WORSE,
+        "costs little": row["cost"] is not None and row["cost"] <= WORSE,
         "as good as the table": row["against_table"] <= WORSE,
     }
 
@@ -188,8 +188,8 @@ def network(row: Row) -> str:
     return f"{TITLES[row['task']]}, {row['axis']} {row['from']} to {row['to']}"
 
 
-def _percent(ratio: float, stderr: float | None = None) -> str:
-    if not math.isfinite(ratio):
+def _percent(ratio: float | None, stderr: float | None = None) -> str:
+    if ratio is None:
         return "diverges"
     return f"{100 * (ratio - 1):+.1f} %" + (f" ± {100 * stderr:.1f}" if stderr else "")
 
@@ -210,7 +210,7 @@ def write(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     record = {**setting, "summary": list(rows), "parts": list(parts)}
-    target.with_suffix(".json").write_text(json.dumps(record) + "\n", "utf-8")
+    target.with_suffix(".json").write_text(json.dumps(record, allow_nan=False) + "\n", "utf-8")
     target.with_suffix(".md").write_text(page(rows), "utf-8")
 
 
