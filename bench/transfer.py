@@ -232,9 +232,7 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     """Train what is missing, print the table, record and draw it if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    parser.add_argument(
-        "--figure", type=Path, help="file of a picture; of other optimisers than Adam beside it"
-    )
+    parser.add_argument("--figure", type=Path, help="picture, of Adam; others beside it")
     parser.add_argument("--only", nargs="+", default=[], help="tasks, axes, optimisers")
     kept = Path(tempfile.gettempdir()) / "lazyrich-transfer.jsonl"
     parser.add_argument("--cells", type=Path, default=kept, help="what has been trained")
