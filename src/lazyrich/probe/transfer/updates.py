@@ -25,6 +25,8 @@ from lazyrich.capture.norms import root_mean_square
 from lazyrich.probe.forecast.rehearsal import of_network
 from lazyrich.probe.forecast.training import Apprentice
 
+ROUNDING = 16  # units of the last place of the largest gradient
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
@@ -78,7 +80,12 @@ def updates_of(
 def first_steps(
     network: Network, loss: OutputLoss, optimizers: Sequence[Optimizer], steps: int
 ) -> Parameters:
-    """How far the parameters move, by name; 0 for those that no optimiser owns."""
+    """How far the parameters move, by name.
+
+    It is 0 for those that no optimiser owns, and for those whose gradient is rounding: the loss
+    does not depend on them, as on the bias of a key or one before a batch norm, and where a
+    normalising optimiser takes them says nothing.
+    """
     evaluate = of_network(network.trained, loss)
     workers = [Apprentice(one, network.module, network.theta) for one in optimizers]
 
@@ -94,11 +101,27 @@ def first_steps(
             worker.set_gradient(gradient)
         return value
 
+    heard: set[str] = set()
     for _ in range(steps):
         value, gradient = evaluate(here())
+        heard |= _above_rounding(gradient)
         for worker in workers:
             worker.step(value.item(), gradient, again)
-    return {name: p - network.theta[name] for name, p in here().items()}
+    return {
+        name: p - network.theta[name] if name in heard else torch.zeros_like(p)
+        for name, p in here().items()
+    }
+
+
+def _above_rounding(gradient: Parameters) -> set[str]:
+    """Parameters whose gradient is more than rounding leaves of one that is 0."""
+    sizes = {name: root_mean_square([g.abs()]) for name, g in gradient.items()}
+    largest = max(sizes.values(), default=0.0)
+    return {
+        name
+        for name, size in sizes.items()
+        if size > ROUNDING * torch.finfo(gradient[name].dtype).eps * largest
+    }
 
 
 def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
