@@ -46,7 +46,11 @@ from transfer_schemes import MORE, OPTIMIZERS, Family, Pair, factors_of, measure
 
 SEEDS = 3  # of each size but the smallest
 MEASURED = {"lazyrich": 1, "lazyrich, 20 steps": 20}  # steps that are measured, by scheme
-SCHEMES = ("standard", "table", *MEASURED)
+SCHEMES = {
+    "Adam": ("standard", "table", *MEASURED),  # its first step is one of signs, the others are not
+    "Muon": ("standard", "table", "lazyrich"),
+    "SGD": ("standard", "table", "lazyrich"),
+}
 FAMILIES = (
     Family(task="mlp", axis="width", sizes=(32, 128, 512), other=2, steps=60),
     Family(task="transformer", axis="width", sizes=(16, 64, 256), other=2, steps=50),
@@ -66,6 +70,7 @@ class Proof:
 
     def __init__(self, family: Family, optimizer: str, notebook: Notebook, few: int) -> None:
         self.family, self.optimizer, self.few = family, optimizer, few
+        self.schemes = SCHEMES[optimizer]
         self._notebook, self._task = notebook, family.made()
         self._where = (
             f"{family.task}/{self._task.data}/{family.axis}/{family.other}/{family.steps}/"
@@ -140,7 +145,7 @@ class Proof:
         small, *larger = self.family.sizes
         first = self.curve("standard", small, self._start)
         found = {("standard", small): first}
-        for scheme in SCHEMES:
+        for scheme in self.schemes:
             start = self.best
             for size in larger:
                 found[scheme, size] = self.curve(scheme, size, round(2 * start))
@@ -162,7 +167,7 @@ class Proof:
                 "losses": _finite(self.losses(scheme, size, self.best)),
                 "held_out": _finite(self.losses(scheme, size, self.best, part="held_out")),
             }
-            for scheme in SCHEMES
+            for scheme in self.schemes
             for size in self.family.sizes[1:]
         ]
 
@@ -194,6 +199,7 @@ class Proof:
         return {
             "family": asdict(self.family) | {"data": self._task.data, "name": self.family.name},
             "optimizer": self.optimizer,
+            "schemes": self.schemes,
             "best_rate": self.best,
             "curves": [
                 {
@@ -211,8 +217,10 @@ class Proof:
             ],
             "carried": self.carried,
             "regimes": self.regimes,
-            "factors": {scheme: self._transferred(scheme)["factors"] for scheme in MEASURED},
-            "notes": {scheme: self._transferred(scheme)["notes"] for scheme in MEASURED},
+            "factors": {
+                scheme: self._transferred(scheme)["factors"] for scheme in self.schemes[2:]
+            },
+            "notes": {scheme: self._transferred(scheme)["notes"] for scheme in self.schemes[2:]},
         }
 
 
@@ -224,7 +232,7 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
     """Train what is missing, print the table, record and draw it if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", type=Path, help="file stem for .json and .md")
-    parser.add_argument("--figure", type=Path, help="file of a picture; one for each optimiser")
+    parser.add_argument("--figure", type=Path, help="picture, of Adam; others beside it")
     parser.add_argument("--only", nargs="+", default=[], help="tasks, axes, optimisers")
     kept = Path(tempfile.gettempdir()) / "lazyrich-transfer.jsonl"
     parser.add_argument("--cells", type=Path, default=kept, help="what has been trained")
@@ -262,8 +270,9 @@ def main(given: Sequence[str] | None = None, families: Sequence[Family] = FAMILI
         )
     for optimizer in OPTIMIZERS if asked.figure else ():
         if drawn := [part for part in parts if part["optimizer"] == optimizer]:
-            name = f"{asked.figure.stem}-{optimizer.lower()}{asked.figure.suffix}"
-            plotted(drawn).savefig(asked.figure.with_name(name), dpi=110)
+            more = "" if optimizer == "Adam" else f"-{optimizer.lower()}"
+            target = asked.figure.with_stem(asked.figure.stem + more)
+            plotted(drawn).savefig(target, dpi=110)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 OCTAVES, WORSE = 0.5, 1.02  # that the optimum may move; that a loss may be above the best
-NAMES = ("standard", "table", "lazyrich", "lazyrich, 20 steps")
-OURS = NAMES[2:]
+OTHERS = ("standard", "table")
 TITLES = {
     "mlp": "MLP", "digits": "MLP on digits",
     "residual": "residual MLP", "cnn": "CNN",
@@ -32,10 +33,13 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
     for part in parts:
         sizes = part["family"]["sizes"]
         first = _curve(part, "standard", sizes[0])["minimum"]
-        best = {scheme: _best(part, scheme, sizes[-1]) for scheme in NAMES}
-        for scheme in NAMES:
+        best = {scheme: _best(part, scheme, sizes[-1]) for scheme in part["schemes"]}
+        for scheme in best:
             last = _curve(part, scheme, sizes[-1])["minimum"]
-            cost = _mean(_carried(part, scheme, sizes[-1])) / best[scheme]
+            carried = _carried(part, scheme, sizes[-1])
+            at_best = _lowest_point(part, scheme, sizes[-1])
+            of_table = _lowest_point(part, "table", sizes[-1])
+            cost = _mean(carried) / best[scheme]
             row = {
                 "family": part["family"]["name"],
                 "task": part["family"]["task"],
@@ -51,8 +55,10 @@ def summary(parts: Sequence[Mapping[str, Any]]) -> list[Row]:
                 "moved_stderr": math.hypot(first["stderr"], last["stderr"]),
                 "best": best[scheme],
                 "best_of_small": _best(part, "standard", sizes[0]),
-                "cost": cost,
+                "cost": cost if math.isfinite(cost) else None,
+                "cost_stderr": _stderr(carried, at_best),
                 "against_table": best[scheme] / best["table"],
+                "against_table_stderr": _stderr(at_best, of_table),
                 "against_standard": best[scheme] / best["standard"],
             }
             rows.append(row | {"goals": goals(row)})
@@ -67,7 +73,7 @@ def goals(row: Row) -> dict[str, bool]:
     """
     return {
         "stays": abs(row["moved"]) <= OCTAVES,
-        "costs little": row["cost"] <= WORSE,
+        "costs little": row["cost"] is not None and row["cost"] <= WORSE,
         "as good as the table": row["against_table"] <= WORSE,
     }
 
@@ -91,6 +97,25 @@ def _best(part: Mapping[str, Any], scheme: str, size: int) -> float:
     if size != part["family"]["sizes"][0]:
         points.append(_carried(part, scheme, size))
     return min(curve["minimum"]["loss"], *map(_mean, points))
+
+
+def _lowest_point(part: Mapping[str, Any], scheme: str, size: int) -> list[float | None]:
+    """The losses of all seeds at the best rate that was trained."""
+    curve = _curve(part, scheme, size)
+    most = max(map(len, curve["losses"]))
+    losses: list[float | None] = min(
+        (one for one in curve["losses"] if len(one) == most), key=_mean
+    )
+    return losses
+
+
+def _stderr(these: Sequence[float | None], those: Sequence[float | None]) -> float | None:
+    """Of the logarithm of the ratio of their means, seed by seed; None where one diverged."""
+    both = list(zip(these, those, strict=True))
+    logs = [math.log(a / b) for a, b in both if a and b]
+    if len(logs) < max(len(both), 2):
+        return None
+    return statistics.stdev(logs) / math.sqrt(len(logs))
 
 
 def _mean(losses: Sequence[float | None]) -> float:
@@ -118,11 +143,11 @@ def page(rows: Sequence[Row]) -> str:
             row["optimizer"],
             row["scheme"],
             f"{row['moved']:+.2f} ± {row['moved_stderr']:.2f}",
-            _percent(row["cost"]),
+            _percent(row["cost"], row["cost_stderr"]),
             f"{row['best']:.4f}",
-            _percent(row["against_table"]),
+            _percent(row["against_table"], row["against_table_stderr"]),
             _percent(row["against_standard"]),
-            missed if row["scheme"] in OURS else "",
+            "" if row["scheme"] in OTHERS else missed,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -139,9 +164,9 @@ def short(rows: Sequence[Row]) -> str:
         "best loss against the table's | against the standard's own |",
         "|" + 6 * "---|",
     ]
-    for i in range(0, len(rows), len(NAMES)):
-        each = rows[i : i + len(NAMES)]
-        ours = [row for row in each if row["scheme"] in OURS]
+    for _, alike in groupby(rows, lambda row: (row["family"], row["optimizer"])):
+        each = list(alike)
+        ours = [row for row in each if row["scheme"] not in OTHERS]
         cells = [
             network(each[0]),
             each[0]["optimizer"],
@@ -163,8 +188,10 @@ def network(row: Row) -> str:
     return f"{TITLES[row['task']]}, {row['axis']} {row['from']} to {row['to']}"
 
 
-def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f} %" if math.isfinite(ratio) else "diverges"
+def _percent(ratio: float | None, stderr: float | None = None) -> str:
+    if ratio is None:
+        return "diverges"
+    return f"{100 * (ratio - 1):+.1f} %" + (f" ± {100 * stderr:.1f}" if stderr else "")
 
 
 def write(
@@ -183,7 +210,7 @@ def write(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     record = {**setting, "summary": list(rows), "parts": list(parts)}
-    target.with_suffix(".json").write_text(json.dumps(record) + "\n", "utf-8")
+    target.with_suffix(".json").write_text(json.dumps(record, allow_nan=False) + "\n", "utf-8")
     target.with_suffix(".md").write_text(page(rows), "utf-8")
 
 
@@ -194,13 +221,14 @@ def plotted(parts: Sequence[Mapping[str, Any]]) -> Figure:
         parts: of the record, of one optimiser.
     """
     figure = Figure(figsize=(11, 0.5 + 1.7 * len(parts)), layout="constrained")
-    axes = figure.subplots(len(parts), len(NAMES), sharex="row", sharey="row", squeeze=False)
+    names = parts[0]["schemes"]
+    axes = figure.subplots(len(parts), len(names), sharex="row", sharey="row", squeeze=False)
     for row, part in zip(axes, parts, strict=True):
-        for ax, scheme in zip(row, NAMES, strict=True):
+        for ax, scheme in zip(row, names, strict=True):
             _draw(ax, part, scheme)
         row[0].set_ylabel(f"{TITLES[part['family']['task']]}\nloss", fontsize="small")
         row[-1].legend(title=part["family"]["axis"], fontsize="x-small", title_fontsize="x-small")
-    for ax, scheme in zip(axes[0], NAMES, strict=True):
+    for ax, scheme in zip(axes[0], names, strict=True):
         ax.set_title(f"{parts[0]['optimizer']}, {scheme}", fontsize="medium")
     for ax in axes[-1]:
         ax.set_xlabel("learning rate")
@@ -210,8 +238,8 @@ def plotted(parts: Sequence[Mapping[str, Any]]) -> Figure:
 def _draw(ax: Axes, part: Mapping[str, Any], scheme: str) -> None:
     """The curves of a scheme, their minima, and the rate that is carried over."""
     sizes = part["family"]["sizes"]
-    floor = min(_best(part, name, size) for name in NAMES for size in sizes)
-    worst = max(_best(part, name, size) for name in NAMES for size in sizes)
+    floor = min(_best(part, name, size) for name in part["schemes"] for size in sizes)
+    worst = max(_best(part, name, size) for name in part["schemes"] for size in sizes)
     for i, size in enumerate(sizes):
         curve = _curve(part, scheme, size)
         rates, losses = zip(*_pairs(curve), strict=True)

@@ -1,5 +1,6 @@
 """Numbers that pages take from records by arithmetic of their own."""
 
+import importlib
 import json
 from pathlib import Path
 from statistics import median
@@ -151,3 +152,41 @@ def test_the_table_of_the_laziness_index_is_that_of_its_record():
         assert one["largest_lazy_index"] >= 0.08
         assert one["smallest_index_that_is_not"] <= 0.4
         assert 1.2 <= one["slope"] <= 1.5
+
+
+def test_the_page_on_transfer_says_what_its_record_holds(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent / "bench"))
+    pages = importlib.import_module("transfer_page")
+    record = json.loads((DOCS / "records" / "transfer.json").read_text("utf-8"))
+    page = (DOCS / "steer" / "transfer.md").read_text("utf-8")
+    rows = record["summary"]
+    assert pages.summary(record["parts"]) == rows
+    assert pages.short(rows) in page
+    assert pages.page(rows) == (DOCS / "records" / "transfer.md").read_text("utf-8")
+    met = {
+        scheme: {
+            goal: sum(row["goals"][goal] for row in rows if row["scheme"] == scheme)
+            for goal in ("stays", "costs little", "as good as the table")
+        }
+        for scheme in ("standard", "table", "lazyrich")
+    }
+    ours = met["lazyrich"]
+    regimes = [
+        {one[key] for one in part["regimes"] if key in one}
+        for part in record["parts"]
+        for key in ("verdict", "forecast")
+    ]
+    page = " ".join(page.split())
+    for said in (
+        f"Of {len(record['parts'])} pairs of a network and an optimiser, measured factors from one "
+        f"step leave the optimum within half an octave in {ours['stays']} (the table in "
+        f"{met['table']['stays']}, the standard parametrisation in {met['standard']['stays']})",
+        f"carrying the rate over costs at most 2 % in {ours['costs little']} "
+        f"({met['table']['costs little']}, {met['standard']['costs little']})",
+        f"at most 2 % above the table's in {ours['as good as the table']}",
+        f"the same one at every size in {sum(len(one) == 1 for one in regimes)} of "
+        f"{sum(map(bool, regimes))} comparisons",
+    ):
+        assert said in page
+    if record["microsoft_mup"]["installed"]:
+        assert max(record["microsoft_mup"]["largest_difference"].values()) < 1e-5  # to rounding

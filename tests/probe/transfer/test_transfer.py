@@ -75,6 +75,61 @@ def test_adam_needs_the_rates_of_mup(found):
     assert set(init.drop(["4.weight", "4.bias"])) == {1}
 
 
+class Attention(nn.Module):
+    """One head, with biases; softmax does not see what a key's bias adds to all scores of a row."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, width), nn.Linear(width, 2)
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        h = self.first(x)
+        scores = self.query(h) @ self.key(h).transpose(-1, -2) / h.shape[-1]
+        return self.last(scores.softmax(-1) @ h)
+
+
+def before_a_batch_norm(width):
+    return nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 2))
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+@pytest.mark.parametrize(
+    ("family", "silent"), [(Attention, "key.bias"), (before_a_batch_norm, "0.bias")]
+)
+def test_what_the_loss_does_not_depend_on_has_no_factor_and_no_part_in_the_match(
+    kind, family, silent
+):
+    """Its gradient is rounding, which Adam makes full steps of and SGD leaves to chance."""
+    batch = (X[:, None].expand(-1, 4, -1) + torch.arange(4)[:, None] / 4, BATCH[1][:, None])
+    given = BATCH if family is before_a_batch_norm else batch
+    made = {"optimizer": lambda model, _: kind(model.parameters(), lr=0.01)}
+    found = transfer(
+        family, given, lambda y, t: (y - t).square().mean(), small=16, large=64, seeds=2, **made
+    )
+    assert "agree within" in found.notes[0]
+    assert factors(found)[silent] == 1
+    assert (found.data.own_update.sel(parameter=silent) == 0).all()
+    (told,) = (note for note in found.notes if silent in note)
+    assert "the loss does not depend on" in told
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_biases_of_pytorch_are_why_the_rate_of_a_readout_falls_less_than_the_table(bias):
+    """They start as 1/√fan-in: features of the narrow network are larger, and so are its steps."""
+
+    def relu(width):
+        sizes = [(64, width), (width, width), (width, width)]
+        hidden = [part for a, b in sizes for part in (nn.Linear(a, b, bias=bias), nn.ReLU())]
+        return nn.Sequential(*hidden, nn.Linear(width, 10, bias=bias))
+
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
+    given = (x, torch.arange(64) % 10)
+    found = transfer(relu, given, "cross_entropy", small=32, large=256, optimizer=adam, seeds=3)
+    against_table = factors(found)["6.weight"] / factors(found, "mup_lr_factor")["6.weight"]
+    assert against_table > 1.25 if bias else against_table == pytest.approx(1, abs=0.2)
+
+
 def test_what_transfers_already_gets_factors_of_one():
     """A family in maximal update parametrisation, by its definition: nothing is left to do."""
 

@@ -34,8 +34,9 @@ def remarks(
         yield f"No optimiser owns {', '.join(missing)}: frozen at every size."
     if still := [key for key, own in goal.own.items() if key in owned and not _moves(own)]:
         yield (
-            f"The first steps leave {', '.join(still)} alone in the small network, so that there "
-            "is nothing to match: factor 1. If later steps move them, measure more `steps`."
+            f"The first steps leave {', '.join(still)} alone in the small network, or the loss "
+            "does not depend on it (biases of keys, biases before a batch norm): nothing to match, "
+            "factor 1. If it does, measure more `steps`."
         )
     yield from _doubts(goal, found[-1].after)
     yield from _unmatched_flows(layout, large, goal, found[-1].after)

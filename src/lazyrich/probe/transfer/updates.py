@@ -82,10 +82,12 @@ def first_steps(
 ) -> Parameters:
     """How far the parameters move, by name.
 
-    0 for those that no optimiser owns, and for those whose gradient is nothing but rounding, as
-    that of a bias before batch norm: Adam would make a full step of it.
+    0 for those that no optimiser owns, and for those whose gradient is nothing but rounding: the
+    loss does not depend on them, as on the bias of a key or one before a batch norm, and where
+    Adam takes them says nothing.
     """
     evaluate = of_network(network.trained, loss)
+    third = of_network(network.trained, replace(loss, value=lambda f: loss(f) / 3))
     workers = [Apprentice(one, network.module, network.theta) for one in optimizers]
 
     def here() -> Parameters:
@@ -100,24 +102,28 @@ def first_steps(
             worker.set_gradient(gradient)
         return value
 
-    idle = _only_rounding(network, loss)
+    heard: set[str] = set()
     for _ in range(steps):
         value, gradient = evaluate(here())
+        heard |= _above_rounding(gradient, third(here())[1])
         for worker in workers:
             worker.step(value.item(), gradient, again)
     return {
-        name: torch.zeros_like(p) if name in idle else p - network.theta[name]
+        name: p - network.theta[name] if name in heard else torch.zeros_like(p)
         for name, p in here().items()
     }
 
 
-def _only_rounding(network: Network, loss: OutputLoss) -> set[str]:
-    """Parameters whose gradient cancels: that of a third of the loss is not a third of it."""
-    _, whole = of_network(network.trained, loss)(network.theta)
-    _, third = of_network(network.trained, replace(loss, value=lambda f: loss(f) / 3))(
-        network.theta
-    )
-    return {name for name, g in whole.items() if (3 * third[name] - g).norm() > ROUNDING * g.norm()}
+def _above_rounding(gradient: Parameters, third: Parameters) -> set[str]:
+    """Parameters whose gradient is three times that of a third of the loss.
+
+    Rounding is not: it falls anew.
+    """
+    return {
+        name
+        for name, g in gradient.items()
+        if g.any() and (3 * third[name] - g).norm() <= ROUNDING * g.norm()
+    }
 
 
 def places_of(network: Network, names: Iterable[str] = ()) -> dict[str, str]:
