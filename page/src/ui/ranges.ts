@@ -3,14 +3,14 @@
 import { compact, raised } from "./numerals.ts";
 
 export type Range = readonly [number, number];
-export type Values = ArrayLike<number>;
+export type Values = ArrayLike<number | null>;
 
 /** Smallest and largest finite number of what passes; null if there is none. */
 export function extent(all: readonly Values[], passes: (value: number) => boolean = () => true): Range | null {
   let [low, high] = [Infinity, -Infinity];
   for (const values of all) {
     for (let i = 0; i < values.length; i += 1) {
-      const value = values[i] ?? NaN;
+      const value = values[i] ?? NaN; // a curve without a record there
       if (!Number.isFinite(value) || !passes(value)) continue;
       if (value < low) low = value;
       if (value > high) high = value;

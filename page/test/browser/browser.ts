@@ -81,6 +81,12 @@ export async function drawn(page: Page): Promise<void> {
   );
 }
 
+/** Another address in the page that is open, as if someone had typed it. */
+export async function go(page: Page, address: string): Promise<void> {
+  await page.evaluate((hash) => (location.hash = hash), `#${address}`);
+  await drawn(page);
+}
+
 /** What a chart of the open tab shows, by its place among them. */
 export async function drawing(page: Page, index: number): Promise<{ x: number[]; lines: (number | null)[][] }> {
   return page.evaluate((at) => {
