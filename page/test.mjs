@@ -1,40 +1,17 @@
-/**
- * Run the tests in Node: `node test.mjs [FOLDER …]`, default test/numerics.
- *
- * Node 20 reads no TypeScript, so that each test file is bundled first.
- */
+/** Run the tests in Node: `node test.mjs [FOLDER …]`, by default those of the numerics. */
 import { spawnSync } from "node:child_process";
-import { readdirSync, rmSync } from "node:fs";
-import { dirname, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { readdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { bundled, here } from "./bundle.mjs";
 
-const here = dirname(fileURLToPath(import.meta.url));
 const folders = process.argv.length > 2 ? process.argv.slice(2) : ["test/numerics"];
 const tests = folders.flatMap((folder) =>
   readdirSync(resolve(here, folder))
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => `${folder}/${name}`),
 );
-const out = resolve(here, ".build/test");
-rmSync(out, { recursive: true, force: true });
-await build({
-  absWorkingDir: here,
-  entryPoints: tests,
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "node20",
-  packages: "external",
-  outdir: out,
-  outExtension: { ".js": ".mjs" },
-  sourcemap: "inline",
-  logLevel: "warning",
-});
-const files = readdirSync(out, { recursive: true })
-  .filter((name) => name.endsWith(".test.mjs"))
-  .map((name) => resolve(out, name));
-const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], {
+const files = await bundled(tests, "test");
+const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=tap", ...files], {
   stdio: "inherit",
 });
 process.exit(status ?? 1);

@@ -1,15 +1,18 @@
 """Files are whole or not there, and nothing else is lost or left behind."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from lazyrich import InputError, MissingExtraError
 from lazyrich._files import check_target, write_arrays, write_whole
+from lazyrich._json_arrays import from_json
 
 DATA = xr.Dataset({"loss": ("step", [0.5, 0.25])}, {"step": [0, 1]})
 
@@ -132,6 +135,34 @@ def test_arrays_replace_arrays(tmp_path, suffix):
         with opened as back:
             xr.testing.assert_equal(back.load(), data)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_arrays_in_json_keep_types_labels_and_what_json_has_no_number_for(tmp_path):
+    data = xr.Dataset(
+        {
+            "loss": ("step", np.array([1.0, np.nan, np.inf]), {"long_name": "loss"}),
+            "nothing": ("step", np.full(3, np.nan)),
+            "words": ("layer", ["NaN", "Infinity"]),
+            "seen": ("step", np.array([True, False, True])),
+            "small": ("layer", np.array([1, 2], np.int32)),
+            "none": ("empty", np.array([])),
+        },
+        coords={"step": [0, 1, 2], "layer": ["a", "λ"]},
+        attrs={"samples": np.int64(3), "share": np.float64(-np.inf), "many": [1.0, 2.0]},
+    )
+    path = write_arrays(data, tmp_path / "a.json")
+    text = path.read_text(encoding="utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    back = from_json(text)
+    xr.testing.assert_identical(back.drop_attrs(deep=False), data.drop_attrs(deep=False))
+    assert {name: back[name].dtype.kind for name in back} == {n: data[n].dtype.kind for n in data}
+    assert back.attrs["samples"] == 3
+
+
+def test_complex_numbers_are_refused_in_json(tmp_path):
+    with pytest.raises(InputError, match=r"numbers or texts, got 'a' of type complex128\. Choose"):
+        write_arrays(xr.Dataset({"a": ("x", [1j])}), tmp_path / "a.json")
+    assert files(tmp_path) == {}
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError, MissingExtraError
+from lazyrich._json_arrays import to_json
 from lazyrich._portable import portable
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
-    """Write labelled arrays to netCDF (`.nc`) or zarr (`.zarr`), whole or not at all.
+    """Write labelled arrays to netCDF (`.nc`), zarr (`.zarr`) or JSON, whole or not at all.
 
     Args:
         data: the arrays, with labels and attributes.
@@ -153,7 +154,7 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
         The path.
 
     Raises:
-        InputError: see `check_target`.
+        InputError: see `check_target`; complex numbers for `.json`.
         MissingExtraError: the library for that format is not installed.
 
     Example:
@@ -163,8 +164,11 @@ def write_arrays(data: xr.Dataset, path: str | Path) -> Path:
         ...     xarray.load_dataset(path).loss.item()
         0.5
     """
-    path = check_target(path, ARRAYS)
+    path = check_target(path, (*ARRAYS, ".json"))
     suffix = path.suffix.lower()
+    if suffix == ".json":
+        text = to_json(data)
+        return write_whole(path, lambda made: made.write_text(text, encoding="utf-8"))
 
     whole = portable(data)
 

@@ -70,7 +70,7 @@ def test_runs_of_one_name_are_told_apart(files):
 
 def test_refusals(files, tmp_path):
     good = files[2] / "slow.nc"
-    assert "must end in .nc or .zarr, got 'run.csv'" in refusal("compare", good, "run.csv")
+    assert "must end in .nc, .zarr or .json, got 'run.csv'" in refusal("compare", good, "run.csv")
     missing = tmp_path / "none.nc"
     assert f"there is no history at '{missing}'" in refusal("compare", missing, good)
     words = tmp_path / "words.nc"

@@ -13,7 +13,8 @@ from tests.cli.run import answer, refusal, run
 
 MODULE = [sys.executable, "-m", "lazyrich"]
 COMMANDS = (
-    *("solve", "phase", "presets", "cite", "diagram", "diagnose", "report", "sweep", "reproduce"),
+    *("solve", "explore", "phase", "presets", "cite", "diagram", "diagnose", "report"),
+    *("sweep", "reproduce"),
 )
 SOLVE = ("solve", "--gram", 1, 0.2, 1, "--moments", 1, 1, 1, "--times", 0)
 FLAGS = {"--json", "--plot"}

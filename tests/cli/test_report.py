@@ -13,7 +13,7 @@ from lazyrich._files import write_arrays
 from .run import refusal, run
 
 
-@pytest.fixture(params=[".nc", ".zarr"])
+@pytest.fixture(params=[".nc", ".zarr", ".json"])
 def saved(request, tmp_path):
     torch.manual_seed(0)
     x = torch.randn(12, 3)
@@ -50,11 +50,12 @@ def test_json(saved, tmp_path):
 
 def test_refusals(tmp_path):
     page = str(tmp_path / "page.html")
-    assert "must end in .nc or .zarr, got 'run.csv'" in refusal("report", "run.csv", page)
+    assert "must end in .nc, .zarr or .json, got 'run.csv'" in refusal("report", "run.csv", page)
     missing = str(tmp_path / "none.nc")
     assert f"there is no history at {missing!r}" in refusal("report", missing, page)
     assert "must end in .html, .htm, got 'page.png'" in refusal("report", missing, "page.png")
-    for name in ("words.nc", "empty.nc", "folder.nc", "folder.zarr", "words.zarr"):
+    broken = ("words.nc", "empty.nc", "folder.nc", "folder.zarr", "words.zarr", "words.json")
+    for name in (*broken, "empty.json", "folder.json"):
         file = tmp_path / name
         if name.startswith("folder"):
             file.mkdir()
@@ -62,7 +63,11 @@ def test_refusals(tmp_path):
             file.write_bytes(b"words" if name.startswith("words") else b"")
         said = refusal("report", file, page)
         assert f"{name} must be what `probe.save` wrote, and it is not" in said
-    for suffix in (".nc", ".zarr"):
+    (tmp_path / "list.json").write_text("[]")
+    assert "list.json must be what `probe.save` wrote" in refusal(
+        "report", tmp_path / "list.json", page
+    )
+    for suffix in (".nc", ".zarr", ".json"):
         other = tmp_path / f"other{suffix}"
         write_arrays(xr.Dataset({"loss": ("step", [1.0])}, {"step": [0]}), other)
         assert "`history` must be that of a probe, with the coordinates" in refusal(

@@ -23,15 +23,14 @@ from lazyrich import (
     order_parameters,
     parameter_diagram,
 )
+from lazyrich._json_arrays import to_json
 from lazyrich.phases import Setting, relu_scaling
 from lazyrich.phases.diagram import MECHANISM_SETS, REGIONS
 from lazyrich.probe import judge
 from lazyrich.theory.balanced_linear import balanced_flow, balanced_regime, balanced_state
 from lazyrich.theory.two_layer_linear import (
     GramState,
-    LineData,
     LinearNetwork,
-    LineState,
     MomentData,
     descent,
     flow,
@@ -97,38 +96,43 @@ def decomposition(solution):
     return columns | {"windows": windows}
 
 
-def on_a_line():
-    """The closed form: what mpmath and the library say."""
+def line_cases():
+    """The problems of the closed form, by name."""
     cases = dict(EDGES)
     for kind in KINDS:
         rng = np.random.default_rng(int.from_bytes(kind.encode(), "little") % 2**32)
         cases |= {f"{kind} {i}": random_problem(kind, rng) for i in range(2)}
     for ratio in (1e-100, 1e-300):
         cases[f"start {ratio:g} of the optimum"] = problem(1.3 * ratio, 0.2 * ratio, 0.9 * ratio)
-    return [{"name": name, **line_case(case)} for name, case in cases.items()]
+    return cases
 
 
-def line_case(case):
-    """One problem at a few times."""
+def on_a_line():
+    """The closed form: what mpmath and the library say."""
+    return [{"name": name, **line_case(case)} for name, case in line_cases().items()]
+
+
+def line_case(case, *, exact=True):
+    """One problem at a few times; `exact` also by mpmath, which takes a while."""
     state, network, data = inputs(case)
     at = times(case, MULTIPLES)
     solution = flow(state, network, data, at)
     order = order_parameters(state, network, data)
-    exact = [
-        {VARIABLES[name]: float(value) for name, value in line(case, t).items()} for t in at
-    ]
-    return {
+    found = {
         "problem": line_problem(state, network, data),
         "mean_yy": case["Eyy"],
         "times": at,
         "status": solution.status.item(),
         "found": {name: solution[name].values for name in NAMES},
-        "exact": {name: [row[name] for row in exact] for name in exact[0]},
         "order": {name: order[name].item() for name in order.data_vars}
         | {"status": order.status.item()},
         "time_to_residual": time_to_residual(state, network, data, SHARES).values,
         "mechanisms": decomposition(solution),
     }
+    if exact:
+        rows = [{VARIABLES[k]: float(value) for k, value in line(case, t).items()} for t in at]
+        found["exact"] = {name: [row[name] for row in rows] for name in rows[0]}
+    return found
 
 
 DESCENTS = {
@@ -212,8 +216,7 @@ def parameter_diagrams():
                 "fixed": fixed,
                 "region": order.region.values.ravel(),
                 "boundaries": [
-                    {"name": curve.name, "x": curve.x, "y": curve.y}
-                    for curve in diagram.boundaries
+                    {"name": curve.name, "x": curve.x, "y": curve.y} for curve in diagram.boundaries
                 ],
             }
         )
@@ -234,9 +237,7 @@ def point(fixed):
     return {
         "setting": {name: value for name, value in fixed.items() if name != "init_alignment"},
         "init_alignment": zeta,
-        "state": {
-            name: getattr(setting.state, name).item() for name in ("uu", "uw", "ww")
-        },
+        "state": {name: getattr(setting.state, name).item() for name in ("uu", "uw", "ww")},
         "region": REGIONS[values.region.item()],
         "mechanisms": [] if names == "none" else names.split("+"),
         "order": {name: order[name].item() for name in order.data_vars}
@@ -266,7 +267,9 @@ def exponents():
     rng = np.random.default_rng(0)
     laws = dict(PRESETS)
     for i in range(20):
-        powers = [f"{a}/{b}" for a, b in zip(rng.integers(-6, 7, 5), rng.integers(1, 5, 5))]
+        powers = [
+            f"{a}/{b}" for a, b in zip(rng.integers(-6, 7, 5), rng.integers(1, 5, 5), strict=True)
+        ]
         laws[f"random {i}"] = ScalingLaw.from_exponents(*powers)
     for name in list(laws)[-20:]:
         laws[f"{name} at unit rate"] = laws[name].at_unit_rate()
@@ -283,8 +286,7 @@ def exponents():
                 "signal_excess": diagram.values.signal_excess.values.ravel(),
                 "rate_exponent": diagram.values.rate_exponent.values.ravel(),
                 "boundaries": [
-                    {"name": curve.name, "x": curve.x, "y": curve.y}
-                    for curve in diagram.boundaries
+                    {"name": curve.name, "x": curve.x, "y": curve.y} for curve in diagram.boundaries
                 ],
             }
         )
@@ -405,7 +407,9 @@ HISTORIES = {
 }  # fmt: skip
 
 
-def history_of(ntk_change, spread, loss=(1.0, 0.5, 0.1), output_change=(0.0, 0.5, 0.9), movement=0.2):
+def history_of(
+    ntk_change, spread, loss=(1.0, 0.5, 0.1), output_change=(0.0, 0.5, 0.9), movement=0.2
+):
     """A history with these numbers, as a probe would write it."""
     change = np.array(ntk_change)
     steps = 10 * np.arange(len(change))
@@ -440,7 +444,7 @@ def histories():
         cases.append(
             {
                 "name": name,
-                "history": plain(history.to_dict()),
+                "history": json.loads(to_json(history)),
                 "regime": verdict.regime,
                 "windows": [
                     [

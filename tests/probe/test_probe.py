@@ -410,7 +410,10 @@ def test_forecast_is_kept():
         (lambda m, x, y: Probe(nn.Tanh(), (x, y)).measure(0), "must have parameters"),
         (lambda m, x, y: measured(m, x, y).measure(0), "`step` must not be before 1, got 0"),
         (lambda m, x, y: measured(m, x, y).save("no/h.nc"), "the folder 'no' does not exist"),
-        (lambda m, x, y: measured(m, x, y).save("h.csv"), "must end in .nc, .zarr, got 'h.csv'"),
+        (
+            lambda m, x, y: measured(m, x, y).save("h.csv"),
+            "must end in .nc, .zarr, .json, got 'h.csv'",
+        ),
     ],
 )
 def test_refusals(act, message):

@@ -52,15 +52,16 @@ function lines(view: View): readonly string[] {
 }
 
 function flowLines({ setting, start, times }: Of<"flow">): readonly string[] {
+  const isPath = times.length > 1; // a single time shows no mechanism
   return [
     "import numpy as np",
-    "from lazyrich import mechanisms",
+    ...(isPath ? ["from lazyrich import mechanisms"] : []),
     `${LINE}, flow`,
     "",
     ...problemLines(setting, start),
     `times = ${timesAsPython(times)}`,
     "result = flow(state, network, data, times)",
-    "print(mechanisms(result))",
+    isPath ? "print(mechanisms(result))" : "print(result)",
   ];
 }
 

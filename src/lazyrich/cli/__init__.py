@@ -17,6 +17,7 @@ from lazyrich._public import extras_named
 from lazyrich.cli.compare import compare
 from lazyrich.cli.diagnose import diagnose
 from lazyrich.cli.diagram import diagram
+from lazyrich.cli.explore import explore
 from lazyrich.cli.flags import Command
 from lazyrich.cli.match import match
 from lazyrich.cli.models import cite
@@ -80,8 +81,8 @@ app = typer.Typer(
     cls=_Group, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
 for command in (
-    solve, phase, presets, cite, match, diagram, diagnose, report, compare, transfer, sweep,
-    reproduce,
+    solve, explore, phase, presets, cite, match, diagram, diagnose, report, compare, transfer,
+    sweep, reproduce,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 app.add_typer(store, name="store")

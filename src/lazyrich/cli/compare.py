@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[Path, Argument(help="What `probe.save` wrote: .nc or .zarr.")],
+    first: Annotated[Path, Argument(help="What `probe.save` wrote: .nc, .zarr or .json.")],
     second: Annotated[Path, Argument(help="The other run.")],
     html: Annotated[Path | None, Option(help="Page to write.")] = None,
     json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
@@ -22,9 +22,9 @@ def compare(
 
     A difference is said to be one only where the 95 % intervals of both have nothing in common.
     """
-    from lazyrich.cli.saved import check_history, opened_history
     from lazyrich.cli.show import print_json, say
     from lazyrich.probe.compare import compare as compared_runs
+    from lazyrich.probe.saved import check_history, load_history
 
     if html is not None:
         from lazyrich.report.pair import write_comparison
@@ -33,11 +33,11 @@ def compare(
         check_page(html)
     for path in (first, second):
         check_history(path)
-    with opened_history(first) as one, opened_history(second) as other:
-        compared = compared_runs(one, other, names=_names(first, second))
-        if html is not None:
-            write_comparison(compared, html)
-        answer = _summary(compared) if json else str(compared)
+    one, other = load_history(first), load_history(second)
+    compared = compared_runs(one, other, names=_names(first, second))
+    if html is not None:
+        write_comparison(compared, html)
+    answer = _summary(compared) if json else str(compared)
     if isinstance(answer, str):
         typer.echo(answer)
         if html is not None:

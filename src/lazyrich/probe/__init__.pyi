@@ -9,6 +9,7 @@ from .forecast.result import FirstStep as FirstStep
 from .forecast.result import Forecast as Forecast
 from .forecast.result import LayerShare as LayerShare
 from .linearized import Linearized as Linearized
+from .saved import load_history as load_history
 from .steer.coordinate import CoordinateCheck as CoordinateCheck
 from .steer.dialled import Dialled as Dialled
 from .steer.dialled import LearningRate as LearningRate

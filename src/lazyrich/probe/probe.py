@@ -382,7 +382,9 @@ class Probe:
         return judge(self.history, self.thresholds)
 
     def save(self, path: str | Path) -> None:
-        """Write the history to netCDF (`.nc`) or zarr (`.zarr`), whole or not at all.
+        """Write the history to netCDF (`.nc`), zarr (`.zarr`) or JSON, whole or not at all.
+
+        `load_history` reads it again. JSON (`.json`) is what the page of `lazyrich explore` loads.
 
         Args:
             path: of the file; one that is there, or for `.zarr` a zarr, is replaced.

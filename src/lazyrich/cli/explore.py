@@ -1,0 +1,36 @@
+"""`lazyrich explore`: the interactive page, opened or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+
+def explore(
+    out: Annotated[Path | None, Option(help="Write the page there and open nothing.")] = None,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Open the interactive page: the exact solver, the phase diagrams and a place for your runs.
+
+    It is one file that needs no network: copy it, or put it on a site of your own.
+    """
+    import webbrowser
+
+    from lazyrich._errors import InputError
+    from lazyrich.cli.show import print_json, say
+    from lazyrich.explore.page import PAGE, write_page
+
+    page = PAGE if out is None else write_page(out)
+    if out is None and not webbrowser.open(PAGE.as_uri()):
+        raise InputError(
+            "there must be a browser to open the page in, and none was found. Write the page with "
+            "`lazyrich explore --out explore.html`, and open it where there is one."
+        )
+    if json:
+        print_json({"page": str(page), "opened": out is None})
+    elif out is not None:
+        say(f"wrote {page}")
+    else:
+        say("opened the page in the browser")

@@ -1,0 +1,1 @@
+"""The interactive page: the exact solver in a browser, one HTML file made from page/."""
