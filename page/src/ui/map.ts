@@ -41,6 +41,8 @@ export interface MapDrawing {
   readonly y: MapAxis;
   /** Painted anew when it is another object. */
   readonly surface: Surface;
+  /** Whether the map changes with every frame, and has to be quick. */
+  readonly coarse?: boolean;
   readonly curves: readonly MapCurve[];
   readonly places?: readonly MapPlace[];
   /** Names of what is no region, such as a line. */
@@ -132,8 +134,9 @@ export class PhaseMap {
       left: `${MARGIN.left}px`, top: `${MARGIN.top}px`, width: `${width}px`, height: `${height}px`,
     }); // prettier-ignore
     if (this.painted !== drawing.surface) {
-      paint(this.canvas, drawing.surface);
-      this.names = labelPlaces(drawing.surface);
+      const { surface, coarse = false } = drawing;
+      paint(this.canvas, surface, coarse);
+      if (!coarse || this.names.length === 0) this.names = labelPlaces(surface);
       this.painted = drawing.surface;
     }
     set(this.frame, { x: MARGIN.left, y: MARGIN.top, width, height });

@@ -126,7 +126,8 @@ export class NetworkMap {
     }
     const point = { x: valueAlong(state, across), y: valueAlong(state, up) };
     const place = `${x.symbol} = ${compact(point.x)}, ${y.symbol} = ${compact(point.y)}: ${spoken}`;
-    return { x, y, surface: this.surface, curves: this.curves, point: { ...point, spoken: place } };
+    const coarse = this.cells < MAP_CELLS;
+    return { x, y, surface: this.surface, coarse, curves: this.curves, point: { ...point, spoken: place } };
   }
 
   /** Everything that the map is a function of beside its axes. */
