@@ -48,7 +48,7 @@ function movement(g: Fraction, p: Fraction): Fraction {
     return p.plus(e).sign <= 0 ? e : above.half(); // only the first layer grows, or both do
   }
   if (e.sign <= 0) return e.minus(larger(p, NOTHING).times(2)); // neither layer grows
-  return p.sign <= 0 ? e : above.times(2); // only the second one grows
+  return above.times(2); // only the second one grows
 }
 
 /** The critical line, and γ = 1/2 where something is open, inside a window (γ across, γ′ up). */
