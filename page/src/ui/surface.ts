@@ -57,7 +57,11 @@ export function paint(canvas: HTMLCanvasElement, surface: Surface, coarse: boole
 }
 
 /** For each region the place that is furthest from all others, for its name. */
-export function labelPlaces({ valueAt, regionOf, regions }: Surface): { x: number; y: number; text: string }[] {
+export function labelPlaces({
+  valueAt,
+  regionOf,
+  regions,
+}: Surface): { x: number; y: number; text: string }[] {
   const along = (i: number): number => i / (CELLS - 1);
   const codes = Array.from({ length: CELLS * CELLS }, (_, k) =>
     regionOf(valueAt(along(k % CELLS), along(Math.floor(k / CELLS)))),

@@ -88,11 +88,15 @@ export async function go(page: Page, address: string): Promise<void> {
 }
 
 /** What a chart of the open tab shows, by its place among them. */
-export async function drawing(page: Page, index: number): Promise<{ x: number[]; lines: (number | null)[][] }> {
+export async function drawing(
+  page: Page,
+  index: number,
+): Promise<{ x: number[]; lines: (number | null)[][] }> {
   return page.evaluate((at) => {
     const charts = document.querySelectorAll('[role="tabpanel"]:not([hidden]) .chart');
-    const { x, lines } = (charts[at] as unknown as { drawing: { x: ArrayLike<number>; lines: ArrayLike<number | null>[] } })
-      .drawing;
+    const { x, lines } = (
+      charts[at] as unknown as { drawing: { x: ArrayLike<number>; lines: ArrayLike<number | null>[] } }
+    ).drawing;
     return { x: Array.from(x), lines: lines.map((line) => Array.from(line)) };
   }, index);
 }

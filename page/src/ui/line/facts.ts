@@ -2,9 +2,16 @@
 
 import { flow } from "../../numerics/index.ts";
 import type {
-  Decomposition, FeatureKind, LawPhase, LineProblem, LineTrajectory, Mechanism, OrderParameters, Phase,
+  Decomposition,
+  FeatureKind,
+  LawPhase,
+  LineProblem,
+  LineTrajectory,
+  Mechanism,
+  OrderParameters,
+  Phase,
   Regime,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import { regimeOf } from "../regimes.ts";
 
 /** What steps of finite size do. */
@@ -85,7 +92,9 @@ function dominantOf(parts: Decomposition, acting: readonly Mechanism[]): Mechani
   return change(turning) > 0 && aligned >= rescaled ? turning : "rescaling";
 }
 
-function outcomeOf(run: LineTrajectory): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt" | "stepChange"> {
+function outcomeOf(
+  run: LineTrajectory,
+): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt" | "stepChange"> {
   const losses = run.excess_loss;
   const first = losses[0];
   let highest = 0;

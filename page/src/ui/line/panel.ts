@@ -8,12 +8,27 @@ import { compact } from "../numerals.ts";
 import type { Changed, Panel } from "../panel.ts";
 import { PythonBox } from "../python.ts";
 import type { Range } from "../ranges.ts";
-import { EXPONENT_AXES, lawOf, mapAlignment, NETWORK_AXES, settingOf, startOf, type State } from "../state.ts";
+import {
+  EXPONENT_AXES,
+  lawOf,
+  mapAlignment,
+  NETWORK_AXES,
+  settingOf,
+  startOf,
+  type State,
+} from "../state.ts";
 import { term } from "../tip.ts";
 import { chip, sentences, Tiles } from "../tiles.ts";
 import { lineControls } from "./controls.ts";
 import { CELLS, ExponentMap, exponentAxes, EXPONENT_AXIS_TEXTS, exponentsMoved } from "./exponentmap.ts";
-import { DRAGGED_CELLS, MAP_CELLS, NETWORK_AXIS_TEXTS, networkAxes, NetworkMap, networkMoved } from "./networkmap.ts";
+import {
+  DRAGGED_CELLS,
+  MAP_CELLS,
+  NETWORK_AXIS_TEXTS,
+  networkAxes,
+  NetworkMap,
+  networkMoved,
+} from "./networkmap.ts";
 import { LinePlots } from "./plots.ts";
 import { reading } from "./reading.ts";
 import { type Scene, sceneOf } from "./scene.ts";
@@ -80,7 +95,7 @@ export function linePanel(changed: Changed): Panel {
         element.classList.remove("stale");
         regime.show(scene.facts.regime);
         tiles.show(numbers(scene));
-        words.show(reading(scene.facts, scene.law));
+        words.show(reading(scene.facts, scene.law), dragged);
         plots.render(state, scene);
         map.render(state, scene, dragged);
         python.render(snippets(state, scene));
@@ -107,11 +122,12 @@ function numbers({ order, facts }: Scene): [string, string][] {
 
 function snippets(state: State, scene: Scene): { name: string; view: () => View }[] {
   const [setting, start] = [settingOf(state), startOf(state)];
-  const times = (): number[] =>
-    [...linspace(0, scene.end, PYTHON_TIMES)];
+  const times = (): number[] => [...linspace(0, scene.end, PYTHON_TIMES)];
   const rates = { lr_u: state.step_size * setting.lr_u, lr_w: state.step_size * setting.lr_w };
   const descent = { steps: scene.steps };
-  const family = scene.law ? [{ name: "family", view: (): View => ({ kind: "law", law: lawOf(state) }) }] : [];
+  const family = scene.law
+    ? [{ name: "family", view: (): View => ({ kind: "law", law: lawOf(state) }) }]
+    : [];
   return [
     { name: "flow", view: () => ({ kind: "flow", setting, start, times: times() }) },
     { name: "descent", view: () => ({ kind: "descent", setting: { ...setting, ...rates }, start, descent }) },
@@ -145,10 +161,14 @@ function mapView(state: State): View {
 }
 
 /** Both maps of the tab: of networks, and of families of them. */
-function lineMap(changed: Changed): { element: HTMLElement; render: (state: State, scene: Scene, dragged: boolean) => void } {
+function lineMap(changed: Changed): {
+  element: HTMLElement;
+  render: (state: State, scene: Scene, dragged: boolean) => void;
+} {
   let shown: State | null = null;
   const moved = (x: number, y: number, done: boolean): void => {
-    if (shown) changed(shown.map === "network" ? networkMoved(shown, x, y) : exponentsMoved(shown, x, y), done);
+    if (shown)
+      changed(shown.map === "network" ? networkMoved(shown, x, y) : exponentsMoved(shown, x, y), done);
   };
   const map = new PhaseMap({
     label: "this network on the map",
@@ -165,8 +185,12 @@ function lineMap(changed: Changed): { element: HTMLElement; render: (state: Stat
     ],
     chosen: (value) => changed({ map: value }, true),
   });
-  const listed = <T extends string>(label: string, texts: Readonly<Record<T, { label: string }>>, names: readonly T[], chosen: (name: T) => void) =>
-    new Select({ label, options: names.map((value) => ({ value, text: texts[value].label })), chosen });
+  const listed = <T extends string>(
+    label: string,
+    texts: Readonly<Record<T, { label: string }>>,
+    names: readonly T[],
+    chosen: (name: T) => void,
+  ) => new Select({ label, options: names.map((value) => ({ value, text: texts[value].label })), chosen });
   const axes = {
     network: [
       listed("across", NETWORK_AXIS_TEXTS, NETWORK_AXES, (map_x) => changed({ map_x }, true)),
@@ -179,7 +203,10 @@ function lineMap(changed: Changed): { element: HTMLElement; render: (state: Stat
   } as const;
   const note = h("p", { class: "note" });
   const rows = Object.fromEntries(
-    Object.entries(axes).map(([name, pair]) => [name, h("div", { class: "axes" }, ...pair.map((one) => one.element))]),
+    Object.entries(axes).map(([name, pair]) => [
+      name,
+      h("div", { class: "axes" }, ...pair.map((one) => one.element)),
+    ]),
   );
   const element = h(
     "section",

@@ -121,7 +121,9 @@ export class LinePlots {
       to: stop,
       colour: MECHANISM_COLOURS[mechanism],
     }));
-    const words = acting.map(({ mechanism, start, stop }) => `${mechanism} from ${compact(start)} to ${compact(stop)}`);
+    const words = acting.map(
+      ({ mechanism, start, stop }) => `${mechanism} from ${compact(start)} to ${compact(stop)}`,
+    );
     this.parts.draw({
       ...axis,
       lines: lines.map((line) => picked(line, flowAt)),

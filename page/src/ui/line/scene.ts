@@ -1,10 +1,24 @@
 /** What the tab of the line shows, computed: no element of the page is touched here. */
 
 import {
-  type Decomposition, descent, flow, geomspace, LAW_PARAMETERS, type LawPhase, lawPhase, linspace, type LineProblem, lineProblem,
-  type LineTrajectory, logTimes, mechanisms, type OrderParameters, orderParameters, type Setting,
+  type Decomposition,
+  descent,
+  flow,
+  geomspace,
+  LAW_PARAMETERS,
+  type LawPhase,
+  lawPhase,
+  linspace,
+  type LineProblem,
+  lineProblem,
+  type LineTrajectory,
+  logTimes,
+  mechanisms,
+  type OrderParameters,
+  orderParameters,
+  type Setting,
   timeToResidual,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import { lawOf, settingOf, startOf, type State } from "../state.ts";
 import { type Facts, factsOf } from "./facts.ts";
 
