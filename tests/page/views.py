@@ -1,7 +1,7 @@
 """What the interactive page has to show and say: `python -m tests.page.views` writes it.
 
 Each view is an address of the page. The numbers are of the library's flow, descent and mechanisms,
-at times and steps of its own; the words are derived from those numbers here, not by the page's rules.
+at times and steps of its own; the words are derived here, from those numbers, once more.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ export interface ChartOptions {
 }
 
 const FONT = "11px system-ui, sans-serif";
+const ROUNDING = 1e-14; // of the axis
 const MANY = 70; // records from which dots are a line
 const BAR = 5; // pixels of a band's bar at the bottom
 const HEIGHT = 156;
@@ -65,7 +66,10 @@ export class Chart {
     const host = h("div", { class: "plot", role: "img" });
     this.values = options.lines.map(() => h("output", {}));
     const entry = (line: Line, i: number): HTMLElement => {
-      const swatch = h("i", { class: line.under ? "broad" : line.dash ? "dashed" : "", style: `--c: var(--${line.colour})` });
+      const swatch = h("i", {
+        class: line.under ? "broad" : line.dash ? "dashed" : "",
+        style: `--c: var(--${line.colour})`,
+      });
       return h("span", { hidden: line.again ?? false }, swatch, line.label, " ", this.values[i]);
     };
     this.clock = h("output", { class: "clock" });
@@ -83,7 +87,10 @@ export class Chart {
     this.drawing = drawing;
     Object.assign(this.element, { drawing }); // what tests in the browser read
     const x = drawing.xLog ? Float64Array.from(drawing.x, Math.log10) : drawing.x;
-    this.plot.setData([x, ...drawing.lines.map(clipped(drawing, this.options.log ?? false))] as uPlot.AlignedData);
+    this.plot.setData([
+      x,
+      ...drawing.lines.map(clipped(drawing, this.options.log ?? false)),
+    ] as uPlot.AlignedData);
     this.plot.root.parentElement?.setAttribute("aria-label", drawing.spoken);
     this.readOff();
   }
@@ -174,13 +181,19 @@ export class Chart {
     ctx.clip();
     (drawing.bands ?? []).forEach((band, i) => {
       const [low, high] = drawing.xRange;
-      const at = (x: number): number => plot.valToPos(this.along(Math.min(Math.max(x, low), high)), "x", true);
+      const at = (x: number): number =>
+        plot.valToPos(this.along(Math.min(Math.max(x, low), high)), "x", true);
       const [left, right] = [at(band.from), at(band.to)];
       ctx.fillStyle = colour(band.colour);
       ctx.globalAlpha = 0.12;
       ctx.fillRect(left, bbox.top, right - left, bbox.height);
       ctx.globalAlpha = 0.9;
-      ctx.fillRect(left, bbox.top + bbox.height - (i + 1) * (BAR + 1) * unit, Math.max(right - left, unit), BAR * unit);
+      ctx.fillRect(
+        left,
+        bbox.top + bbox.height - (i + 1) * (BAR + 1) * unit,
+        Math.max(right - left, unit),
+        BAR * unit,
+      );
     });
     ctx.globalAlpha = 1;
     ctx.strokeStyle = colour("quiet");
@@ -196,6 +209,12 @@ export class Chart {
     ctx.restore();
   }
 
+  /** A value without what rounding left of zero. */
+  private rounded(value: number): number {
+    const [low, high] = this.drawing?.yRange ?? [0, 1];
+    return !this.options.log && Math.abs(value) < ROUNDING * (high - low) ? 0 : value;
+  }
+
   /** Values under the cursor, or at the end. */
   private readOff(): void {
     const { drawing } = this;
@@ -207,7 +226,7 @@ export class Chart {
     drawing.lines.forEach((line, i) => {
       const output = this.values[i];
       const value = nearest(line, at);
-      if (output) write(output, value === null ? "" : compact(value, 2));
+      write(output, value === null ? "" : compact(this.rounded(value), 2));
     });
     write(this.clock, inside ? `at ${compact(drawing.x[at] ?? NaN)}` : "");
   }
@@ -216,7 +235,8 @@ export class Chart {
 /** The last record up to a place, or the first one after it. */
 function nearest(line: ArrayLike<number | null>, at: number): number | null {
   for (let i = at; i >= 0; i -= 1) if (line[i] !== null && line[i] !== undefined) return line[i] ?? null;
-  for (let i = at; i < line.length; i += 1) if (line[i] !== null && line[i] !== undefined) return line[i] ?? null;
+  for (let i = at; i < line.length; i += 1)
+    if (line[i] !== null && line[i] !== undefined) return line[i] ?? null;
   return null;
 }
 

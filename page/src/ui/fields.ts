@@ -61,7 +61,7 @@ export function power(constant: number, exponent: string): Field<Power> {
       if (more.length > 0 || value === null || found === null || !isScale(value)) return null;
       return { constant: value, exponent: found };
     },
-    format: (law) => typed(law.constant, 6) + (law.exponent === "0" ? "" : `d${law.exponent}`),
+    format: (law) => typed(law.constant, 6) + (String(law.exponent) === "0" ? "" : `d${law.exponent}`),
     expected: "a number ≥ 0, or such a number, the letter d and an exponent, as in 0.05d-1/2",
   };
 }

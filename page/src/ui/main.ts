@@ -64,23 +64,25 @@ function build(): void {
   });
   const reset = h("button", { type: "button", class: "share" }, "Start over");
   reset.addEventListener("click", () => changed({ ...readAddress("").state, tab: state.tab }, true));
-  document.getElementById("page")?.append(
-    h(
-      "header",
-      {},
-      h("p", { class: "kicker" }, "lazyrich"),
-      h("h1", {}, "Lazy or rich?"),
-      h("div", { role: "tablist", "aria-label": "Models" }, ...tabs.map(({ button }) => button)),
-      h("div", { class: "actions" }, reset, share),
-    ),
-    notice,
-    ...TABS.map((tab) => panels[tab].element),
-    h(
-      "footer",
-      {},
-      "Exact solutions, computed in this page: nothing is loaded, and nothing is sent. Every symbol explains itself on hover and on focus.",
-    ),
-  );
+  document
+    .getElementById("page")
+    ?.append(
+      h(
+        "header",
+        {},
+        h("p", { class: "kicker" }, "lazyrich"),
+        h("h1", {}, "Lazy or rich?"),
+        h("div", { role: "tablist", "aria-label": "Models" }, ...tabs.map(({ button }) => button)),
+        h("div", { class: "actions" }, reset, share),
+      ),
+      notice,
+      ...TABS.map((tab) => panels[tab].element),
+      h(
+        "footer",
+        {},
+        "Exact solutions, computed in this page: nothing is loaded, and nothing is sent. Every symbol explains itself on hover and on focus.",
+      ),
+    );
   for (const { tab, button } of tabs) {
     const { element } = panels[tab];
     element.id = newId("panel");

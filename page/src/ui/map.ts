@@ -3,6 +3,7 @@
 import { h, newId, s, set } from "./dom.ts";
 import { onTheme } from "./palette.ts";
 import { linearLabels, linearTicks, logLabel, logTicks, type Range } from "./ranges.ts";
+import { type Box, freeSide } from "./placing.ts";
 import { labelPlaces, paint, type Surface } from "./surface.ts";
 
 export interface MapAxis {
@@ -41,6 +42,8 @@ export interface MapDrawing {
   readonly y: MapAxis;
   /** Painted anew when it is another object. */
   readonly surface: Surface;
+  /** Whether the map changes with every frame, and has to be quick. */
+  readonly coarse?: boolean;
   readonly curves: readonly MapCurve[];
   readonly places?: readonly MapPlace[];
   /** Names of what is no region, such as a line. */
@@ -78,18 +81,31 @@ export class PhaseMap {
     this.handle = s(
       "g",
       {
-        class: "handle", tabindex: 0, role: "slider", "aria-label": options.label,
-        "aria-roledescription": "point on a map", "aria-describedby": help,
-        "aria-valuemin": 0, "aria-valuemax": 100,
+        class: "handle",
+        tabindex: 0,
+        role: "slider",
+        "aria-label": options.label,
+        "aria-roledescription": "point on a map",
+        "aria-describedby": help,
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
       },
       s("circle", { class: "reach", r: 20 }),
       s("circle", { class: "halo", r: 9.5 }),
       s("circle", { class: "dot", r: 6.5 }),
-    ); // prettier-ignore
+    );
     const clip = newId("clip");
     const curves = s("g", { "clip-path": `url(#${clip})` }, this.curves);
     const inside = s("clipPath", { id: clip }, this.frame);
-    this.svg = s("svg", { class: "overlay" }, s("defs", {}, inside), this.back, curves, this.front, this.handle);
+    this.svg = s(
+      "svg",
+      { class: "overlay" },
+      s("defs", {}, inside),
+      this.back,
+      curves,
+      this.front,
+      this.handle,
+    );
     this.element = h(
       "div",
       { class: "map" },
@@ -129,17 +145,25 @@ export class PhaseMap {
     this.element.style.height = `${total}px`;
     set(this.svg, { viewBox: `0 0 ${this.width} ${total}`, width: this.width, height: total });
     Object.assign(this.canvas.style, {
-      left: `${MARGIN.left}px`, top: `${MARGIN.top}px`, width: `${width}px`, height: `${height}px`,
-    }); // prettier-ignore
+      left: `${MARGIN.left}px`,
+      top: `${MARGIN.top}px`,
+      width: `${width}px`,
+      height: `${height}px`,
+    });
     if (this.painted !== drawing.surface) {
-      paint(this.canvas, drawing.surface);
-      this.names = labelPlaces(drawing.surface);
+      const { surface, coarse = false } = drawing;
+      paint(this.canvas, surface, coarse);
+      if (!coarse || this.names.length === 0) this.names = labelPlaces(surface);
       this.painted = drawing.surface;
     }
     set(this.frame, { x: MARGIN.left, y: MARGIN.top, width, height });
     this.back.replaceChildren(...this.axes(drawing));
     this.curves.replaceChildren(...drawing.curves.map((curve) => this.curve(curve)));
-    this.front.replaceChildren(...this.names.map((name) => this.name(name)), ...this.named(drawing), ...this.places(drawing));
+    this.front.replaceChildren(
+      ...this.names.map((name) => this.name(name)),
+      ...this.named(drawing),
+      ...this.places(drawing),
+    );
     this.putHandle(drawing);
   }
 
@@ -176,13 +200,24 @@ export class PhaseMap {
       s("text", { class: "axis-label", ...attributes }, axis.label);
     return [
       ...xTicks.map((tick, i) =>
-        s("text", { x: MARGIN.left + this.position(tick, 1)[0], y: bottom + 15, "text-anchor": "middle" }, xLabels[i]),
+        s(
+          "text",
+          { x: MARGIN.left + this.position(tick, 1)[0], y: bottom + 15, "text-anchor": "middle" },
+          xLabels[i],
+        ),
       ),
       ...yTicks.map((tick, i) =>
-        s("text", { x: MARGIN.left - 6, y: MARGIN.top + this.position(1, tick)[1] + 4, "text-anchor": "end" }, yLabels[i]),
+        s(
+          "text",
+          { x: MARGIN.left - 6, y: MARGIN.top + this.position(1, tick)[1] + 4, "text-anchor": "end" },
+          yLabels[i],
+        ),
       ),
       label(x, { x: MARGIN.left + width / 2, y: bottom + 33, "text-anchor": "middle" }),
-      label(y, { transform: `translate(12 ${MARGIN.top + height / 2}) rotate(-90)`, "text-anchor": "middle" }),
+      label(y, {
+        transform: `translate(12 ${MARGIN.top + height / 2}) rotate(-90)`,
+        "text-anchor": "middle",
+      }),
     ];
   }
 
@@ -231,7 +266,11 @@ export class PhaseMap {
       return [
         s(
           "g",
-          { class: "place", transform: `translate(${MARGIN.left + left} ${MARGIN.top + top})`, "data-place": label },
+          {
+            class: "place",
+            transform: `translate(${MARGIN.left + left} ${MARGIN.top + top})`,
+            "data-place": label,
+          },
           s("circle", { r: 3.5 }),
           s("text", { x: dx, y: dy, "text-anchor": anchor }, label),
         ),
@@ -287,35 +326,6 @@ export class PhaseMap {
     const { x, y } = this.drawing;
     this.options.moved(stepped(x, point.x, times * right), stepped(y, point.y, times * up), true);
   }
-}
-
-interface Box {
-  readonly left: number;
-  readonly right: number;
-  readonly top: number;
-  readonly bottom: number;
-}
-
-const LETTER = 6.2; // pixels of a letter, about
-const SIDES = [
-  { dx: 7, dy: -6, anchor: "start" },
-  { dx: 7, dy: 14, anchor: "start" },
-  { dx: -7, dy: -6, anchor: "end" },
-  { dx: -7, dy: 14, anchor: "end" },
-] as const;
-
-/** Where beside a place its label hits neither another one nor the edge. */
-function freeSide(left: number, top: number, label: string, width: number, taken: Box[]): (typeof SIDES)[number] {
-  const box = ({ dx, dy, anchor }: (typeof SIDES)[number]): Box => {
-    const from = left + dx - (anchor === "end" ? LETTER * label.length : 0);
-    return { left: from, right: from + LETTER * label.length, top: top + dy - 10, bottom: top + dy + 2 };
-  };
-  const meets = (one: Box, other: Box): boolean =>
-    one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
-  const fits = (one: Box): boolean => one.left > 0 && one.right < width && !taken.some((other) => meets(one, other));
-  const side = SIDES.find((one) => fits(box(one))) ?? SIDES[0];
-  taken.push(box(side), { left: left - 6, right: left + 6, top: top - 6, bottom: top + 6 });
-  return side;
 }
 
 const ARROWS: Readonly<Record<string, readonly [number, number]>> = {

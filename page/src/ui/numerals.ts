@@ -4,9 +4,19 @@ const LARGE = ["", "", " million", " billion", " trillion"]; // by powers of a t
 const LEAST = -4;
 const MOST = 15; // powers of ten between which a number is spelled without one
 const RAISED: Record<string, string> = {
-  "-": "⁻", "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴",
-  "5": "⁵", "6": "⁶", "7": "⁷", "8": "⁸", "9": "⁹", "/": "ᐟ",
-}; // prettier-ignore
+  "-": "⁻",
+  "0": "⁰",
+  "1": "¹",
+  "2": "²",
+  "3": "³",
+  "4": "⁴",
+  "5": "⁵",
+  "6": "⁶",
+  "7": "⁷",
+  "8": "⁸",
+  "9": "⁹",
+  "/": "ᐟ",
+};
 
 /** A number in a sentence, as `in_words` of the library writes it. */
 export function inWords(number: number, digits = 2): string {

@@ -1,9 +1,28 @@
 /** Colours of the style sheet, for what is painted on a canvas. */
 
 export type Colour =
-  | "ink" | "quiet" | "line" | "card" | "blue" | "vermilion" | "green" | "purple" | "orange" | "sky"
-  | "region-frozen" | "region-unstable" | "region-lazy" | "region-intermediate" | "region-rich"
-  | "region-delayed" | "region-none" | "shrink-far" | "shrink" | "stay" | "grow" | "grow-far"; // prettier-ignore
+  | "ink"
+  | "quiet"
+  | "line"
+  | "card"
+  | "blue"
+  | "vermilion"
+  | "green"
+  | "purple"
+  | "orange"
+  | "sky"
+  | "region-frozen"
+  | "region-unstable"
+  | "region-lazy"
+  | "region-intermediate"
+  | "region-rich"
+  | "region-delayed"
+  | "region-none"
+  | "shrink-far"
+  | "shrink"
+  | "stay"
+  | "grow"
+  | "grow-far";
 
 const known = new Map<string, string>();
 const dark = window.matchMedia("(prefers-color-scheme: dark)");

@@ -37,7 +37,7 @@ export class PythonBox {
       { class: "python" },
       h("summary", {}, "As Python"),
       h("div", { class: "row" }, names.length > 1 ? this.choice.element : null, copy),
-      h("pre", { tabindex: 0 }, this.code),
+      h("pre", { tabindex: 0, role: "region", "aria-label": "Python" }, this.code),
     );
     this.element.addEventListener("toggle", () => this.fill());
   }

@@ -3,14 +3,17 @@
 import { compact, raised } from "./numerals.ts";
 
 export type Range = readonly [number, number];
-export type Values = ArrayLike<number>;
+export type Values = ArrayLike<number | null>;
 
 /** Smallest and largest finite number of what passes; null if there is none. */
-export function extent(all: readonly Values[], passes: (value: number) => boolean = () => true): Range | null {
+export function extent(
+  all: readonly Values[],
+  passes: (value: number) => boolean = () => true,
+): Range | null {
   let [low, high] = [Infinity, -Infinity];
   for (const values of all) {
     for (let i = 0; i < values.length; i += 1) {
-      const value = values[i] ?? NaN;
+      const value = values[i] ?? NaN; // a curve without a record there
       if (!Number.isFinite(value) || !passes(value)) continue;
       if (value < low) low = value;
       if (value > high) high = value;
@@ -23,7 +26,12 @@ export function extent(all: readonly Values[], passes: (value: number) => boolea
  * A range with some air around what must be seen. Of `more`, which may run away, only as much
  * is shown as keeps the rest legible: so many times its size.
  */
-export function linearRange(must: readonly Values[], more: readonly Values[] = [], zero = false, most = 1.5): Range {
+export function linearRange(
+  must: readonly Values[],
+  more: readonly Values[] = [],
+  zero = false,
+  most = 1.5,
+): Range {
   let [low, high] = extent(must) ?? [0, 1];
   if (zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   const room = Math.max(high - low, 1e-9 * Math.max(Math.abs(low), Math.abs(high)), Number.MIN_VALUE);
@@ -38,7 +46,11 @@ const SHOWN_DECADES = 8;
 const AIR = 1.6;
 
 /** The same on a logarithmic axis; at most `decades` of it below the top. */
-export function logRange(must: readonly Values[], more: readonly Values[] = [], decades = SHOWN_DECADES): Range {
+export function logRange(
+  must: readonly Values[],
+  more: readonly Values[] = [],
+  decades = SHOWN_DECADES,
+): Range {
   const positive = (value: number): boolean => value > 0;
   const [, high] = extent(must, positive) ?? [1, 1];
   const top = Math.min(extent(more, positive)?.[1] ?? high, high * 1e6);
@@ -88,7 +100,9 @@ export function linearLabels(ticks: readonly number[]): string[] {
   const largest = Math.max(...ticks.map(Math.abs), 0);
   const step = Math.abs(second - first);
   if (largest >= 1e5 || largest < 1e-3) {
-    return ticks.map((tick) => (Math.abs(tick) < 1e-9 * step ? "0" : compact(Number(tick.toPrecision(6)), 3)));
+    return ticks.map((tick) =>
+      Math.abs(tick) < 1e-9 * step ? "0" : compact(Number(tick.toPrecision(6)), 3),
+    );
   }
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return ticks.map((tick) => (Math.abs(tick) < 1e-9 * step ? "0" : tick.toFixed(decimals).replace("-", "−")));

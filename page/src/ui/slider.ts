@@ -33,21 +33,35 @@ export class Slider {
   private readonly problem: HTMLElement;
   private factor = 1;
 
-  constructor(private readonly options: SliderOptions, ...beside: HTMLElement[]) {
+  constructor(
+    private readonly options: SliderOptions,
+    ...beside: HTMLElement[]
+  ) {
     const { log = false, low, high, step } = options;
     const [from, to] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
     const id = newId("slider");
     const lowest = log && options.zero ? from - step : from;
     this.range = h("input", { type: "range", id, min: lowest, max: to, step });
     this.field = h("input", {
-      type: "text", inputmode: "decimal", autocomplete: "off", spellcheck: false, class: "number",
+      type: "text",
+      inputmode: "decimal",
+      autocomplete: "off",
+      spellcheck: false,
+      class: "number",
       "aria-label": `${options.label}, number`,
-    }); // prettier-ignore
+    });
     this.problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.element = h(
       "div",
       { class: "slider" },
-      h("div", { class: "row" }, h("label", { for: id }, options.label), term(options.term), this.field, ...beside),
+      h(
+        "div",
+        { class: "row" },
+        h("label", { for: id }, options.label),
+        term(options.term),
+        this.field,
+        ...beside,
+      ),
       this.range,
       this.problem,
     );
@@ -115,6 +129,9 @@ export class Slider {
   private complain(wrong: boolean): void {
     this.field.setAttribute("aria-invalid", String(wrong));
     this.problem.hidden = !wrong;
-    write(this.problem, wrong ? `Must be ${this.options.expected}, for instance ${typed(this.options.low)}.` : "");
+    write(
+      this.problem,
+      wrong ? `Must be ${this.options.expected}, for instance ${typed(this.options.low)}.` : "",
+    );
   }
 }

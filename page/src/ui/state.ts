@@ -9,12 +9,22 @@ export type Tab = (typeof TABS)[number];
 
 export const STARTS = ["random", "orthogonal", "aligned", "anti_aligned"] as const;
 export const NETWORK_AXES = [
-  "output_scale", "init_std", "init_std_u", "init_std_w", "lr", "lr_u", "lr_w",
-] as const; // prettier-ignore
+  "output_scale",
+  "init_std",
+  "init_std_u",
+  "init_std_w",
+  "lr",
+  "lr_u",
+  "lr_w",
+] as const;
 export const EXPONENT_AXES = [
-  "output_scale_exponent", "init_var_exponent", "init_var_u_exponent", "init_var_w_exponent",
-  "lr_u_exponent", "lr_w_exponent",
-] as const; // prettier-ignore
+  "output_scale_exponent",
+  "init_var_exponent",
+  "init_var_u_exponent",
+  "init_var_w_exponent",
+  "lr_u_exponent",
+  "lr_w_exponent",
+] as const;
 
 export const LARGEST_WIDTH = 1e12;
 export const MOST_NEURONS = 6; // of a λ-balanced network, and its inputs and outputs

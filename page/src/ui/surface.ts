@@ -18,6 +18,7 @@ export interface Surface {
 }
 
 const SIDE = 220; // pixels that are computed; the browser stretches them
+const COARSE_SIDE = 90; // while a frame has to be made of it
 const CELLS = 44; // of the grid on which names look for a place
 const EDGE = 0.16; // of the map, in which a name would stick out
 const SMALLEST = 0.02; // of the map, below which a region gets no name
@@ -36,26 +37,31 @@ export function gridded(values: ArrayLike<number>, columns: number, rows: number
   };
 }
 
-/** Paint a surface. */
-export function paint(canvas: HTMLCanvasElement, surface: Surface): void {
-  canvas.width = SIDE;
-  canvas.height = SIDE;
+/** Paint a surface, coarsely where it has to be quick. */
+export function paint(canvas: HTMLCanvasElement, surface: Surface, coarse: boolean): void {
+  const side = coarse ? COARSE_SIDE : SIDE;
+  canvas.width = side;
+  canvas.height = side;
   const context = canvas.getContext("2d");
   if (!context) return;
-  const image = context.createImageData(SIDE, SIDE);
+  const image = context.createImageData(side, side);
   const colours = surface.regions.map((region) => rgb(region.colour));
-  for (let j = 0; j < SIDE; j += 1) {
-    for (let i = 0; i < SIDE; i += 1) {
-      const value = surface.valueAt(i / (SIDE - 1), 1 - j / (SIDE - 1));
+  for (let j = 0; j < side; j += 1) {
+    for (let i = 0; i < side; i += 1) {
+      const value = surface.valueAt(i / (side - 1), 1 - j / (side - 1));
       const [red, green, blue] = surface.shade?.(value) ?? colours[surface.regionOf(value)];
-      image.data.set([red, green, blue, 255], 4 * (j * SIDE + i));
+      image.data.set([red, green, blue, 255], 4 * (j * side + i));
     }
   }
   context.putImageData(image, 0, 0);
 }
 
 /** For each region the place that is furthest from all others, for its name. */
-export function labelPlaces({ valueAt, regionOf, regions }: Surface): { x: number; y: number; text: string }[] {
+export function labelPlaces({
+  valueAt,
+  regionOf,
+  regions,
+}: Surface): { x: number; y: number; text: string }[] {
   const along = (i: number): number => i / (CELLS - 1);
   const codes = Array.from({ length: CELLS * CELLS }, (_, k) =>
     regionOf(valueAt(along(k % CELLS), along(Math.floor(k / CELLS)))),

@@ -1,6 +1,6 @@
 /** Key numbers of a view, and its regime as a coloured word. */
 
-import { fill, h, write } from "./dom.ts";
+import { fill, h, set, write } from "./dom.ts";
 import type { TermName } from "./glossary.ts";
 import { term } from "./tip.ts";
 
@@ -21,7 +21,12 @@ export class Tiles {
       "dl",
       { class: "tiles" },
       ...tiles.map((tile, i) =>
-        h("div", {}, h("dt", {}, tile.title, " ", term(tile.term)), h("dd", {}, this.numbers[i], this.notes[i])),
+        h(
+          "div",
+          {},
+          h("dt", {}, tile.title, " ", term(tile.term)),
+          h("dd", {}, this.numbers[i], this.notes[i]),
+        ),
       ),
     );
   }
@@ -47,13 +52,20 @@ export function chip(): { readonly element: HTMLElement; readonly show: (word: s
   };
 }
 
+export interface Sentences {
+  readonly element: HTMLElement;
+  /** While something is dragged they change with every frame, and are not read out. */
+  readonly show: (all: readonly string[], dragged?: boolean) => void;
+}
+
 /** Sentences that are read out once they stand still. */
-export function sentences(): { readonly element: HTMLElement; readonly show: (all: readonly string[]) => void } {
+export function sentences(): Sentences {
   const element = h("p", { class: "reading", role: "status", "aria-live": "polite" });
   let shown = "";
   return {
     element,
-    show: (all) => {
+    show: (all, dragged = false) => {
+      set(element, { "aria-live": dragged ? "off" : "polite" });
       const text = all.join(" ");
       if (text === shown) return;
       shown = text;

@@ -81,12 +81,22 @@ export async function drawn(page: Page): Promise<void> {
   );
 }
 
+/** Another address in the page that is open, as if someone had typed it. */
+export async function go(page: Page, address: string): Promise<void> {
+  await page.evaluate((hash) => (location.hash = hash), `#${address}`);
+  await drawn(page);
+}
+
 /** What a chart of the open tab shows, by its place among them. */
-export async function drawing(page: Page, index: number): Promise<{ x: number[]; lines: (number | null)[][] }> {
+export async function drawing(
+  page: Page,
+  index: number,
+): Promise<{ x: number[]; lines: (number | null)[][] }> {
   return page.evaluate((at) => {
     const charts = document.querySelectorAll('[role="tabpanel"]:not([hidden]) .chart');
-    const { x, lines } = (charts[at] as unknown as { drawing: { x: ArrayLike<number>; lines: ArrayLike<number | null>[] } })
-      .drawing;
+    const { x, lines } = (
+      charts[at] as unknown as { drawing: { x: ArrayLike<number>; lines: ArrayLike<number | null>[] } }
+    ).drawing;
     return { x: Array.from(x), lines: lines.map((line) => Array.from(line)) };
   }, index);
 }

@@ -22,7 +22,11 @@ type View = (typeof views)[number];
 type Curves = Record<string, readonly unknown[]>;
 
 /** The value of a line at a time; null where the line has no record. */
-function at({ x, lines }: { x: number[]; lines: (number | null)[][] }, line: number, time: number): number | null {
+function at(
+  { x, lines }: { x: number[]; lines: (number | null)[][] },
+  line: number,
+  time: number,
+): number | null {
   const found = x.findIndex((one, i) => Math.abs(one - time) <= 1e-12 * time && lines[line][i] !== null);
   return found < 0 ? null : lines[line][found];
 }
@@ -35,7 +39,12 @@ async function compareCurves(page: Page, view: View): Promise<void> {
     view.times.forEach((time, i) => {
       const found = at(shown, flow, time);
       assert.notEqual(found, null, `${name} at ${time}`);
-      near(found as number, root(numeric((view.flow as Curves)[name][i])), `${name} of the flow at ${time}`, RIGHT);
+      near(
+        found as number,
+        root(numeric((view.flow as Curves)[name][i])),
+        `${name} of the flow at ${time}`,
+        RIGHT,
+      );
     });
     let compared = 0;
     view.steps.forEach((step, i) => {

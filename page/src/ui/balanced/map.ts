@@ -45,7 +45,8 @@ function surfaceOf(shape: Shape): Surface {
   const known = made.get(key);
   if (known) return known;
   const surface: Surface = {
-    valueAt: (across, up) => code(shape, LAMBDA[0] + (LAMBDA[1] - LAMBDA[0]) * across, TARGET[0] + (TARGET[1] - TARGET[0]) * up),
+    valueAt: (across, up) =>
+      code(shape, LAMBDA[0] + (LAMBDA[1] - LAMBDA[0]) * across, TARGET[0] + (TARGET[1] - TARGET[0]) * up),
     regionOf: (value) => value,
     regions: REGIONS,
   };

@@ -1,9 +1,15 @@
 /** What the tab of λ-balanced networks shows, computed. */
 
 import {
-  balancedFlow, type BalancedProblem, balancedRegime, type BalancedRegime, type BalancedSolution, balancedStart,
-  balancedTimes, type Matrix,
-} from "../../numerics/index.ts"; // prettier-ignore
+  balancedFlow,
+  type BalancedProblem,
+  balancedRegime,
+  type BalancedRegime,
+  type BalancedSolution,
+  balancedStart,
+  balancedTimes,
+  type Matrix,
+} from "../../numerics/index.ts";
 import type { State } from "../state.ts";
 
 const RECORDS = 160;
@@ -22,8 +28,13 @@ export function balancedScene(state: State): BalancedScene {
   const { outputs, inputs, hidden, lambda } = state;
   const target = targetValues(state);
   const start = balancedStart({
-    outputs, inputs, width: hidden, init_relative_scale: lambda, init_std: state.init_size, seed: state.draw,
-  }); // prettier-ignore
+    outputs,
+    inputs,
+    width: hidden,
+    init_relative_scale: lambda,
+    init_std: state.init_size,
+    seed: state.draw,
+  });
   const problem: BalancedProblem = {
     ...start,
     output_scale: 1,

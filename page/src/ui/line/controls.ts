@@ -59,8 +59,13 @@ function law(changed: Changed): Panel {
   return {
     element: group(
       "Network",
-      h("div", { class: "presets", role: "group", "aria-label": "Parametrisation" }, ...presets.map(({ button }) => button)),
-      width.element, ...rows.map((row) => row.element),
+      h(
+        "div",
+        { class: "presets", role: "group", "aria-label": "Parametrisation" },
+        ...presets.map(({ button }) => button),
+      ),
+      width.element,
+      ...rows.map((row) => row.element),
     ),
     render: (state) => {
       const chosen = presetOf(lawOf(state));
@@ -78,22 +83,34 @@ class PowerRow {
   private readonly exponent: HTMLInputElement;
   private state: State | null = null;
 
-  constructor(private readonly name: LawParameter, private readonly changed: Changed) {
+  constructor(
+    private readonly name: LawParameter,
+    private readonly changed: Changed,
+  ) {
     const { label, low, high } = LAW_SLIDERS[name];
     this.exponent = h("input", {
-      type: "text", class: "exponent", autocomplete: "off", spellcheck: false,
+      type: "text",
+      class: "exponent",
+      autocomplete: "off",
+      spellcheck: false,
       "aria-label": `exponent of the width in the ${label}`,
-    }); // prettier-ignore
+    });
     const power = h("span", { class: "power" }, term("exponent", "d"), this.exponent);
     this.slider = new Slider(
       {
-        label, term: name, low, high, log: true, step: 0.02, zero: name !== "output_scale",
+        label,
+        term: name,
+        low,
+        high,
+        log: true,
+        step: 0.02,
+        zero: name !== "output_scale",
         allowed: (value) => isScale(value) && (value > 0 || name !== "output_scale"),
         expected: "a number ≥ 0",
         moved: (value, done) => this.moved(value, done),
       },
       power,
-    ); // prettier-ignore
+    );
     this.element = this.slider.element;
     this.exponent.addEventListener("change", () => this.typed());
   }
@@ -135,17 +152,20 @@ function start(changed: Changed): Panel {
   });
   const again = h("button", { type: "button", class: "again" }, "Draw again");
   again.addEventListener("click", () => changed({ start: "random", seed: newSeed() }, true));
-  const seed = new Slider({
-    label: "draw",
-    term: "seed",
-    low: 0,
-    high: 100,
-    step: 1,
-    whole: true,
-    allowed: (value) => value >= 0 && value <= LARGEST_SEED,
-    expected: `a whole number from 0 to ${LARGEST_SEED}`,
-    moved: (value, done) => changed({ start: "random", seed: value }, done),
-  }, again);
+  const seed = new Slider(
+    {
+      label: "draw",
+      term: "seed",
+      low: 0,
+      high: 100,
+      step: 1,
+      whole: true,
+      allowed: (value) => value >= 0 && value <= LARGEST_SEED,
+      expected: `a whole number from 0 to ${LARGEST_SEED}`,
+      moved: (value, done) => changed({ start: "random", seed: value }, done),
+    },
+    again,
+  );
   return {
     element: group("Start", choice.element, seed.element),
     render: (state) => {

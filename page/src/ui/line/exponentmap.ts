@@ -1,9 +1,16 @@
 /** The map of families: two exponents of the width, and the phase of infinitely wide networks. */
 
 import {
-  exponentDiagram, type ExponentLike, type ExponentName, exponentValue, type LawParameter, LAW_PARAMETERS, linspace, PRESETS,
+  exponentDiagram,
+  type ExponentLike,
+  type ExponentName,
+  exponentValue,
+  type LawParameter,
+  LAW_PARAMETERS,
+  linspace,
+  PRESETS,
   type ScalingLaw,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import type { MapAxis, MapCurve, MapDrawing, MapName, MapPlace } from "../map.ts";
 import { fraction } from "../numerals.ts";
 import { PRESET_NAMES } from "../presets.ts";
@@ -57,14 +64,21 @@ export function exponentAxes(state: State): readonly [ExponentAxis, ExponentAxis
 export function exponentsMoved(state: State, x: number, y: number): Change {
   const [across, up] = exponentAxes(state);
   return Object.fromEntries(
-    ([[across, x], [up, y]] as const).flatMap(([axis, power]) =>
+    (
+      [
+        [across, x],
+        [up, y],
+      ] as const
+    ).flatMap(([axis, power]) =>
       MOVES[axis].map((name) => {
         const exponent = fraction(Math.round(GRAIN * power) / GRAIN);
-        const constant = Number((valueOf(state, name) / state.width ** exponentValue(exponent)).toPrecision(6));
+        const constant = Number(
+          (valueOf(state, name) / state.width ** exponentValue(exponent)).toPrecision(6),
+        );
         return [name, { constant, exponent }];
       }),
     ),
-  ); // prettier-ignore
+  );
 }
 
 export class ExponentMap {
@@ -77,7 +91,10 @@ export class ExponentMap {
     const law = lawOf(state);
     const moved = [...MOVES[across], ...MOVES[up]];
     const fixed = Object.fromEntries(
-      LAW_PARAMETERS.filter((name) => !moved.includes(name)).map((name) => [`${name}_exponent`, law[name].exponent]),
+      LAW_PARAMETERS.filter((name) => !moved.includes(name)).map((name) => [
+        `${name}_exponent`,
+        law[name].exponent,
+      ]),
     ) as Fixed;
     const key = JSON.stringify([across, up, fixed]);
     if (key !== this.key || !this.surface) {
@@ -139,7 +156,8 @@ function placesOn(law: ScalingLaw, across: ExponentAxis, up: ExponentAxis): MapP
     const agrees = (parameter: LawParameter): boolean =>
       moved.includes(parameter) || Math.abs(of(law, parameter) - of(preset, parameter)) < ON_MAP;
     const rest = (["output_scale", "init_var_u", "init_var_w"] as const).every(agrees);
-    const sameRates = moved.some((one) => one.startsWith("lr")) || Math.abs(rates(law) - rates(preset)) < ON_MAP;
+    const sameRates =
+      moved.some((one) => one.startsWith("lr")) || Math.abs(rates(law) - rates(preset)) < ON_MAP;
     const both = [across, up].every((axis) => {
       const [one, other] = MOVES[axis];
       return other === undefined || of(preset, one) === of(preset, other);

@@ -2,9 +2,16 @@
 
 import { flow } from "../../numerics/index.ts";
 import type {
-  Decomposition, FeatureKind, LawPhase, LineProblem, LineTrajectory, Mechanism, OrderParameters, Phase,
+  Decomposition,
+  FeatureKind,
+  LawPhase,
+  LineProblem,
+  LineTrajectory,
+  Mechanism,
+  OrderParameters,
+  Phase,
   Regime,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import { regimeOf } from "../regimes.ts";
 
 /** What steps of finite size do. */
@@ -85,17 +92,21 @@ function dominantOf(parts: Decomposition, acting: readonly Mechanism[]): Mechani
   return change(turning) > 0 && aligned >= rescaled ? turning : "rescaling";
 }
 
-function outcomeOf(run: LineTrajectory): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt" | "stepChange"> {
+function outcomeOf(
+  run: LineTrajectory,
+): Pick<Facts, "outcome" | "peak" | "growth" | "divergedAt" | "stepChange"> {
   const losses = run.excess_loss;
   const first = losses[0];
-  let peak = 0;
-  const until = run.diverged_at < 0 ? losses.length : Math.min(run.diverged_at, losses.length);
-  for (let i = 1; i < until; i += 1) if ((losses[i]) > (losses[peak])) peak = i;
-  const growth = first > 0 ? (losses[peak]) / first : 1;
+  let highest = 0;
+  losses.forEach((loss, i) => {
+    if (loss > losses[highest] && Number.isFinite(loss)) highest = i;
+  });
+  const peak = run.at[highest];
+  const growth = first > 0 ? losses[highest] / first : 1;
   const stepChange = run.ntk_change[run.ntk_change.length - 1];
   const found = { peak, growth, divergedAt: run.diverged_at, stepChange };
   if (run.diverged_at >= 0) return { ...found, outcome: "diverges" };
-  const down = (losses[losses.length - 1]) <= SETTLED * first;
+  const down = losses[losses.length - 1] <= SETTLED * first;
   if (!down) return { ...found, outcome: "cannot tell" };
   return { ...found, outcome: growth > 1 + GROWN ? "catapult" : "settles" };
 }

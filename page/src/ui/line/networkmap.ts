@@ -1,9 +1,15 @@
 /** The map of finite networks: two parameters, and how much the kernel changes there. */
 
 import {
-  exponentValue, geomspace, type LawParameter, LEVELS, type ParameterDiagram, parameterDiagram, REGIONS,
+  exponentValue,
+  geomspace,
+  type LawParameter,
+  LEVELS,
+  type ParameterDiagram,
+  parameterDiagram,
+  REGIONS,
   type SettingName,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import type { MapAxis, MapCurve, MapDrawing } from "../map.ts";
 import { compact } from "../numerals.ts";
 import type { Range } from "../ranges.ts";
@@ -90,7 +96,12 @@ function mapAxis(state: State, axis: NetworkAxis): MapAxis {
 export function networkMoved(state: State, x: number, y: number): Change {
   const [across, up] = networkAxes(state);
   return Object.fromEntries(
-    ([[across, x], [up, y]] as const).flatMap(([axis, value]) =>
+    (
+      [
+        [across, x],
+        [up, y],
+      ] as const
+    ).flatMap(([axis, value]) =>
       MOVES[axis].map((name) => {
         const { exponent } = state[name];
         const size = axis.startsWith("init_std") ? value ** 2 : value;
@@ -98,7 +109,7 @@ export function networkMoved(state: State, x: number, y: number): Change {
         return [name, { constant, exponent }];
       }),
     ),
-  ); // prettier-ignore
+  );
 }
 
 /** What the map is drawn from; it is made anew only if something of it is another. */
@@ -126,7 +137,8 @@ export class NetworkMap {
     }
     const point = { x: valueAlong(state, across), y: valueAlong(state, up) };
     const place = `${x.symbol} = ${compact(point.x)}, ${y.symbol} = ${compact(point.y)}: ${spoken}`;
-    return { x, y, surface: this.surface, curves: this.curves, point: { ...point, spoken: place } };
+    const coarse = this.cells < MAP_CELLS;
+    return { x, y, surface: this.surface, coarse, curves: this.curves, point: { ...point, spoken: place } };
   }
 
   /** Everything that the map is a function of beside its axes. */

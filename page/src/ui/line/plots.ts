@@ -102,14 +102,14 @@ export class LinePlots {
     this.drawParts(axis, scene, merged);
   }
 
-  private drawNorms(axis: Axis, { flow, descent }: Scene, pair: (pick: Quantity) => (number | null)[][]): void {
-    const [uSteps, u] = pair((run) => roots(run.uu));
-    const [wSteps, w] = pair((run) => roots(run.ww));
+  private drawNorms(axis: Axis, { descent }: Scene, pair: (pick: Quantity) => (number | null)[][]): void {
+    const [uSteps, u] = pair((run) => run.uu).map(roots);
+    const [wSteps, w] = pair((run) => run.ww).map(roots);
     this.norms.draw({
       ...axis,
       lines: [uSteps, wSteps, u, w],
-      yRange: linearRange([roots(flow.uu), roots(flow.ww)], [roots(descent.uu), roots(descent.ww)], true, shownOf(descent)),
-      spoken: `${spoken("Norm of u", roots(flow.uu))} ${spoken("Norm of w", roots(flow.ww))}`,
+      yRange: linearRange([u, w], [uSteps, wSteps], true, shownOf(descent)),
+      spoken: `${spoken("Norm of u", u.filter(isNumber))} ${spoken("Norm of w", w.filter(isNumber))}`,
     });
   }
 
@@ -121,7 +121,9 @@ export class LinePlots {
       to: stop,
       colour: MECHANISM_COLOURS[mechanism],
     }));
-    const words = acting.map(({ mechanism, start, stop }) => `${mechanism} from ${compact(start)} to ${compact(stop)}`);
+    const words = acting.map(
+      ({ mechanism, start, stop }) => `${mechanism} from ${compact(start)} to ${compact(stop)}`,
+    );
     this.parts.draw({
       ...axis,
       lines: lines.map((line) => picked(line, flowAt)),
@@ -153,15 +155,15 @@ function picked(values: ArrayLike<number>, at: Int32Array): (number | null)[] {
 }
 
 function merge({ flow, descent, end, steps }: Scene, stepSize: number): Merged {
-  const every = Math.max(1, Math.ceil(steps / DRAWN_STEPS));
   const last = descent.diverged_at < 0 ? steps : Math.min(steps, descent.diverged_at);
-  const shownSteps = Math.floor(last / every) + 1;
+  const shown = descent.at.findLastIndex((step) => step <= last);
+  const every = Math.ceil((shown + 1) / DRAWN_STEPS);
   const points: [number, number, number][] = [];
   flow.at.forEach((time, i) => {
     if (time <= end) points.push([time, i, -1]);
   });
   if ((flow.at.at(-1) ?? 0) < end) points.push([end, flow.at.length - 1, -1]);
-  for (let n = 0; n < shownSteps; n += 1) points.push([descent.at[n * every] * stepSize, -1, n * every]);
+  for (let i = 0; i <= shown; i += every) points.push([descent.at[i] * stepSize, -1, i]);
   points.sort((one, other) => one[0] - other[0]);
   return {
     x: Float64Array.from(points, ([time]) => time),
@@ -170,8 +172,12 @@ function merge({ flow, descent, end, steps }: Scene, stepSize: number): Merged {
   };
 }
 
-function roots(values: ArrayLike<number>): Float64Array {
-  return Float64Array.from(values, Math.sqrt);
+function roots(values: readonly (number | null)[]): (number | null)[] {
+  return values.map((value) => (value === null ? null : Math.sqrt(value)));
+}
+
+function isNumber(value: number | null): value is number {
+  return value !== null;
 }
 
 /** How much of descent is shown, in sizes of the flow: all of a catapult, little of what diverges. */

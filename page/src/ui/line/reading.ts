@@ -12,7 +12,8 @@ export function reading(facts: Facts, law: LawPhase | null): string[] {
 function regimeSentence({ regime, change, status }: Facts): string {
   if (regime === "frozen") return "This network is frozen: nothing in it can move.";
   const stuck = status === "ok" ? "" : ` It ${status.replace(/:.*/, "")}.`;
-  if (change === 0) return `Under gradient flow this network is lazy: its kernel does not change at all.${stuck}`;
+  if (change === 0)
+    return `Under gradient flow this network is lazy: its kernel does not change at all.${stuck}`;
   return `Under gradient flow this network is ${regime}: its kernel changes by ${sizeOf(change)}.${stuck}`;
 }
 
@@ -50,7 +51,15 @@ function phaseSentence({ phase, kind }: Facts, law: LawPhase | null): string {
   return `As the width grows, ${words} (${numbers}).`;
 }
 
-function stepSentence({ outcome, peak, growth, divergedAt, sharpness, finalSharpness, stepChange }: Facts): string {
+function stepSentence({
+  outcome,
+  peak,
+  growth,
+  divergedAt,
+  sharpness,
+  finalSharpness,
+  stepChange,
+}: Facts): string {
   switch (outcome) {
     case "diverges":
       return `Gradient descent diverges: at step ${divergedAt} it has left the range of numbers.`;

@@ -1,10 +1,24 @@
 /** What the tab of the line shows, computed: no element of the page is touched here. */
 
 import {
-  type Decomposition, descent, flow, geomspace, LAW_PARAMETERS, type LawPhase, lawPhase, linspace, type LineProblem, lineProblem,
-  type LineTrajectory, logTimes, mechanisms, type OrderParameters, orderParameters, type Setting,
+  type Decomposition,
+  descent,
+  flow,
+  geomspace,
+  LAW_PARAMETERS,
+  type LawPhase,
+  lawPhase,
+  linspace,
+  type LineProblem,
+  lineProblem,
+  type LineTrajectory,
+  logTimes,
+  mechanisms,
+  type OrderParameters,
+  orderParameters,
+  type Setting,
   timeToResidual,
-} from "../../numerics/index.ts"; // prettier-ignore
+} from "../../numerics/index.ts";
 import { lawOf, settingOf, startOf, type State } from "../state.ts";
 import { type Facts, factsOf } from "./facts.ts";
 
@@ -15,7 +29,7 @@ const FIRST_STIR = 1e-10; // of the way to the target: the layers of a wide netw
 const SLOW_TIMES = 2.5; // learning times that a linear axis shows
 const FEWEST_STEPS = 30; // of descent, however large they are
 const MOST_STEPS = 20_000;
-const JUDGED_STEPS = 2000; // after which descent is judged, if the view shows fewer
+const JUDGED_STEPS = 1000; // after which descent is judged, if the view shows fewer
 
 export interface Scene {
   readonly setting: Setting;
@@ -49,7 +63,10 @@ export function sceneOf(state: State): Scene {
   const large = { ...setting, lr_u: state.step_size * setting.lr_u, lr_w: state.step_size * setting.lr_w };
   const slow = endOf(state, order, times);
   const wanted = Math.min(MOST_STEPS, Math.ceil(slow / state.step_size));
-  const stepped = descent(lineProblem(large, start), { steps: Math.max(wanted, JUDGED_STEPS) });
+  const stepped = descent(lineProblem(large, start), {
+    steps: Math.max(wanted, JUDGED_STEPS),
+    every: Math.max(1, Math.ceil(wanted / JUDGED_STEPS)), // so many steps are small, and nothing is lost
+  });
   const facts = factsOf({ order, law, parts, descent: stepped, problem, stepSize: state.step_size });
   const end = Math.max(slow, fewestSteps(facts) * state.step_size);
   const steps = Math.min(MOST_STEPS, Math.ceil(end / state.step_size));

@@ -1,8 +1,13 @@
 /** The tab of wide two-layer ReLU networks: the diagram of Luo et al. */
 
 import {
-  PRESETS, RELU_INITIALISATIONS, reluBoundaries, type ReluPhase, reluOfLaw, reluPhase,
-} from "../../numerics/index.ts"; // prettier-ignore
+  PRESETS,
+  RELU_INITIALISATIONS,
+  reluBoundaries,
+  type ReluPhase,
+  reluOfLaw,
+  reluPhase,
+} from "../../numerics/index.ts";
 import { exponentValue } from "../../numerics/index.ts";
 import { Chart } from "../chart.ts";
 import { Choice } from "../choice.ts";
@@ -33,7 +38,9 @@ const PLAIN: Readonly<Record<string, string>> = {
 };
 
 export function luoPanel(changed: Changed): Panel {
-  const gamma = exponent("decay of the initial scale", "gamma", GAMMA, (value, done) => changed({ gamma: value }, done));
+  const gamma = exponent("decay of the initial scale", "gamma", GAMMA, (value, done) =>
+    changed({ gamma: value }, done),
+  );
   const prime = exponent("decay of the layers’ ratio", "gamma_prime", GAMMA_PRIME, (value, done) =>
     changed({ gamma_prime: value }, done),
   );
@@ -71,7 +78,12 @@ export function luoPanel(changed: Changed): Panel {
   const buttons = h("div", { class: "presets" }, ...places.map((place) => presetButton(place, changed)));
   const controls = drawer(
     h("section", { class: "group" }, h("h3", {}, "Initialisation"), buttons, gamma.element, prime.element),
-    h("section", { class: "group" }, h("h3", {}, "Start"), h("div", { class: "row" }, zero.element, term("zero_output"))),
+    h(
+      "section",
+      { class: "group" },
+      h("h3", {}, "Start"),
+      h("div", { class: "row" }, zero.element, term("zero_output")),
+    ),
   );
   const view = h(
     "div",
@@ -88,7 +100,7 @@ export function luoPanel(changed: Changed): Panel {
   );
   return {
     element: h("div", { class: "panel luo" }, controls, view),
-    render: (state) => {
+    render: (state, dragged = false) => {
       const [g, p] = [fraction(state.gamma), fraction(state.gamma_prime)];
       const zeroOutput = state.zero_output === "yes";
       const phase = reluPhase(g, p, zeroOutput);
@@ -103,9 +115,12 @@ export function luoPanel(changed: Changed): Panel {
       ]);
       map.draw(diagram(state, places, zeroOutput, phase));
       drawMovement(movement, phase);
-      words.show(reading(phase));
+      words.show(reading(phase), dragged);
       python.render([
-        { name: "this family", view: () => ({ kind: "relu", gamma: g, gamma_prime: p, zero_output: zeroOutput }) },
+        {
+          name: "this family",
+          view: () => ({ kind: "relu", gamma: g, gamma_prime: p, zero_output: zeroOutput }),
+        },
       ]);
     },
   };
@@ -145,7 +160,12 @@ function placesOf(): readonly MapPlace[] {
   return [...there.values()];
 }
 
-function diagram(state: State, places: readonly MapPlace[], zeroOutput: boolean, phase: ReluPhase): MapDrawing {
+function diagram(
+  state: State,
+  places: readonly MapPlace[],
+  zeroOutput: boolean,
+  phase: ReluPhase,
+): MapDrawing {
   const spoken = `γ = ${compact(state.gamma)}, γ′ = ${compact(state.gamma_prime)}: ${phase.condensation}`;
   return {
     x: { symbol: "γ", label: "γ", range: GAMMA, log: false, step: 1 / GRAIN },

@@ -24,7 +24,11 @@ export function luoSurface(gamma: Range, prime: Range, zeroOutput: boolean): Sur
   const along = ([low, high]: Range, i: number): number => low + ((high - low) * i) / (CELLS - 1);
   for (let j = 0; j < CELLS; j += 1) {
     for (let i = 0; i < CELLS; i += 1) {
-      values[j * CELLS + i] = reluPhase(along(gamma, i), along(prime, j), zeroOutput).weight_movement_exponent;
+      values[j * CELLS + i] = reluPhase(
+        along(gamma, i),
+        along(prime, j),
+        zeroOutput,
+      ).weight_movement_exponent;
     }
   }
   const surface: Surface = {
@@ -42,11 +46,11 @@ function shade(power: number): readonly [number, number, number] {
   if (Number.isNaN(power)) return rgb("region-none");
   const share = Math.min(Math.abs(power) / STRONGEST, 1);
   const [from, middle, to] =
-    power < 0
-      ? [rgb("stay"), rgb("shrink"), rgb("shrink-far")]
-      : [rgb("stay"), rgb("grow"), rgb("grow-far")];
+    power < 0 ? [rgb("stay"), rgb("shrink"), rgb("shrink-far")] : [rgb("stay"), rgb("grow"), rgb("grow-far")];
   const mix = (one: number, other: number, part: number): number => one + (other - one) * part;
   return [0, 1, 2].map((channel) =>
-    share < 0.5 ? mix(from[channel], middle[channel], 2 * share) : mix(middle[channel], to[channel], 2 * share - 1),
+    share < 0.5
+      ? mix(from[channel], middle[channel], 2 * share)
+      : mix(middle[channel], to[channel], 2 * share - 1),
   ) as [number, number, number];
 }

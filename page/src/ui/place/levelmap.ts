@@ -17,7 +17,11 @@ export class LevelMap {
     const key = JSON.stringify([across, up, xRange, yRange, settingOf(state), change]);
     if (key !== this.key || !this.made) {
       const [x, y] = [geomspace(...xRange, MAP_CELLS), geomspace(...yRange, MAP_CELLS)];
-      const diagram = parameterDiagram({ name: across, values: x }, { name: up, values: y }, settingOf(state));
+      const diagram = parameterDiagram(
+        { name: across, values: x },
+        { name: up, values: y },
+        settingOf(state),
+      );
       const height = Float64Array.from(diagram.ntk_change, (one) => Math.log(one / change));
       const at = gridded(height, MAP_CELLS, MAP_CELLS);
       const along = ([low, high]: readonly [number, number], value: number): number =>

@@ -1,6 +1,13 @@
 /** “Place my network”: a history that `probe.save` wrote, on the map and mechanism by mechanism. */
 
-import { type History, InputError, type LayerPlacement, placeHistory, type Placement, readHistory } from "../../numerics/index.ts";
+import {
+  type History,
+  InputError,
+  type LayerPlacement,
+  placeHistory,
+  type Placement,
+  readHistory,
+} from "../../numerics/index.ts";
 import { Chart } from "../chart.ts";
 import { fill, h, newId, write } from "../dom.ts";
 import { MECHANISM_COLOURS } from "../line/plots.ts";
@@ -84,11 +91,18 @@ export function placePanel(): Panel {
 function entry(take: (text: string, file: string) => void, refuse: (sentence: string) => void): HTMLElement {
   const [chooser, text] = [newId("file"), newId("pasted")];
   const file = h("input", { type: "file", id: chooser, accept: ".json,application/json" });
-  const pasted = h("textarea", { id: text, rows: 3, spellcheck: false, placeholder: "or paste its text here" });
+  const pasted = h("textarea", {
+    id: text,
+    rows: 3,
+    spellcheck: false,
+    placeholder: "or paste its text here",
+  });
   const read = async (given: File | undefined): Promise<void> => {
     if (!given) return;
     if (given.size > LARGEST_FILE) {
-      return refuse(`A history is smaller than 50 MB, ${given.name} has ${inWords(given.size / 1e6)} MB. Give the file of ${SAVE}.`);
+      return refuse(
+        `A history is smaller than 50 MB, ${given.name} has ${inWords(given.size / 1e6)} MB. Give the file of ${SAVE}.`,
+      );
     }
     take(await given.text(), given.name);
   };
@@ -141,7 +155,12 @@ class Result {
       h(
         "div",
         { class: "stage" },
-        h("div", { class: "column" }, h("h3", {}, "Mechanisms, layer by layer ", term("window")), this.layers),
+        h(
+          "div",
+          { class: "column" },
+          h("h3", {}, "Mechanisms, layer by layer ", term("window")),
+          this.layers,
+        ),
         h(
           "section",
           { class: "place-on-map" },
@@ -167,7 +186,10 @@ class Result {
     this.word.show(placement.regime);
     this.words.show([placement.sentence]);
     this.tiles.show([
-      [compact(placement.ntk_change), `${compact(placement.ntk_change_low)} to ${compact(placement.ntk_change_high)}`],
+      [
+        compact(placement.ntk_change),
+        `${compact(placement.ntk_change_low)} to ${compact(placement.ntk_change_high)}`,
+      ],
       [compact(placement.order_parameter), "of a network on a line from zero output"],
       [compact(placement.step), "the last that was finite"],
     ]);
@@ -184,7 +206,10 @@ class Result {
   }
 }
 
-function layerChart({ name, log_alignment, log_rescaling, windows }: LayerPlacement, { step }: History): HTMLElement {
+function layerChart(
+  { name, log_alignment, log_rescaling, windows }: LayerPlacement,
+  { step }: History,
+): HTMLElement {
   const chart = new Chart({
     title: [h("code", {}, name)],
     lines: [
@@ -196,13 +221,19 @@ function layerChart({ name, log_alignment, log_rescaling, windows }: LayerPlacem
   });
   const acting = windows.filter(({ acts }) => acts);
   const xRange: Range = [step[0], Math.max(step[step.length - 1], step[0] + 1)];
-  const words = acting.map(({ mechanism, start, stop }) => `${mechanism} from step ${compact(start)} to ${compact(stop)}`);
+  const words = acting.map(
+    ({ mechanism, start, stop }) => `${mechanism} from step ${compact(start)} to ${compact(stop)}`,
+  );
   chart.draw({
     x: step,
     lines: [log_alignment, log_rescaling],
     xRange,
     yRange: linearRange([log_alignment, log_rescaling, [-0.1, 0.1]], [], true),
-    bands: acting.map(({ mechanism, start, stop }) => ({ from: start, to: stop, colour: MECHANISM_COLOURS[mechanism] })),
+    bands: acting.map(({ mechanism, start, stop }) => ({
+      from: start,
+      to: stop,
+      colour: MECHANISM_COLOURS[mechanism],
+    })),
     spoken: `${name}: ${words.join(", ") || "no mechanism acts"}.`,
   });
   chart.element.append(h("p", { class: "note" }, words.join("; ") || "no mechanism acts"));

@@ -15,7 +15,11 @@ export class ChangeScale {
 
   constructor() {
     const part = (word: string, from: number, to: number): HTMLElement =>
-      h("span", { class: `part ${word}`, style: `left:${along(from)}%;width:${along(to) - along(from)}%` }, word);
+      h(
+        "span",
+        { class: `part ${word}`, style: `left:${along(from)}%;width:${along(to) - along(from)}%` },
+        word,
+      );
     this.element = h(
       "div",
       { class: "scale" },
@@ -29,7 +33,13 @@ export class ChangeScale {
         this.interval,
         this.mark,
       ),
-      h("div", { class: "ticks" }, ...[LOW, LAZY_BELOW, RICH_FROM, 10, HIGH].map((tick) => h("span", { style: `left:${along(tick)}%` }, compact(tick)))),
+      h(
+        "div",
+        { class: "ticks" },
+        ...[LOW, LAZY_BELOW, RICH_FROM, 10, HIGH].map((tick) =>
+          h("span", { style: `left:${along(tick)}%` }, compact(tick)),
+        ),
+      ),
     );
   }
 
