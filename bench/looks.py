@@ -2,7 +2,8 @@
 
 Goals: a look of the default observables ≤ 3 steps, at a peak of memory ≤ 1.3 × that of training;
 watching every 50 steps ≤ 5 % of the time, and with nothing given ≤ 2 %. One thread. Steps and looks
-are in processor time, and take turns; peaks are those of a process that returns what it frees.
+are in processor time, and take turns; peaks are those of a process that returns what it frees. Of
+networks whose steps take seconds, the share of looks every 50 steps follows from both times.
 
     python bench/looks.py                  # print the table
     python bench/looks.py --record FILE    # also write it (FILE.json, FILE.md)
@@ -26,7 +27,7 @@ from trained import CASES, Case
 
 import lazyrich
 
-ROUNDS = 5
+ROUNDS = 3
 TRIMMED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 WATCHED: dict[str, dict[str, Any]] = {"every 50": {"when": 50}, "nothing given": {}}
 
@@ -50,7 +51,7 @@ def looked_at(case: Case) -> tuple[list[float], list[float]]:
 def shares(case: Case, options: dict[str, Any]) -> list[float]:
     """Share of the time that the probe says it took, in each of some runs."""
     found = []
-    for _ in range(3):
+    for _ in range(2):
         model, batch, optimizer = case.build()
         probe = lazyrich.Probe(model, batch, case.loss)
         with probe.watch(optimizer, **options):
@@ -99,6 +100,9 @@ def rows_of(name: str, case: Case) -> list[Row]:
         row(f"{name}: a look", looks, goal="≤ 3 steps, ≤ 1.3 × peak", note=note)
         | {"steps": ratio, "peak": {"training": training, "looking": looking}},
     ]
+    if not case.steps:
+        note = f"{ratio / (50 + ratio):.1%} of the time, from both"
+        return [*found, row(f"{name}: watched, every 50", [], goal="≤ 5 %", note=note)]
     for what, options in WATCHED.items():
         part = shares(case, options)
         goal = "≤ 5 %" if options else "≤ 2 %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import torch
@@ -33,8 +34,28 @@ class Block(nn.Module):
         return torch.relu(h + self.skip(x))
 
 
-def resnet() -> nn.Sequential:
-    """ResNet-8 for 3×32×32 images and 10 classes: widths 16, 32, 64."""
+def cnn(outputs: int = 10) -> nn.Sequential:
+    """Three convolutions of 32, 64 and 128 channels, for 3×32×32 images."""
+    body = [
+        module
+        for a, b in ((3, 32), (32, 64), (64, 128))
+        for module in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    ]
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, outputs)
+    return nn.Sequential(*body, *head)
+
+
+def moved(model: nn.Module) -> nn.Module:
+    """A network like it with other weights, alike every time."""
+    other, generator = copy.deepcopy(model), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in other.parameters():
+            p += 0.1 * p.std() * torch.randn(p.shape, generator=generator)
+    return other
+
+
+def resnet(outputs: int = 10) -> nn.Sequential:
+    """ResNet-8 for 3×32×32 images: widths 16, 32, 64."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1, bias=False),
         nn.BatchNorm2d(16),
@@ -44,7 +65,7 @@ def resnet() -> nn.Sequential:
         Block(32, 64, 2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(64, 10),
+        nn.Linear(64, outputs),
     ).eval()
 
 
@@ -85,14 +106,14 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two layers of width 64 on 16 patches of 48 numbers, mean over positions, 10 classes."""
+    """Two layers of width 64 on 16 patches of 48 numbers, mean over positions."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 10) -> None:
         super().__init__()
         self.embed = nn.Linear(48, 64)
         self.layers = nn.Sequential(Layer(64), Layer(64))
         self.norm = nn.LayerNorm(64)
-        self.head = nn.Linear(64, 10)
+        self.head = nn.Linear(64, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.norm(self.layers(self.embed(x)).mean(1)))

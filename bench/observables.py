@@ -16,25 +16,33 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 import networks
 import routes
 import torch
-from timing import ROUNDS, Row, interleaved, machine, markdown, peak_bytes, row
+from timing import Row, interleaved, machine, markdown, row
 from torch import Tensor, nn
 
 import lazyrich
 
 Route = Callable[[nn.Module, Tensor], object]
+ROUNDS = 3
+PATIENCE = 5.0  # seconds: what takes longer runs once
 
 KERNEL: dict[str, Route] = {
     "lazyrich": lambda model, x: lazyrich.ntk(model, x),
     "torch.func": routes.kernel_by_jacobians,
     "nngeometry": routes.kernel_by_nngeometry,
+}
+SIMILARITY: dict[str, Route] = {
+    "lazyrich": lambda model, x: lazyrich.cka(model, networks.moved(model), x).cka.values,
+    "float32": lambda model, x: routes.similarity_by_hooks(model, networks.moved(model), x),
 }
 ANSATZ: dict[str, Route] = {
     "lazyrich, two probes": lambda model, x: lazyrich.nfa(model, x),
@@ -63,49 +71,70 @@ class Case:
 def _case(
     what: str, network: Callable[[], nn.Module], *shape: int, **goals: float
 ) -> tuple[str, Case]:
-    kind = KERNEL if what.startswith("NTK") else ANSATZ
+    kind = {"NTK": KERNEL, "NFA": ANSATZ, "CKA": SIMILARITY}[what[:3]]
     named = {name.replace("_", "."): goal for name, goal in goals.items()}
     what = f"{what}, n = {shape[0]:,}"
     return what, Case(what=what, network=network, shape=shape, routes=kind, goals=named)
 
 
+def _cells() -> Iterator[tuple[str, Case]]:
+    """NTK of four networks with 1, 10 and 100 outputs, of few samples and of many.
+
+    As many as leave the Jacobian that `torch.func` makes below 1.5 GB.
+    """
+    image = 3, 32, 32
+    for outputs, few, many in ((1, 10, 200), (10, 10, 40), (100, 4, 10)):
+        of = f"{outputs} output" + "s" * (outputs > 1)
+        for name, network, shape in (
+            ("CNN", networks.cnn, image),
+            ("ResNet-8", networks.resnet, image),
+            ("transformer", networks.Transformer, (16, 48)),
+        ):
+            for n in (few, many):
+                make = partial(network, outputs)
+                yield _case(f"NTK, {name}, {of}", make, n, *shape, torch_func=1.1, nngeometry=1.1)
+        for n in (few, 4 if outputs == 100 else many):
+            goals = {"torch_func": 1.1 if outputs == 1 else 100, "nngeometry": 4}
+            yield _case(f"NTK, MLP, {of}", partial(networks.mlp, outputs), n, 784, **goals)
+
+
 CASES = dict(
     (
-        _case("NTK, MLP, 10 outputs", lambda: networks.mlp(10), 40, 784, torch_func=100),
-        _case("NTK, MLP, 100 outputs", lambda: networks.mlp(100), 4, 784, torch_func=100),
-        _case("NTK, ResNet-8", networks.resnet, 10, 3, 32, 32),
-        _case("NTK, transformer", networks.Transformer, 40, 16, 48),
+        *_cells(),
+        _case("CKA, MLP", lambda: networks.mlp(10), 1000, 784, float32=1),
+        _case("CKA, ResNet-8", networks.resnet, 200, 3, 32, 32, float32=1),
+        _case("CKA, transformer", networks.Transformer, 500, 16, 48, float32=1),
         _case("NFA, MLP, 10 outputs", lambda: networks.mlp(10), 1000, 784, perturbations=5),
         _case("NFA, MLP, 100 outputs", lambda: networks.mlp(100), 1000, 784, perturbations=15),
         _case("NFA, ResNet-8", networks.resnet, 100, 3, 32, 32),
         _case("NFA, transformer", networks.Transformer, 500, 16, 48),
     )
 )
-for _name, _found in CASES.items():
-    if _name.startswith("NTK, MLP"):
-        _found.goals["nngeometry"] = 4
 
 
 def compare(case: Case, rounds: int) -> list[Row]:
     """Time all routes of a case in turn, and say how far their results are apart."""
     model, x = case.build()
-    results, refused = {}, {}
+    results, refused, once = {}, {}, {}
     for name, route in case.routes.items():
+        start = perf_counter()
         try:
             results[name] = route(copy.deepcopy(model), x)
+            if (taken := perf_counter() - start) > PATIENCE:
+                once[name] = [taken]
         except (RuntimeError, NotImplementedError) as error:
             refused[name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    models = {name: copy.deepcopy(model) for name in results}
-    seconds = interleaved(
-        {name: lambda name=name: case.routes[name](models[name], x) for name in results}, rounds
+    models = {name: copy.deepcopy(model) for name in results if name not in once}
+    seconds = once | interleaved(
+        {name: lambda name=name: case.routes[name](models[name], x) for name in models}, rounds
     )
-    first = next(iter(seconds))
+    first = next(iter(results))
     rows = []
     for name in results:
         ratio = statistics.median(seconds[name]) / statistics.median(seconds[first])
         goal = case.goals.get(name)
         parts = [] if name == first else [f"{ratio:.2g} × lazyrich" + _missed(ratio, goal)]
-        parts += [_agreement(name, results), peak(case, name)]
+        parts += [_agreement(name, results), peak(case, name) if name not in once else "one run"]
         rows.append(
             row(
                 f"{case.what}: {name}",
@@ -132,6 +161,9 @@ def _agreement(name: str, results: dict[str, object]) -> str:
         assert isinstance(exact, Tensor)
         gap = float((found - exact).double().norm() / exact.double().norm())
         return "" if name == "torch.func" else f"differs from torch.func by {gap:.1e} relative"
+    if "float32" in results:
+        gap = float(abs(results["float32"] - results["lazyrich"]).max())
+        return "" if name == "float32" else f"differs from float32 by at most {gap:.1e}"
     exact = results["lazyrich, exact"].nfa
     if name == "perturbations":
         gap = max(abs(float(exact.sel(layer=k)) - v) for k, v in results[name].items())

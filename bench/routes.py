@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from nngeometry.backend import TorchHooksJacobianBackend
 from nngeometry.layercollection import LayerCollection
@@ -63,6 +64,44 @@ def ansatz_by_perturbations(model: nn.Module, x: Tensor, *, chunk: int = 128) ->
             f, g = w.T @ w, w.T @ k @ w
             values[name] = float((f * g).sum() / (f.norm() * g.norm()))
     return values
+
+
+@torch.no_grad()
+def similarity_by_hooks(model: nn.Module, other: nn.Module, x: Tensor) -> np.ndarray:
+    """Unbiased linear CKA of all layers of two networks, in float32 throughout."""
+    grams = [[_centred_gram(h) for h in _features(network, x)] for network in (model, other)]
+    table = [[_hsic(a, b) for b in grams[1]] for a in grams[0]]
+    own = [[_hsic(a, a) for a in side] for side in grams]
+    return np.array(
+        [
+            [float(v / (p * q).sqrt()) for v, q in zip(row, own[1], strict=True)]
+            for row, p in zip(table, own[0], strict=True)
+        ]
+    )
+
+
+def _features(model: nn.Module, x: Tensor) -> list[Tensor]:
+    found: list[Tensor] = []
+    with ExitStack() as stack:
+        for module in model.modules():
+            if geometry.is_linear(module):
+                hook = module.register_forward_hook(lambda _, __, z: found.append(z.flatten(1)))
+                stack.callback(hook.remove)
+        model(x)
+    return found
+
+
+def _centred_gram(h: Tensor) -> Tensor:
+    h = h - h.mean(0)
+    return (h @ h.T).fill_diagonal_(0)
+
+
+def _hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741 - the paper's letters
+    """HSIC_1 of matrices without a diagonal, times n(n − 3)."""
+    n = len(k)
+    rows, columns = k.sum(0), l.sum(0)
+    mean = rows.sum() * columns.sum() / ((n - 1) * (n - 2))
+    return (k * l).sum() + mean - 2 * (rows @ columns) / (n - 2)
 
 
 def _zero_shifts(model: nn.Module, modules: dict[str, nn.Module], x: Tensor) -> dict[str, Tensor]:

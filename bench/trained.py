@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from networks import Layer
+from networks import Layer, cnn, mlp
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, AdamW, Optimizer
@@ -62,23 +62,6 @@ def resnet18() -> nn.Sequential:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
-def cnn() -> nn.Sequential:
-    """Three convolutions of 32, 64 and 128 channels."""
-    body = [
-        module
-        for a, b in ((3, 32), (32, 64), (64, 128))
-        for module in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-    ]
-    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
-
-
-def mlp() -> nn.Sequential:
-    """784-512-512-512-10, ReLU."""
-    sizes = [784, 512, 512, 512]
-    hidden = [m for a, b in itertools.pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
-    return nn.Sequential(*hidden, nn.Linear(512, 10))
-
-
 def over_tokens(f: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of every token."""
     return functional.cross_entropy(f.flatten(0, -2), y.flatten())
@@ -93,7 +76,7 @@ class Case:
         batch: draws inputs and labels.
         loss: of outputs and labels.
         optimizer: its class; the rate is 1e-3.
-        steps: of one run that is watched.
+        steps: of one run that is watched; 0 if that would take minutes.
     """
 
     network: Callable[[], nn.Module]
@@ -124,10 +107,10 @@ def _tokens() -> tuple[Tensor, Tensor]:
 
 
 CASES = {
-    "MLP": Case(network=mlp, batch=_images(784), steps=1000),
+    "MLP": Case(network=lambda: mlp(10), batch=_images(784), steps=1000),
     "CNN": Case(network=cnn, batch=_images(3, 32, 32)),
-    "ResNet-18": Case(network=resnet18, batch=_images(3, 32, 32), steps=100),
+    "ResNet-18": Case(network=resnet18, batch=_images(3, 32, 32), steps=0),
     "transformer": Case(
-        network=LanguageModel, batch=_tokens, loss=over_tokens, optimizer=AdamW, steps=100
+        network=LanguageModel, batch=_tokens, loss=over_tokens, optimizer=AdamW, steps=0
     ),
 }

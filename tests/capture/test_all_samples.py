@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 import lazyrich
+from lazyrich.capture.backward_passes import backward_passes
+from lazyrich.capture.capture import capture
 from lazyrich.capture.mixing import sample_codes
+from lazyrich.capture.trust import checked, trusted_parameters
 from tests.capture.test_products import plain_kernel
 from tests.models import randn
 
@@ -114,3 +117,35 @@ def test_any_two_samples_have_different_codes(samples, times):
     assert len(codes) == times
     assert len(codes.unique(dim=1).T) == samples
     assert torch.equal(codes.abs().log2().round(), codes.abs().log2())
+
+
+@pytest.mark.parametrize("by", [1, 2, 3, 64])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_two_of_many_samples_meet(by, outputs):
+    """In float32: what a pass with rounded codes clears is as clear as by powers of two."""
+    net, x = Body(shifted(by, 1e-4)), randn(100, 4).float()
+    net.last = nn.Linear(6, outputs)
+    seen = capture(net, x)
+    assert set(trusted_parameters(seen)) == {"last.weight", "last.bias"}
+    net.between = shifted(by, 0.0)
+    assert len(trusted_parameters(capture(net, x))) == 4
+
+
+def test_gradients_of_one_output_are_those_of_a_pass_of_their_own():
+    net = nn.Sequential(
+        nn.Embedding(9, 4),
+        nn.LayerNorm(4),
+        nn.Flatten(),
+        nn.Linear(12, 8),
+        nn.Tanh(),
+        nn.Linear(8, 1),
+    )
+    seen = capture(net, torch.arange(15).view(5, 3) % 9)
+    made, own = checked(seen)[1], backward_passes(seen)
+    torch.testing.assert_close(made.directions, own.directions)
+    assert set(made.gradients) == set(own.gradients) == {"0", "3", "5"}
+    assert set(made.of_norms) == set(own.of_norms) == {"1"}
+    for name, parts in own.gradients.items():
+        torch.testing.assert_close(made.gradients[name], parts, rtol=1e-5, atol=1e-7)
+    for role, part in own.of_norms["1"].items():
+        torch.testing.assert_close(made.of_norms["1"][role], part, rtol=1e-5, atol=1e-7)

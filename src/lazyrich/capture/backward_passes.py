@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,33 @@ def backward_passes(
         for name, parts in of_norms.items()
     }
     return BackwardPasses(directions=directions, gradients=gradients, of_norms=joined)
+
+
+def divided_passes(
+    capture: Capture, gradients: Mapping[str, Sequence[Tensor]], v: Float[Tensor, "n 1"]
+) -> BackwardPasses:
+    """The backward passes along one output, from gradients along numbers of every sample.
+
+    Args:
+        capture: one forward pass.
+        gradients: of `Σ_i v_i f_i` at all calls of all layers, rows of which are of one sample.
+        v: no zero among them.
+    """
+    of_layers: dict[str, list[Tensor]] = {}
+    of_norms: dict[str, dict[str, Tensor]] = {}
+    for layer in (*capture.layers, *capture.small):
+        of_calls = gradients[layer.name]
+        if layer.is_linear or isinstance(layer.module, TABLES):
+            of_layers[layer.name] = [_divided(g, v)[:, None] for g in of_calls]
+        else:
+            found = of_norm(layer, of_calls)
+            of_norms[layer.name] = {role: _divided(g, v) for role, g in found.items()}
+    ones = torch.ones_like(v)[None].detach()
+    return BackwardPasses(directions=ones, gradients=of_layers, of_norms=of_norms)
+
+
+def _divided(x: Float[Tensor, "n *shape"], v: Float[Tensor, "n 1"]) -> Float[Tensor, "n *shape"]:
+    return x / v.to(x).view(-1, *(1 for _ in x.shape[1:]))
 
 
 def _is_output(

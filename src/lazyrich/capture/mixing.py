@@ -15,8 +15,10 @@ from torch import Tensor
 from lazyrich.capture.capture import Capture
 
 _APART = 1e-5  # of a sample's gradient: sums may come in another order
+_NEAR = 3e-6  # the same of fine codes, which are nearer to each other by as much
 _BLOCK = 2**17  # entries that are compared at a time
 _CODES = 32  # powers of two with signs, far from what half precision does not hold
+_FINE = 128  # quarters of such powers
 
 
 def mixing_layers(
@@ -29,29 +31,57 @@ def mixing_layers(
         v: a random direction.
         gradients: gradients of `v·f` at all calls of all layers.
     """
+    if _CODES < len(v) <= _FINE and not _apart(capture, v, gradients, _fine_code(len(v)), _NEAR):
+        return set()
     found: set[str] = set()
     for code in sample_codes(len(v)):
-        code = code.to(v)
-        coded = capture.gradients(code[:, None] * v)
-        for layer, of_calls in zip((*capture.layers, *capture.small), coded, strict=True):
-            for plain, other in zip(gradients[layer.name], of_calls, strict=True):
-                if layer.name not in found and _is_apart(plain, other, code.to(plain)):
-                    found.add(layer.name)
+        found |= _apart(capture, v, gradients, code, _APART)
     return found
 
 
+def _apart(
+    capture: Capture,
+    v: Float[Tensor, "n k"],
+    gradients: Mapping[str, Sequence[Tensor]],
+    code: Float[Tensor, " n"],
+    tolerance: float,
+) -> set[str]:
+    """Layers where coded gradients are not the code times the gradients, up to rounding."""
+    coded = capture.gradients(code.to(v)[:, None] * v)
+    return {
+        layer.name
+        for layer, of_calls in zip((*capture.layers, *capture.small), coded, strict=True)
+        if any(
+            _is_apart(plain, other, code.to(plain), tolerance)
+            for plain, other in zip(gradients[layer.name], of_calls, strict=True)
+        )
+    }
+
+
 def _is_apart(
-    plain: Float[Tensor, "n *shape"], coded: Float[Tensor, "n *shape"], code: Float[Tensor, " n"]
+    plain: Float[Tensor, "n *shape"],
+    coded: Float[Tensor, "n *shape"],
+    code: Float[Tensor, " n"],
+    tolerance: float,
 ) -> bool:
-    """Whether the coded gradient of some sample is not its code times its own, up to rounding."""
+    """Whether that is so for some sample of one call."""
     step = max(1, _BLOCK // max(plain[0].numel(), 1))  # samples at a time that stay in a cache
     parts = (torch.split(x, step) for x in (plain.flatten(1), coded.flatten(1), code))
     for g, other, c in zip(*parts, strict=True):
         rest = torch.addcmul(other, g, c[:, None], value=-1)
         apart, size = (torch.linalg.vector_norm(x, dim=1) for x in (rest, g))
-        if (apart > _APART * c.abs() * size).any():
+        if (apart > tolerance * c.abs() * size).any():
             return True
     return False
+
+
+def _fine_code(samples: int) -> Float[Tensor, " n"]:
+    """One number for every sample, quarters of powers of two: any two differ by a fifth at least.
+
+    Products with them are rounded, so that what they clear is clear, and no more.
+    """
+    index = torch.arange(samples)
+    return (1.0 - 2.0 * (index % 2)) * 2.0 ** ((index // 2 - _FINE // 4) / 4)
 
 
 def sample_codes(samples: int) -> Iterator[Float[Tensor, " n"]]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture import modules
-from lazyrich.capture.backward_passes import BackwardPasses, of_norm
+from lazyrich.capture.backward_passes import BackwardPasses, divided_passes, of_norm
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import probing_direction
 from lazyrich.capture.isolation import widen
@@ -86,16 +86,30 @@ def trusted_parameters(capture: Capture) -> list[str]:
     at any distance: gradients of samples times powers of two are those times the same powers, but
     for rows that matter to others, too; and factors must sum up to the parameter's own gradient.
     """
+    return checked(capture)[0]
+
+
+def checked(capture: Capture) -> tuple[list[str], BackwardPasses | None]:
+    """The same, and the backward passes along all outputs if the check has made them.
+
+    Of one output, gradients along a random number of every sample are those numbers times its own
+    where rows are of one sample; elsewhere there is no factor.
+
+    Args:
+        capture: one forward pass.
+    """
     uses = uses_of(capture)
     v = capture.of_counted(probing_direction(capture.outputs))
     gradients, truth = _backward(capture, v, uses)
     mixing = mixing_layers(capture, v, gradients)
-    return [
+    trusted = [
         name
         for name, shared in uses.items()
         if not any(use.layer.name in mixing for use in shared)
         and _explained(shared, gradients, truth[name])
     ]
+    one = v.shape[1] == 1 and bool(v.all())
+    return trusted, divided_passes(capture, gradients, v) if one else None
 
 
 def _still_trusted(capture: Capture, names: Collection[str], along: BackwardPasses) -> bool:
