@@ -12,9 +12,11 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from formulas import with_formulas
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from vocabulary import vocabulary
 
 from lazyrich.probe import Certificate
@@ -61,9 +63,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs p
     return _MARK.sub(lambda mark: TABLES[mark[1]]() if mark[1] in TABLES else mark[0], markdown)
 
 
-def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
-    """Replace the LaTeX that arithmatex has marked by MathML."""
-    return _EQUATION.sub(_to_mathml, html)
+def on_page_content(html: str, page: Page, **_: Any) -> str:  # noqa: ANN401 - mkdocs' objects
+    """Replace the LaTeX that arithmatex has marked by MathML, and formulas of docstrings."""
+    html = _EQUATION.sub(_to_mathml, html)
+    return with_formulas(html) if page.url.startswith("reference/") else html
 
 
 def _to_mathml(match: re.Match[str]) -> str:
