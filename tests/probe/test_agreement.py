@@ -48,7 +48,11 @@ def outcome(came, loss=0.2):
         (0.5, 0.0, "The kernel changes in the forecast, not in the outcome."),
         (math.nan, 0.5, "Training changed the kernel by 0.5 of its size; no number was forecast."),
         (math.inf, 0.5, "Training changed the kernel by 0.5 of its size; no number was forecast."),
-        (0.5, math.nan, "The change of the kernel was not measured, to compare the forecast with."),
+        (
+            0.5,
+            math.nan,
+            "The change of the kernel was not measured: the forecast cannot be checked.",
+        ),
     ],
 )
 def test_by_which_factor(before, foretold, came, words):
