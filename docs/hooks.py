@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from as_notebook import folded, notebook, sources, table
+from formulas import with_formulas
 from latex2mathml.converter import convert
 from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
@@ -82,9 +83,10 @@ def on_page_markdown(markdown: str, page: Page | None = None, **_: Any) -> str: 
     return _MARK.sub(lambda mark: TABLES[mark[1]]() if mark[1] in TABLES else mark[0], markdown)
 
 
-def on_page_content(html: str, **_: Any) -> str:  # noqa: ANN401 - mkdocs passes its objects
-    """Replace the LaTeX that arithmatex has marked by MathML."""
-    return _EQUATION.sub(_to_mathml, html)
+def on_page_content(html: str, page: Page, **_: Any) -> str:  # noqa: ANN401 - mkdocs' objects
+    """Replace the LaTeX that arithmatex has marked by MathML, and formulas of docstrings."""
+    html = _EQUATION.sub(_to_mathml, html)
+    return with_formulas(html) if page.url.startswith("reference/") else html
 
 
 def _download(uri: str) -> str:

@@ -220,9 +220,15 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.txt", r"`path` must end in \.csv, \.zarr, got 'a\.txt'\. Choose a format"),
+        (
+            "a.txt",
+            r"`path` must end in \.csv, \.zarr, got 'a\.txt'\. The ending says in which format",
+        ),
         ("bare", r"`path` must end in \.csv, \.zarr, got 'bare'"),
-        ("no/where/a.csv", r"the folder '.*no/where' does not exist\. Make it first"),
+        (
+            "no/where/a.csv",
+            r"the folder '.*no/where' does not exist\. Make it, for instance with mkdir -p",
+        ),
         ("file/a.csv", r"must lie in a folder, got .*, and .*file is a file\. Choose another name"),
         ("file/deep/a.csv", r"must lie in a folder, got .*, and .*file is a file"),
         ("folder.csv", r"folder\.csv' is a folder\. Give the name of a file in it"),

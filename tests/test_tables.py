@@ -46,9 +46,12 @@ def test_a_name_may_stand_after_a_space_and_hold_another_mark(tmp_path):
 
 
 REFUSED = {
-    "empty": (b"", "must have a header and rows, got none. Save it again"),
+    "empty": (b"", "must have a header and rows, got none. Export the table anew"),
     "header": (b"x,y\n", "must have a header and rows, got none"),
-    "names": (b"x,x\n1,2\n", r"columns of different names, got \['x', 'x'\]. Rename them"),
+    "names": (
+        b"x,x\n1,2\n",
+        r"columns of different names, got \['x', 'x'\]. Give each column its own name",
+    ),
     "spaces": (b"x, x\n1,2\n", r"columns of different names, got \['x', 'x'\]"),
     "short": (b"x,y\n1,2\n1\n", "must have 2 entries in each row, got 1 in line 3. It may be cut"),
     "long": (b"x,y\n1,2,3\n", "must have 2 entries in each row, got 3 in line 2. Quote entries"),
@@ -64,14 +67,17 @@ REFUSED = {
     "hexadecimal": (b"x,y\n1,0x10\n", "must hold finite numbers, got '0x10'"),
     "huge": (b"x,y\n1,1e999\n", "must hold finite numbers, got '1e999'"),
     "comma": (b'x,y\n1,"2,5"\n', "got '2,5'. Correct it .* Write a point for a decimal comma"),
-    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Choose among them"),
+    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Spell it as the header does"),
     "word": (b"x,y\n1,four\n", r"line 2: column 'y' must hold finite numbers, got 'four'\. Corr"),
     "nothing": (b"x,y\n1,\n", "line 2: column 'y' must hold finite numbers, got ''"),
     "nan": (b"x,y\n1,nan\n", "line 2: column 'y' must hold finite numbers, got 'nan'"),
     "infinite": (b"x,y\n1,-inf\n", "line 2: column 'y' must hold finite numbers, got '-inf'"),
     "binary": (b"x,y\n\xff\xfe\x00,1\n", "must be a CSV file in UTF-8, got one that is not: 'utf"),
     "field": (b"x,y\n1," + b"9" * 200_000 + b"\n", "got one that is not: field larger"),
-    "quotes": (b'x,y\n1,"2\n', "got one that is not: unexpected end of data. Save it again"),
+    "quotes": (
+        b'x,y\n1,"2\n',
+        "got one that is not: unexpected end of data. Export the table anew",
+    ),
 }
 
 
@@ -87,5 +93,7 @@ def test_refusals(tmp_path, kind):
 def test_what_is_no_file_is_refused(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=rf"{name} must be a CSV file, and it is none. Correct"):
+    with pytest.raises(
+        InputError, match=rf"{name} must be a CSV file, and there is no file of that name"
+    ):
         read_table(tmp_path / name)

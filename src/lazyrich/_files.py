@@ -49,7 +49,8 @@ def check_target(
     target = Path(path)
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(
-            f"`path` must end in {', '.join(suffixes)}, got {target.name!r}. Choose a format."
+            f"`path` must end in {', '.join(suffixes)}, got {target.name!r}. The ending says "
+            "in which format the file is written."
         )
     folder = target.absolute().parent
     above = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -59,7 +60,11 @@ def check_target(
             "Choose another name."
         )
     if above != folder and not make_folders:
-        raise InputError(f"the folder {str(target.parent)!r} does not exist. Make it first.")
+        raise InputError(
+            f"the folder {str(target.parent)!r} does not exist. Make it, for instance with mkdir "
+            "-p, or "
+            "look for a slip in the path."
+        )
     if target.suffix.lower() == ".zarr" and ".zarr" in suffixes:
         if target.exists() and not is_zarr(target):
             raise InputError(

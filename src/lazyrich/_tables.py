@@ -41,7 +41,7 @@ class Table:
         if name not in self.columns:
             have = ", ".join(self.columns)
             raise InputError(
-                f"{self.path} has no column {name!r}, it has {have}. Choose among them."
+                f"{self.path} has no column {name!r}, it has {have}. Spell it as the header does."
             )
         return self.columns[name]
 
@@ -122,18 +122,28 @@ def read_table(path: str | Path) -> Table:
             reader = csv.reader(file, strict=True)
             rows = [(reader.line_num, row) for row in reader if row]
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{path} must be a CSV file, and it is none. Correct the path.") from None
+        raise InputError(
+            f"{path} must be a CSV file, and there is no file of that name. Look for a slip in "
+            "the path."
+        ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{path} must be a CSV file in UTF-8, got one that is not: {error}. Save it again."
+            f"{path} must be a CSV file in UTF-8, got one that is not: {error}. Export "
+            "the table anew as CSV with the encoding UTF-8."
         ) from error
     if len(rows) < 2:
-        raise InputError(f"{path} must have a header and rows, got none. Save it again.")
+        raise InputError(
+            f"{path} must have a header and rows, got none. Export the table anew, with the "
+            "names of its columns in the first line."
+        )
     (_, written), *rest = rows
     header = [name.strip() for name in written]
     _check_separator(path, header, [row for _, row in rest])
     if len(set(header)) != len(header):
-        raise InputError(f"{path} must have columns of different names, got {header}. Rename them.")
+        raise InputError(
+            f"{path} must have columns of different names, got {header}. Give each column its own "
+            "name in the first line."
+        )
     for line, row in rest:
         if len(row) != len(header):
             advice = (

@@ -113,10 +113,13 @@ def test_bad_input_is_one_sentence(arguments, message):
 
 
 FILES = {
-    "missing": (None, "a.csv must be a CSV file, and it is none. Correct the path."),
+    "missing": (
+        None,
+        "a.csv must be a CSV file, and there is no file of that name. Look for a slip in the path.",
+    ),
     "empty": (b"", "must have a header and rows, got none"),
     "header": (b"x,y\n", "must have a header and rows, got none"),
-    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Choose among them."),
+    "column": (b"x,z\n1,2\n", "has no column 'y', it has x, z. Spell it as the header does."),
     "word": (
         b"x,y\n1,2\n3,four\n",
         "line 3: column 'y' must hold finite numbers, got 'four'. Correct it",

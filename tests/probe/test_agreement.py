@@ -48,7 +48,11 @@ def outcome(came, loss=0.2):
         (0.5, 0.0, "The kernel changes in the forecast, not in the outcome."),
         (math.nan, 0.5, "Training changed the kernel by 0.5 of its size; no number was forecast."),
         (math.inf, 0.5, "Training changed the kernel by 0.5 of its size; no number was forecast."),
-        (0.5, math.nan, "The change of the kernel was not measured, to compare the forecast with."),
+        (
+            0.5,
+            math.nan,
+            "The change of the kernel was not measured: the forecast cannot be checked.",
+        ),
     ],
 )
 def test_by_which_factor(before, foretold, came, words):
@@ -98,7 +102,7 @@ def test_each_stands_at_its_loss(before, losses, words, how):
 def test_what_was_cut_short_or_lost_is_said(before):
     cut = dataclasses.replace(before.network, ended=Ended.OUT_OF_STEPS)
     short = dataclasses.replace(before, network=cut)
-    assert "cut short (out of steps): its change is of a part" in said(short, 0.5, outcome(0.5))
+    assert "cut short (out of steps): its change is that of a part" in said(short, 0.5, outcome(0.5))
     assert "cut short" not in said(before, 0.5, outcome(0.5))
     lost = outcome(5.0).reindex(step=[0, 10, 20])
     text = said(before, 0.5, lost)

@@ -184,7 +184,7 @@ def test_other_losses_outputs_thresholds_and_versions_are_told(fast):
     setting["new"] = 3
     other.attrs["setting"] = json.dumps(setting)
     text = str(compare(fast, other, names=("a", "b")))
-    assert "They are different losses, and do not compare." in text
+    assert "These are different losses and cannot be compared." in text
     assert "The number of outputs is not the same: 1 in a, 3 in b." in text
     assert "The thresholds are not the same: lazy_below 0.1 in a, lazy_below 0.05 in b." in text
     assert f"The versions are not the same: torch {torch.__version__} in a, torch 1.0 in b." in text
@@ -205,7 +205,7 @@ def test_without_a_second_measurement_there_is_no_change_to_compare(fast):
     once = fast.history.isel(step=[0])
     compared = compare(once, fast, names=("a", "b"))
     assert {one.difference for one in compared.contrasts} == {Difference.CANNOT_TELL}
-    assert "Of a there is no change to compare: measure it after training." in str(compared)
+    assert "There is no change of a to compare: measure it after training." in str(compared)
 
 
 def test_a_run_that_diverged_is_told():
@@ -219,11 +219,11 @@ def test_a_run_that_diverged_is_told():
 def test_of_both_nobody_may_be_able_to_tell():
     one = [run(0.1, samples=1, data=seed) for seed in (0, 1)]
     said = compare(*one).sentence
-    assert said.startswith("Of both one cannot tell. ")
+    assert said.startswith("Cannot tell for either. ")
     assert "cannot tell, for want of an interval." in said
     without = run(observables=["loss"])
     said = compare(without, one[0]).sentence
-    assert "The change of the tangent kernel is not known of the first run." in said
+    assert "The change of the tangent kernel is not known for the first run." in said
     unknown = run(observables=["ntk_change"])
     assert "not known in the second run" in compare(one[0], unknown).sentence
 

@@ -113,7 +113,7 @@ def test_a_layer_that_is_another_one_by_now_has_no_number_and_a_note():
     assert float(now.layer_ntk_change.sel(layer="free")) == pytest.approx(
         1
     )  # nothing of it is left
-    assert "layers acted otherwise than at the first one: free. Where" in probe.history.notes
+    assert "layers acted differently than at the first: free. Where" in probe.history.notes
     plain, _, _ = watched("", observables=ALL, directions="all")
     assert "At some look" not in plain.history.notes
 

@@ -33,7 +33,7 @@ def test_log_spaced_is_geometric_and_holds_its_ends():
         (lambda: at(3, -1), "`steps` must be a whole number ≥ 0, got -1"),
         (lambda: log_spaced(0, 10, 3), "`first` must be a whole number ≥ 1, got 0"),
         (lambda: log_spaced(5, 4, 3), "`last` must be a whole number ≥ 5, got 4"),
-        (lambda: checked_schedule("often"), "`when` must be a schedule .*, got 'often'. Choose"),
+        (lambda: checked_schedule("often"), "`when` must be a schedule .*, got 'often'. Pass"),
         (lambda: log_spaced(1, 4, 1), "`count` must be a whole number ≥ 2, got 1"),
     ],
 )

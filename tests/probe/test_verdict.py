@@ -182,7 +182,7 @@ def test_thresholds_decide():
     assert judge(seen, Thresholds(lazy_below=0.7)).regime == "lazy"
     assert judge(seen, Thresholds(lazy_below=0.45)).regime == "cannot tell"
     assert judge(seen, Thresholds(rich_from=0.4)).regime == "rich"
-    assert "holds the threshold 0.5 between intermediate and rich" in str(
+    assert "contains the threshold 0.5 between intermediate and rich" in str(
         judge(seen, Thresholds(rich_from=0.5))
     )
     assert "below the threshold 0.3" in judge(seen, Thresholds(turned_from=0.3)).sentence
@@ -208,7 +208,7 @@ def test_a_history_with_one_threshold_is_read(once):
         assert old.thresholds.lazy_below == once
         assert old.thresholds.rich_from == pytest.approx(10 * once)
         assert old.thresholds.turned_from == 0.3
-        assert f"one threshold, {once:g}, parted lazy from rich" in str(old)
+        assert f"one threshold, {once:g}, separated lazy from rich" in str(old)
         new = history(last, setting=json.dumps({"thresholds": dataclasses.asdict(Thresholds())}))
         assert "one threshold" not in str(judge(new))
         assert "one threshold" not in str(judge(history(last)))
@@ -396,7 +396,7 @@ def test_a_change_without_an_interval_is_on_no_side():
     assert verdict.regime == "cannot tell"
     assert "changed by 0.5 of its size, with an uncertainty that was not measured" in str(verdict)
     assert "nan" not in str(verdict)
-    assert "holds the threshold" not in str(verdict)
+    assert "contains the threshold" not in str(verdict)
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -98,6 +98,9 @@ def kernel(factor: Factor, *, memory: int = _DEFAULT_MEMORY) -> Float[Tensor, "n
         >>> kernel(OuterFactor(inputs=h, gradients=g))[0, 0]
         tensor([[15.],
                 [15.]])
+
+    References:
+        Jacot, Gabriel & Hongler, arXiv:1806.07572.
     """
     if isinstance(factor, DenseFactor):
         n, k, _ = factor.jacobian.shape
@@ -228,6 +231,9 @@ def full_kernel(
 
     Returns:
         Θ, (samples, outputs, samples, outputs).
+
+    References:
+        Jacot, Gabriel & Hongler, arXiv:1806.07572.
     """
     total = kernel(factors[0], memory=memory)
     for factor in factors[1:]:
@@ -243,6 +249,9 @@ def traced_kernel(factor: Factor) -> Float[Tensor, "n n"]:
 
     Returns:
         (samples, samples): k² times smaller than the full kernel.
+
+    References:
+        Jacot, Gabriel & Hongler, arXiv:1806.07572.
     """
     if isinstance(factor, DenseFactor):
         rows = factor.jacobian.flatten(1)
@@ -274,6 +283,9 @@ def kernel_matvec(factors: Sequence[Factor], vector: Float[Tensor, "n k"]) -> Fl
 
     Returns:
         Θv, (samples, outputs).
+
+    References:
+        Jacot, Gabriel & Hongler, arXiv:1806.07572.
     """
     product = torch.zeros_like(vector)
     for factor in factors:

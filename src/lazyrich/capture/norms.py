@@ -20,6 +20,9 @@ class LayerNorms:
         weight: `‖W‖_F`.
         inputs: `‖h‖`, over all samples and positions.
         preactivations: `‖z‖`, z the layer's output before its nonlinearity.
+
+    References:
+        Everett et al., arXiv:2407.05872.
     """
 
     weight: float

@@ -259,7 +259,9 @@ def _rate(network: nn.Module, batch: Batch, loss: Loss) -> float:
     try:
         return learning_rate(first_step(network, batch, loss))
     except NoDescentError as error:
-        raise InputError(f"{error} Give --lr: the first step tells no learning rate.") from error
+        raise InputError(
+            f"{error} Give --lr: the first step does not determine a learning rate."
+        ) from error
 
 
 def _train(

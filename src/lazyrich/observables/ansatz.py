@@ -28,6 +28,9 @@ def nfm(weight: Weight) -> Float[Tensor, "d d"]:
 
     Returns:
         (inputs, inputs).
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
     return weight.T @ weight
 
@@ -41,6 +44,9 @@ def ptk(gradients: Float[Tensor, "*rows k"], samples: int) -> Covariance:
 
     Returns:
         K in float64, (neurons, neurons).
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
     g = gradients.flatten(0, -2)
     return (g.T @ g).double() / samples
@@ -55,6 +61,9 @@ def agop(weight: Weight, covariance: Covariance) -> Float[Tensor, "d d"]:
 
     Returns:
         (inputs, inputs); for a convolution, of its patches.
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
     return weight.T @ covariance.to(weight.dtype) @ weight
 
@@ -82,6 +91,9 @@ def ansatz_correlation(
         >>> w = torch.tensor([[1.0, 2.0], [0.0, 1.0]], dtype=torch.float64)
         >>> round(ansatz_correlation(w, torch.eye(2, dtype=torch.float64)), 12)
         1.0
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
     if power == 1:
         return debiased_correlation(weight, covariance, covariance, correlation=correlation)
@@ -215,6 +227,9 @@ def centred_share(weight: Weight, moved: Weight, covariance: Covariance) -> floa
         >>> w, k = torch.eye(2), torch.eye(2)
         >>> centred_share(w, 0.5 * w, k)  # fourth order in the weights
         0.0625
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271, on the centred ansatz.
     """
 
     def inner(w: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ class Ansatz:
         bias: bias of N/√D by the noise of random directions, in units of `value`, which is free of
             it.
         null_bias: the bias, likewise, of `null`.
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
 
     value: float

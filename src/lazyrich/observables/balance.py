@@ -30,6 +30,9 @@ def alignment(upper: Float[Tensor, "a b"], lower: Float[Tensor, "b c"]) -> float
     Example:
         >>> alignment(torch.ones(1, 4), torch.ones(4, 1))
         1.0
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
     """
     a, b = upper.double(), lower.double()
     product = a @ b
@@ -59,6 +62,9 @@ def imbalance(
     Example:
         >>> imbalance(torch.ones(1, 4), torch.ones(4, 1))
         0.0
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085, on a line; for general layers derived here.
     """
     a, b = upper.double(), lower.double()
     return float((lr_lower * a.T @ a - lr_upper * b @ b.T).norm())

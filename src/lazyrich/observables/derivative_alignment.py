@@ -40,6 +40,9 @@ def predicted_centred(
         >>> one_direction = torch.ones(4, 1, 1, 3)
         >>> round(predicted_centred(torch.randn(4, 1, 5), one_direction, torch.randn(4, 1)), 6)
         1.0
+
+    References:
+        Beaglehole, Mitliagkas & Agarwala, arXiv:2402.05271.
     """
     n = len(inputs)
     pulled = torch.einsum("nc,nctk->ntk", residual.double(), gradients.double())

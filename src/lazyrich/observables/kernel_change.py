@@ -40,6 +40,9 @@ def relative_change(kernel: Kernel, reference: Kernel) -> float:
     Example:
         >>> relative_change(2 * torch.eye(3), torch.eye(3))
         1.0
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
     """
     difference = kernel.double() - reference.double()
     return float(difference.norm() / reference.double().norm())
@@ -105,6 +108,9 @@ def effective_rank(kernel: Float[Tensor, "n k n k"]) -> float:
     Example:
         >>> round(effective_rank(torch.eye(6).view(3, 2, 3, 2)), 12)
         6.0
+
+    References:
+        Roy & Vetterli, The effective rank, EUSIPCO 2007.
     """
     eigenvalues = torch.linalg.eigvalsh(_matrix(kernel)).clamp(min=0)
     p = eigenvalues / eigenvalues.sum()

@@ -22,6 +22,9 @@ def feature_speed(features: Float[Tensor, "*s"], velocity: Float[Tensor, "*s"]) 
 
     Returns:
         A rate ≥ 0 in 1/time.
+
+    References:
+        Chizat & Netrapalli, arXiv:2311.18718.
     """
     return float(velocity.double().norm() / features.double().norm())
 

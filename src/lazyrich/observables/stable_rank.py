@@ -24,6 +24,9 @@ def stable_rank(weight: Float[Tensor, "m d"]) -> float:
     Example:
         >>> stable_rank(torch.eye(3))
         3.0
+
+    References:
+        Rudelson & Vershynin, arXiv:math/0503442.
     """
     s = torch.linalg.svdvals(weight.double())
     return float((s / s.max()).square().sum())

@@ -40,7 +40,11 @@ class FeatureKind(Word):
 
 
 class Exponents(NamedTuple):
-    """Powers of the width d; numbers, fractions or arrays."""
+    """Powers of the width d; numbers, fractions or arrays.
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085, for the scalings; the exponents are derived here.
+    """
 
     signal: Any
     kernel: Any

@@ -84,7 +84,11 @@ def measured_map(
     """
     if show not in diagram:
         choice = ", ".join(map(str, diagram.data_vars))
-        raise InputError(f"`show` must be one of {choice}, got {show!r}. Choose one of these.")
+        raise InputError(
+            f"`show` must be one of {choice}, got {show!r}. Others are measured if "
+            "`measured_diagram` "
+            "is given their name as `order`."
+        )
     in_words = diagram[show].dtype.kind in "UO"
     values = _coded(diagram[show]) if in_words else diagram[show]
     at = scattered(values, x, y)

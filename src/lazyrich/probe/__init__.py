@@ -1,4 +1,4 @@
-"""Probe: looking into somebody's PyTorch network without changing it.
+"""Probe: looking into a PyTorch network without changing it.
 
 A capture is one forward pass with hooks that are gone when it ends; observables share it and its
 backward passes. What users call is in `lazyrich`; here is what it returns.

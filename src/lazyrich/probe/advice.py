@@ -92,8 +92,8 @@ def _sentences(of: Findings) -> Iterator[str]:
         yield _either(of.limits)
         if of.regime == Regime.LAZY:
             yield (
-                "Whether it gets lazier with its width is told by `lr.coordinate_check(factory, "
-                "batch, widths=…, optimizer=…)`."
+                "`lr.coordinate_check(factory, batch, widths=…, optimizer=…)` shows whether it "
+                "becomes lazier as its width grows."
             )
 
 
@@ -111,14 +111,14 @@ def _dead(of: Findings) -> Iterator[str]:
     born = [name for name, step in dead.items() if step is None]
     if born:
         yield (
-            f"Dead since the start, without a gradient and alike for all samples: {_named(born)}. "
-            "Initialise anew."
+            f"Dead since the start, without a gradient and the same for all samples: "
+            f"{_named(born)}. Initialise anew."
         )
     if killed := {name: step for name, step in dead.items() if step is not None}:
         when = ", ".join(f"{_named([name])} by step {step}" for name, step in killed.items())
         yield (
-            f"Died in training, now without a gradient and alike for all samples: {when}. Start "
-            "again, and see whether it lives at a lower learning rate."
+            f"Died in training, now without a gradient and the same for all samples: {when}. Start "
+            "again, and see whether it survives at a lower learning rate."
         )
 
 
@@ -159,14 +159,14 @@ def _frozen_layers(of: Findings) -> Iterator[str]:
     if without:
         yield (
             f"Not trained, with a learning rate of 0 at every measurement: {_named(without)}. If "
-            f"that is not meant, give it one in {GROUPS}."
+            f"that is not intended, give it one in {GROUPS}."
         )
     frozen = [name for name, regime in of.layers.items() if regime == Regime.FROZEN]
     still = [name for name in frozen if name not in without]
     if still and not _died(of.history):  # before a dead layer no gradient arrives either
         yield (
-            f"Did not move at all: {_named(still)}. Look whether a gradient arrives there "
-            "(`.weight.grad`), and whether it is in the optimiser."
+            f"Did not move at all: {_named(still)}. Check that a gradient arrives there "
+            "(`.weight.grad`), and that the optimiser holds its parameters."
         )
 
 
@@ -188,8 +188,8 @@ def _frozen(of: Findings) -> Iterator[str]:
     moved, needed = of.evidence["output_change"], BEYOND * of.limits.frozen_below
     if not moved >= NOTHING:  # also of an unknown motion
         yield (
-            "Look whether a step was made, whether the learning rate is large enough, and whether "
-            "the loss has a slope at these weights."
+            "Check that steps were made, that the learning rate is large enough, and that the loss "
+            "has a slope at these weights."
         )
         return
     if of.evidence["loss_ratio"] >= 1:
@@ -197,13 +197,13 @@ def _frozen(of: Findings) -> Iterator[str]:
     steps = int(of.history.step.values[-1] - of.history.step.values[0])
     times = needed / moved
     if not (of.evidence["loss_ratio"] < 1 and times < FARTHEST and _is_straight(of.history)):
-        yield f"Train on, or raise the learning rate: {FORECAST} says how far training then goes."
+        yield f"Train longer, or raise the learning rate: {FORECAST} says how far that goes."
         return
     yield (
         f"The output moves in a straight line so far, {in_words(moved)} of the way to the fit in "
-        f"{steps} steps: if it goes on so, {in_words(ceil(times * steps), 3)} steps, or a learning "
-        f"rate {in_words(times)} times as high where {FORECAST} finds that stable, take it to "
-        f"{needed:g}, and it is no longer frozen."
+        f"{steps} steps: if this continues, {in_words(ceil(times * steps), 3)} steps, or a "
+        f"learning rate {in_words(times)} times as high where {FORECAST} finds that stable, "
+        f"take it to {needed:g}, and it is no longer frozen."
     )
 
 
@@ -231,7 +231,7 @@ def _uncertain(of: Findings) -> Iterator[str]:
     if of.regime != CANNOT_TELL:
         return
     if "ntk_change" not in of.history:
-        yield "Have the kernel measured, for the verdict is about it: `lr.Probe(model, batch)`."
+        yield "Measure the kernel, which the verdict is about: `lr.Probe(model, batch)`."
     elif isfinite(of.evidence["ntk_change"]):
         yield (
             "Measure on more samples, `lr.Probe(model, larger_batch, samples=None)`: the interval "
@@ -246,7 +246,7 @@ def _nothing(of: Findings) -> str:
         dead = " or dead" if "gradient_norm" in of.history else ""
         seen.append(f"no layer is frozen{dead}")
     rests = f": {' and '.join(seen)}" if seen else ""
-    return f"Nothing has to be changed by these measurements{rests}."
+    return f"These measurements give no reason to change anything{rests}."
 
 
 def _either(limits: Thresholds) -> str:

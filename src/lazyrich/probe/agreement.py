@@ -34,8 +34,8 @@ def agreement(before: Forecast, verdict: Verdict, history: xr.Dataset) -> tuple[
     sentences = [f"{word} Outcome: {verdict.regime}.", _changes(before, verdict)]
     if not before.is_whole:
         sentences.append(
-            f"The rehearsal was cut short ({before.network.ended}): its change is of a part of "
-            "training alone."
+            f"The rehearsal was cut short ({before.network.ended}): its change is that of "
+            "a part of training only."
         )
     sentences += _losses(before, history)
     return tuple(sentence for sentence in sentences if sentence)
@@ -46,7 +46,7 @@ def _changes(before: Forecast, verdict: Verdict) -> str:
     foretold, came = before.predicted_ntk_change, verdict.evidence["ntk_change"]
     until = "As long as it was finite, training" if verdict.evidence["diverged"] else "Training"
     if not isfinite(came):
-        return "The change of the kernel was not measured, to compare the forecast with."
+        return "The change of the kernel was not measured: the forecast cannot be checked."
     if not isfinite(foretold):
         return (
             f"{until} changed the kernel by {in_words(came)} of its size; no number was forecast."

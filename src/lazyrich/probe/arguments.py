@@ -121,7 +121,10 @@ def refuse_horizon(to_loss: object, steps: object, max_steps: object, max_second
                 f"`{name}` must be ≥ 1, got {shown(given)}. Pass a whole number of steps."
             )
     if not (as_number(max_seconds) or 0.0) > 0:
-        raise InputError(f"`max_seconds` must be > 0, got {shown(max_seconds)}. Correct it.")
+        raise InputError(
+            f"`max_seconds` must be > 0, got {shown(max_seconds)}. Pass the seconds that a "
+            "rehearsal may take, or leave it out for no limit."
+        )
     if to_loss is not None and as_number(to_loss) is None:
         raise InputError(
             f"`to_loss` must be a number, got {shown(to_loss)}. Pass the loss at which training "

@@ -70,14 +70,14 @@ def headline(of: Pair) -> str:
     (first, second), (a, b) = (v.regime for v in of.verdicts), of.names
     word = f"{first.capitalize()} ({a}), {second} ({b})"
     if first == second:
-        word = "Of both one cannot tell" if first == CANNOT_TELL else f"Both {first}"
+        word = "Cannot tell for either" if first == CANNOT_TELL else f"Both {first}"
     return wording.joined(f"{word}.", _kernel(of), _losses(of))
 
 
 def _kernel(of: Pair) -> str:
     for name, verdict in zip(of.names, of.verdicts, strict=True):
         if not isfinite(verdict.evidence["ntk_change"]):
-            return f"The change of the tangent kernel is not known of {name}."
+            return f"The change of the tangent kernel is not known for {name}."
     (a, b), found = of.names, of.of("ntk_change")
     assert found.first is not None  # both are known
     assert found.second is not None
@@ -116,7 +116,7 @@ def _losses(of: Pair) -> str:
     said = [_loss(*pair, name) for pair, name in zip(ends, of.names, strict=True)]
     units = {_loss_name(history) for history in of.histories}
     if len(units) > 1:
-        return f"Loss: {'; '.join(said)}. They are different losses, and do not compare."
+        return f"Loss: {'; '.join(said)}. These are different losses and cannot be compared."
     left = [_left(*pair) for pair in ends]
     horizon = ""
     if all(map(isfinite, left)) and max(left) > AGREES_TO * min(left):
@@ -183,11 +183,11 @@ def others(of: Pair) -> list[str]:
     ]
     same, open_ = len(count[Difference.NONE_SEEN]), len(count[Difference.CANNOT_TELL])
     if same:
-        lines.append(f"Of {same} other number{'s' * (same > 1)} no difference was seen.")
+        lines.append(f"No difference was seen in {same} other number{'s' * (same > 1)}.")
     if open_:
         lines.append(
             f"{open_} number{'s' * (open_ > 1)} without an interval stand{'s' * (open_ == 1)} side "
-            "by side in the table, and nothing is said of them."
+            "by side in the table, and nothing is concluded from them."
         )
     return lines
 
@@ -234,7 +234,7 @@ def notes(
         ]
     for history, verdict, name in zip(histories, verdicts, names, strict=True):
         if history.sizes["step"] < 2:
-            sentences.append(f"Of {name} there is no change to compare: measure it after training.")
+            sentences.append(f"There is no change of {name} to compare: measure it after training.")
         elif verdict.evidence["diverged"]:
             sentences.append(f"The numbers of {name} are those of its last finite measurement.")
     return (*sentences, *_of_either(verdicts, names))

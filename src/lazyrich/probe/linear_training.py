@@ -77,7 +77,10 @@ def checked_moments(time: When | None, steps: When | None, lr: float | None) -> 
     good = [one is not None and one >= 0 and not (whole_only and one % 1 > 0) for one in values]
     if not values or not all(good):
         kind = "whole numbers ≥ 0" if whole_only else "numbers ≥ 0"
-        raise InputError(f"`{name}` must be {kind} or infinite, got {shown(given)}. Correct it.")
+        raise InputError(
+            f"`{name}` must be {kind} or infinite, got {shown(given)}. "
+            f"Pass such as {name}={'100' if whole_only else '10.0'}."
+        )
     rate = as_number(lr)
     if name == "time" and lr is not None:
         raise InputError(

@@ -106,6 +106,9 @@ class Linearized(nn.Module):
     It is made by `linearize`. Its state dict is that of the model's trainable parameters, so that
     `load_state_dict` puts it where the model has trained to. Gradients reach the parameters; they
     do not reach the inputs.
+
+    References:
+        Lee, Xiao et al., arXiv:1902.06720.
     """
 
     def __init__(

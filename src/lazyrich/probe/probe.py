@@ -1,4 +1,4 @@
-"""The probe: watches somebody's network while it trains, and says what training did to it."""
+"""The probe: watches a network while it trains, and says what training did to it."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def checked_schedule(when: object) -> Schedule:
         return when
     raise InputError(
         f"`when` must be a schedule such as `every(50)`, a number of steps or a function of the "
-        f"step, got {when!r}. Choose one."
+        f"step, got {when!r}. Pass `every(50)` to measure at each 50th step."
     )
 
 

@@ -50,8 +50,8 @@ def joined(*sentences: str) -> str:
 def one_threshold(lazy_below: float, rich_from: float) -> str:
     """What is said of a history that was saved when one threshold parted lazy from rich."""
     return (
-        f"Saved when one threshold, {lazy_below:g}, parted lazy from rich: today it is lazy below, "
-        f"and rich from {rich_from:g} on."
+        f"Saved when one threshold, {lazy_below:g}, separated lazy from rich: now lazy is "
+        f"below it, and rich from {rich_from:g} on."
     )
 
 
@@ -129,11 +129,11 @@ def between(may_be: Sequence[Regime], limits: Thresholds) -> str:
     """Which thresholds an interval holds, and what training may have been."""
     if len(may_be) == 3:
         return (
-            f"which holds both thresholds, {limits.lazy_below:g} and {limits.rich_from:g}: it may "
-            f"be {alternatives(may_be)}"
+            f"which contains both thresholds, {limits.lazy_below:g} and {limits.rich_from:g}: it "
+            f"may be {alternatives(may_be)}"
         )
     threshold = limits.lazy_below if Regime.LAZY in may_be else limits.rich_from
-    return f"which holds the threshold {threshold:g} between {' and '.join(may_be)}"
+    return f"which contains the threshold {threshold:g} between {' and '.join(may_be)}"
 
 
 def alternatives(may_be: Sequence[Regime]) -> str:
@@ -275,9 +275,9 @@ def acts_otherwise(names: Sequence[str]) -> str:
         names: names of the layers.
     """
     return (
-        f"At some look, layers acted otherwise than at the first one: {', '.join(names)}. Where "
-        "they do, there is no number of theirs, nor the shares of layers in `log_output`; the "
-        "kernel is that of the network as it is then."
+        f"At some look, layers acted differently than at the first: {', '.join(names)}. Where "
+        "they do, their numbers are missing, as are the shares of layers in `log_output`; the "
+        "kernel is that of the network at that look."
     )
 
 

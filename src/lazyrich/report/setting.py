@@ -23,7 +23,7 @@ of the output is the linearisation error.</dd>
 <dt>rich</dt><dd>The kernel changes by its own size or more: features are learned.</dd>
 <dt>frozen</dt><dd>The outputs hardly moved towards the targets.</dd>
 <dt>unstable</dt><dd>The loss grew or is no longer a number.</dd>
-<dt>cannot tell</dt><dd>The uncertainty of the measurement holds the threshold, or too little was
+<dt>cannot tell</dt><dd>The uncertainty of the measurement contains the threshold, or too little was
 measured.</dd>
 <dt>NTK, neural tangent kernel</dt><dd>How much a step that fits one sample moves the output of
 another one. Its change is ‖Θ − Θ₀‖/‖Θ₀‖, its rotation 1 − cos(Θ₀, Θ), and that between samples the

@@ -53,7 +53,7 @@ class Compute:
         if self.precision not in get_args(Precision):
             raise InputError(
                 f"`precision` must be one of {', '.join(get_args(Precision))}, got "
-                f"{self.precision!r}. Choose one."
+                f"{self.precision!r}. 'full' is right where speed does not matter."
             )
         _ = self.torch_device
 
@@ -142,7 +142,8 @@ def _found(name: str) -> torch.device:
         module: Any = None if device.type == "cpu" else torch.get_device_module(device)
     except RuntimeError:
         raise InputError(
-            f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}. Choose one."
+            f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}. 'auto' "
+            "takes a GPU where there is one."
         ) from None
     if module is None:
         return CPU
@@ -160,6 +161,6 @@ def _found(name: str) -> torch.device:
     if (device.index or 0) >= count:
         raise InputError(
             f"`device` must be one of {device.type}:0 to {device.type}:{count - 1}, got {name!r}. "
-            "Choose one of these."
+            f"{device.type} alone takes the first."
         )
     return torch.device(device.type, device.index or 0)

@@ -145,15 +145,19 @@ class TrainingConfig:
             if getattr(self, name) not in known:
                 raise InputError(
                     f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}. "
-                    "Choose one of these."
+                    f"The default is {self.__dataclass_fields__[name].default!r}."
                 )
         for name in ("width", "depth", "measurements", "probe_samples"):
             if getattr(self, name) < 1:
-                raise InputError(f"`{name}` must be ≥ 1, got {getattr(self, name)}. Raise it.")
+                raise InputError(
+                    f"`{name}` must be ≥ 1, got {getattr(self, name)}. "
+                    f"The default is {self.__dataclass_fields__[name].default!r}."
+                )
         for name in ("output_scale", "lr_scale"):
             if not 0 < getattr(self, name) < inf:
                 raise InputError(
-                    f"`{name}` must be a positive number, got {getattr(self, name)}. Correct it."
+                    f"`{name}` must be a positive number, got {getattr(self, name)}. "
+                    f"The default is {self.__dataclass_fields__[name].default!r}."
                 )
         if self.seed < 0:
             raise InputError(f"`seed` must be ≥ 0, got {self.seed}. Count seeds from 0.")
@@ -166,7 +170,11 @@ class TrainingConfig:
                 "Leave later ones out."
             )
         if not self.observables:
-            raise InputError("`observables` must name at least one quantity, got none. Name one.")
+            raise InputError(
+                "`observables` must name at least one quantity, got none. Leave it out to "
+                "measure the "
+                "default ones."
+            )
         chosen(self.observables)
         self.recipe(1.0)
 
@@ -184,11 +192,12 @@ class TrainingConfig:
         if self.lr not in SEARCHES and not (number and 0 < float(self.lr) < inf):
             raise InputError(
                 f"`lr` must be a positive number or one of {', '.join(SEARCHES)}, got {self.lr!r}. "
-                "Choose one of them."
+                "A word has the learning rate searched for."
             )
         if self.lr == "accuracy" and not 0 <= self.accuracy < 1:
             raise InputError(
-                f"`accuracy` must be a share ≥ 0 and < 1, got {self.accuracy}. Correct it."
+                f"`accuracy` must be a share ≥ 0 and < 1, got {self.accuracy}. 0.95 means "
+                "that 95 % of the samples are to be right."
             )
 
     def _check_model(self) -> None:
@@ -216,12 +225,12 @@ class TrainingConfig:
         if not all(0 < scale < inf for scale in scales):
             raise InputError(
                 f"`init_scale` must be positive, a number or one a weight matrix, got "
-                f"{self.init_scale}. Correct it."
+                f"{self.init_scale}. 1 leaves the parametrisation as it is."
             )
         if self.model == "fcn" and len(scales) not in (1, self.depth + 1):
             raise InputError(
                 f"`init_scale` must be one number or {self.depth + 1}, one a weight matrix, got "
-                f"{len(scales)}. Correct it."
+                f"{len(scales)}. One number scales all of them."
             )
 
     @property

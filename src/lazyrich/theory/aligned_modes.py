@@ -189,6 +189,9 @@ def modes_of(layers: Sequence[ArrayLike], data: MomentData) -> xr.Dataset:
         >>> data = MomentData(sigma_xx=np.eye(2), sigma_yx=np.diag([3.0, 1.0]), mean_yy=10.0)
         >>> modes_of([layer, layer, layer], data).mode_size.values.round(6)
         array([0.001, 0.001])
+
+    References:
+        Saxe, McClelland & Ganguli, arXiv:1312.6120.
     """
     weights = [real("layers", layer) for layer in layers]
     shapes = [one.shape for one in weights]

@@ -87,7 +87,11 @@ NOT_OK = (
 
 
 class Catapult(Word):
-    """What gradient descent at a large step does."""
+    """What gradient descent at a large step does.
+
+    References:
+        Lewkowycz et al., arXiv:2003.02218.
+    """
 
     LAZY = "lazy"
     CATAPULT = "catapult"

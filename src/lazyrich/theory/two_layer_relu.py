@@ -56,7 +56,11 @@ HOMOGENEOUS = 1e-6  # relative; activations may compute in float32
 
 
 class Condensation(Word):
-    """What the first layer of a wide two-layer ReLU network does, in the paper's words."""
+    """What the first layer of a wide two-layer ReLU network does, in the paper's words.
+
+    References:
+        Luo et al., arXiv:2007.07497.
+    """
 
     LINEAR = "linear"
     CRITICAL = "critical"

@@ -98,7 +98,11 @@ STEPS = 200  # of Newton's method, which takes some ten, or halves its error at 
 
 
 class Collapse(Word):
-    """What weight decay leaves of a network, or of a mode of it."""
+    """What weight decay leaves of a network, or of a mode of it.
+
+    References:
+        Ziyin, Li & Meng, arXiv:2202.04777.
+    """
 
     LEARNED = "learned"
     METASTABLE = "metastable"

@@ -36,7 +36,11 @@ class Word(StrEnum):
 
 
 class Phase(Word):
-    """What happens to the kernel of a scaling family, in Θ(1) time, as the width grows."""
+    """What happens to the kernel of a scaling family, in Θ(1) time, as the width grows.
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
 
     FROZEN = "frozen", "a wide network does not learn in any fixed time"
     KERNEL = "kernel", "the network learns, and its tangent kernel stays what it was"
@@ -45,7 +49,11 @@ class Phase(Word):
 
 
 class Regime(Word):
-    """How one network learns: not at all, without or with features of its own, or not stably."""
+    """How one network learns: not at all, without or with features of its own, or not stably.
+
+    References:
+        Chizat, Oyallon & Bach, arXiv:1812.07956, for lazy training.
+    """
 
     FROZEN = "frozen", "neither the output nor the tangent kernel moved to speak of"
     LAZY = "lazy", "the tangent kernel changed by less than a tenth of its size"
@@ -55,7 +63,11 @@ class Regime(Word):
 
 
 class Mechanism(Word):
-    """How a layer moves its features."""
+    """How a layer moves its features.
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
+    """
 
     ALIGNMENT = "alignment", "the layer turns towards its inputs, and passes on more of their norm"
     DISALIGNMENT = "disalignment", "the layer turns away from its inputs, and passes on less of it"

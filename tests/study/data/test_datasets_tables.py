@@ -89,7 +89,7 @@ def test_a_column_that_does_not_vary_is_zero(tmp_path):
 
 GOOD = [[i, i % 2, 2 * i] for i in range(10)]
 BAD = {
-    "column": (GOOD, {"y": "height"}, "has no column 'height', it has a, b, c. Choose"),
+    "column": (GOOD, {"y": "height"}, "has no column 'height', it has a, b, c. Spell"),
     "no columns": (GOOD, {"y": []}, "must name columns of .*, got none"),
     "the same": (GOOD, {"x": "c", "y": "c"}, "must name different columns, both name 'c'"),
     "two classes": (GOOD, {"y": ["b", "c"], "task": "classes"}, "must be one column for classes"),
@@ -118,7 +118,7 @@ def test_bad_files_are_named(tmp_path):
     path = tmp_path / "gone.csv"
     with pytest.raises(
         InputError,
-        match=rf"{re.escape(str(path))} must be a CSV file, and it is none. Correct the path",
+        match=rf"{re.escape(str(path))} must be a CSV file, and there is no file of that name",
     ):
         csv(path, y="c")
     path.write_bytes(b"a,c\n\xff\xfe,1\n")

@@ -326,7 +326,7 @@ def test_a_point_that_failed_has_a_row():
 @pytest.mark.parametrize(
     ("name", "message"),
     [("out.txt", r"`path` must end in .nc, .zarr, .parquet, .csv, got 'out.txt'"),
-     ("none/out.nc", "none' does not exist. Make it first")],
+     ("none/out.nc", "none' does not exist. Make it, for instance")],
 )  # fmt: skip
 def test_refusals(tmp_path, name, message):
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,4 @@
-"""What the first step alone tells: the order parameter of the solvable network, for any network.
+"""What the first step alone shows: the order parameter of the solvable network, for any network.
 
     ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F
 
@@ -87,7 +87,7 @@ def first_step(
     directions: Directions = 16,
     seed: int = 0,
 ) -> FirstStep:
-    """What the first step alone tells: richness ρ and time to fit τ, in some tens of gradients.
+    """What the first step alone shows: richness ρ and time to fit τ, in some tens of gradients.
 
     ρ = 4 τ ‖dJ̃/dt‖_F / ‖J̃‖_F, with the tangent features J̃ = J·diag(√η), moving along the
     optimiser's own step v, and the time to fit τ = −⟨r, ḟ⟩/⟨Hḟ, ḟ⟩ (r, H: first and second

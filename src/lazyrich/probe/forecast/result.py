@@ -89,7 +89,7 @@ class LayerShare:
 
 @dataclass(frozen=True, kw_only=True)
 class FirstStep:
-    """What the first step tells, without a rehearsal.
+    """What the first step shows, without a rehearsal.
 
     Attributes:
         richness: ρ ≥ 0.
@@ -205,10 +205,10 @@ class Forecast:
 
     @property
     def certificate(self) -> Certificate:
-        """Whether the linearised network tells what the network does, by the gap.
+        """Whether the linearised network predicts what the network does, by the gap.
 
-        It holds up to 0.1, tells about the same up to 0.25, and says nothing above: not lazy. Of a
-        rehearsal that was cut short only the last can be told, for the gap can still open.
+        It holds up to 0.1, predicts nearly the same up to 0.25, and says nothing above: not lazy. A
+        rehearsal that was cut short can only show the last, for the gap can still open.
         """
         gap = self.linearisation_gap
         if gap > ABOUT_TO:
@@ -311,7 +311,7 @@ def _came(of: Forecast) -> str:
     word += f": {so_far} so far" if of.regime == CANNOT_TELL != so_far else ""
     may_be = _may_be(of, Thresholds()) if so_far == CANNOT_TELL else ()
     word += f": {' or '.join(may_be)}{'' if of.is_whole else ' so far'}" if may_be else ""
-    aim = "" if of.goal is None else f", short of the {in_words(of.goal, 3)} that it was to come to"
+    aim = "" if of.goal is None else f", short of its goal of {in_words(of.goal, 3)}"
     diverged = course.ended == Ended.DIVERGED
     cut = "" if of.is_whole else ": it diverges" if diverged else f": {course.ended}{aim}"
     kernel = (
@@ -322,12 +322,12 @@ def _came(of: Forecast) -> str:
     return (
         f"{word}. In a rehearsal of {course.steps} step{'s' if course.steps != 1 else ''} the loss "
         f"goes from {in_words(course.losses[0], 3)} to {in_words(course.losses[-1], 3)}{cut}. "
-        f"There {kernel}"
+        f"By then {kernel}"
     )
 
 
 def _first(of: Forecast) -> list[str]:
-    """What the first step tells; where it tells nothing, a note says why."""
+    """What the first step shows; where it shows nothing, a note says why."""
     if isnan(of.richness):
         return []
     return [
@@ -350,9 +350,9 @@ def _certified(of: Forecast) -> str:
     gap = f"gap {in_words(of.linearisation_gap)}"
     against = _against(of)
     return {
-        Certificate.HOLDS: "Certificate: holds. The network goes as its linearisation does "
+        Certificate.HOLDS: "Certificate: holds. The network trains as its linearisation does "
         f"({gap}){against}.",
-        Certificate.ABOUT: f"Certificate: about. The network goes nearly as its linearisation "
+        Certificate.ABOUT: f"Certificate: about. The network trains nearly as its linearisation "
         f"does ({gap}){against}.",
         Certificate.NOT_LAZY: f"Certificate: not lazy. The network leaves its linearisation "
         f"({gap}){against}.",

@@ -75,7 +75,8 @@ class CentredOutput(nn.Module):
         scale = as_number(output_scale)
         if scale is None or not 0 < scale < float("inf"):
             raise InputError(
-                f"`output_scale` must be a positive number, got {shown(output_scale)}. Correct it."
+                f"`output_scale` must be a positive number, got {shown(output_scale)}. "
+                "1 leaves the output as it is, a larger one makes training lazier."
             )
         self.output_scale.fill_(scale)
 

@@ -101,6 +101,9 @@ class CoordinateCheck:
             `hidden_update`, with the kernel `richness` and `ntk_change`, and `loss_ratio`
             (width × seed); for all but the last the fitted `*_exponent` with the ends of its
             interval, `*_exponent_low` and `*_exponent_high`.
+
+    References:
+        Yang et al., arXiv:2203.03466.
     """
 
     phase: JudgedPhase

@@ -229,7 +229,10 @@ def _asked(ntk_change: float | None, richness: float | None) -> tuple[Aim, float
     asked = richness if ntk_change is None else ntk_change
     target = as_number(asked)
     if target is None or not 0 < target < inf:
-        raise InputError(f"`{quantity}` must be a positive number, got {shown(asked)}. Correct it.")
+        raise InputError(
+            f"`{quantity}` must be a positive number, got {shown(asked)}. Small is lazy, large is "
+            "rich: pass 0.05 or 2."
+        )
     return quantity, target
 
 

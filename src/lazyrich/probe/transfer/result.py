@@ -38,6 +38,9 @@ class Transfer:
         notes: what would not transfer and why, in sentences.
         layout: what the members of the family have in common.
         family: the networks.
+
+    References:
+        Yang et al., arXiv:2203.03466.
     """
 
     small: int
@@ -85,7 +88,11 @@ class Transfer:
     def _row(self, name: str, size: int, slopes: np.ndarray | None = None) -> dict[str, float]:
         """A factor at a size, beyond the largest one by these powers; by its own if it is one."""
         if (whole(size) or 0) < 1:
-            raise InputError(f"`size` must be a whole number ≥ 1, got {shown(size)}. Correct it.")
+            raise InputError(
+                f"`size` must be a whole number ≥ 1, got {shown(size)}. Pass the size of the "
+                "network "
+                "to train, as `factory` takes it."
+            )
         places = np.log(self.data[self.axis].values)
         values = np.log(self.data[name].transpose("parameter", self.axis).values)
         if slopes is None:

@@ -140,6 +140,9 @@ def fashion_mnist(folder: str | Path | None = None, *, download: bool = False) -
         >>> fashion_mnist("no such folder")
         Traceback (most recent call last):
         lazyrich.InputError: `folder` must be a folder that exists, got 'no such folder'...
+
+    References:
+        Xiao, Rasul & Vollgraf, arXiv:1708.07747.
     """
     return _grey(FASHION_MNIST, folder, download)
 
@@ -238,7 +241,10 @@ def check_options(name: str, options: Iterable[str]) -> None:
     """
     known = {**WITH_OPTIONS, **FROM_FILES}
     if name not in known:
-        raise InputError(f"`name` must be one of {', '.join(known)}, got {name!r}. Choose one.")
+        raise InputError(
+            f"`name` must be one of {', '.join(known)}, got {name!r}. Data of your own are "
+            "made as a `DataSet`, without a name."
+        )
     takes = inspect.signature(known[name]).parameters if name in WITH_OPTIONS else {}
     given = set(options)
     for option in sorted(given - set(takes)):

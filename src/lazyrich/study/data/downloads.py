@@ -145,7 +145,10 @@ def _places(source: Source, folder: str | Path | None) -> list[Path]:
     given = folder if folder is not None else os.environ.get(VARIABLE) or None
     if given is not None and not Path(given).is_dir():
         name = VARIABLE if folder is None else "`folder`"
-        raise InputError(f"{name} must be a folder that exists, got {str(given)!r}. Correct it.")
+        raise InputError(
+            f"{name} must be a folder that exists, got {str(given)!r}. Make it and put the files "
+            "there, or leave it out to look in the usual places."
+        )
     roots = [DEBIAN] if given is None else [Path(given), DEBIAN]
     return [root / sub for root in roots for sub in (*source.subfolders, "")]
 

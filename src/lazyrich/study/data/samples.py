@@ -225,7 +225,7 @@ def targets(samples: Samples, classes: int, loss: LossName) -> Tensor:
         if not classes:
             raise InputError(
                 '`loss` must be "mse" or "squared_error" for a regression, got "cross_entropy", '
-                "which needs classes. Choose one of the two."
+                "which needs classes. On one output the two are the same."
             )
         return samples.y
     if not classes:
@@ -237,7 +237,8 @@ def _check_labels(name: str, y: Tensor, classes: int) -> None:
     if (y.ndim == 1) != (classes > 0):
         raise InputError(
             f"`classes` must be 0 for float targets and their number for labels, got {classes} and "
-            f"`y` of shape {tuple(y.shape)} in {name}. Correct one of them."
+            f"`y` of shape {tuple(y.shape)} in {name}. For labels "
+            "pass classes=int(y.max()) + 1, for float targets leave it out."
         )
     if classes and len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise InputError(

@@ -57,6 +57,9 @@ def line(
         >>> moments = LineData.from_samples(data.train.x, data.train.y)
         >>> round(float(moments.mean_ay / moments.mean_aa), 5)
         2.0
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
     """
     _require(samples=samples, test=test, dimension=dimension, noise=noise)
     generator = _generator(seed)
@@ -165,7 +168,7 @@ def teacher_student(
     if activation not in ACTIVATIONS:
         raise InputError(
             f"`activation` must be one of {', '.join(ACTIVATIONS)}, got {activation!r}. "
-            "Choose one of these."
+            "'linear' makes a linear teacher."
         )
     generator = _generator(seed)
     w = functional.normalize(torch.randn(width, dimension, generator=generator))
@@ -358,5 +361,6 @@ def _require(*, noise: float, alpha: float = 0.0, **sizes: int) -> None:
 def _require_order(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise InputError(
-            f"`{name}` must lie in {low} to {high}, the dimension, got {value}. Change one of them."
+            f"`{name}` must lie in {low} to {high}, the dimension, got {value}. "
+            "Raise `dimension`, or lower this one."
         )

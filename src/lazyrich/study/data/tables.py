@@ -59,9 +59,15 @@ def csv(
     targets = _names(table, y)
     inputs = _names(table, [c for c in table.columns if c not in targets] if x is None else x)
     if shared := set(inputs) & set(targets):
-        raise InputError(f"`x` and `y` must name different columns, both name {min(shared)!r}.")
+        raise InputError(
+            f"`x` and `y` must name different columns, both name {min(shared)!r}. Take it out of "
+            "one."
+        )
     if task == "classes" and len(targets) != 1:
-        raise InputError(f"`y` must be one column for classes, got {targets}. Choose one of them.")
+        raise InputError(
+            f"`y` must be one column for classes, got {targets}. Name one, or take "
+            "task='regression' for several."
+        )
     rows = len(table.lines)
     held = round(test * rows) if 0 < test < 1 else 0
     if not 1 <= held <= rows - 1:

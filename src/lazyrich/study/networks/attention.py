@@ -48,6 +48,9 @@ def transformer(
     Example:
         >>> transformer((3, 32, 32), 10, width=16, patch=8)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
+
+    References:
+        Vaswani et al., arXiv:1706.03762; norms before the blocks: Xiong et al., arXiv:2002.04745.
     """
     require_sizes(
         *inputs, outputs=outputs, width=width, depth=depth, patch=patch or 1, head_size=head_size
@@ -55,7 +58,7 @@ def transformer(
     if width % head_size:
         raise InputError(
             f"`width` must be a multiple of {head_size} (the size of a head), got {width}. "
-            "Change one of them."
+            f"Take {max(1, width // head_size) * head_size}, or a `head_size` that divides it."
         )
     tokens = _tokens(inputs, patch)
     with torch.no_grad():

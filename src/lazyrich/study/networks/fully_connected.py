@@ -46,7 +46,7 @@ def fcn(
     if activation not in ACTIVATIONS:
         raise InputError(
             f"`activation` must be one of {', '.join(ACTIVATIONS)}, got {activation!r}. "
-            "Choose one of these."
+            "For any other build the network yourself, with torch.nn."
         )
     network = nn.Sequential()
     network.add_module("flatten", nn.Flatten())

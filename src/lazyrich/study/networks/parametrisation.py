@@ -149,11 +149,14 @@ def parametrise(
     """
     if name not in PARAMETRISATIONS:
         raise InputError(
-            f"`name` must be one of {', '.join(PARAMETRISATIONS)}, got {name!r}. Choose one of "
-            "these."
+            f"`name` must be one of {', '.join(PARAMETRISATIONS)}, got {name!r}. "
+            "'default' is PyTorch's own initialisation."
         )
     if optimizer not in BASE_LR:
-        raise InputError(f'`optimizer` must be "sgd" or "adam", got {optimizer!r}. Choose one.')
+        raise InputError(
+            f'`optimizer` must be "sgd" or "adam", got {optimizer!r}. Take "adam" for AdamW '
+            'and its like, whose steps do not grow with the gradient, else "sgd".'
+        )
     layers = weight_layers(network)
     scales = _one_each(init_scale, layers)
     _require_positive("output_scale", output_scale)
@@ -206,7 +209,8 @@ def _draw_own(network: nn.Module, seed: int) -> None:
         if own is not None and not hasattr(module, "reset_parameters"):
             raise InputError(
                 f"`network` must know how its parameters begin, got the module {path!r} "
-                f"({type(module).__name__}) without a method reset_parameters. Give it one."
+                f"({type(module).__name__}) without a method "
+                "reset_parameters. Define one that draws its parameters anew."
             )
     with seeded(seed, *{p.device for p in network.parameters()}):
         network.apply(_reset)

@@ -108,6 +108,9 @@ def width_rule(
         >>> rule = width_rule(fcn((20,), 1, width=400, depth=2), PRESETS["mup"])
         >>> {path: round(rate, 6) for path, rate in rule.weight_rates.items()}
         {'layer1': 0.2, 'layer2': 0.01, 'readout': 0.0125}
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085; Yang et al., arXiv:2203.03466.
     """
     layers = weight_layers(network)
     _require_covered(network, layers)

@@ -56,20 +56,31 @@ class Recipe:
         size = 1 if self.batch_size is None else self.batch_size
         stop = -inf if self.stop_loss is None else self.stop_loss
         checks = (
-            ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
-            ("optimizer", self.optimizer in ("sgd", "adam"), '"sgd" or "adam"'),
-            ("lr", 0 < self.lr < inf, "a positive number"),
-            ("momentum", 0 <= self.momentum < 1, "at least 0 and less than 1"),
-            ("weight_decay", 0 <= self.weight_decay < inf, "a number ≥ 0"),
-            ("batch_size", size == int(size) and size >= 1, "a whole number ≥ 1, or None for all"),
-            ("steps", self.steps == int(self.steps) and self.steps >= 1, "a whole number ≥ 1"),
-            ("stop_loss", stop < inf, "a finite number or None"),
-            ("schedule", self.schedule in ("constant", "cosine"), '"constant" or "cosine"'),
+            ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}", "mse"),
+            ("optimizer", self.optimizer in ("sgd", "adam"), '"sgd" or "adam"', "sgd"),
+            ("lr", 0 < self.lr < inf, "a positive number", 0.1),
+            ("momentum", 0 <= self.momentum < 1, "at least 0 and less than 1", 0.9),
+            ("weight_decay", 0 <= self.weight_decay < inf, "a number ≥ 0", 0.0001),
+            (
+                "batch_size",
+                size == int(size) and size >= 1,
+                "a whole number ≥ 1, or None for all",
+                128,
+            ),
+            ("steps", self.steps == int(self.steps) and self.steps >= 1, "a whole number ≥ 1", 100),
+            ("stop_loss", stop < inf, "a finite number or None", 0.01),
+            (
+                "schedule",
+                self.schedule in ("constant", "cosine"),
+                '"constant" or "cosine"',
+                "constant",
+            ),
         )
-        for name, good, wanted in checks:
+        for name, good, wanted, example in checks:
             if not good:
                 raise InputError(
-                    f"`{name}` must be {wanted}, got {getattr(self, name)!r}. Correct the recipe."
+                    f"`{name}` must be {wanted}, got {getattr(self, name)!r}. "
+                    f"Write, for instance, {name}={example!r}."
                 )
         if self.optimizer == "adam" and self.momentum:
             raise InputError(

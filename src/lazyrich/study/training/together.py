@@ -281,7 +281,10 @@ class _Block:
 
 def _check(members: Sequence[Member], data: DataSet) -> None:
     if not members:
-        raise InputError("`members` must hold at least one network, got none. Give some.")
+        raise InputError(
+            "`members` must hold at least one network, got none. Pass a list of `Member`, one for "
+            "each network to train."
+        )
     first = members[0].model
     if refused := _refused(first):
         raise InputError(

@@ -107,7 +107,8 @@ def values_of(axis: str, given: object, kinds: Kinds) -> tuple[Plain, ...]:
         return tuple(plain(value) for value in given)
     except MismatchError as error:
         raise InputError(
-            f"`axes.{axis}` must hold plain values ({error}), got {given!r}. Change them."
+            f"`axes.{axis}` must hold plain values ({error}), got {given!r}. "
+            "Write numbers, texts, true or false; for anything else name it in a text."
         ) from error
 
 
@@ -194,7 +195,9 @@ def _setting(axis: str, value: Plain, kinds: Kinds) -> AxisValue:
         return AxisValue(label=fitted, fields={axis: fitted}, plain=True)
     label = value["label"]
     if not isinstance(label, str | int | float) or isinstance(label, bool):
-        raise InputError(f"`{where}.label` must be text or a number, got {label!r}. Change it.")
+        raise InputError(
+            f'`{where}.label` must be text or a number, got {label!r}. Write label = "a name".'
+        )
     fields = {
         name: conformed(where, name, entry, kinds)
         for name, entry in value.items()
@@ -229,7 +232,8 @@ def check_distinct(axis: str, on_axis: Sequence[AxisValue], base: Mapping[str, P
             twin = seen.get(effect, seen.get(label))
             raise InputError(
                 f"`axes.{axis}` must have values that differ, got {twin!r} and "
-                f"{setting.label!r}. Remove one."
+                f"{setting.label!r}. "
+                "Remove one: equal points would be run once."
             )
         seen[effect] = seen[label] = setting.label
 

@@ -225,7 +225,10 @@ class Study:
         try:
             return cls._from(json.loads(_text(source)))
         except json.JSONDecodeError as error:
-            raise InputError(f"a study must be JSON here, got: {error}. Correct it.") from error
+            raise InputError(
+                f"a study must be JSON here, got: {error}. Mend that place, or read TOML by "
+                "from_toml."
+            ) from error
 
     @classmethod
     def from_toml(cls, source: str | Path) -> Study:
@@ -245,7 +248,9 @@ class Study:
         try:
             return cls._from(tomllib.loads(_text(source)))
         except tomllib.TOMLDecodeError as error:
-            raise InputError(f"a study must be TOML here, got: {error}. Correct it.") from error
+            raise InputError(
+                f"a study must be TOML here, got: {error}. Mend that place; texts need quotes."
+            ) from error
 
     @classmethod
     def _from(cls, parts: Any) -> Study:  # noqa: ANN401 - what a parser gives
@@ -272,7 +277,9 @@ def _text(source: str | Path) -> str:
             "Check the path."
         ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the study must be text in UTF-8, got {source}. Save it so.") from error
+        raise InputError(
+            f"the study must be text in UTF-8, got {source}. Save it with that encoding."
+        ) from error
 
 
 def _seeds(given: object) -> tuple[int, ...]:

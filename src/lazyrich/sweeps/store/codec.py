@@ -124,7 +124,11 @@ def parts_and_variables(packed: Packed) -> tuple[dict[str, Json], dict[str, xr.V
 
 def _variable(name: Hashable, variable: xr.Variable) -> tuple[dict[str, Json], bytes]:
     if not all(isinstance(word, str) for word in (name, *variable.dims)):
-        raise InputError(f"`data` must have names of text, got {name!r} {variable.dims}. Rename.")
+        raise InputError(
+            f"`data` must have names of text, got {name!r} {variable.dims}. Rename variable and "
+            "dims "
+            "to strings with .rename."
+        )
     values = variable.values
     entry: dict[str, Json] = {
         "name": name,
@@ -139,7 +143,7 @@ def _variable(name: Hashable, variable: xr.Variable) -> tuple[dict[str, Json], b
     if values.dtype.kind not in "OT" or not all(isinstance(text, str) for text in texts):
         raise InputError(
             f"`data` must hold numbers, booleans, times or text, got {name!r} of {variable.dtype}. "
-            "Convert it."
+            "Convert it with .astype(float) or .astype(str)."
         )
     block = json.dumps(texts).encode()
     return entry | {"dtype": values.dtype.kind, "bytes": len(block)}, block
@@ -176,7 +180,8 @@ def _packed(value: Any, where: str) -> Json:  # noqa: ANN401 - any attribute
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {"dict": {name: _packed(entry, where) for name, entry in value.items()}}
     raise InputError(
-        f"attributes of `data` must be plain values, got {value!r} in {where!r}. Remove it."
+        f"attributes of `data` must be plain values, got {value!r} in {where!r}. "
+        "Remove it from `attrs`, or write it as text."
     )
 
 

@@ -49,7 +49,7 @@ def check_labels(dim: str, dims: Sequence[Any], values: NDArray[Any]) -> None:
     if len(dims) > 1:
         raise InputError(
             f"`{dim}` is a dimension and must hold its labels, got an array over "
-            f"{' × '.join(map(str, dims))}. Rename it."
+            f"{' × '.join(map(str, dims))}. Give the array another name than the dimension."
         )
     if pd.isna(values).any():
         raise InputError(
@@ -140,7 +140,7 @@ def recorded(contents: Sequence[Variables], taken: Collection[str]) -> Sequence[
     if RECORD in taken or any(RECORD in sizes(one) for one in contents):
         raise InputError(
             f"`{RECORD}` must be free where the points were measured at different steps, got an "
-            "axis or a dimension of that name. Rename it."
+            "axis or a dimension of that name. Call it otherwise in the experiment."
         )
     return [{name: _renamed(one) for name, one in variables.items()} for variables in contents]
 

@@ -145,6 +145,9 @@ def tangent_kernel(solution: xr.Dataset, network: LinearNetwork, x: ArrayLike) -
         >>> tangent_kernel(solution, network, np.eye(2)).values[0, 0]
         array([[2., 0.],
                [0., 2.]])
+
+    References:
+        Dominé et al., arXiv:2409.14623.
     """
     samples = real("x", x)
     m = solution.sizes["m"]

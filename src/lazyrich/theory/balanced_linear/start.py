@@ -108,6 +108,9 @@ def balanced_state(
         ...     outputs=2, inputs=3, width=2, init_relative_scale=[-1, 1], init_std=0.1, seed=0
         ... ).matrix.sizes["init_relative_scale"]
         2
+
+    References:
+        Dominé et al., arXiv:2409.14623.
     """
     k, m, h = (
         require_whole(name, value, 1)

@@ -99,6 +99,9 @@ def view_correlation(x: ArrayLike, other: ArrayLike) -> Array:
         >>> view_correlation([[1.0, 0.0]], [[1.0, 2.0]])
         array([[1., 1.],
                [1., 0.]])
+
+    References:
+        Simon et al., arXiv:2303.15438.
     """
     first, second = real("x", x), real("other", other)
     if first.ndim != 2 or first.shape != second.shape:
@@ -130,6 +133,9 @@ def kernel_views(kernel: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:
         >>> W, correlation = kernel_views([[1.0, 0.8], [0.8, 1.0]], [[0.01], [0.0]])
         >>> np.linalg.eigvalsh(correlation).round(3)
         array([-0.1,  0.9])
+
+    References:
+        Simon et al., arXiv:2303.15438.
     """
     K, F = real("kernel", kernel), real("outputs", outputs)
     n = len(K) // 2

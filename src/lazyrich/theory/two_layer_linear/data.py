@@ -49,6 +49,9 @@ class LineData(Labelled):
     Example:
         >>> LineData.from_samples([1.0, 2.0, -1.0], [2.0, 4.0, -2.0])
         LineData(mean_aa=2, mean_ay=4, mean_yy=8)
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085.
     """
 
     mean_aa: Parameter = Parameter(low=0)

@@ -56,6 +56,9 @@ class LineState(Labelled):
     Example:
         >>> LineState(uu=1.0, uw=-0.5, ww=2.0)
         LineState(uu=1, uw=-0.5, ww=2)
+
+    References:
+        Xu & Ziyin, arXiv:2401.07085, for the network; the state is derived here.
     """
 
     uu: Parameter = Parameter(low=0, axis="initial_uu")  # `uu` is a quantity of results

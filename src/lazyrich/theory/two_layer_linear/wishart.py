@@ -42,7 +42,10 @@ def bartlett_factor(
     draws = None if draws is None else require_whole("draws", draws, 1)
     generator = _checked_generator(seed)
     if draws is not None and "draw" in widths.dims:
-        raise InputError("`width` has a dim `draw`, which is the one of `draws`. Rename it.")
+        raise InputError(
+            "`width` has a dim `draw`, which is the one of `draws`. "
+            "Rename that of the width: width.rename(draw=...)."
+        )
     lead_dims = (() if draws is None else ("draw",)) + tuple(map(str, widths.dims))
     lead_shape = (() if draws is None else (draws,)) + widths.shape
     freedom = widths.values[..., None] - np.arange(size)  # (*width, size)
