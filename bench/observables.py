@@ -26,7 +26,7 @@ from time import perf_counter
 import networks
 import routes
 import torch
-from timing import Row, interleaved, machine, markdown, row
+from timing import Row, interleaved, machine, markdown, peak_bytes, row
 from torch import Tensor, nn
 
 import lazyrich

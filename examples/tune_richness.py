@@ -4,8 +4,8 @@ The target x₁ + x₁x₂ + x₁x₂x₃ of twelve signs is a staircase: each s
 is learned. A network that learns features climbs it; a lazy one would need a sample for nearly
 every product of signs.
 
-    python examples/tune_richness.py                       # about a minute
-    python examples/tune_richness.py --out tune-richness.png
+    python examples/tune_richness.py                        # two minutes; draws tune-richness.png
+    python examples/tune_richness.py --store runs/richness  # goes on where it was stopped
 """
 
 from __future__ import annotations
@@ -43,12 +43,18 @@ def sgd(model: nn.Module, width: int) -> Optimizer:
     return SGD(model.parameters(), lr=0.1)
 
 
-def tuned(*, seeds: int, richness: tuple[float, ...] | None = None) -> RichnessCurve:
-    """The curve at width 64."""
-    train, test = staircase()
+def tuned(
+    *,
+    seeds: int = 5,
+    richness: tuple[float, ...] | None = None,
+    lr_scales: tuple[float, ...] = (0.3, 1.0, 3.0),
+    store: Path | None = None,
+) -> RichnessCurve:
+    """The curve at width 64, dialled by 64 of the samples and trained on all of them."""
+    (x, y), test = staircase()
     return lazyrich.best_richness(
-        network, train, width=64, optimizer=sgd, steps=STEPS, test=test, seeds=seeds,
-        richness=richness,
+        network, (x[:64], y[:64]), width=64, optimizer=sgd, steps=STEPS, batches=[(x, y)],
+        test=test, seeds=seeds, richness=richness, lr_scales=lr_scales, out=store,
     )  # fmt: skip
 
 
@@ -71,9 +77,9 @@ def main() -> None:
     """Tune, print, draw, go wide."""
     parser = argparse.ArgumentParser(description="tune the richness on a staircase")
     parser.add_argument("--out", type=Path, default=Path("tune-richness.png"))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--store", type=Path, help="folder that keeps the trainings")
     given = parser.parse_args()
-    found = tuned(seeds=given.seeds)
+    found = tuned(store=given.store)
     print(found)
     save(found.figure(), given.out)
     print(f"At width 512, at the richness found, the test loss is {wide(found, 512):.2g}.")

@@ -14,7 +14,7 @@ from tests.cli.run import answer, refusal, run
 MODULE = [sys.executable, "-m", "lazyrich"]
 COMMANDS = (
     *("solve", "explore", "phase", "presets", "cite", "diagram", "diagnose", "report"),
-    *("sweep", "reproduce"),
+    *("tune", "sweep", "reproduce"),
 )
 SOLVE = ("solve", "--gram", 1, 0.2, 1, "--moments", 1, 1, 1, "--times", 0)
 FLAGS = {"--json", "--plot"}

@@ -193,7 +193,7 @@ def test_richness_is_tuned_and_goes_wide(tmp_path, monkeypatch):
     from lazyrich.plot import save
 
     monkeypatch.setattr(example, "STEPS", 100)
-    found = example.tuned(seeds=2, richness=(0.1, 1.0, 10.0))
+    found = example.tuned(seeds=2, richness=(0.1, 1.0, 10.0), lr_scales=(1.0,))
     assert found.richness == 10
     assert save(found.figure(), tmp_path / "curve.png").stat().st_size > 20_000
     best = found.best.mean_test_loss
