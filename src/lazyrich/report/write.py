@@ -13,6 +13,7 @@ from lazyrich.plot.style import style
 from lazyrich.probe.forecast.result import Forecast
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.report import sections
+from lazyrich.report.map import map_section
 from lazyrich.report.page import page
 from lazyrich.report.setting import WORDS, MeasurementSetup, setup_section
 from lazyrich.report.words import STYLE
@@ -87,6 +88,7 @@ def write_report(
             sections.evidence_section(verdict),
             setup_section(of, verdict),
             sections.advice_section(verdict),
+            map_section(history),
             WORDS,
         ]
     title = f"{verdict.regime}: {of.network}"
