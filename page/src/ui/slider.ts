@@ -91,6 +91,12 @@ export class Slider {
     this.field.disabled = disabled;
   }
 
+  /** What is wrong with what was typed; nothing if it is empty. */
+  say(sentence: string): void {
+    this.problem.hidden = sentence === "";
+    write(this.problem, sentence);
+  }
+
   private share(): number {
     const [low, high] = [Number(this.range.min), Number(this.range.max)];
     return (Number(this.range.value) - low) / (high - low);
@@ -128,10 +134,7 @@ export class Slider {
 
   private complain(wrong: boolean): void {
     this.field.setAttribute("aria-invalid", String(wrong));
-    this.problem.hidden = !wrong;
-    write(
-      this.problem,
-      wrong ? `Must be ${this.options.expected}, for instance ${typed(this.options.low)}.` : "",
-    );
+    const { expected, low } = this.options;
+    this.say(wrong ? `Must be ${expected}, for instance ${typed(low)}.` : "");
   }
 }

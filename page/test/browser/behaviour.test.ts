@@ -106,6 +106,7 @@ test("junk in an address gives the page as it is opened, and a sentence", SKIP, 
 const EXTREMES = [
   "width=1",
   "width=1e12",
+  "output_scale=0",
   "output_scale=1e60",
   "output_scale=1e-60",
   "lr_u=0&lr_w=0",
@@ -273,6 +274,32 @@ test("a wrong number is refused in a sentence, and changes nothing", SKIP, () =>
     await drawn(page);
     assert.match(await hash(page), /width=10000/);
     assert.equal(await page.locator(".slider .problem:visible").count(), 0);
+  }),
+);
+
+test("an exponent changes the family, and not the network", SKIP, () =>
+  open("start=orthogonal", async ({ page }) => {
+    const before = await facts(page);
+    const exponent = page.getByLabel("exponent of the width in the output scale");
+    await exponent.fill("steep");
+    await exponent.press("Enter");
+    assert.equal(await exponent.getAttribute("aria-invalid"), "true");
+    assert.match((await page.locator(".slider .problem:visible").textContent()) ?? "", /An exponent is/);
+    await exponent.fill("−1/2");
+    await exponent.press("Enter");
+    await drawn(page);
+    assert.equal(await page.locator(".slider .problem:visible").count(), 0);
+    const after = await facts(page);
+    assert.deepEqual([before["phase"], before["kind"]], ["feature", "critical"]);
+    assert.deepEqual([after["phase"], after["kind"]], ["frozen", null]); // its rates are not tuned
+    assert.ok(Math.abs((after["change"] as number) / (before["change"] as number) - 1) < 1e-4);
+    await page.getByLabel("width, number").fill("1e6");
+    await page.getByLabel("width, number").press("Enter");
+    await drawn(page);
+    assert.ok(
+      ((await facts(page))["change"] as number) > 10 * (before["change"] as number),
+      "the wider, the richer",
+    );
   }),
 );
 

@@ -135,7 +135,8 @@ class PowerRow {
   /** Another exponent keeps the network as it is, and changes its family. */
   private typed(): void {
     const found = parseExponent(this.exponent.value);
-    set(this.exponent, { "aria-invalid": found === null });
+    set(this.exponent, { "aria-invalid": String(found === null) });
+    this.slider.say(found === null ? "An exponent is a number or a fraction from −4 to 4, as in −1/2." : "");
     if (found === null || !this.state) return;
     const value = valueOf(this.state, this.name);
     const constant = Number((value / this.state.width ** exponentValue(found)).toPrecision(6));
