@@ -50,10 +50,37 @@ frame.addEventListener("load", () => {{
 """
 
 
-def looked_at(page):
-    """What a browser says of a page on a phone."""
+MAP = """<!doctype html><meta charset="utf-8">
+<iframe id="report" style="width:1000px;height:2000px" src="{page}"></iframe>
+<pre id="found"></pre>
+<script>
+const report = document.getElementById("report");
+report.addEventListener("load", () => {{
+  const map = report.contentDocument.querySelector("details.map iframe");
+  map.addEventListener("load", () => setTimeout(() => {{
+    const page = map.contentDocument, one = (query) => page.querySelector(query);
+    const place = one("[role=tab][aria-selected=true]");
+    const said = {{
+      tab: place.textContent,
+      regime: one(".panel:not([hidden]) .chip").textContent,
+      problem: one(".problem").hidden,
+      copies: !one(".share:not([hidden])")?.textContent.includes("link"),
+    }};
+    one("[role=tab]").click();
+    said.after = one("[role=tab][aria-selected=true]").textContent;
+    document.getElementById("found").textContent = JSON.stringify(said);
+  }}, 500));
+  map.loading = "eager";
+  report.contentDocument.querySelector("details.map").open = true;
+}});
+</script>
+"""
+
+
+def looked_at(page, through=PROBE):
+    """What a browser says of a page, asked by the page around it."""
     outer = page.parent / "outer.html"
-    outer.write_text(PROBE.format(width=PHONE, page=page.name), encoding="utf-8")
+    outer.write_text(through.format(width=PHONE, page=page.name), encoding="utf-8")
     done = subprocess.run(
         [
             CHROMIUM,
@@ -83,3 +110,13 @@ def test_the_report_on_a_phone(probe, tmp_path):
     assert found["requests"] == []
     assert found["tables"]
     assert found["title"].startswith(probe.verdict().regime)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_the_report_has_the_network_on_the_map(probe, tmp_path):
+    found = looked_at(write_report(probe.history, tmp_path / "report.html"), MAP)
+    assert found["tab"] == "Place my network"
+    assert found["regime"] == probe.verdict().regime
+    assert found["problem"]  # none is shown
+    assert found["copies"]  # no link to a page without an address
+    assert found["after"] == "Line"  # another tab, though nothing can be written into an address

@@ -21,7 +21,13 @@ const TITLES: Readonly<Record<Tab, string>> = {
 };
 const SAID = 2000; // ms for which a button says what it did
 
+/** A history that the page was written with: the network of a report. */
+const given = document.getElementById("history")?.textContent ?? null;
+/** A page inside a report has no address of its own. */
+const framed = location.protocol === "about:";
+
 let { state, problems } = readAddress(location.hash);
+if (given !== null && location.hash === "") state = { ...state, tab: "place" };
 let asked = 0;
 let dragged = false;
 
@@ -37,7 +43,7 @@ const panels: Readonly<Record<Tab, Panel>> = {
   line: linePanel(changed),
   balanced: balancedPanel(changed),
   luo: luoPanel(changed),
-  place: placePanel(),
+  place: placePanel(given),
 };
 const tabs = TABS.map((tab) => ({ tab, button: tabButton(tab) }));
 const notice = h("div", { class: "notice", role: "status" });
@@ -55,7 +61,7 @@ window.addEventListener("hashchange", () => {
 onTheme(draw);
 
 function build(): void {
-  const share = h("button", { type: "button", class: "share" }, "Copy link");
+  const share = h("button", { type: "button", class: "share", hidden: framed }, "Copy link");
   share.addEventListener("click", () => {
     void copyText(location.href).then((copied) => {
       share.textContent = copied ? "Copied" : "Copy it from the address bar";
@@ -125,7 +131,7 @@ function show(): void {
 /** Write the state into the address, as a place that “back” returns to. */
 function keep(): void {
   const address = writeAddress(state);
-  if (address !== (location.hash || "#")) history.pushState(null, "", address);
+  if (!framed && address !== (location.hash || "#")) history.pushState(null, "", address);
   problems = [];
   tell();
 }

@@ -33,7 +33,9 @@ def explore(
         history = load_history(run)
     page = PAGE
     if out is not None or history is not None:  # a browser reads a page after this has ended
-        page = write_page(out or Path(tempfile.mkdtemp(prefix="lazyrich-")) / "explore.html", history)
+        page = write_page(
+            out or Path(tempfile.mkdtemp(prefix="lazyrich-")) / "explore.html", history
+        )
     if out is None and not webbrowser.open(page.as_uri()):
         raise InputError(
             "there must be a browser to open the page in, and none was found. Write the page with "

@@ -32,7 +32,10 @@ interface Placed {
   readonly file: string;
 }
 
-export function placePanel(): Panel {
+/**
+ * @param given - text of a history to begin with
+ */
+export function placePanel(given: string | null): Panel {
   let placed: Placed | null = null;
   let state: State | null = null;
   const result = new Result();
@@ -54,6 +57,7 @@ export function placePanel(): Panel {
     }
     show();
   };
+  if (given !== null) take(given, "run.json");
   const refuse = (sentence: string): void => {
     placed = null;
     problem.hidden = false;
