@@ -67,3 +67,9 @@ def test_every_public_name_is_in_the_reference(pages: dict[str, str]) -> None:
         assert f'id="{path}"' in reference, path
         if isfunction(value):  # and not the module of its name
             assert f'id="{path}.' not in reference, path
+
+
+def test_formulas_of_docstrings_are_mathml(pages: dict[str, str]) -> None:
+    page = pages["reference/observables.html"]
+    assert '<math aria-label="‖W‖_F² / ‖W‖_2²"' in page
+    assert "<code>stable_rank</code>" in pages["concepts/glossary.html"]

@@ -102,7 +102,9 @@ def test_each_stands_at_its_loss(before, losses, words, how):
 def test_what_was_cut_short_or_lost_is_said(before):
     cut = dataclasses.replace(before.network, ended=Ended.OUT_OF_STEPS)
     short = dataclasses.replace(before, network=cut)
-    assert "cut short (out of steps): its change is that of a part" in said(short, 0.5, outcome(0.5))
+    assert "cut short (out of steps): its change is that of a part" in said(
+        short, 0.5, outcome(0.5)
+    )
     assert "cut short" not in said(before, 0.5, outcome(0.5))
     lost = outcome(5.0).reindex(step=[0, 10, 20])
     text = said(before, 0.5, lost)
