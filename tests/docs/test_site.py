@@ -123,3 +123,9 @@ def test_every_link_leads_somewhere_and_every_page_is_linked(
             if target != name:
                 linked.add(target)
     assert set(pages) <= linked
+
+
+def test_formulas_of_docstrings_are_mathml(pages: dict[str, str]) -> None:
+    page = pages["reference/observables.html"]
+    assert '<math aria-label="‖W‖_F² / ‖W‖_2²"' in page
+    assert "<code>stable_rank</code>" in pages["concepts/glossary.html"]
