@@ -80,3 +80,15 @@ def test_bad_input_is_one_sentence(nets):
     assert "--richness takes numbers" in refusal(*tested, "--richness", "a,b")
     assert "at least 3 different numbers > 0" in refusal(*tested, "--richness", "1,2")
     assert "has no function 'nothing'" in refusal(*asked, "--test", "tune_nets:nothing")
+
+
+def test_ctrl_c_says_how_to_go_on(nets, monkeypatch):
+    from lazyrich.study.tuning import trainings
+
+    def stop(task, trial):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainings, "trained", stop)
+    done = run("tune", "tune_nets:digits", *SMALL, "--out", "kept")
+    assert done.exit_code == 130
+    assert "0 of 8 trainings are done, and stored in kept. Run the same again" in done.stderr

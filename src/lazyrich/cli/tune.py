@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import Argument, Option
+from typer import Abort, Argument, Option
 
 from lazyrich.cli.options import LossOption
 
@@ -82,16 +82,21 @@ def tune(
         check_picture(plot)
     network = sized(factory, width)
     learned, held_out = _data(data, test, network, loss)
-    with answerable(factory):
-        found = best_richness(
-            lambda size: sized(factory, size),
-            learned.probed,
-            own_loss(loss, network, learned.probed),
-            width=width, optimizer=_optimizer(optimizer), steps=steps, test=held_out,
-            batches=Epochs(learned),
-            richness=None if richness is None else numbers(richness, "--richness"),
-            lr_scales=numbers(lr_scales, "--lr-scales"), seeds=seeds, out=out,
-        )  # fmt: skip
+    try:
+        with answerable(factory):
+            found = best_richness(
+                lambda size: sized(factory, size),
+                learned.probed,
+                own_loss(loss, network, learned.probed),
+                width=width, optimizer=_optimizer(optimizer), steps=steps, test=held_out,
+                batches=Epochs(learned),
+                richness=None if richness is None else numbers(richness, "--richness"),
+                lr_scales=numbers(lr_scales, "--lr-scales"), seeds=seeds, out=out,
+                progress=not json,
+            )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        typer.echo(f"lazyrich: {str(stop) or 'stopped'}", err=True)
+        raise Abort from None
     if plot is not None:
         save(found.figure(), plot)
     if json:
