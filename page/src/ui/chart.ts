@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { h, write } from "./dom.ts";
+import { h, onWidth, write } from "./dom.ts";
 import { compact } from "./numerals.ts";
 import { type Colour, colour, onTheme } from "./palette.ts";
 import { linearLabels, linearTicks, logLabel, logTicks, type Range } from "./ranges.ts";
@@ -76,10 +76,7 @@ export class Chart {
     const legend = h("div", { class: "legend" }, ...options.lines.map(entry), this.clock);
     this.element = h("figure", { class: "chart" }, h("figcaption", {}, ...options.title), legend, host);
     this.plot = new uPlot(this.uplotOptions(), [[0, 1], ...options.lines.map(() => [null, null])], host);
-    new ResizeObserver(([entry]) => {
-      const width = Math.floor(entry?.contentRect.width ?? 0);
-      if (width > 0) this.plot.setSize({ width, height: HEIGHT });
-    }).observe(host);
+    onWidth(host, (width) => this.plot.setSize({ width, height: HEIGHT }));
     onTheme(() => this.plot.redraw(true, true));
   }
 

@@ -56,3 +56,11 @@ export function newId(stem: string): string {
 function add(element: Element, children: Child[]): void {
   element.append(...children.filter((child) => child !== null));
 }
+
+/** Call back with an element's width, now and whenever it changes, but not while it is laid out. */
+export function onWidth(element: Element, resized: (width: number) => void): void {
+  new ResizeObserver(([entry]) => {
+    const width = Math.floor(entry?.contentRect.width ?? 0);
+    if (width > 0) requestAnimationFrame(() => resized(width));
+  }).observe(element);
+}

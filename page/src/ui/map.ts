@@ -1,6 +1,6 @@
 /** A map: regions in colour, boundaries as curves, names on it, and a point that one drags. */
 
-import { h, newId, s, set } from "./dom.ts";
+import { h, newId, onWidth, s, set } from "./dom.ts";
 import { onTheme } from "./palette.ts";
 import { linearLabels, linearTicks, logLabel, logTicks, type Range } from "./ranges.ts";
 import { type Box, freeSide } from "./placing.ts";
@@ -114,13 +114,11 @@ export class PhaseMap {
       h("p", { id: help, class: "visually-hidden" }, options.help),
     );
     this.listen();
-    new ResizeObserver(([entry]) => {
-      const width = Math.floor(entry?.contentRect.width ?? 0);
-      if (width > 0 && width !== this.width) {
-        this.width = width;
-        this.redraw();
-      }
-    }).observe(this.element);
+    onWidth(this.element, (width) => {
+      if (width === this.width) return;
+      this.width = width;
+      this.redraw();
+    });
     onTheme(() => {
       this.painted = null;
       this.redraw();
