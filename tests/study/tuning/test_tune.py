@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import lazyrich
 from lazyrich import CentredOutput, InputError, best_richness
 from lazyrich.study.tuning import trainings
-from lazyrich.study.tuning.trainings import digest
+from lazyrich.study.tuning.trainings import task_key
 from lazyrich.study.tuning.trial import NAMES, RichnessTrial, TuningTask
 from lazyrich.study.tuning.trial import trained as run_trial
 from lazyrich.sweeps import Result
@@ -197,8 +197,8 @@ def test_progress_is_told_on_stderr(at_once, monkeypatch, capsys):
     ],
 )
 def test_another_task_has_another_key(other):
-    assert digest(task()) == digest(task())
-    assert digest(task(**other)) != digest(task())
+    assert task_key(task()) == task_key(task())
+    assert task_key(task(**other)) != task_key(task())
 
 
 def test_what_diverges_is_a_status(found):

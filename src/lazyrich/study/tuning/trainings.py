@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
-
-from lazyrich.capture.isolation import tensors_in
 from lazyrich.capture.losses import loss_name
+from lazyrich.probe.state import digest
 from lazyrich.study.tuning.trial import RichnessTrial, TuningTask, trained
 from lazyrich.sweeps.describe.description import Study
 from lazyrich.sweeps.describe.plain import Plain
@@ -105,40 +103,27 @@ def _study(task: TuningTask, levels: Sequence[float], scales: Sequence[float], s
     return Study(
         name="best richness",
         experiment=RichnessTrial,
-        base={"task": digest(task)},
+        base={"task": task_key(task)},
         axes={"setting": settings, "lr_scale": list(scales)},
         seeds=range(seeds),
     )
 
 
-def digest(task: TuningTask) -> str:
+def task_key(task: TuningTask) -> str:
     """What tells a task from another one: weights, data, optimiser, losses, steps and rates.
 
     Args:
         task: whose first seed is looked at.
     """
-    told = sha256()
     with task.seeded(0):
         model, optimizer = task.built()
-        parts = [dict(model.state_dict()), task.batch, next(iter(task.batches), None)]
-    parts += [] if callable(task.test) else [task.test]
-    for tensor in tensors_in(parts):
-        numbers = tensor.detach().cpu().contiguous().flatten()
-        told.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-        told.update(numbers.view(torch.uint8).numpy().tobytes())
+        tensors = [dict(model.state_dict()), task.batch, next(iter(task.batches), None)]
+    tensors += [] if callable(task.test) else [task.test]
     groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     rates = [task.schedule(step) for step in range(task.steps)] if task.schedule else []
-    words = (
-        loss_name(task.loss),
-        task.tested_by,
-        type(optimizer).__name__,
-        groups,
-        task.steps,
-        task.width,
-        rates,
-    )
-    told.update(repr(words).encode())
-    return told.hexdigest()[:16]
+    words = (loss_name(task.loss), task.tested_by, type(optimizer).__name__, groups, rates)
+    told = f"{digest(tensors)} {words} {task.steps} {task.width}"
+    return sha256(told.encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -29,10 +29,8 @@ from lazyrich.probe.forecast.training import needs_closure
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.steer.dial import dial
 from lazyrich.probe.steer.dialled import Dialled
+from lazyrich.probe.steer.short_training import OptimizerFactory
 from lazyrich.sweeps.result import Result
-
-OptimizerFactory = Callable[[nn.Module, int], Optimizer]
-"""`(model, width) -> optimizer`."""
 
 Test = LabelledBatch | Callable[[nn.Module], float]
 """`(inputs, targets)` held out, or what measures a trained model: the lower, the better."""

@@ -15,10 +15,11 @@ from lazyrich.capture.isolation import brought_to
 from lazyrich.capture.losses import Loss
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.first_step import richness as richness_of
+from lazyrich.probe.steer.short_training import OptimizerFactory
 from lazyrich.study.tuning.curve import RichnessCurve
 from lazyrich.study.tuning.table import curves
 from lazyrich.study.tuning.trainings import trainings
-from lazyrich.study.tuning.trial import OptimizerFactory, Test, TuningTask
+from lazyrich.study.tuning.trial import Test, TuningTask
 
 AROUND = tuple(4.0**power for power in range(-3, 4))  # times the ρ at which the network stands
 
