@@ -89,6 +89,7 @@ class Proof:
         """Of every seed, at a learning rate."""
         found = []
         for seed in self._seeds(size) if seeds is None else seeds:
+            # one measured step gives factors that do not depend on the learning rate it is made at
             key = f"{self._where}/{scheme}/{size}/{rate:g}/{seed}"
             cell = self._notebook.get(
                 key,
