@@ -66,7 +66,7 @@ report.addEventListener("load", () => {{
       problem: !one(".problem").hidden,
       link: [...page.querySelectorAll(".share:not([hidden])")].map((one) => one.textContent),
     }};
-    page.querySelectorAll("[role=tab]")[1].click(); // which must not write into an address: that is an error there
+    page.querySelectorAll("[role=tab]")[1].click(); // writing into an address is an error there
     document.getElementById("found").textContent = JSON.stringify(said);
   }}, 2000);
 }});
