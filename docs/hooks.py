@@ -24,6 +24,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from vocabulary import vocabulary
 
+from lazyrich.explore.page import PAGE
 from lazyrich.probe import Certificate
 from lazyrich.vocabulary.losses import LOSSES
 from lazyrich.vocabulary.parameters import PARAMETERS
@@ -55,13 +56,14 @@ _OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README and the figures of every reproduced paper, and the notebooks of pages."""
+    """Add the README and the figures of every reproduced paper, notebooks of pages, and the page with sliders."""
     for path in sorted(found for pattern in _OF_PAPERS for found in _ROOT.glob(pattern)):
         uri = path.relative_to(_ROOT).as_posix()
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     for page in sources():
         content = notebook(page.read_text("utf-8"))
         files.append(File.generated(config, f"notebooks/{page.stem}.ipynb", content=content))
+    files.append(File.generated(config, "explore/page.html", abs_src_path=str(PAGE)))
     return files
 
 
