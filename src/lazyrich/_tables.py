@@ -144,23 +144,28 @@ def read_table(path: str | Path) -> Table:
             f"{path} must have columns of different names, got {header}. Give each column its own "
             "name in the first line."
         )
-    for line, row in rest:
-        if len(row) != len(header):
-            advice = (
-                "It may be cut off: copy it again"
-                if len(row) < len(header)
-                else "Quote entries that hold commas, or write a point for a decimal comma"
-            )
-            raise InputError(
-                f"{path} must have {len(header)} entries in each row, got {len(row)} in line "
-                f"{line}. {advice}."
-            )
+    _check_rows(path, len(header), rest)
     columns = zip(*(row for _, row in rest), strict=True)
     return Table(
         path=path,
         columns=dict(zip(header, columns, strict=True)),
         lines=[line for line, _ in rest],
     )
+
+
+def _check_rows(path: Path, columns: int, rows: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Refuse a row, by its line, with more or fewer entries than there are columns."""
+    for line, row in rows:
+        if len(row) != columns:
+            advice = (
+                "It may be cut off: copy it again"
+                if len(row) < columns
+                else "Quote entries that hold commas, or write a point for a decimal comma"
+            )
+            raise InputError(
+                f"{path} must have {columns} entries in each row, got {len(row)} in line "
+                f"{line}. {advice}."
+            )
 
 
 def _check_separator(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -86,8 +86,7 @@ def measured_map(
         choice = ", ".join(map(str, diagram.data_vars))
         raise InputError(
             f"`show` must be one of {choice}, got {show!r}. Others are measured if "
-            "`measured_diagram` "
-            "is given their name as `order`."
+            "`measured_diagram` is given their name as `order`."
         )
     in_words = diagram[show].dtype.kind in "UO"
     values = _coded(diagram[show]) if in_words else diagram[show]
@@ -102,15 +101,7 @@ def measured_map(
     patches = (_paint_words if in_words else _paint_numbers)(
         ax, values, *_nearest(points, spacing, limits)
     )
-    known = np.isfinite(points[2])
-    on_top: dict[str, Any] = {
-        "ls": "none",
-        "color": BLACK,
-        "zorder": 3,
-    }  # of curves, which pass through networks
-    ax.plot(*points[:2, known], marker="o", ms=2.6, mec="white", mew=0.5, **on_top)
-    halo = [Stroke(linewidth=2.0, foreground="white"), Normal()]
-    ax.plot(*points[:2, ~known], marker="x", ms=4, mew=0.8, path_effects=halo, **on_top)
+    _draw_networks(ax, points)
     for drawn, colour, line in ((theory, VERMILION, "-"), (curves, BLACK, "--")):
         for name, parts in (drawn or {}).items():
             for i, curve in enumerate(parts):
@@ -126,6 +117,15 @@ def measured_map(
     if handles:
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
     return ax
+
+
+def _draw_networks(ax: Axes, points: Array) -> None:
+    """Dots, and crosses where there is no value; on top of curves, which pass through networks."""
+    known = np.isfinite(points[2])
+    on_top: dict[str, Any] = {"ls": "none", "color": BLACK, "zorder": 3}
+    ax.plot(*points[:2, known], marker="o", ms=2.6, mec="white", mew=0.5, **on_top)
+    halo = [Stroke(linewidth=2.0, foreground="white"), Normal()]
+    ax.plot(*points[:2, ~known], marker="x", ms=4, mew=0.8, path_effects=halo, **on_top)
 
 
 def _coded(values: xr.DataArray) -> xr.DataArray:

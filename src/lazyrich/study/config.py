@@ -135,18 +135,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("data", {**WITH_OPTIONS, **FROM_FILES}),
-            ("model", NETWORKS),
-            ("activation", ACTIVATIONS),
-            ("parametrisation", PARAMETRISATIONS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}. "
-                    f"The default is {self.__dataclass_fields__[name].default!r}."
-                )
+        self._check_words()
         for name in ("width", "depth", "measurements", "probe_samples"):
             if getattr(self, name) < 1:
                 raise InputError(
@@ -172,11 +161,24 @@ class TrainingConfig:
         if not self.observables:
             raise InputError(
                 "`observables` must name at least one quantity, got none. Leave it out to "
-                "measure the "
-                "default ones."
+                "measure the default ones."
             )
         chosen(self.observables)
         self.recipe(1.0)
+
+    def _check_words(self) -> None:
+        for name, known in (
+            ("data", {**WITH_OPTIONS, **FROM_FILES}),
+            ("model", NETWORKS),
+            ("activation", ACTIVATIONS),
+            ("parametrisation", PARAMETRISATIONS),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}. "
+                    f"The default is {self.__dataclass_fields__[name].default!r}."
+                )
 
     def _check_data(self) -> None:
         check_options(self.data, self.data_options)

@@ -1,9 +1,8 @@
 """The state of a two-layer linear network: the Gram matrix of its neurons.
 
 The network is `f(x) = γ U W x` with `U ∈ R^{k×d}` and `W ∈ R^{d×m}`. Stack `Θ = [U; Wᵀ]`; then
-`G = ΘΘᵀ`, of size k + m whatever the width d, determines output, loss, kernel and alignment, now
-and at every later time. A `GramState` holds `G`; a `LineState` is its special case on
-one-dimensional data, where three numbers are enough: `‖u‖²`, `u·w` and `‖w‖²`.
+`G = ΘΘᵀ`, of size k + m whatever the width d, determines all that is asked, at all times.
+A `GramState` holds `G`; on a line three numbers are enough, a `LineState`: `‖u‖²`, `u·w`, `‖w‖²`.
 """
 
 from __future__ import annotations
