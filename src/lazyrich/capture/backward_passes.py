@@ -77,7 +77,8 @@ def divided_passes(
 
     Args:
         capture: one forward pass.
-        gradients: of `Σ_i v_i f_i` at all calls of all layers, rows of which are of one sample.
+        gradients: the gradients of `Σ_i v_i f_i` at all calls of all layers, rows of which are of one
+            sample.
         v: no zero among them.
     """
     of_layers: dict[str, list[Tensor]] = {}

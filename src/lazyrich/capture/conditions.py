@@ -127,8 +127,8 @@ class Conditions:
         """The same, and what that pass returned; None if nothing settles and none was made.
 
         Args:
-            model: as for `settle`.
-            tensors: as for `call`.
+            model: the model, as for `settle`.
+            tensors: the tensors, as for `call`.
             x: the batch.
         """
         if not self.settles and not self.functional:

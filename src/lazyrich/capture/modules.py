@@ -165,8 +165,9 @@ def input_rows(module: Form, inputs: Tensor, constant: float | None = None) -> R
 
     Args:
         module: the layer.
-        inputs: of one call.
-        constant: of one more input at every position, last, which stands for a bias; None for none.
+        inputs: the inputs of one call.
+        constant: the value of one more input at every position, last, which stands for a bias;
+            None for none.
     """
     if isinstance(module, Convolution):
         return _patches(module, inputs, constant)

@@ -18,8 +18,8 @@ class Witness:
 
     Args:
         model: the plain module.
-        leaves: on which it runs.
-        found: by the passes before.
+        leaves: the tensors on which it runs.
+        found: what the passes before found out.
     """
 
     def __init__(self, model: nn.Module, leaves: Leaves, found: Found) -> None:
@@ -41,8 +41,9 @@ class Witness:
         """Whether nothing changed, nobody drew and the result is what it was.
 
         Args:
-            result: of the pass; call this inside of its `undisturbed`.
-            first: of a pass under the same conditions; None for the last one before the look.
+            result: the result of the pass; call this inside of its `undisturbed`.
+            first: the result of a pass under the same conditions; None for the last one before the
+                look.
         """
         outputs = self._found.outputs if first is None else tuple(tensors_in(first))
         again = tuple(tensors_in(result))

@@ -22,7 +22,7 @@ def in_one_line(entry: str) -> str:
     """A BibTeX entry as a line of a list of references.
 
     Args:
-        entry: of `software_entries`.
+        entry: one entry of `software_entries`.
 
     Example:
         >>> print(in_one_line(software_entries()[1]))

@@ -97,7 +97,7 @@ def own_pair(name: str, *, seed: int) -> Batch:
 
     Args:
         name: `package.module:function`, which takes no arguments.
-        seed: of PyTorch's random numbers before the call.
+        seed: the seed of PyTorch's random numbers before the call.
 
     Raises:
         InputError: the function cannot be found, fails, or returns something else.

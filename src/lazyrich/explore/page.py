@@ -36,8 +36,8 @@ def write_page(path: str | Path, history: xr.Dataset | None = None) -> Path:
     """Write the page, whole or not at all.
 
     Args:
-        path: of the copy, ends in `.html` or `.htm`; a file that is there is replaced.
-        history: see `page_text`.
+        path: path of the copy, ends in `.html` or `.htm`; a file that is there is replaced.
+        history: the history to begin with, see `page_text`.
 
     Returns:
         The path.

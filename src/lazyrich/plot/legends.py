@@ -32,7 +32,7 @@ def legend(panel: Axes, **options: Any) -> Legend:  # noqa: ANN401 - those of ma
 
     Args:
         panel: the axes.
-        options: of `Axes.legend`; with a `loc` the legend stays there.
+        options: options of `Axes.legend`; with a `loc` the legend stays there.
 
     Example:
         >>> ax = Figure().subplots()

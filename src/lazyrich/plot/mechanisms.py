@@ -57,7 +57,7 @@ def room_below(ax: Axes, rows: int) -> list[float]:
     """Room for bars below all curves; the heights of the bars, in units of the panel.
 
     Args:
-        ax: on which all curves are drawn.
+        ax: the axes, on which all curves are drawn.
         rows: how many bars.
     """
     if rows:

@@ -57,10 +57,10 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float
     of `legend` where they cover nothing.
 
     Args:
-        rows: of panels.
-        columns: of panels.
-        width: of a panel, in inches.
-        height: of a panel, in inches.
+        rows: number of rows of panels.
+        columns: number of columns of panels.
+        width: width of a panel, in inches.
+        height: height of a panel, in inches.
     """
     with style():
         made = Picture(figsize=(width * columns, height * rows), layout="constrained")

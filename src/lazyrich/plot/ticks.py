@@ -71,7 +71,7 @@ def tidy(ax: Axes) -> None:
     """Set round ticks where nobody has chosen others.
 
     Args:
-        ax: whose scales are set; its limits may still change.
+        ax: the axes, whose scales are set; its limits may still change.
 
     Example:
         >>> from matplotlib.figure import Figure

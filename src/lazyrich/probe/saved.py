@@ -18,7 +18,7 @@ def check_history(path: Path) -> None:
     """Refuse what cannot be a saved history, before anything else is done.
 
     Args:
-        path: of the file, or of the zarr.
+        path: path of the file, or of the zarr.
 
     Raises:
         InputError: another suffix, or nothing is there.

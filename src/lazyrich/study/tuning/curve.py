@@ -50,7 +50,7 @@ class RichnessCurve:
     All intervals are 95 % intervals over the seeds.
 
     Attributes:
-        data: of the dialled networks, over `richness` (ρ that was set), `lr_scale` and `seed`:
+        data: results of the dialled networks, over `richness` (ρ that was set), `lr_scale` and `seed`:
             `test_loss`, `loss` of the batch after training, `ntk_change` that training made,
             `output_scale`, `time_to_fit`, `status`, `sentence` and `seconds`; and over the seeds
             `mean_test_loss` with its interval.
@@ -151,7 +151,7 @@ class RichnessCurve:
 
         Args:
             model: freshly initialised; it is not changed.
-            optimizer: of the model, before its first step; its rates are set in place.
+            optimizer: the optimiser of the model, before its first step; its rates are set in place.
 
         Returns:
             What the dial did; train its `model` with the same optimiser. Its `learning_rates` are
@@ -211,7 +211,7 @@ def geometric_mean(values: NDArray[np.float64]) -> float:
     """Of numbers > 0 that are finite; NaN if there are none.
 
     Args:
-        values: of any shape.
+        values: numbers > 0, of any shape.
     """
     fine = values[np.isfinite(values) & (values > 0)]
     return exp(float(np.log(fine).mean())) if fine.size else nan

@@ -24,7 +24,7 @@ class Optimum:
         place: the lowest one of those that were tried; NaN if no place could be.
         low: lower end of the interval of where the curve is lowest.
         high: upper end.
-        edge: at which end of what could be trained the lowest place is, if it is at one.
+        edge: the end of what could be trained at which the lowest place is, if it is at one.
     """
 
     place: float
@@ -38,7 +38,7 @@ class Gain:
     """What going to the lowest place gains.
 
     Attributes:
-        mean: of the fall of the loss, over the seeds.
+        mean: mean fall of the loss, over the seeds.
         low: lower end of its interval.
         high: upper end.
     """
@@ -63,7 +63,7 @@ def over_seeds(
     """The mean over the seeds and the ends of its 95 % interval, by Student's t, or NaN.
 
     Args:
-        losses: of trainings.
+        losses: losses of trainings.
 
     Example:
         >>> mean, low, high = over_seeds(np.array([1.0, 2.0, 3.0]))
@@ -85,7 +85,7 @@ def best_rate(
     """For every place the rate with the lowest mean; 0 where none is usable.
 
     Args:
-        losses: of trainings.
+        losses: losses of trainings.
     """
     return np.argmin(_means(losses), axis=-1)
 
@@ -105,7 +105,7 @@ def optimum(
 
     Args:
         places: ln ρ, rising.
-        losses: of trainings; NaN where one failed.
+        losses: losses of trainings; NaN where one failed.
 
     Example:
         >>> places, noise = np.arange(5.0), np.array([-0.1, 0.0, 0.1])
@@ -153,8 +153,8 @@ def gain(
     counts 1/(S − 1) on top of 1/S.
 
     Args:
-        losses: of trainings; NaN where one failed.
-        standing: of the network as it stands, likewise.
+        losses: losses of trainings; NaN where one failed.
+        standing: losses of the network as it stands, likewise.
 
     Returns:
         NaN where either has no rate at which all seeds could be trained.

@@ -45,7 +45,7 @@ def curves(task: TuningTask, done: Trainings) -> tuple[xr.Dataset, xr.Dataset]:
 
     Args:
         task: what was trained.
-        done: of which the whole seeds count.
+        done: the trainings, of which the whole seeds count.
     """
     coords = {"lr_scale": list(done.scales), "seed": list(done.seeds)}
     every = [

@@ -27,11 +27,11 @@ class Trainings:
 
     Attributes:
         levels: ρ, rising.
-        scales: of the learning rates.
+        scales: factors on the learning rates.
         rows: results by label of the setting, scale and seed.
-        seeds: of which everything is there.
+        seeds: seeds of which everything is there.
         planned: trainings in all.
-        made: of these by this call; the others came from the store.
+        made: number of these that this call made; the others came from the store.
     """
 
     levels: tuple[float, ...]
@@ -69,7 +69,7 @@ def trainings(
     Args:
         task: what is trained.
         levels: ρ to set.
-        scales: of the learning rates.
+        scales: factors on the learning rates.
         seeds: how many.
         out: folder of the store; None for one that goes afterwards.
         progress: show it.
@@ -113,7 +113,7 @@ def task_key(task: TuningTask) -> str:
     """What tells a task from another one: weights, data, optimiser, losses, steps and rates.
 
     Args:
-        task: whose first seed is looked at.
+        task: the task, whose first seed is looked at.
     """
     with task.seeded(0):
         model, optimizer = task.built()

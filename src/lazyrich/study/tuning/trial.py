@@ -47,13 +47,13 @@ class TuningTask:
 
     Attributes:
         factory: makes the model of a width.
-        batch: to dial by, and to measure the training loss and the kernel on.
-        loss: of the outputs.
-        width: of the models.
+        batch: the batch to dial by, and to measure the training loss and the kernel on.
+        loss: the loss of the outputs.
+        width: width of the models.
         optimizer: makes the optimiser.
-        steps: of a training.
+        steps: number of steps of a training.
         batches: gone round and round.
-        test: see `Test`.
+        test: what is to be low, see `Test`.
         schedule: what multiplies the learning rates after so many steps.
     """
 
@@ -79,7 +79,7 @@ class TuningTask:
         """All random numbers that a training may draw begin at a seed.
 
         Args:
-            seed: of them.
+            seed: seed of the generators.
         """
         return seeded(seed, *{tensor.device for tensor in tensors_in(self.batch)})
 
@@ -105,7 +105,7 @@ class RichnessTrial:
         task: a digest of what is trained, so that another task is another point.
         richness: ρ that is set; None for the network as it stands.
         lr_scale: what multiplies its learning rates.
-        seed: of weights, batches and whatever else is drawn.
+        seed: seed of weights, batches and whatever else is drawn.
     """
 
     task: str
@@ -180,8 +180,8 @@ def dialled(task: TuningTask, model: nn.Module, optimizer: Optimizer, richness: 
 
     Args:
         task: what is trained.
-        model: of it, or of another width.
-        optimizer: of the model; its rates are set in place.
+        model: a model of the task, or of another width.
+        optimizer: the optimiser of the model; its rates are set in place.
         richness: ρ.
     """
     return dial(
@@ -234,9 +234,9 @@ def loss_of(network: nn.Module, batch: LabelledBatch, loss: Loss) -> Tensor:
     """The loss of a batch, infinite where the outputs are none.
 
     Args:
-        network: as it is.
-        batch: on its device.
-        loss: as in `forecast`.
+        network: the network as it is.
+        batch: the batch, on the network's device.
+        loss: the loss, as in `forecast`.
     """
     x, y = inputs_and_targets(batch)
     positional, named = arguments(network, x)

@@ -58,10 +58,10 @@ def best_richness(
         factory: makes the model of a width, freshly initialised.
         batch: `(inputs, targets)` or a mapping, see `forecast`: of the training data, to dial by
             and to measure the training loss on.
-        loss: as in `forecast`.
-        width: of the small network.
+        loss: the loss, as in `forecast`.
+        width: width of the small network.
         optimizer: a factory `(model, width) -> optimizer`, with the rates as they stand.
-        steps: of every training.
+        steps: number of steps of every training.
         test: `(inputs, targets)` held out, or a function of the trained model that gives what is
             to be low, such as an error rate.
         batches: what is learned, a batch a step, gone through again and again, such as a list or
@@ -172,7 +172,7 @@ def _levels(name: str, given: object, least: int) -> tuple[float, ...]:
     if len(levels) < max(least, len(numbers)):
         raise InputError(
             f"`{name}` must hold {'at least 3 ' if least > 1 else ''}different numbers > 0, got "
-            f"{shown(given)}. Correct it."
+            f"{shown(given)}. Leave it out for the usual ones."
         )
     return levels
 
