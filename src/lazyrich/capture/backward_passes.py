@@ -77,7 +77,7 @@ def divided_passes(
 
     Args:
         capture: one forward pass.
-        gradients: the gradients of `Σ_i v_i f_i` at all calls of all layers, rows of which are of one
+        gradients: the gradients of `Σ_i v_i f_i` at all calls of all layers; each row is of one
             sample.
         v: no zero among them.
     """

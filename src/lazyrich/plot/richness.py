@@ -21,8 +21,8 @@ def richness_curve(
     """Draw mean test loss against richness with its interval over the seeds.
 
     Args:
-        data: a Dataset over `richness` and `seed` with `test_loss`, `loss`, and `mean_test_loss` with the ends of
-            its interval; such as `RichnessCurve.best`.
+        data: a Dataset over `richness` and `seed` with `test_loss`, `loss`, and
+            `mean_test_loss` with the ends of its interval; such as `RichnessCurve.best`.
         standing: the same over `seed` of the network as it stands, with its `richness`.
         interval: ends of the interval of the best ρ, which is shaded.
         ax: where to draw.

@@ -50,7 +50,7 @@ class RichnessCurve:
     All intervals are 95 % intervals over the seeds.
 
     Attributes:
-        data: results of the dialled networks, over `richness` (ρ that was set), `lr_scale` and `seed`:
+        data: results of the dialled networks, over `richness` (ρ as set), `lr_scale` and `seed`:
             `test_loss`, `loss` of the batch after training, `ntk_change` that training made,
             `output_scale`, `time_to_fit`, `status`, `sentence` and `seconds`; and over the seeds
             `mean_test_loss` with its interval.
@@ -151,7 +151,7 @@ class RichnessCurve:
 
         Args:
             model: freshly initialised; it is not changed.
-            optimizer: the optimiser of the model, before its first step; its rates are set in place.
+            optimizer: the optimiser of the model, before its first step; its rates are set.
 
         Returns:
             What the dial did; train its `model` with the same optimiser. Its `learning_rates` are
