@@ -23,6 +23,7 @@ from lazyrich import phases, study, sweeps
 from lazyrich.numerics import exponent_of, within
 from lazyrich.numerics.ladder import exponent_attrs
 from lazyrich.observables.catalogue import observables
+from lazyrich.probe import load_history
 from lazyrich.theory.abc import abc_phases
 from lazyrich.theory.aligned_modes import mode_flow, mode_times, modes_of
 from lazyrich.theory.balanced_linear import (
@@ -254,6 +255,13 @@ def swept():
     return folder, refined
 
 
+def reloaded():
+    """A history, written and read again."""
+    with TemporaryDirectory() as folder:
+        probed()[2].save(f"{folder}/run.json")
+        return load_history(f"{folder}/run.json")
+
+
 def stored():
     """The result of one point, out of its store."""
     with sweeps.Store.read_only(swept()[0]) as store:
@@ -304,6 +312,7 @@ MADE = {
     ),
     "lazyrich.probe.Compared.table": lambda: paired().table(),
     "lazyrich.probe.Verdict.table": lambda: probed()[2].verdict().table(),
+    "lazyrich.probe.load_history": reloaded,
     "lazyrich.results": lambda: lr.results(swept()[0]),
     "lazyrich.study.Match.to_dataset": lambda: lr.match(
         [W[:, :1], U], (np.eye(1), np.eye(1))
