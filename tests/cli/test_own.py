@@ -208,7 +208,7 @@ def test_a_gate_says_what_is_wanted():
         (("parts:net", "--data", "parts:bad_batches"), "must return a pair (inputs, targets)"),
         (
             (*OWN[:3], "--loss", "torch.nn.functional:l1_loss"),
-            "Give --lr: the first step tells no l",
+            "Give --lr: the first step does not d",
         ),
         ((*OWN, "--samples", 41), "--samples must lie in 1 to 40, got 41"),
         (("parts:net", "--data", "parts:loader", "--samples", 4), "--samples is for a pair"),

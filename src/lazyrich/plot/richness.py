@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from lazyrich.plot.legends import legend
 from lazyrich.plot.style import BLUE, GREY, VERMILION, axes
 
 EVERY = ("mean_test_loss_low", "mean_test_loss_high")
@@ -57,5 +58,5 @@ def richness_curve(
             ax.set_ylim(values.min() - margin, values.max() + margin)
     ax.set_xlabel(f"richness {rho.attrs.get('symbol', 'ρ')}, lazy to rich")
     ax.set_ylabel("loss")
-    ax.legend()
+    legend(ax)
     return ax

@@ -86,9 +86,9 @@ def write_report(
             ),
             sections.feature_section(history),
             sections.evidence_section(verdict),
+            map_section(history),
             setup_section(of, verdict),
             sections.advice_section(verdict),
-            map_section(history),
             WORDS,
         ]
     title = f"{verdict.regime}: {of.network}"
