@@ -11,9 +11,11 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import stats
 
+from lazyrich.vocabulary.regimes import Regime
+
 DRAWS, SEED = 4000, 0  # of the bootstrap
 CONFIDENCE = 0.95
-Edge = Literal["", "lazy", "rich"]
+Edge = Literal[Regime.LAZY, Regime.RICH, ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,8 @@ def optimum(
     places, losses = places[fine], losses[fine]
     means = _means(losses)
     index = int(np.argmin(means.min(axis=-1)))
-    edge: Edge = "lazy" if index == 0 else "rich" if index == len(places) - 1 else ""
+    last = len(places) - 1
+    edge: Edge = Regime.LAZY if index == 0 else Regime.RICH if index == last else ""
     place = float(places[index])
     count = losses.shape[-1]
     if count < 2:
