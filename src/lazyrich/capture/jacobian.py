@@ -28,7 +28,7 @@ from lazyrich.capture.kernel import (
 )
 from lazyrich.capture.per_sample import per_sample_gradients
 from lazyrich.capture.pieces import Piece
-from lazyrich.capture.trust import checked
+from lazyrich.capture.trust import trusted_with_passes
 from lazyrich.capture.uses import TABLES, Use, uses_of
 
 
@@ -81,7 +81,7 @@ def each_factor(
     rates = learning_rates(trainable, lrs)
     uses = uses_of(capture)
     if trusted is None:
-        trusted, made = checked(capture)
+        trusted, made = trusted_with_passes(capture)
         along = made if along is None else along
     if along is None:
         along = backward_passes(capture)

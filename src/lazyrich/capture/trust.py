@@ -86,10 +86,10 @@ def trusted_parameters(capture: Capture) -> list[str]:
     at any distance: gradients of samples times powers of two are those times the same powers, but
     for rows that matter to others, too; and factors must sum up to the parameter's own gradient.
     """
-    return checked(capture)[0]
+    return trusted_with_passes(capture)[0]
 
 
-def checked(capture: Capture) -> tuple[list[str], BackwardPasses | None]:
+def trusted_with_passes(capture: Capture) -> tuple[list[str], BackwardPasses | None]:
     """The same, and the backward passes along all outputs if the check has made them.
 
     Of one output, gradients along a random number of every sample are those numbers times its own

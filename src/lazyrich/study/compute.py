@@ -43,7 +43,8 @@ class Compute:
         >>> Compute(device="gpu")
         Traceback (most recent call last):
         ...
-        lazyrich.InputError: `device` must be auto, cpu, cuda or cuda:N, got 'gpu'. Choose one.
+        lazyrich.InputError: `device` must be auto, cpu, cuda or cuda:N, got 'gpu'. 'auto' takes a
+        GPU where there is one.
     """
 
     device: str = "cpu"

@@ -92,7 +92,7 @@ class TrainingConfig:
         >>> TrainingConfig(width=0)
         Traceback (most recent call last):
         ...
-        lazyrich.InputError: `width` must be ≥ 1, got 0. Raise it.
+        lazyrich.InputError: `width` must be ≥ 1, got 0. The default is 64.
     """
 
     data: str = "digits"
