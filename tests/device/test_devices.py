@@ -342,7 +342,7 @@ def test_points_of_a_study(name, monkeypatch, check):
 
 @pytest.mark.parametrize("more", [{}, {"batch_size": 16}, {"batch_size": 16, "optimizer": "adam"}])
 def test_points_that_train_together(more, monkeypatch, check):
-    axes = [(seed, lr) for seed in (0, 1) for lr in (0.1, 0.2, 0.3, 1e9)]
+    axes = [(0, 0.1), (1, 0.2), (0, 1e9)]
     points = [study.Training(**SMALL, seed=seed, lr=lr, **more) for seed, lr in axes]
 
     def run(device):
@@ -396,7 +396,7 @@ RUNS = {
     ),
     "resnet": Images(
         **{**IMAGES, "network": "resnet18", "width": 1, "parametrisation": "default", "lr": 0.01},
-        **{"steps": 2, "augment": True, "batch_size": 20, "measurements": 1},
+        **{"steps": 1, "augment": True, "batch_size": 20, "measurements": 1},
     ),
     "watched": Watched(**IMAGES, width=4, lr=0.01, epochs=2, points=2, measured=20, batch_size=20),
     "adaptive": Watched(

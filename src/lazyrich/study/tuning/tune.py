@@ -92,10 +92,10 @@ def best_richness(
         >>> sgd = lambda model, width: torch.optim.SGD(model.parameters(), lr=0.1)
         >>> found = best_richness(
         ...     make, (x[:24], y[:24]), width=16, optimizer=sgd, steps=40, test=(x[24:], y[24:]),
-        ...     richness=(0.01, 0.1, 1.0), seeds=3, progress=False,
+        ...     richness=(0.01, 0.1, 1.0), seeds=2, progress=False,
         ... )
         >>> found.data.test_loss.sizes["richness"], found.trainings
-        (3, 12)
+        (3, 8)
     """
     _refuse_makers(factory, optimizer, batches, schedule)
     _refuse_counts(width=(width, 1), steps=(steps, 1), seeds=(seeds, 2))
