@@ -56,7 +56,7 @@ _OF_PAPERS = ("papers/*/README.md", "papers/*/figures/laptop/*.png")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README and the figures of every reproduced paper, notebooks of pages, and the page with sliders."""
+    """Add READMEs and figures of reproduced papers, notebooks of pages, the page with sliders."""
     for path in sorted(found for pattern in _OF_PAPERS for found in _ROOT.glob(pattern)):
         uri = path.relative_to(_ROOT).as_posix()
         files.append(File.generated(config, uri, abs_src_path=str(path)))
