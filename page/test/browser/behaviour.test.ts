@@ -316,11 +316,11 @@ test("a drawn start is drawn again, and named by its seed", SKIP, () =>
 test("the view is copied as Python", SKIP, () =>
   open("start=orthogonal", async ({ page }) => {
     await page.getByText("As Python").first().click();
-    const code = page.locator(".panel.line .python code");
-    assert.match((await code.textContent()) ?? "", /import[\s\S]*flow/);
+    const code = page.locator(".panel.line .python code"); // filled when the box has opened
+    await code.filter({ hasText: /import[\s\S]*flow/ }).waitFor();
     for (const part of ["descent", "map", "family"]) {
       await page.locator(".panel.line .python").getByRole("radio", { name: part }).check();
-      assert.match((await code.textContent()) ?? "", /import[\s\S]*result/);
+      await code.filter({ hasText: /import[\s\S]*result/ }).waitFor();
     }
   }),
 );
