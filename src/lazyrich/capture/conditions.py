@@ -74,7 +74,7 @@ class Conditions:
             model: the plain module.
             tensors: its parameters and buffers; none of them is written on.
             x: a tensor, a sequence of positional arguments, or a mapping of keyword arguments.
-            settled: the conditions from `settle`.
+            settled: the state from `settle`.
         """
         calls = {name: iter(values) for name, values in settled.items()}
 

@@ -57,7 +57,7 @@ def asked_outputs(slope: Tensor, counted: Bool[Tensor, "n k"] | None) -> Bool[Te
 
     Args:
         slope: ∂L/∂f in the model's own shape, (n, …, classes).
-        counted: the outputs from `counted_outputs`.
+        counted: the mask from `counted_outputs`.
     """
     if slope.ndim < 3:
         return counted
