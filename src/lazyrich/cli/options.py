@@ -17,3 +17,12 @@ LossOption = Annotated[
         autocompletion=lambda: list(LOSSES),
     ),
 ]
+
+DataOption = Annotated[
+    str,
+    Option(
+        help="What to learn: digits, or a function of your own, MODULE:FUNCTION, that returns "
+        "(inputs, targets) or batches of them.",
+        metavar="DATA",
+    ),
+]

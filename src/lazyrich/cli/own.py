@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, SGD, Optimizer
+from torch.optim import LBFGS, SGD, Adam, Optimizer
 
 from lazyrich._errors import InputError, LazyRichError, NoDescentError
 from lazyrich.capture.isolation import (
@@ -197,6 +197,17 @@ def own_optimizer(name: str, network: nn.Module) -> Optimizer:
             "owns none of its trainable parameters"
         )
     return made
+
+
+def own_optimizer_or_adam(name: str | None) -> Callable[[nn.Module, int], Optimizer]:
+    """The user's own optimiser of a network of any size, or Adam at its default rate.
+
+    Args:
+        name: `package.module:function`; None for Adam.
+    """
+    if name is None:
+        return lambda model, size: Adam(model.parameters())
+    return lambda model, size: own_optimizer(name, model)
 
 
 def outputs_of(network: nn.Module, x: Any) -> Tensor:  # noqa: ANN401 - any nesting

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from lazyrich.cli.options import LossOption
+from lazyrich.cli.options import DataOption, LossOption
 
 if TYPE_CHECKING:
     from lazyrich.cli.own import Batch
-    from lazyrich.probe.transfer.family import OptimizersFactory
     from lazyrich.probe.transfer.result import Transfer
 
 BATCH_SIZE, SEED = 64, 0  # of the data; the first steps are made on the probe's samples
@@ -26,14 +25,7 @@ def transfer(
     ],
     small: Annotated[int, Option(help="Size of the network whose hyperparameters are known.")],
     large: Annotated[int, Option(help="Size of the network that they are for.")],
-    data: Annotated[
-        str,
-        Option(
-            help="What to learn: digits, or a function of your own, MODULE:FUNCTION, that returns "
-            "(inputs, targets) or batches of them.",
-            metavar="DATA",
-        ),
-    ] = "digits",
+    data: DataOption = "digits",
     loss: LossOption = "cross_entropy",
     optimizer: Annotated[
         str | None,
@@ -64,7 +56,7 @@ def transfer(
     steps are made, of copies.
     """
     from lazyrich.cli.factory import answerable, sized
-    from lazyrich.cli.own import own_loss
+    from lazyrich.cli.own import own_loss, own_optimizer_or_adam
     from lazyrich.cli.parse import numbers
     from lazyrich.cli.show import print_json
     from lazyrich.probe.transfer.transfer import transfer as find
@@ -78,7 +70,7 @@ def transfer(
             own_loss(loss, network, batch),
             small=small,
             large=large,
-            optimizer=_optimizers(optimizer),
+            optimizer=own_optimizer_or_adam(optimizer),
             ladder=[] if ladder is None else [int(n) for n in numbers(ladder, "--ladder")],
             branches=branch or (),
             steps=steps,
@@ -100,17 +92,6 @@ def _batch(data: str, network: Any, loss: str) -> Batch:  # noqa: ANN401 - a tor
         return own_data(data, batch=BATCH_SIZE, samples=None, seed=SEED).probed
     known = as_taken_by(network, load(data, folder=None, download=False))
     return known_data(known, loss, batch=BATCH_SIZE, seed=SEED).probed
-
-
-def _optimizers(name: str | None) -> OptimizersFactory:
-    """The user's own optimiser, or Adam, whose rate cancels in the factors."""
-    from torch.optim import Adam
-
-    from lazyrich.cli.own import own_optimizer
-
-    if name is None:
-        return lambda model, size: Adam(model.parameters())
-    return lambda model, size: own_optimizer(name, model)
 
 
 def _summary(found: Transfer) -> dict[str, Any]:

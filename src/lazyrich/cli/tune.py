@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Abort, Argument, Option
 
-from lazyrich.cli.options import LossOption
+from lazyrich.cli.options import DataOption, LossOption
 
 if TYPE_CHECKING:
     from lazyrich.cli.own import Batch, Learned
@@ -26,14 +26,7 @@ def tune(
     ],
     width: Annotated[int, Option(help="Width of the small network that is trained.", min=1)],
     steps: Annotated[int, Option(help="Optimiser steps of every training.", min=1)],
-    data: Annotated[
-        str,
-        Option(
-            help="What to learn: digits, or a function of your own, MODULE:FUNCTION, that returns "
-            "(inputs, targets) or batches of them.",
-            metavar="DATA",
-        ),
-    ] = "digits",
+    data: DataOption = "digits",
     test: Annotated[
         str | None,
         Option(
@@ -71,7 +64,7 @@ def tune(
     seeds. Test losses come with their intervals, and what the seeds leave open is said.
     """
     from lazyrich.cli.factory import answerable, sized
-    from lazyrich.cli.own import own_loss
+    from lazyrich.cli.own import own_loss, own_optimizer_or_adam
     from lazyrich.cli.parse import numbers
     from lazyrich.cli.show import print_json
     from lazyrich.study.tuning.tune import best_richness
@@ -88,7 +81,7 @@ def tune(
                 lambda size: sized(factory, size),
                 learned.probed,
                 own_loss(loss, network, learned.probed),
-                width=width, optimizer=_optimizer(optimizer), steps=steps, test=held_out,
+                width=width, optimizer=own_optimizer_or_adam(optimizer), steps=steps, test=held_out,
                 batches=Epochs(learned),
                 richness=None if richness is None else numbers(richness, "--richness"),
                 lr_scales=numbers(lr_scales, "--lr-scales"), seeds=seeds, out=out,
@@ -145,17 +138,6 @@ def _data(data: str, test: str | None, network: Any, loss: str) -> tuple[Learned
         y = targets(part, known.classes, loss) if loss in LOSSES else part.y  # type: ignore[arg-type]
         held_out = part.x, y
     return learned, held_out
-
-
-def _optimizer(name: str | None) -> Any:  # noqa: ANN401 - a function of network and width
-    """The user's own optimiser, or Adam."""
-    from torch.optim import Adam
-
-    from lazyrich.cli.own import own_optimizer
-
-    if name is None:
-        return lambda model, width: Adam(model.parameters())
-    return lambda model, width: own_optimizer(name, model)
 
 
 def _summary(found: RichnessCurve) -> dict[str, Any]:
