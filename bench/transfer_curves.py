@@ -24,6 +24,7 @@ FARTHEST = 24  # half octaves that a search goes from its start
 KEPT = 1.25  # times the best loss: points that are worse say nothing of the minimum
 WINDOW = 3  # half octaves on either side of the lowest point, that the fit sees
 CLIFF = 1.5  # the same for those half an octave from the lowest one: beyond is instability
+PROMISE = 0.04  # of the lowest loss, that a fit may go below it
 WARM_UP = 0.1  # of the steps; then the rate falls in a line to 0
 
 Cell = dict[str, Any]
@@ -225,13 +226,15 @@ def _vertex(near: Sequence[int], table: np.ndarray) -> tuple[float, float]:
     places = np.array(near)
     lowest = int(places[np.argmin(losses)])
     beside = abs(places - lowest) <= 1
-    fits = losses <= np.where(beside, CLIFF, KEPT) * losses.min()
-    if fits.sum() >= 3:
-        x = places[fits] / 2 - lowest / 2
-        curvature, slope, level = np.polyfit(x, np.log(losses[fits]), 2)
-        moved = -slope / (2 * curvature) if curvature > 0 else math.inf
-        if x.min() <= moved <= x.max():
-            return lowest / 2 + float(moved), float(np.exp(level + slope * moved / 2))
+    for most in (CLIFF, KEPT):  # a fit that promises more than was found leans on a cliff
+        fits = losses <= np.where(beside, most, KEPT) * losses.min()
+        if fits.sum() >= 3:
+            x = places[fits] / 2 - lowest / 2
+            curvature, slope, level = np.polyfit(x, np.log(losses[fits]), 2)
+            moved = -slope / (2 * curvature) if curvature > 0 else math.inf
+            found = float(np.exp(level + slope * moved / 2)) if math.isfinite(moved) else 0.0
+            if x.min() <= moved <= x.max() and found > (1 - PROMISE) * losses.min():
+                return lowest / 2 + float(moved), found
     return lowest / 2, float(losses.min())
 
 

@@ -43,6 +43,8 @@ def test_where_no_parabola_fits_the_lowest_point_stands(bench):
     assert (found.rate, found.loss) == (-1, 1)
     cliff = minimum({-4: [2.74], -3: [2.72], -2: [2.7], -1: [60.0]})
     assert (cliff.rate, cliff.loss) == (-1, 2.7)
+    leaning = minimum({-5: [2.92], -4: [2.9], -3: [2.87], -2: [2.85], -1: [4.1]})
+    assert (leaning.rate, leaning.loss) == (-1, 2.85)  # and not −1.8, with a loss of 2.7
 
 
 def test_what_is_in_the_notebook_is_not_trained_again(bench, tmp_path):
