@@ -227,7 +227,10 @@ def plotted(parts: Sequence[Mapping[str, Any]]) -> Figure:
         for ax, scheme in zip(row, names, strict=True):
             _draw(ax, part, scheme)
         row[0].set_ylabel(f"{TITLES[part['family']['task']]}\nloss", fontsize="small")
-        row[-1].legend(title=part["family"]["axis"], fontsize="x-small", title_fontsize="x-small")
+        row[-1].legend(
+            title=part["family"]["axis"], fontsize="x-small", title_fontsize="x-small",
+            loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False,
+        )  # fmt: skip
     for ax, scheme in zip(axes[0], names, strict=True):
         ax.set_title(f"{parts[0]['optimizer']}, {scheme}", fontsize="medium")
     for ax in axes[-1]:
