@@ -310,7 +310,9 @@ def test_files_that_do_not_fit_are_refused_by_name(parts, trained):
     lacking = {name: value for name, value in end.items() if name != "2.bias"}
     said = refusal("diagnose", *between(parts, start, lacking))
     assert (
-        said == "'b.pt' must hold the weights of the network: it lacks 2.bias, and has none besides"
+        said
+        == "'b.pt' must hold the weights of the network: it lacks 2.bias, and has none besides. "
+        "Name the network that it was saved from"
     )
     other = {**start, "3.weight": torch.ones(1)}
     assert "it lacks none, and has 3.weight besides" in refusal(

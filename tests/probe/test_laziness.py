@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import lazyrich as lr
-from lazyrich import InputError
+from lazyrich import InputError, NoDerivativeError
 
 
 class Scaled(nn.Module):
@@ -93,6 +93,30 @@ def test_what_is_refused():
         lr.laziness_index(model, (X, Y), iterations=0)
     with pytest.raises(InputError, match="the targets must have the outputs' shape"):
         lr.laziness_index(model, (X, torch.cat([Y, Y], 1)))
+
+
+def test_an_operation_without_second_derivative_is_refused():
+    """Such an operation would seem to be linear: an index of 0 for a network that curves."""
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.tanh()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return g * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+    class Curved(nn.Module):
+        def forward(self, x):
+            return Once.apply(x)
+
+    with pytest.raises(
+        NoDerivativeError, match=r"marked as once differentiable.*take an operation"
+    ):
+        lr.laziness_index(network(Curved()), (X, Y))
 
 
 class Attending(nn.Module):

@@ -194,7 +194,7 @@ def test_what_breaks_an_assumption_is_refused():
     other, _ = aligned(2, [0.1, 0.2, 0.3], seed=1)
     with pytest.raises(InputError, match=r"must be aligned with its data, .* off by"):
         modes_of(other, data)
-    with pytest.raises(InputError, match="at least two matrices from 4 inputs to 3 outputs"):
+    with pytest.raises(InputError, match="first layer first, from 4 inputs to 3 outputs"):
         modes_of(layers[:2][::-1], data)
     white = MomentData(
         sigma_xx=np.diag([1, 1, 1, 1.5]), sigma_yx=data.sigma_yx, mean_yy=data.mean_yy + 9

@@ -336,7 +336,10 @@ def rows(result: Any, samples: int) -> Tensor:  # noqa: ANN401 - whatever a mode
             "out."
         )
     if not is_finite(f):
-        raise NotFiniteError("the model's output must be finite, got NaN or infinity on `x`.")
+        raise NotFiniteError(
+            "the model's output must be finite, got NaN or infinity on `x`. Scale the inputs or "
+            "the weights down, or measure before the training diverges."
+        )
     return f
 
 

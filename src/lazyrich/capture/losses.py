@@ -236,7 +236,8 @@ def _cross_entropy(outputs: Tensor, targets: Any) -> Callable[[Tensor], Tensor]:
     if not isinstance(targets, Tensor) or outputs.ndim < 2:
         raise InputError(
             "loss='cross_entropy' needs outputs of shape (n, classes, …) and a tensor of targets, "
-            f"got outputs of shape {tuple(outputs.shape)} and a {type(targets).__name__}."
+            f"got outputs of shape {tuple(outputs.shape)} and a {type(targets).__name__}. For "
+            "outputs without classes take loss='mse'."
         )
     if targets.is_floating_point() and targets.shape == outputs.shape:
         if targets.min() < 0:
@@ -251,7 +252,8 @@ def _cross_entropy(outputs: Tensor, targets: Any) -> Callable[[Tensor], Tensor]:
         raise InputError(
             f"for loss='cross_entropy' and outputs of shape {tuple(outputs.shape)} the targets "
             f"must be integer class labels of shape {tuple(outputs.shape[:-1])}, got "
-            f"{targets.dtype} of shape {tuple(targets.shape)}."
+            f"{targets.dtype} of shape {tuple(targets.shape)}. Convert them: targets.long() for "
+            "labels, targets.squeeze(-1) for a column of labels, targets.float() for one-hot rows."
         )
     classes = outputs.shape[-1 if last else 1]
     labels = targets.long()

@@ -63,7 +63,8 @@ def read_checkpoint(path: Path, option: str) -> Checkpoint:
         others = [f"{k} ({type(v).__name__})" for k, v in weights.items()]
         raise InputError(
             f"{option} must be a state dict, or hold one as {', '.join(INSIDE)}, got {file.name!r} "
-            f"with {_named(others) or 'nothing in it'}"
+            f"with {_named(others) or 'nothing in it'}. Save model.state_dict(), alone or under "
+            "one of these names"
         )
     return Checkpoint(path=path, weights=weights, step=_step(path, held))
 
@@ -76,7 +77,10 @@ def _held(file: Path, option: str) -> Mapping[str, Any]:
             return load_file(file)
         held = torch.load(file, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise InputError(f"{file.name!r} needs the package safetensors to be read") from error
+        raise InputError(
+            f"{file.name!r} needs the package safetensors to be read. Install it with: pip install "
+            "safetensors"
+        ) from error
     except Exception as error:  # whatever a broken or foreign file raises
         raise InputError(
             f"{option} must be a file of tensors and plain values, which {file.name!r} is not: "
@@ -118,7 +122,8 @@ def put_into(network: nn.Module, checkpoint: Checkpoint) -> None:
     if missing or extra:
         raise InputError(
             f"{checkpoint.path.name!r} must hold the weights of the network: it lacks "
-            f"{_named(missing) or 'none'}, and has {_named(extra) or 'none'} besides"
+            f"{_named(missing) or 'none'}, and has {_named(extra) or 'none'} besides. Name the "
+            "network that it was saved from"
         )
     other = [
         f"{name} {tuple(own[name].shape)} instead of {tuple(w.shape)}"
@@ -128,7 +133,7 @@ def put_into(network: nn.Module, checkpoint: Checkpoint) -> None:
     if other:
         raise InputError(
             f"{checkpoint.path.name!r} must hold weights of the network's shapes, got "
-            f"{_named(other)}"
+            f"{_named(other)}. Name the network that it was saved from, with its sizes"
         )
     network.load_state_dict(own)
 

@@ -61,7 +61,9 @@ def called(name: str, what: str, *arguments: object) -> Any:  # noqa: ANN401 - t
     try:
         return function(*arguments)
     except (Exception, SystemExit) as error:
-        raise InputError(f"{name}() failed with {told_error(error)}") from error
+        raise InputError(
+            f"{name}() failed with {told_error(error)}. Call it in Python to see where"
+        ) from error
 
 
 @contextmanager
@@ -101,7 +103,10 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
     try:
         function = getattr(import_module(path), attribute, None)
     except (Exception, SystemExit) as error:
-        raise InputError(f"cannot import {path!r}: {told_error(error)}") from error
+        raise InputError(
+            f"cannot import {path!r}: {told_error(error)}. Run the command in the folder of the "
+            "module, or install its package"
+        ) from error
     finally:
         sys.path.remove("")
     if not callable(function):
@@ -110,9 +115,9 @@ def named_function(name: str, what: str) -> Callable[..., Any]:
 
 
 def told_error(error: BaseException) -> str:
-    """An error on one line.
+    """An error on one line, without its full stop.
 
     Args:
         error: any.
     """
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"

@@ -170,7 +170,10 @@ def own_loss(name: str, network: nn.Module, probed: Batch) -> Loss:
         try:
             value = function(outputs, probed[1])
         except (Exception, SystemExit) as error:
-            raise InputError(f"{name}(outputs, targets) failed with {told_error(error)}") from error
+            raise InputError(
+                f"{name}(outputs, targets) failed with {told_error(error)}. It is called with "
+                f"outputs of shape {tuple(outputs.shape)}"
+            ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"{name}(outputs, targets) must return one number as a tensor, got {came}")

@@ -284,7 +284,10 @@ def _exponents_of(given: Mapping[str, Any]) -> list[Any]:
             choice = ", ".join(sorted({*names, *both}))
             raise InputError(f"there is no exponent {name!r}; choose from {choice}")
         if exponents.keys() & set(targets):
-            raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
+            raise InputError(
+                f"{name!r} sets {' and '.join(targets)}, which is given already. Give one for both "
+                "layers or one for each"
+            )
         exponents |= dict.fromkeys(targets, value)
     return [exponents.get(name, 0.0) for name in names]
 

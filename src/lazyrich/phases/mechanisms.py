@@ -221,15 +221,20 @@ def _checked_time_dim(trajectory: xr.Dataset) -> str:
     if not isinstance(trajectory, xr.Dataset) or {"alignment", "uu", "ww"} - set(trajectory):
         raise InputError(
             f"mechanisms are read off a Dataset from `flow` or `descent`, got a "
-            f"{type(trajectory).__name__} without `alignment`, `uu` and `ww`"
+            f"{type(trajectory).__name__} without `alignment`, `uu` and `ww`. Pass all that they "
+            f"return"
         )
     if {"k", "m"} & set(trajectory.dims):
         raise InputError(
-            "mechanisms need a solution on a line, from a LineState: this one is from a GramState"
+            "mechanisms need a solution on a line, got one from a GramState. Solve it with a "
+            "LineState and LineData, if the inputs lie on a line"
         )
     dim = next((name for name in ("time", "step") if name in trajectory.dims), None)
     if dim is None or trajectory.sizes[dim] < 2:
-        raise InputError("a trajectory needs at least two values of `time` or `step`")
+        raise InputError(
+            "a trajectory needs at least two values of `time` or `step`. Give flow more `times`, "
+            "or descent more `steps`"
+        )
     return dim
 
 

@@ -69,7 +69,10 @@ class Setting(Labelled):
                 choice = ", ".join(sorted(known | set(BOTH_LAYERS)))
                 raise InputError(f"there is no parameter {name!r}; choose from {choice}")
             if given.keys() & set(targets):
-                raise InputError(f"{name!r} sets {' and '.join(targets)}, which is given already")
+                raise InputError(
+                    f"{name!r} sets {' and '.join(targets)}, which is given already. Give one for "
+                    "both layers or one for each"
+                )
             given |= dict.fromkeys(targets, labelled(name, value))
         return cls(**given)
 

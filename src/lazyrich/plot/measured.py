@@ -135,7 +135,7 @@ def _coded(values: xr.DataArray) -> xr.DataArray:
     if unknown := sorted(set(words) - set(place)):
         raise InputError(
             f"{values.name!r} must hold words among {', '.join(PHASE_COLOURS)}, "
-            f"got {', '.join(map(str, unknown))}."
+            f"got {', '.join(map(str, unknown))}. Show another variable."
         )
     return values.copy(data=np.reshape([place[word] for word in words], values.shape))
 

@@ -15,6 +15,7 @@ from lazyrich.capture.arithmetic import exact_arithmetic
 from lazyrich.capture.directions import checked_seed
 from lazyrich.capture.isolation import brought_to, undisturbed
 from lazyrich.capture.losses import Loss, loss_name
+from lazyrich.capture.network import refuse_silent_ends
 from lazyrich.probe.arguments import LabelledBatch, inputs_and_targets
 from lazyrich.probe.forecast.first_step import checked
 from lazyrich.probe.tangent_kernel import ntk
@@ -162,12 +163,16 @@ def _along(
             (first,) = torch.autograd.grad(weight @ outputs(at), at, create_graph=True)
             if not first.requires_grad:
                 return torch.zeros_like(v), torch.zeros_like(g)
+            refuse_silent_ends((first,))
             (second,) = torch.autograd.grad(first @ v, at, create_graph=True, allow_unused=True)
             if second is None or not second.requires_grad:
                 return torch.zeros_like(v), torch.zeros_like(g)
+            refuse_silent_ends((second,))
             (curve,) = torch.autograd.grad(second @ u, weight, allow_unused=True)
         except RuntimeError as error:
+            why = str(error).splitlines()[0].rstrip(".")
             raise NoDerivativeError(
-                f"PyTorch must have second derivatives of the model, got {error}"
+                f"PyTorch must have second derivatives of the model, got {why}. Take an operation "
+                "that it differentiates twice"
             ) from error
     return second.detach(), torch.zeros_like(g) if curve is None else curve

@@ -264,7 +264,8 @@ def _initial(reference: nn.Module | State | None, part: Part) -> Tensor | None:
     if tuple(weight.shape) != shape:
         raise InputError(
             f"`reference` must have the model's shapes, got {tuple(weight.shape)} for "
-            f"`{layer.name}`, which is {shape}."
+            f"`{layer.name}`, which is {shape}. Pass this very model as it was at the start "
+            "(copy.deepcopy) or its state dict."
         )
     own = piece.of(weight.detach()) if piece else weight.detach()
     return part.of(own.to(layer.weight.device).double())

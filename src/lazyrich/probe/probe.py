@@ -187,7 +187,10 @@ class Probe:
         """
         optimizer = arguments.checked_measurement(step, optimizer)
         if self._steps and step < self._steps[-1]:
-            raise InputError(f"`step` must not be before {self._steps[-1]}, got {step}.")
+            raise InputError(
+                f"`step` must not be before {self._steps[-1]}, got {step}. Count on, or make "
+                "a new Probe for another training."
+            )
         wait_for(self.model)
         start = time.perf_counter()
         row = self._measurements.row(step, optimizer)

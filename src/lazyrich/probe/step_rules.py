@@ -76,7 +76,8 @@ def rules_of(
     if isinstance(optimizer, ScalesGradients):
         raise InputError(
             f"the optimiser must be torch.optim.SGD, Adam or AdamW itself, got "
-            f"{type(optimizer).__name__}, whose factors depend on the targets"
+            f"{type(optimizer).__name__}, whose factors depend on the targets. Train "
+            "with the optimiser that it wraps, alone"
         )
     theta: Parameters = {name: p.detach() for name, p in parameters.items()}
     given = {name: p.grad for name, p in parameters.items() if p.grad is not None}

@@ -138,7 +138,8 @@ class Telescope:
         if start.shape[1] != self._outputs:
             raise InputError(
                 f"the targets must have {start.shape[1]} numbers a sample, as the outputs, got "
-                f"{self._outputs}"
+                f"{self._outputs}. Give labels one-hot: torch.nn.functional.one_hot(labels, "
+                f"{start.shape[1]})"
             )
         self._require_room(start.numel(), self._targets.numel() + 1)
         self._curvature = 2.0 / (self._outputs if loss == "mse" else 1)

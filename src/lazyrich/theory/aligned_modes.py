@@ -199,8 +199,8 @@ def modes_of(layers: Sequence[ArrayLike], data: MomentData) -> xr.Dataset:
     k, m = data.sigma_yx.shape
     if len(weights) < 2 or not chained or (shapes[-1][0], shapes[0][1]) != (k, m):
         raise InputError(
-            f"`layers` must be at least two matrices from {m} inputs to {k} outputs, got shapes "
-            f"{', '.join(map(str, shapes))}"
+            f"`layers` must be at least two matrices (outputs, inputs), the first layer first, "
+            f"from {m} inputs to {k} outputs, got shapes {', '.join(map(str, shapes))}"
         )
     white_power(data)
     gaps = layer_gaps(weights)
@@ -215,7 +215,7 @@ def modes_of(layers: Sequence[ArrayLike], data: MomentData) -> xr.Dataset:
         raise InputError(
             f"the network must be aligned with its data, of the same singular vectors and signs, "
             f"got one that is off by {gap:.2g} of its largest entry, with modes "
-            f"{along.round(4).tolist()}"
+            f"{along.round(4).tolist()}. lazyrich.match tells which theory holds instead"
         )
     found = {"mode_target": s, "mode_size": np.maximum(along, 0.0)}
     return dataset({k: xr.DataArray(v, dims="mode") for k, v in found.items()}, KNOWN)

@@ -289,13 +289,15 @@ def _on_line(
     if not (isinstance(state, GramState) and isinstance(data, MomentData)):
         raise InputError(
             f"a LineState goes with LineData and a GramState with MomentData, got "
-            f"{type(state).__name__} and {type(data).__name__}"
+            f"{type(state).__name__} and {type(data).__name__}. Their from_weights and "
+            f"from_samples make each"
         )
     outputs, inputs = data.sigma_yx.shape
     if outputs != 1 or state.outputs != 1 or state.inputs != inputs:
         raise InputError(
             f"a catapult has one output and as many inputs as its data, got {state.outputs} and "
-            f"{state.inputs} for data with {outputs} and {inputs}"
+            f"{state.inputs} for data with {outputs} and {inputs}. For several outputs there is "
+            f"lazyrich.theory.two_layer_linear.descent"
         )
     power, directions = np.linalg.eigh(data.sigma_xx)
     off = float(np.sqrt(max(power[:-1].max(initial=0.0), 0.0) / power[-1])) if power[-1] > 0 else 0

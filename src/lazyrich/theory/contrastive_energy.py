@@ -263,7 +263,7 @@ def _slopes(activation: Callable[[Any], Any] | None) -> Array:
     if not gap <= HOMOGENEOUS:
         raise InputError(
             f"`activation` must be homogeneous, h(z) = h′(z) z, as ReLU is, got one that is off by "
-            f"{gap:.2g} of its size between −100 and 100"
+            f"{gap:.2g} of its size between −100 and 100. ReLU, leaky ReLU and the identity are"
         )
     return np.array([below, above])
 

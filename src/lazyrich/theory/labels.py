@@ -138,7 +138,10 @@ def apply(function: Callable[..., Any], *arrays: xr.DataArray, **options: Any) -
     try:
         return xr.apply_ufunc(function, *arrays, join="exact", **options)
     except xr.AlignmentError as error:
-        raise InputError(f"arguments share an axis but not its values: {error}") from None
+        raise InputError(
+            f"arguments share an axis but not its values: {error}. Give it the same values in "
+            "both, or another name in one: array.rename(...)"
+        ) from None
 
 
 def first_where(mask: NDArray[np.bool_], *arrays: Array) -> list[float]:

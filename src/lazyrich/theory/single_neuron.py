@@ -214,7 +214,10 @@ def _weights(u: Any, w: Any, data: MomentData) -> tuple[xr.DataArray, xr.DataArr
     """Both layers, labelled and finite."""
     outputs, inputs = data.sigma_yx.shape
     if outputs != 1:
-        raise InputError(f"a single neuron has one output, got data with {outputs}")
+        raise InputError(
+            f"a single neuron has one output, got data with {outputs}. For several there is "
+            "lazyrich.theory.two_layer_linear.flow"
+        )
     first = w if isinstance(w, xr.DataArray) else xr.DataArray(real("w", w), dims="m")
     if first.sizes.get("m") != inputs:
         raise InputError(

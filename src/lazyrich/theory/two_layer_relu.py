@@ -144,7 +144,8 @@ class ReluScaling:
         """
         if parametrisation.depth != 1:
             raise InputError(
-                f"these networks have one hidden layer, got {parametrisation.depth} of them"
+                f"these networks have one hidden layer, got {parametrisation.depth} of them. For "
+                "more there is lazyrich.theory.abc"
             )
         (a1, a2), (b1, b2) = parametrisation.a, parametrisation.b
         if a1 + b1 != 0:

@@ -74,7 +74,9 @@ def test_a_process_that_dies_while_its_child_lives_is_noticed(tmp_path, mark):
     found = run(tmp_path, ["hold", "finish"], base={"mark": mark}, workers=1)
     assert time.monotonic() - start < 25  # the child of the last one lives for 30 seconds
     assert found["hold", 0].status == "failed"
-    assert found["hold", 0].sentence.endswith("the worker process was killed by SIGKILL")
+    assert found["hold", 0].sentence.endswith(
+        "killed by SIGKILL, as where memory is short: try fewer workers"
+    )
     assert found["finish", 0].status == "finished"
 
 

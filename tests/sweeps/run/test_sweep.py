@@ -175,7 +175,7 @@ def test_a_point_whose_process_dies_is_run_again_three_times_at_most(tmp_path, p
     assert found["die"].status == "failed"
     assert found["die"].sentence == (
         "its worker process died each time it ran (3 times): "
-        "the worker process was killed by SIGKILL"
+        "the worker process was killed by SIGKILL, as where memory is short: try fewer workers"
     )
 
 

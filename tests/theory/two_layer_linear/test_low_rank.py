@@ -184,7 +184,9 @@ def test_a_run_that_diverges_has_no_missing_numbers():
 
 def test_a_factor_must_be_one():
     matrix = np.array([[1.0, 0.5], [0.5, 1.0]])
-    with pytest.raises(InputError, match=r"`factor` must give `matrix` as ΘΘᵀ, is off by 0.5"):
+    with pytest.raises(
+        InputError, match=r"`factor` must give ΘΘᵀ = `matrix`, is off by 0.5. Omit it"
+    ):
         GramState(matrix=matrix, outputs=1, factor=xr.DataArray(np.eye(2), dims=("row", "neuron")))
     with pytest.raises(InputError, match=r"must have the last dims \('row', 'neuron'\)"):
         GramState(matrix=matrix, outputs=1, factor=xr.DataArray(np.eye(2), dims=("a", "b")))

@@ -106,7 +106,7 @@ REFUSED = {
     r"`noise` must be finite and ≥ 0, got -1.0": lambda: LineData(
         mean_aa=1.0, mean_ay=1.0, mean_yy=1.0, noise=xr.DataArray(-1.0)
     ),
-    r"`matrix` must be symmetric, entries differ by 0.5": lambda: gram([[1, 0.5], [0, 1]]),
+    r"`matrix` must be symmetric, is off by 0.5": lambda: gram([[1, 0.5], [0, 1]]),
     r"`matrix` must be finite": lambda: gram([[1, NAN], [NAN, 1]]),
     r"`matrix` must be square with last dims \('row', 'col'\)": lambda: gram(np.ones((2, 3))),
     r"`outputs` must be between 1 and 1 for a matrix of size 2, got 2": lambda: gram(np.eye(2), 2),
@@ -169,7 +169,7 @@ REFUSED = {
     r"`weight_decay_w` must be finite and ≥ 0": lambda: descent(
         STATE, NETWORK, DATA, steps=1, weight_decay_w=-1.0
     ),
-    r"got LineState with MomentData$": lambda: descent(
+    r"got LineState with MomentData. Make the state with GramState.from_weights": lambda: descent(
         STATE, NETWORK, DATA, steps=1, batches=[MOMENTS]
     ),
     r"`trajectory` must have its propagator, got none. Call flow or descent with": lambda: neurons(

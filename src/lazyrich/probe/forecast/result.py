@@ -259,7 +259,8 @@ class Forecast:
             return cls(**{**fields, "notes": tuple(fields["notes"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
-                f"a forecast must be what `to_json` made, got {text[:80]!r}."
+                f"a forecast must be what `to_json` made, got {text[:80]!r}. Make it again with "
+                "lazyrich.forecast, and keep its to_json()."
             ) from error
 
 

@@ -138,5 +138,6 @@ def require_shapes(case: Case) -> None:
     need = case.data.sigma_yx.shape
     if have != need:
         raise InputError(
-            f"the network has (outputs, inputs) = {have}, the data have {need}: they must agree"
+            f"the network has (outputs, inputs) = {have}, the data have {need}: they must agree. "
+            "Give the weights from the first layer on, each (outputs, inputs)"
         )

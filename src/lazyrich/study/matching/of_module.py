@@ -36,7 +36,7 @@ def case_of_module(model: nn.Module, case: Case) -> Case:
     if case.inputs is None:
         raise InputError(
             "`data` must be samples (inputs, targets) for a module, whose output is seen on them, "
-            "got moments"
+            "got moments. Pass the samples, or the weights as a list of arrays"
         )
     found = read_weights(unwrap(model), to_train=True).trainable
     arrays = [p.detach().double().cpu().numpy() for p in found.values()]

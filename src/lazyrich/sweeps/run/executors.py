@@ -222,8 +222,9 @@ def dask_cluster(address: str) -> Iterator[Executor]:
         client: Any = Client(address, timeout=CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError(
-            f"`scheduler` must be the address of a running Dask scheduler, such as "
-            f"tcp://10.0.0.1:8786, got {address!r}: {error}"
+            "`scheduler` must be the address of a running Dask scheduler, such as "
+            f"tcp://10.0.0.1:8786, got {address!r}: {error}. The command dask scheduler starts one "
+            "and prints its address"
         ) from error
     with client:
         yield client.get_executor(pure=False)

@@ -125,7 +125,9 @@ class Worker:
         if code >= 0:
             return f"ended with exit code {code}"
         names = {int(entry): entry.name for entry in signal.Signals}
-        return f"was killed by {names.get(-code, f'signal {-code}')}"
+        name = names.get(-code, f"signal {-code}")
+        advice = ", as where memory is short: try fewer workers" if name == "SIGKILL" else ""
+        return f"was killed by {name}{advice}"
 
     def end(self, *, gently: bool = False) -> None:
         """End the process."""

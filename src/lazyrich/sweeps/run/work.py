@@ -161,7 +161,10 @@ def _failure(error: BaseException, told: str = "") -> Result:
 def _checked(results: list[Result], experiments: Sequence[Experiment]) -> list[Result]:
     kind = type(experiments[0]).__name__
     if len(results) != len(experiments):
-        raise TypeError(f"{kind}.run_together returned {len(results)} of {len(experiments)}")
+        raise TypeError(
+            f"{kind}.run_together must return a Result for each experiment, got {len(results)} for "
+            f"{len(experiments)}"
+        )
     for result in results:
         if not isinstance(result, Result):
             raise TypeError(f"{kind} must return a Result, got {type(result).__name__}")

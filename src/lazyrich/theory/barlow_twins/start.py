@@ -77,7 +77,7 @@ def barlow_start(
         raise InputError(
             f"a start must be small, or aligned with the eigenvectors of `second_moment`: from "
             f"this one eigenvalues of the embedding would be off by about {error:.2g}, more than "
-            f"the `tolerance` of {tolerance:g}"
+            f"the `tolerance` of {tolerance:g}. Scale `weights` down, or allow more"
         )
     found = {"view_eigenvalue": gamma[at], "embedding_weight": s}
     modes = {name: xr.DataArray(x, dims="mode") for name, x in found.items()}
@@ -149,7 +149,7 @@ def kernel_views(kernel: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:
     if off > SYMMETRIC:
         raise InputError(
             f"`kernel` must be symmetric without negative eigenvalues, got one that is off by "
-            f"{off:.2g} of its largest"
+            f"{off:.2g} of its largest. Take the kernel of all 2n views with themselves, in float64"
         )
     kept = values > RANK * top
     features = axes[:, kept] * np.sqrt(values[kept])
@@ -158,7 +158,7 @@ def kernel_views(kernel: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:
     if left > OUTSIDE:
         raise InputError(
             f"`outputs` must be those of some weights in the features of `kernel`: {left:.2g} of "
-            f"them are not"
+            f"them are not. Give the rows of both in one order, first views before second ones"
         )
     return weights, view_correlation(features[:n], features[n:])
 

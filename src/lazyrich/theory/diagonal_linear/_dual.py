@@ -47,7 +47,8 @@ def end_of_flow(family: Family, inputs: Array, targets: Array) -> tuple[Array, A
     if not left < CORRECTED:
         raise ConvergenceError(
             f"Newton's method left {left:.2g} of the targets with {family.factors:g} factors: the "
-            f"inputs are nearly dependent, or `init_scale` is too small for them"
+            f"inputs are nearly dependent, or `init_scale` is too small for them. Use a larger "
+            f"one, or leave out rows of `x` that are nearly sums of others"
         )
     if solved is not family:
         with np.errstate(divide="ignore"):

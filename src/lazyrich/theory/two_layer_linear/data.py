@@ -29,6 +29,7 @@ from lazyrich.theory.labels import (
 
 LINE_TOLERANCE = 1e-9  # share of the inputs' norm that may lie off the line
 MOMENT_TOLERANCE = 1e-12
+FROM_SAMPLES = "MomentData.from_samples computes all three from x and y"
 UNRESOLVED = 1e-13  # of the power that the features of a direction have: it is rounding
 
 
@@ -124,21 +125,26 @@ class MomentData(Labelled):
         if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(self.mean_yy)):
             raise InputError("`sigma_xx`, `sigma_yx` and `mean_yy` must be finite")
         scaled = cosines(xx)
-        if np.abs(scaled - scaled.T).max() > MOMENT_TOLERANCE:
-            raise InputError("`sigma_xx` must be symmetric")
-        if np.linalg.eigvalsh(scaled).min() < -MOMENT_TOLERANCE * len(xx):
-            raise InputError("`sigma_xx` must be positive semidefinite")
+        if (off := np.abs(scaled - scaled.T).max()) > MOMENT_TOLERANCE:
+            raise InputError(f"`sigma_xx` must be symmetric, is off by {off:.2g}. Take (Σ + Σᵀ)/2")
+        if (lowest := np.linalg.eigvalsh(scaled).min()) < -MOMENT_TOLERANCE * len(xx):
+            raise InputError(
+                f"`sigma_xx` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
+                f"after scaling its diagonal to 1. {FROM_SAMPLES}"
+            )
         object.__setattr__(self, "sigma_xx", (xx + xx.T) / 2)
         object.__setattr__(self, "sigma_yx", yx)
         explained = float(np.sum(self.best_map * yx))
         units = _feature_units(xx)
         unseen = float(np.abs((self.best_map @ xx - yx) / units).max())
         if unseen > 1e-6 * float(np.abs(yx / units).max()):
-            raise InputError("`sigma_yx` has a part in a direction where the inputs do not vary")
+            raise InputError(
+                f"`sigma_yx` has a part in a direction where the inputs do not vary. {FROM_SAMPLES}"
+            )
         if self.mean_yy < explained * (1 - 1e-9):
             raise InputError(
                 f"`mean_yy` must be at least what the best linear map explains, "
-                f"{explained:g}, got {self.mean_yy:g}"
+                f"{explained:g}, got {self.mean_yy:g}. {FROM_SAMPLES}"
             )
 
     @classmethod
@@ -241,6 +247,7 @@ def _noise_floor(aa: Array, ay: Array, yy: Array) -> Array:
     if (gap < -MOMENT_TOLERANCE).any():
         a, c, y = first_where(gap < -MOMENT_TOLERANCE, aa, ay, yy)
         raise InputError(
-            f"no data have E[a²] = {a:g}, E[ay] = {c:g}, E[y²] = {y:g}: E[ay]² must be ≤ E[a²]E[y²]"
+            f"no data have E[a²] = {a:g}, E[ay] = {c:g}, E[y²] = {y:g}: E[ay]² must be ≤ "
+            f"E[a²]E[y²]. LineData.from_samples computes all three from x and y"
         )
     return yy * np.clip(gap, 0, 1)

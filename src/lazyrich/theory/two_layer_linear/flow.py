@@ -154,13 +154,16 @@ def require_pair(state: LineState | GramState, data: LineData | MomentData) -> N
     if line != isinstance(data, LineData):
         raise InputError(
             f"a LineState needs LineData and a GramState needs MomentData, "
-            f"got {type(state).__name__} with {type(data).__name__}"
+            f"got {type(state).__name__} with {type(data).__name__}. Make the state with "
+            f"{'Gram' if line else 'Line'}State.from_weights, or the data with "
+            f"{'Line' if line else 'Moment'}Data.from_samples"
         )
     if isinstance(state, GramState) and isinstance(data, MomentData):
         have, need = (state.outputs, state.inputs), data.sigma_yx.shape
         if have != need:
             raise InputError(
-                f"the state has (outputs, inputs) = {have}, the data have {need}: they must agree"
+                f"the state has (outputs, inputs) = {have}, the data have {need}: they must agree. "
+                f"Give weights u of shape ({need[0]}, d) and w of shape (d, {need[1]})"
             )
 
 
@@ -183,7 +186,8 @@ def line_arguments(
     if not (isinstance(state, LineState) and isinstance(data, LineData)):
         raise InputError(
             f"the closed form needs a LineState and LineData, "
-            f"got {type(state).__name__} and {type(data).__name__}"
+            f"got {type(state).__name__} and {type(data).__name__}. For inputs off a line there is "
+            f"flow(GramState, network, MomentData, times)"
         )
     return (
         *(state.uu, state.uw, state.ww, state.sine_squared),
@@ -234,7 +238,7 @@ def _flow_on_moments(
     if time.ndim > 1:
         raise InputError(
             f"on MomentData `times` must be a number or one-dimensional, for the flow is "
-            f"integrated; got {dict(time.sizes)}"
+            f"integrated; got {dict(time.sizes)}. Give all times in one list"
         )
     units = units_for(
         *(state, network),

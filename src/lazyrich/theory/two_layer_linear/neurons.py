@@ -62,7 +62,8 @@ def neurons(trajectory: xr.Dataset, u: ArrayLike, w: ArrayLike) -> xr.Dataset:
     theta = np.stack([us, ws]) if on_line and us.shape == ws.shape else _stacked(us, ws)
     if len(theta) != phi.sizes["row"]:
         raise InputError(
-            f"the trajectory has k + m = {phi.sizes['row']}, got weights with k + m = {len(theta)}"
+            f"the trajectory has k + m = {phi.sizes['row']}, got weights with k + m = "
+            f"{len(theta)}. Pass the weights that its state was made from"
         )
     moved = xr.dot(phi, xr.DataArray(theta, dims=("col", "neuron")), dim="col")
     if on_line:

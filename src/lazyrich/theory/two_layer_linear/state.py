@@ -304,7 +304,7 @@ def _sine_squared(uu: Array, uw: Array, ww: Array) -> Array:
         u, x, w = first_where(gap < -PSD_TOLERANCE, uu, uw, ww)
         raise InputError(
             f"no two vectors have ‖u‖² = {u:g}, u·w = {x:g}, ‖w‖² = {w:g}: "
-            f"(u·w)² must be ≤ ‖u‖²‖w‖²"
+            f"(u·w)² must be ≤ ‖u‖²‖w‖². LineState.from_weights computes all three"
         )
     return np.clip(gap, 0, 1)
 
@@ -317,7 +317,7 @@ def _require_sine(uu: Array, uw: Array, ww: Array, known: Array, given: Array) -
         u, x, w, sine = first_where(wrong, uu, uw, ww, given)
         raise InputError(
             f"`sine_squared` must be 1 - (u·w)²/(‖u‖²‖w‖²), got {sine:g} for "
-            f"‖u‖² = {u:g}, u·w = {x:g}, ‖w‖² = {w:g}"
+            f"‖u‖² = {u:g}, u·w = {x:g}, ‖w‖² = {w:g}. Leave it out, and it is computed"
         )
     return wrong
 
@@ -341,12 +341,12 @@ def _checked_gram(matrix: ArrayLike | xr.DataArray) -> xr.DataArray:
     scaled = cosines(values)
     asymmetry = float(np.abs(scaled - np.swapaxes(scaled, -1, -2)).max())
     if asymmetry > PSD_TOLERANCE:
-        raise InputError(f"`matrix` must be symmetric, entries differ by {asymmetry:.2g} relative")
+        raise InputError(f"`matrix` must be symmetric, is off by {asymmetry:.2g}. Take (G + Gᵀ)/2")
     lowest = float(np.linalg.eigvalsh(scaled).min())
     if lowest < -PSD_TOLERANCE * values.shape[-1]:
         raise InputError(
             f"`matrix` must be positive semidefinite, its lowest eigenvalue is {lowest:.2g} "
-            f"after scaling its diagonal to 1"
+            f"after scaling its diagonal to 1. GramState.from_weights makes one"
         )
     return matrix.copy(data=(values + np.swapaxes(values, -1, -2)) / 2)
 
@@ -371,7 +371,7 @@ def _checked_factor(factor: xr.DataArray | None, matrix: xr.DataArray) -> xr.Dat
     off = np.abs(product - matrix.values)
     rounding = 10 * PSD_TOLERANCE * norms[..., :, None] * norms[..., None, :]
     if bool((off > rounding + np.finfo(float).tiny).any()):
-        raise InputError(f"`factor` must give `matrix` as ΘΘᵀ, is off by {off.max():.2g}")
+        raise InputError(f"`factor` must give ΘΘᵀ = `matrix`, is off by {off.max():.2g}. Omit it")
     return factor
 
 
