@@ -358,6 +358,7 @@ def reference_of(look: Look, *, centred: bool) -> Reference:
         weights={layer.name: layer.matrix for layer in look.layers},
         features=look.features,
         structure=structure(
+            seen,
             look.layers,
             trusted=look.kept.trusted if kernel else None,
             parts=look.kernels if kernel else (),

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture import modules
+from lazyrich.capture.arrangement import is_plain
 from lazyrich.capture.backward_passes import BackwardPasses, divided_passes, of_norm
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import probing_direction
@@ -22,6 +23,7 @@ from lazyrich.capture.mixing import mixing_layers
 from lazyrich.capture.norms import norm
 from lazyrich.capture.pieces import put_together
 from lazyrich.capture.uses import TABLES, Use, same_kind, uses_of
+from lazyrich.capture.watch import Orders
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of a parameter's gradient
 _APART = {torch.float64: 1e-9, torch.float32: 3e-5}  # of a sample's gradient at a layer
@@ -39,11 +41,13 @@ class Structure:
         trusted: parameters that have factors; None if nobody asked.
         acting: layers that learn, with the shape of what each of their calls gave.
         parts: names of the kernel's parts.
+        orders: orders of rows that are those of samples, one after the other.
     """
 
     trusted: tuple[str, ...] | None
     acting: Mapping[str, tuple[torch.Size, ...]]
     parts: tuple[str, ...]
+    orders: Orders
 
     def still_acting(self, layers: Iterable[Layer]) -> list[Layer]:
         """Those layers that act as they did."""
@@ -51,11 +55,24 @@ class Structure:
 
 
 def structure(
-    layers: Iterable[Layer], *, trusted: tuple[str, ...] | None, parts: Iterable[str]
+    seen: Capture,
+    layers: Iterable[Layer],
+    *,
+    trusted: tuple[str, ...] | None,
+    parts: Iterable[str],
 ) -> Structure:
     """What is found at a first look; see `Structure`."""
-    acting = {layer.name: _shapes(layer) for layer in layers}
-    return Structure(trusted=trusted, acting=acting, parts=tuple(parts))
+    return Structure(
+        trusted=trusted,
+        acting={layer.name: _shapes(layer) for layer in layers},
+        parts=tuple(parts),
+        orders={
+            (layer.name, call.turn): call.order
+            for layer in (*seen.layers, *seen.small)
+            for call in layer.calls
+            if call.order is not None and is_plain(call.order, call.order.numel())
+        },
+    )
 
 
 def _shapes(layer: Layer) -> tuple[torch.Size, ...]:
