@@ -224,6 +224,17 @@ def test_a_probe_takes_fewer_of_long_sequences_of_tokens_unless_told():
     assert default_count(tokens) == 10
 
 
+def test_a_probe_takes_fewer_directions_of_long_sequences_of_tokens_unless_told():
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 7)).double()
+    found = {}
+    for length, given in ((2, "auto"), (100, "auto"), (100, 3), (100, "all")):
+        tokens = torch.randint(0, 5, (20, length), generator=torch.Generator().manual_seed(0))
+        batch = tokens, torch.zeros(20, length, 7).double()
+        probe = lazyrich.Probe(model, batch, directions=given, observables=["loss"])
+        found[length, given] = probe.made_with["directions"]
+    assert found == {(2, "auto"): 4, (100, "auto"): 2, (100, 3): 3, (100, "all"): "all"}
+
+
 def test_inputs_that_are_no_tokens_do_not_change_the_number_of_samples():
     pairs = torch.zeros(50, 2, dtype=torch.long)
     assert default_count({"ids": pairs, "mask": torch.ones(50, 4000)}) == 32

@@ -7,6 +7,7 @@ from torch import nn
 
 import lazyrich
 from lazyrich.observables import centred_kernel_distance, kernel_distance
+from lazyrich.observables.centred_kernel import ERROR_OF_ONE
 from tests.models import Residual, brute_kernel, randn
 
 
@@ -87,6 +88,49 @@ def test_few_vectors_estimate_it_and_their_error():
     assert 0.03 * exact < scatter < 0.3 * exact
     assert 0.8 * scatter < np.sqrt(np.mean(np.square(errors))) < 2 * scatter
     assert min(errors) > 0
+
+
+class Tokens(nn.Module):
+    """Each position sees those before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Embedding(24, 16), nn.Linear(16, 16), nn.Linear(16, 24)
+
+    def forward(self, x):
+        h = self.embed(x)
+        return self.head(torch.tanh(self.mix(h + h.cumsum(1) / 8)))
+
+
+def jacobian_kernel(model, x):
+    theta = {name: p.detach() for name, p in model.named_parameters()}
+    found = torch.func.jacrev(lambda at: torch.func.functional_call(model, at, (x,)))(theta)
+    rows = torch.cat([part.flatten(3).flatten(0, 2) for part in found.values()], 1)
+    return (rows @ rows.T).view(len(x), -1, len(x), rows.shape[0] // len(x))
+
+
+def test_of_sequences_of_tokens_one_vector_is_within_the_error_that_is_given():
+    torch.manual_seed(0)
+    x, y = torch.randint(0, 24, (6, 24)), torch.zeros(6, 24, 24).double()
+    first, later = Tokens().double(), Tokens().double()
+    later.load_state_dict({k: p + 0.1 * torch.randn_like(p) for k, p in first.state_dict().items()})
+    a, b = (jacobian_kernel(model, x) for model in (later, first))
+    a, b = (k - k.mean(0, keepdim=True) for k in (a, b))
+    a, b = (k - k.mean(2, keepdim=True) for k in (a, b))
+    exact = float(1 - (a * b).sum() / a.norm() / b.norm())
+    values, errors = [], []
+    for seed in range(10):
+        model = Tokens().double()
+        probe = lazyrich.Probe(model, (x, y), seed=seed, observables=NAMES)
+        for step, weights in enumerate((first, later)):
+            model.load_state_dict(weights.state_dict())
+            probe.measure(step)
+        values.append(float(probe.history.centred_kernel_distance[1]))
+        errors.append(float(probe.history.centred_kernel_distance_stderr[1]))
+    scatter = np.std(values, ddof=1)
+    assert np.mean(values) == pytest.approx(exact, abs=3 * scatter / 10**0.5 + 0.03 * exact)
+    assert 0.01 * exact < scatter < 1.3 * np.mean(errors)  # a scatter of few is rough
+    assert errors == pytest.approx(ERROR_OF_ONE * np.array(values))
 
 
 NAMES = ["centred_kernel_distance"]

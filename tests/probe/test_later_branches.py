@@ -38,7 +38,9 @@ class Branching(nn.Module):
         h = self.norm(torch.tanh(self.mid(h)))
         if later == "mixes before a product":
             h = h + h.mean(0)
-        if later != "skips a product":
+        if later == "takes rows in another order":
+            h = torch.tanh(h.flip(0) @ self.free).flip(0)
+        elif later != "skips a product":
             h = torch.tanh(h @ self.free)
         if later == "uses a weight again":
             h = torch.tanh(h @ self.mid.weight.T)
@@ -54,7 +56,7 @@ class Branching(nn.Module):
 LATER = (
     "mixes samples", "mixes little", "mixes before a product", "divides by all",
     "uses a weight again", "uses a weight in another way", "uses a layer twice",
-    "skips a product", "skips a layer",
+    "skips a product", "skips a layer", "takes rows in another order",
 )  # fmt: skip
 
 
@@ -116,6 +118,15 @@ def test_a_layer_that_is_another_one_by_now_has_no_number_and_a_note():
     assert "layers acted differently than at the first: free. Where" in probe.history.notes
     plain, _, _ = watched("", observables=ALL, directions="all")
     assert "At some look" not in plain.history.notes
+
+
+def test_rows_in_another_order_are_found_again():
+    """Later looks take the first one's order where the check of factors proves it."""
+    probe, _, _ = watched("takes rows in another order", directions="all")
+    assert "sample by sample" not in probe.history.notes
+    alone, _, _ = watched("takes rows in another order", observables=["cka"])  # nothing is proved
+    np.testing.assert_allclose(probe.history.cka.sel(layer=alone.history.layer), alone.history.cka)
+    assert probe.history.cka[1].sel(layer="free") < 1 - 1e-6
 
 
 def test_samples_that_meet_later_are_said_to():

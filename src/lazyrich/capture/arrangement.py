@@ -64,12 +64,17 @@ def arrangement(
 def arranged(rows: Shaped[Tensor, "*rows d"], order: Order) -> Shaped[Tensor, "n t d"]:
     """Rows by sample, zeros where there is none."""
     flat = rows.flatten(0, -2) if rows.ndim > 1 else rows[None]
-    if order.numel() == len(flat) and bool((order.diff(dim=1) == 1).all() and order[0, 0] == 0):
-        starts = order[:, 0]
-        if bool((starts.diff() == order.shape[1]).all()):
-            return flat.reshape(*order.shape, -1)
+    if is_plain(order, len(flat)):
+        return flat.reshape(*order.shape, -1)
     found = flat[order.clamp(min=0)]
     return found * (order >= 0).to(found)[..., None]
+
+
+def is_plain(order: Order, rows: int) -> bool:
+    """Whether all rows lie one after the other, sample by sample."""
+    if order.numel() != rows:
+        return False
+    return bool((order.flatten() == torch.arange(rows, device=order.device)).all())
 
 
 def _owners(plain: Tensor, coded: Tensor, samples: int) -> tuple[Tensor, Tensor] | None:

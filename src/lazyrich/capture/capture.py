@@ -29,7 +29,7 @@ from lazyrich.capture.isolation import (
 )
 from lazyrich.capture.padding import counted_outputs, counted_positions, without_padding
 from lazyrich.capture.pieces import Pieces
-from lazyrich.capture.watch import Call, Sight, Sights, by_samples
+from lazyrich.capture.watch import Call, Orders, Sight, Sights, by_samples
 from lazyrich.capture.weights import read_weights
 from lazyrich.capture.witness import Witness
 
@@ -195,6 +195,7 @@ def capture(
     x: Batch,
     conditions: Conditions | None = None,
     leaves: Leaves | None = None,
+    orders: Orders | None = None,
 ) -> Capture:
     """Run the model and keep what its layers saw.
 
@@ -209,6 +210,7 @@ def capture(
             arguments; the first dimension counts samples.
         conditions: conditions of an earlier look at the same model; None to find out.
         leaves: parameters and buffers to run on, such as earlier ones; None for the model's own.
+        orders: orders of an earlier look, see `by_samples`; None to find out.
 
     Returns:
         The capture. Nothing is dropped silently: see `Capture.skipped`.
@@ -241,7 +243,7 @@ def capture(
     length = 0 if positions is None else positions.shape[1]
     captured = [
         _with_x_hat(_layer(name, sight), settled, leaves)
-        for name, sight in by_samples(watch, outputs, counted, length).items()
+        for name, sight in by_samples(watch, outputs, counted, length, orders).items()
     ]
     linear = tuple(layer for layer in captured if layer.is_linear)
     return Capture(

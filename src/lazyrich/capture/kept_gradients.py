@@ -85,7 +85,7 @@ def kept_gradients(
         half = s // 2
         generator = torch.Generator().manual_seed(seed)
         first, second = (
-            random_rows(part.flatten(1, 2), generator) / half**0.5
+            random_rows(part, generator) / half**0.5
             for part in (g[:, :half], g[:, half : 2 * half])
         )
         rows[layer.name] = first, second

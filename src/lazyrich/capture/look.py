@@ -38,9 +38,11 @@ from lazyrich.capture.norms import LayerNorms, layer_norms
 from lazyrich.capture.optimizer_step import gradient_step, next_step
 from lazyrich.capture.padding import asked_outputs, without_padding
 from lazyrich.capture.sampled_kernel import block_squares, pair_sums, sampled_traces
+from lazyrich.capture.samples import tokens_of_each
 from lazyrich.capture.trust import Structure, structure, trusted_now
 
 CENTRED_DIRECTIONS = 2  # vectors over all outputs of all samples
+_MANY = 500  # outputs of a sequence of tokens, of which one vector does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +221,9 @@ class Look:
             return centred_columns(self.kernel)
         network, columns = network_of(self.capture), []
         with undisturbed(network.module, twice=True):
-            for signs in random_signs(self.f, CENTRED_DIRECTIONS, seed=self.plan.seed + 1):
+            many = tokens_of_each(self.plan.inputs) > 1 and self.f.shape[1] >= _MANY
+            count = 1 if many else CENTRED_DIRECTIONS
+            for signs in random_signs(self.f, count, seed=self.plan.seed + 1):
                 e = centred(self.capture.of_counted(signs)).to(signs)
                 gradients = self.capture.backward(e, list(network.theta))[1]
                 along = {name: self.rates[name] * g for name, g in gradients.items()}
@@ -354,6 +358,7 @@ def reference_of(look: Look, *, centred: bool) -> Reference:
         weights={layer.name: layer.matrix for layer in look.layers},
         features=look.features,
         structure=structure(
+            seen,
             look.layers,
             trusted=look.kept.trusted if kernel else None,
             parts=look.kernels if kernel else (),

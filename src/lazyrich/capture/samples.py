@@ -29,6 +29,8 @@ _FEW = 4  # tensors, of which all subsets are tried
 _DEFAULT = 32  # samples
 _FEWEST = 8  # sequences of tokens
 _TOKENS = 1024
+_DIRECTIONS = 4  # at most
+_ALONG = 2048  # tokens times directions: those of a look
 
 
 Shared = Collection[str | int]
@@ -51,11 +53,36 @@ def default_count(x: Batch) -> int:
         >>> default_count(torch.zeros(64, 3, 32, 32))
         32
     """
+    return max(_FEWEST, min(_DEFAULT, _TOKENS // tokens_of_each(x)))
+
+
+def default_directions(x: Batch, samples: int) -> int:
+    """How many random output directions to take: 4, and 2 of long sequences of tokens.
+
+    Args:
+        x: a batch as the model takes it.
+        samples: how many of its samples are looked at.
+
+    Example:
+        >>> sequences = [torch.zeros(64, tokens, dtype=torch.long) for tokens in (10, 20, 64, 2048)]
+        >>> [default_directions(x, default_count(x)) for x in sequences]
+        [4, 3, 2, 2]
+    """
+    if (tokens := tokens_of_each(x)) == 1:
+        return _DIRECTIONS
+    return max(2, min(_DIRECTIONS, _ALONG // (tokens * samples)))
+
+
+def tokens_of_each(x: Batch) -> int:
+    """Tokens of a sample; 1 where samples are no sequences of tokens.
+
+    Args:
+        x: a batch as the model takes it.
+    """
     first = next(tensors_in(x))
     if first.is_floating_point() or first.is_complex() or first.ndim < 2:
-        return _DEFAULT
-    tokens = max(first[0].numel(), 1)
-    return max(_FEWEST, min(_DEFAULT, _TOKENS // tokens))
+        return 1
+    return max(first[0].numel(), 1)
 
 
 @exact_arithmetic()

@@ -14,7 +14,7 @@ from lazyrich.capture.norms import norm
 Weight = Float[Tensor, "k d"]
 Covariance = Float[Tensor, "k k"]
 
-ROWS = 512  # of gradients along random directions, at least one a sample: errors of about 1 %
+ROWS = 256  # of gradients along random directions, at least one a sample: errors of 1 to 2 %
 _SOME = 64  # samples for a standard error, which is then itself known to about 10 %
 
 
@@ -72,27 +72,30 @@ def sketch(gradients: Float[Tensor, "n r k"]) -> Sketch:
 
 
 def random_rows(
-    gradients: Float[Tensor, "n r k"], generator: torch.Generator
+    gradients: Float[Tensor, "n s t k"], generator: torch.Generator
 ) -> Float[Tensor, "n q k"]:
     """As many random rows of every sample as `ROWS` allows, all if there are no more.
 
     Args:
-        gradients: g, (samples, positions and directions, neurons).
+        gradients: g, (samples, directions, positions, neurons).
         generator: draws them, for every sample anew.
 
     Returns:
-        Rows times √(r/q), so that `Σ g gᵀ` of a sample is unbiased.
+        Rows times √(r/q), r being directions times positions, so that `Σ g gᵀ` of a sample is
+        unbiased.
 
     Example:
-        >>> random_rows(torch.ones(256, 8, 3), torch.Generator().manual_seed(0))[0]
+        >>> random_rows(torch.ones(256, 2, 4, 3), torch.Generator().manual_seed(0))[0]
         tensor([[2., 2., 2.],
                 [2., 2., 2.]])
     """
-    n, r, _ = gradients.shape
-    if (q := max(1, ROWS // n)) >= r:
-        return gradients
-    index = torch.rand(n, r, generator=generator).argsort(1)[:, :q].to(gradients.device)
-    return gradients[torch.arange(n, device=index.device)[:, None], index] * (r / q) ** 0.5
+    n, s, t, _ = gradients.shape
+    if (q := max(1, ROWS // n)) >= s * t:
+        return gradients.flatten(1, 2)
+    drawn = torch.rand(n, s * t, generator=generator).topk(q, sorted=False).indices
+    index = drawn.to(gradients.device)
+    of_sample = torch.arange(n, device=index.device)[:, None]
+    return gradients[of_sample, index // t, index % t] * (s * t / q) ** 0.5
 
 
 def dots(a: Float[Tensor, "s r k"], b: Float[Tensor, "s r k"]) -> Float[Tensor, " s"]:

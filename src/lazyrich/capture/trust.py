@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lazyrich.capture import modules
+from lazyrich.capture.arrangement import is_plain
 from lazyrich.capture.backward_passes import BackwardPasses, divided_passes, of_norm
 from lazyrich.capture.capture import Capture, Layer
 from lazyrich.capture.directions import probing_direction
@@ -22,10 +23,11 @@ from lazyrich.capture.mixing import mixing_layers
 from lazyrich.capture.norms import norm
 from lazyrich.capture.pieces import put_together
 from lazyrich.capture.uses import TABLES, Use, same_kind, uses_of
+from lazyrich.capture.watch import Orders
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}  # of a parameter's gradient
 _APART = {torch.float64: 1e-9, torch.float32: 3e-5}  # of a sample's gradient at a layer
-_LONG = 8  # positions: fewer are no work for a product of their own
+_VECTORS = 8  # along which a weight's gradient is compared with that of its factors
 
 OfLayers = Mapping[str, Sequence[Tensor]]
 """Layer → a gradient at each of its calls."""
@@ -39,11 +41,13 @@ class Structure:
         trusted: parameters that have factors; None if nobody asked.
         acting: layers that learn, with the shape of what each of their calls gave.
         parts: names of the kernel's parts.
+        orders: orders of rows that are those of samples, one after the other.
     """
 
     trusted: tuple[str, ...] | None
     acting: Mapping[str, tuple[torch.Size, ...]]
     parts: tuple[str, ...]
+    orders: Orders
 
     def still_acting(self, layers: Iterable[Layer]) -> list[Layer]:
         """Those layers that act as they did."""
@@ -51,11 +55,24 @@ class Structure:
 
 
 def structure(
-    layers: Iterable[Layer], *, trusted: tuple[str, ...] | None, parts: Iterable[str]
+    seen: Capture,
+    layers: Iterable[Layer],
+    *,
+    trusted: tuple[str, ...] | None,
+    parts: Iterable[str],
 ) -> Structure:
     """What is found at a first look; see `Structure`."""
-    acting = {layer.name: _shapes(layer) for layer in layers}
-    return Structure(trusted=trusted, acting=acting, parts=tuple(parts))
+    return Structure(
+        trusted=trusted,
+        acting={layer.name: _shapes(layer) for layer in layers},
+        parts=tuple(parts),
+        orders={
+            (layer.name, call.turn): call.order
+            for layer in (*seen.layers, *seen.small)
+            for call in layer.calls
+            if call.order is not None and is_plain(call.order, call.order.numel())
+        },
+    )
 
 
 def _shapes(layer: Layer) -> tuple[torch.Size, ...]:
@@ -163,10 +180,32 @@ def _explained(shared: Sequence[Use], gradients: OfLayers, truth: Tensor) -> boo
     """Whether the factors of all uses sum up to a parameter's own gradient."""
     if not same_kind(shared):
         return False
+    if all(use.role == "weight" and use.layer.is_linear for use in shared) and (
+        sum(use.piece.numel for use in shared) == truth.numel()
+    ):
+        pairs = [_along_vectors(use, gradients[use.layer.name], truth) for use in shared]
+        found = torch.cat([x.flatten() for x, _ in pairs])
+        exact = torch.cat([x.flatten() for _, x in pairs])
+        return norm(found - exact) <= _TOLERANCE[truth.dtype] * norm(exact)
     parts = [(use.piece, _summed(use, gradients[use.layer.name])) for use in shared]
     exact = widen(truth).flatten()
     apart = norm(put_together(parts, truth) - exact)
     return apart <= _TOLERANCE[truth.dtype] * norm(exact)
+
+
+def _along_vectors(
+    use: Use, gradients: Sequence[Tensor], truth: Tensor
+) -> tuple[Float[Tensor, "groups b m"], Float[Tensor, "groups b m"]]:
+    """`Σ_it (Bh_it) g_itᵀ` for a few random rows B, and what the gradient itself gives.
+
+    Matrices that differ differ along random vectors, which take a fraction of the products.
+    """
+    layer = use.layer
+    g, h = layer.rows(gradients).transpose(1, 2), layer.inputs.permute(0, 2, 3, 1)
+    exact = modules.weight_rows(layer.module, use.piece.of(truth))
+    generator = torch.Generator().manual_seed(0)
+    b = torch.randn(_VECTORS, h.shape[2], generator=generator).to(h)
+    return (b @ h @ g).sum(0), b.to(exact) @ exact.transpose(1, 2)
 
 
 def _summed(use: Use, gradients: Sequence[Tensor]) -> Tensor:
@@ -176,7 +215,8 @@ def _summed(use: Use, gradients: Sequence[Tensor]) -> Tensor:
         g = use.layer.rows(gradients)
         if use.role == "bias":
             return widen(g.sum((0, 1)).flatten())
-        return widen(modules.as_weight(module, _products(g, use.layer.inputs)))
+        products = g.flatten(0, 1).permute(1, 2, 0) @ use.layer.inputs.flatten(0, 1).transpose(0, 1)
+        return widen(modules.as_weight(module, products))
     if isinstance(module, TABLES):
         assert use.layer.weight is not None  # a table is one
         total = widen(torch.zeros_like(use.layer.weight))
@@ -188,17 +228,3 @@ def _summed(use: Use, gradients: Sequence[Tensor]) -> Tensor:
             total.index_add_(0, tokens, widen(rows))
         return total.flatten()
     return widen(of_norm(use.layer, gradients)[use.role].sum((0, 1)))
-
-
-def _products(
-    g: Float[Tensor, "n t groups m"], h: Float[Tensor, "n t groups d"]
-) -> Float[Tensor, "groups m d"]:
-    """`Σ_it g_it h_itᵀ` of every group."""
-    m, d = g.shape[-1], h.shape[-1]
-    if g.shape[1] > _LONG:  # sample by sample: rows of patches are not copied into another order
-        of_groups = [
-            torch.addbmm(g.new_zeros(m, d), g_j.transpose(1, 2), h_j)
-            for g_j, h_j in zip(g.unbind(2), h.unbind(2), strict=True)
-        ]
-        return torch.stack(of_groups)
-    return g.flatten(0, 1).permute(1, 2, 0) @ h.flatten(0, 1).permute(1, 0, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lazyrich.capture import modules as layers
-from lazyrich.capture.arrangement import arranged, arrangement, coded_directions
+from lazyrich.capture.arrangement import (
+    Order,
+    arranged,
+    arrangement,
+    coded_directions,
+    is_plain,
+)
 from lazyrich.capture.isolation import Leaves, dense_gradient
 from lazyrich.capture.pieces import Piece, all_of, finder, is_wrapped
 from lazyrich.capture.products import Operation, Products
@@ -30,6 +36,7 @@ class Call:
         take: function from a tensor shaped like the result of the operation to one like `outputs`;
             None if that is the same.
         turn: number of the operation it is, in the order of their calls.
+        order: rows of every sample among those of the operation; None of a module's.
     """
 
     inputs: Tensor
@@ -37,6 +44,7 @@ class Call:
     edge: Any
     take: Callable[[Tensor], Tensor] | None = None
     turn: int = -1
+    order: Order | None = None
 
     def gradient(self, found: Tensor | None, name: str) -> Tensor:
         """A gradient on the output, as autograd gave it, in the layout of `outputs`."""
@@ -205,8 +213,16 @@ class Sights:
         raise AssertionError("the last name is of this piece alone")
 
 
+Orders = Mapping[tuple[str, int], Order]
+"""By layer and turn."""
+
+
 def by_samples(
-    watch: Sights, outputs: Tensor, counted: Tensor | None = None, positions: int = 0
+    watch: Sights,
+    outputs: Tensor,
+    counted: Tensor | None = None,
+    positions: int = 0,
+    orders: Orders | None = None,
 ) -> dict[str, Sight]:
     """All sights, the rows of products ordered by samples; without those that cannot be.
 
@@ -215,11 +231,17 @@ def by_samples(
         outputs: f, (samples, outputs), with its graph.
         counted: the outputs that count; None if all do.
         positions: number of positions of a padded sequence; 0 if none is padded.
+        orders: orders of an earlier look. If they fit all rows, they are taken, unproved.
     """
     products = {name: sight for name, sight in watch.sights.items() if _is_of_rows(sight)}
     edges = {call.turn: call.edge for sight in products.values() for call in sight.calls}
     if not edges:
         return watch.sights
+    if orders and all(_fits(call, orders.get((n, call.turn))) for n, call in _calls(products)):
+        return watch.sights | {
+            name: replace(sight, calls=[_in(x, orders[name, x.turn]) for x in sight.calls])
+            for name, sight in products.items()
+        }
     with torch.inference_mode(False):
         count = 1.0 if counted is None else counted
         plain, coded = (
@@ -267,21 +289,37 @@ def _ordered(
     """A call by samples; False if nothing depends on it, None if it joins them."""
     samples, positions = sizes
     one, other = plain[call.turn], coded[call.turn]
-    take = call.take
-    assert take is not None  # that of a product
-    if one is None or other is None or not (g := take(one)).any():
+    assert call.take is not None  # that of a product
+    if one is None or other is None or not (g := call.take(one)).any():
         return False
-    order = arrangement(g, take(other), samples)
+    order = arrangement(g, call.take(other), samples)
     if order is None:
         return None
     if positions and order.shape[1] == positions and (order < 0).any():
         order = functional.pad(order, (0, 1), value=-1)  # some rows are not all the positions
+    return _in(call, order)
+
+
+def _in(call: Call, order: Order) -> Call:
+    """A product's call with its rows in that order."""
+    take = call.take
+    assert take is not None
     return replace(
         call,
         inputs=arranged(call.inputs, order),
         outputs=arranged(call.outputs, order),
         take=lambda z: arranged(take(z), order),
+        order=order,
     )
+
+
+def _calls(sights: Mapping[str, Sight]) -> Iterator[tuple[str, Call]]:
+    return ((name, call) for name, sight in sights.items() for call in sight.calls)
+
+
+def _fits(call: Call, order: Order | None) -> bool:
+    """Whether a call has the rows of that order, one after the other."""
+    return order is not None and is_plain(order, call.outputs.shape[:-1].numel())
 
 
 def _begun(z: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from lazyrich.capture.look import (
 )
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
+from lazyrich.capture.watch import Orders
 from lazyrich.observables.observable import Observable, Row
 from lazyrich.probe.state import InitialNetwork, State, start_of
 from lazyrich.probe.steer.centred import without_references
@@ -119,7 +120,7 @@ class Measurements:
         before = [one for one in self._kernels if one.step < step]
         with torch.no_grad(), exact_arithmetic():
             try:
-                look = self._look(known, step=step, optimizer=optimizer, before=before)
+                look = self._look_again(known, step=step, optimizer=optimizer, before=before)
                 if known is None:
                     self._reference = known = self._referred(look)
                 self._note_others(look, known)
@@ -151,6 +152,15 @@ class Measurements:
                 "All learning rates were 0 at the first look: until one is not, all count alike."
             )
 
+    def _look_again(self, known: Reference | None, **options: Any) -> Look:  # noqa: ANN401
+        """A look that takes rows of products in the order of the first one, if that still holds."""
+        if known is None or not known.structure.orders or not self.plan.kernel:
+            return self._look(known, **options)
+        look = self._look(known, orders=known.structure.orders, **options)
+        if look.kept.trusted == known.structure.trusted:  # which also proves that order
+            return look
+        return self._look(known, **options)
+
     def _look(
         self,
         known: Reference | None,
@@ -159,12 +169,15 @@ class Measurements:
         optimizer: Optimizer | None = None,
         before: Sequence[PreviousKernel] = (),
         leaves: Leaves | None = None,
+        orders: Orders | None = None,
     ) -> Look:
         if known is None:  # a trainer may have moved the model since
             self.plan = replace(self.plan, inputs=brought_to(self.plan.model, self.plan.inputs))
             self.targets = brought_to(self.plan.model, self.targets)
         conditions = known.network.conditions if known else None
-        seen = without_references(capture(self.plan.model, self.plan.inputs, conditions, leaves))
+        seen = without_references(
+            capture(self.plan.model, self.plan.inputs, conditions, leaves, orders)
+        )
         if self._fixed_loss is None:
             outputs = seen.outputs.detach().view(seen.shape)
             self._fixed_loss = output_loss(self._loss, outputs, self.targets)

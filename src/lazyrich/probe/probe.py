@@ -21,7 +21,12 @@ from lazyrich.capture.directions import Directions, checked_directions
 from lazyrich.capture.isolation import batch_size, brought_to, take, unwrap, wait_for
 from lazyrich.capture.look import Plan
 from lazyrich.capture.losses import Loss, loss_name
-from lazyrich.capture.samples import Shared, default_count, some_samples
+from lazyrich.capture.samples import (
+    Shared,
+    default_count,
+    default_directions,
+    some_samples,
+)
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.probe import arguments, one_look
@@ -61,9 +66,10 @@ class Probe:
         shared: names or positions of inputs that all samples share, such as `("mask",)` or `(1,)`;
             the others carry samples. None to find out, by leaving some samples out.
         directions: random output directions of every sample, ≥ 2; each costs one backward pass a
-            measurement. Models with no more outputs than that, or with `"all"`, are measured
-            exactly, and only they have an `effective_rank`. Of the others, what is estimated has
-            its standard error beside it, `…_stderr`.
+            measurement; "auto" for 4, or 2 of long sequences of tokens. Models with no more outputs
+            than that, or with `"all"`, are measured exactly, and only they have an
+            `effective_rank`. Of the others, what is estimated has its standard error beside it,
+            `…_stderr`.
         lrs: learning rates η inside the kernel, by parameter or module name, "" for all others.
             None takes the relative rates of the optimiser's groups at the first measurement, those
             of parameters that it does not own being 0; without an optimiser all are equal.
@@ -101,14 +107,15 @@ class Probe:
         thresholds: Thresholds | None = None,
         samples: int | Literal["auto"] | None = "auto",
         shared: Shared | None = None,
-        directions: Directions = 4,
+        directions: Directions | Literal["auto"] = "auto",
         lrs: Mapping[str, float] | None = None,
         memory: int = 2**30,
         seed: int = 0,
     ) -> None:
         pair = arguments.inputs_and_targets(batch)
         unwrap(model)  # refuses what is no network
-        checked_directions(directions)
+        if directions != "auto":
+            checked_directions(directions)
         arguments.refuse_settings(samples, memory, seed, thresholds)
         self.model = model
         self.batch = brought_to(model, pair)
@@ -120,8 +127,9 @@ class Probe:
         x, index = some_samples(model, self.batch[0], count, shared=shared)
         targets = take(self.batch[1], given, index)
         self._samples = len(index)
+        along = default_directions(x, len(index)) if directions == "auto" else directions
         plan = Plan(
-            model=model, inputs=x, directions=directions, seed=int(seed), lrs=lrs, memory=memory,
+            model=model, inputs=x, directions=along, seed=int(seed), lrs=lrs, memory=memory,
             kernel=any(observable.kernel for observable in self._observables),
         )  # fmt: skip
         self.made_with = making(plan, targets, loss, self._observables)
