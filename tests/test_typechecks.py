@@ -78,7 +78,7 @@ def rows(matrix: Float[Tensor, "m n"], start: Float[Tensor, " n"]) -> Iterator[T
 
 def test_a_generator_is_checked_when_it_is_called():
     assert len(list(rows(torch.ones(2, 3), torch.ones(3)))) == 3
-    with pytest.raises(jaxtyping.TypeCheckError, match="start"):
+    with pytest.raises(BeartypeCallHintViolation, match="parameter start"):
         rows(torch.ones(2, 3), torch.ones(4))
 
 

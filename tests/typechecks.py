@@ -44,10 +44,10 @@ def _check(function):
     import beartype
     import jaxtyping
 
-    if inspect.isgeneratorfunction(function):  # beartype alone would wait for the first value
-        return jaxtyping.jaxtyped(typechecker=beartype.beartype)
     hints = _hints(function)
     bare = _like(function, function.__kwdefaults__, hints)
+    # for a generator, too, at the call and not when the first value is wanted
+    bare.__code__ = bare.__code__.replace(co_flags=bare.__code__.co_flags & ~inspect.CO_GENERATOR)
     strict = beartype.beartype(bare)
     if strict is bare:  # nothing is annotated
         return lambda one: one
