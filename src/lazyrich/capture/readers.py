@@ -19,6 +19,7 @@ from lazyrich.capture.pieces import Find
 
 Rows = Callable[[Tensor], Tensor]
 Size = int | Sequence[int]
+Number = int | float | complex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,8 @@ def _addmm(
     mat1: Tensor,
     mat2: Tensor,
     *,
-    beta: float = 1,
-    alpha: float = 1,
+    beta: Number = 1,
+    alpha: Number = 1,
 ) -> Iterator[Product]:
     if find(mat2) and beta == alpha == 1:
         own = input if find(input) and input.shape == mat2.shape[1:] else None
@@ -251,8 +252,8 @@ def _embedding(
     input: Tensor,
     weight: Tensor,
     padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
+    max_norm: Number | None = None,
+    norm_type: Number = 2.0,
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Iterator[Product]:
@@ -264,10 +265,10 @@ def _embedding(
 def _entrywise(
     find: Find,
     z: Tensor,
-    input: Tensor | float,
-    other: Tensor | float,
+    input: Tensor | Number,
+    other: Tensor | Number,
     *,
-    alpha: float = 1,
+    alpha: Number = 1,
     scales: bool,
 ) -> Iterator[Product]:
     """`z = w x` or `z = x + w`, w spread over the positions that it has no axis for."""
