@@ -15,6 +15,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import tensors_in, undisturbed, unwrap
 from lazyrich.capture.losses import Loss
+from lazyrich.capture.norms import root_mean_square
 from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import checked
@@ -51,6 +52,7 @@ class Anatomy:
     Attributes:
         size: width or depth.
         shapes: shapes of the trainable parameters, by name.
+        spreads: root mean squares of their entries, by name.
         places: parameter → the module on whose outputs its update is measured.
         entries: place → how many numbers it takes and gives on the batch; also of modules that
             read a weight of another one.
@@ -60,6 +62,7 @@ class Anatomy:
 
     size: int
     shapes: Mapping[str, tuple[int, ...]]
+    spreads: Mapping[str, float]
     places: Mapping[str, str]
     entries: Mapping[str, tuple[int, int]]
     read: Mapping[str, frozenset[str]]
@@ -123,6 +126,7 @@ class NetworkFamily:
         return Anatomy(
             size=size,
             shapes={name: tuple(p.shape) for name, p in network.theta.items()},
+            spreads={name: root_mean_square((p,)) for name, p in network.theta.items()},
             places={name: places[name] for name in network.theta},
             entries=counted,
             read={

@@ -86,7 +86,8 @@ class Layout:
         """Parameters whose own update counts as it is, and not in units of what it updates.
 
         Those of readouts, whose outputs are small in a wide network, and those that belong to the
-        model itself, whose updates are seen on its output.
+        model itself, whose updates are seen on its output. What updates outputs that start at 0
+        counts as it is, too.
         """
         return {n for n, place in member.places.items() if not place or place in self.readouts}
 

@@ -38,6 +38,7 @@ def remarks(
             "does not depend on it (biases of keys, biases before a batch norm): nothing to match, "
             "factor 1. If it does, measure more `steps`."
         )
+    yield from _respread(layout, found[-1])
     yield from _doubts(goal, found[-1].after)
     yield from _unmatched_flows(layout, large, goal, found[-1].after)
 
@@ -59,6 +60,18 @@ def _agreement(layout: Layout, goal: Measure, found: Sequence[Matched]) -> str:
         f"With them the first steps still differ by {apart} at {layout.axis} {worst.size}: do not "
         "trust the transfer as it is. More `rounds`, `seeds` or `steps` may help."
     )
+
+
+def _respread(layout: Layout, largest: Matched) -> Iterator[str]:
+    if largest.spread:
+        times = [1 / factor for factor in largest.spread.values()]
+        span = sorted({in_words(t, 3) for t in (min(times), max(times))}, key=len)
+        yield (
+            f"The initial entries of {', '.join(largest.spread)} do not fall as one over the root "
+            f"of the fan-in: at {layout.axis} {largest.size} they are {' to '.join(span)} times as "
+            "large as that. Their init is scaled, too. If the forward pass makes up for it outside "
+            "of the layer, do it inside, where it is seen."
+        )
 
 
 def _moves(own: Seeds) -> bool:
