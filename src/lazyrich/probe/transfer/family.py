@@ -56,6 +56,7 @@ class Anatomy:
         places: parameter → the module on whose outputs its update is measured.
         entries: place → how many numbers it takes and gives on the batch; also of modules that
             read a weight of another one.
+        outputs: how many numbers the network gives on the batch.
         read: place → parameters that it reads, its own or another module's.
         owners: parameter → the kind of the optimiser that owns it, if one does.
     """
@@ -65,6 +66,7 @@ class Anatomy:
     spreads: Mapping[str, float]
     places: Mapping[str, str]
     entries: Mapping[str, tuple[int, int]]
+    outputs: int
     read: Mapping[str, frozenset[str]]
     owners: Mapping[str, type[Optimizer]]
 
@@ -113,7 +115,7 @@ class NetworkFamily:
     def member(self, size: int) -> Anatomy:
         """What the network of a size consists of."""
         model, optimizers = self.built(size, 0)
-        network, _, _ = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
+        network, _, outputs = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
         names = {id(p): name for name, p in network.module.named_parameters()}
         every = {
             alias: names[id(p)]
@@ -129,6 +131,7 @@ class NetworkFamily:
             spreads={name: root_mean_square((p,)) for name, p in network.theta.items()},
             places={name: places[name] for name in network.theta},
             entries=counted,
+            outputs=outputs.numel(),
             read={
                 place: frozenset(every[alias] for alias, at in places.items() if at == place)
                 for place in counted

@@ -94,19 +94,27 @@ class Layout:
     def flows(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         """What is asked of a member besides own updates, and the tensors whose init it sets.
 
-        Over widths, of every readout: what comes from below; a readout whose weight belongs to
-        another layer has no init of its own. Over depths, of the network: what all blocks together
-        do to its output.
+        Over widths, of every readout: what comes from below. Where none with a weight of its own,
+        and so an init, gives the outputs of the network, what all steps do to these. Over depths,
+        of the network: what all blocks together do to its output.
         """
         if self.axis == Axis.DEPTH:
             return self._flow_of_blocks(member)
-        return [self._flow_from_below(member, place) for place in self.readouts]
+        owned = {place: self.owned_by(member, place) for place in self.readouts}
+        flows = [(_flow_to(member, place), own) for place, own in owned.items() if own]
+        if any(member.entries[flow.place][1] == member.outputs for flow, _ in flows):
+            return flows
+        return [*flows, (Flow(place="", parameters=frozenset(member.shapes)), ())]
 
-    def _flow_from_below(self, member: Anatomy, place: str) -> tuple[Flow, tuple[str, ...]]:
+    def owned_by(self, member: Anatomy, place: str) -> tuple[str, ...]:
+        """The parameters of a readout; none if its weight belongs to another layer.
+
+        Args:
+            member: the network.
+            place: path of the readout.
+        """
         own = tuple(name for name in member.shapes if member.places[name] == place)
-        below = frozenset(member.shapes) - member.read[place]
-        scaled = any(self.roles[name] == Role.READOUT for name in own)
-        return Flow(place=place, parameters=below), own if scaled else ()
+        return own if any(self.roles[name] == Role.READOUT for name in own) else ()
 
     def _flow_of_blocks(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         ends = tuple(
@@ -128,6 +136,10 @@ class Layout:
         if self.axis == Axis.DEPTH or rule is None:
             return nan
         return MUP[rule].get(self.roles[key], nan)
+
+
+def _flow_to(member: Anatomy, place: str) -> Flow:
+    return Flow(place=place, parameters=frozenset(member.shapes) - member.read[place])
 
 
 def stem(name: str) -> str:
