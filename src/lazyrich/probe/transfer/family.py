@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, Adafactor, Muon, Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
@@ -20,6 +20,7 @@ from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import checked
 from lazyrich.probe.steer.plan import parts_of_group
+from lazyrich.probe.transfer.decay import decay_follows_rate
 from lazyrich.probe.transfer.updates import Flow, Updates, entries, places_of, updates_of
 
 Factory = Callable[[int], nn.Module] | Mapping[int, nn.Module]
@@ -28,7 +29,6 @@ Factory = Callable[[int], nn.Module] | Mapping[int, nn.Module]
 OptimizersFactory = Callable[[nn.Module, int], Optimizer | Sequence[Optimizer]]
 """`(model, size) -> optimizer`, or several that share its parameters out."""
 
-APART = (Adafactor, Muon)  # their weight decay leaves the gradient alone; AdamW says so itself
 FEWEST_DIRECTIONS = 2  # that a forecast may have; here none is drawn
 
 
@@ -217,7 +217,7 @@ def scale_init(model: nn.Module, factors: Mapping[str, float]) -> None:
 def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, float]) -> None:
     """Give an optimiser a group for every factor, with the learning rate times it.
 
-    What decays apart from the gradient decays by η·λ a step: there λ is divided by the factor.
+    Where weights decay by η·λ a step λ is divided by the factor.
 
     Args:
         optimizer: the optimiser before its first step.
@@ -226,22 +226,12 @@ def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, f
     """
     of = {id(p): factors.get(name, 1.0) for name, p in model.named_parameters()}
     groups = []
-    for group in optimizer.param_groups:
+    follows = decay_follows_rate(optimizer, model)
+    for group, decays in zip(optimizer.param_groups, follows, strict=True):
         for factor, part in parts_of_group(group, lambda p: of.get(id(p), 1.0)):
             rate = group["lr"]
             part["lr"] = rate.clone() * factor if isinstance(rate, Tensor) else rate * factor
-            if decays_apart(optimizer, group):
+            if decays:
                 part["weight_decay"] = group["weight_decay"] / factor
             groups.append({**part, "lr_factor": factor * group.get("lr_factor", 1.0)})
     optimizer.param_groups = groups
-
-
-def decays_apart(optimizer: Optimizer, group: Mapping[str, object]) -> bool:
-    """Whether a group has weight decay that does not go through the gradient, as AdamW's.
-
-    Args:
-        optimizer: the optimiser, which is only read.
-        group: group of its parameter groups.
-    """
-    apart = group.get("decoupled_weight_decay", isinstance(optimizer, APART))
-    return bool(apart and group.get("weight_decay"))

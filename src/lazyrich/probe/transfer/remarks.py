@@ -127,8 +127,8 @@ def _multiplier(layout: Layout, large: Anatomy, times: float) -> str:
     which = (
         f"`{tied[-1]}` is a readout without a weight of its own (tied embeddings?), so that no init"
         if tied
-        else "The outputs are no trained layer's own (tied embeddings, a frozen readout, parameters "
-        "of the model itself?), so that no init"
+        else "The outputs are no trained layer's own (tied embeddings, a frozen readout, "
+        "parameters of the model itself?), so that no init"
     )
     return (
         f"{which} can match what the steps do to the outputs of the network: that is "

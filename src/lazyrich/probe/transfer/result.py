@@ -138,8 +138,8 @@ class Transfer:
 
         The optimiser gets an ordinary parameter group for every factor, and nothing else is left
         behind: schedulers, checkpoints, `torch.compile` and DDP work as ever. Weight decay that
-        leaves the gradient alone, as AdamW's, is divided by the factor, so that it decays as much
-        a step.
+        takes the share η·λ of every weight, as AdamW's and SGD's, is divided by the factor, so that
+        it decays as much a step.
 
         Args:
             model: the model of the family, freshly initialised as the factory does.
