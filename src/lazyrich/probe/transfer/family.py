@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import tensors_in, undisturbed, unwrap
 from lazyrich.capture.losses import Loss
 from lazyrich.capture.norms import root_mean_square
-from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.capture.optimizer_step import checked_optimizer, rates_of_groups
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import checked
 from lazyrich.probe.steer.plan import parts_of_group
@@ -58,7 +59,7 @@ class Anatomy:
             read a weight of another one.
         outputs: how many numbers the network gives on the batch.
         read: place → parameters that it reads, its own or another module's.
-        owners: parameter → the kind of the optimiser that owns it, if one does.
+        owners: parameter → the kind of the optimiser that owns it, if one does, at a rate > 0.
     """
 
     size: int
@@ -99,18 +100,19 @@ class NetworkFamily:
         each = list(given) if isinstance(given, Sequence) else [given]
         optimizers = [checked_optimizer(one) for one in each]
         _refuse_optimizers(optimizers)
+        _begin_schedules(optimizers)
         return unwrap(model), optimizers
 
     def made(self, size: int) -> nn.Module:
         """The model of a size, as the user makes it."""
         if not isinstance(self.factory, Mapping):
-            return self.factory(size)
+            return _checked_model(self.factory(size))
         if size not in self.factory:
             raise InputError(
                 f"`factory` must hold a model of every size that is measured, got those of "
                 f"{shown(sorted(self.factory))} without {size}. Give a function that makes them."
             )
-        return copy.deepcopy(self.factory[size])
+        return copy.deepcopy(_checked_model(self.factory[size]))
 
     def member(self, size: int) -> Anatomy:
         """What the network of a size consists of."""
@@ -141,7 +143,7 @@ class NetworkFamily:
                 for one in optimizers
                 for group in one.param_groups
                 for p in group["params"]
-                if names.get(id(p)) in network.theta
+                if group["lr"] and names.get(id(p)) in network.theta
             },
         )
 
@@ -180,11 +182,45 @@ def refuse_makers(factory: object, optimizer: object) -> None:
             "`factory` must be a function that makes the model of a size, or a mapping of models "
             f"by their size, got {shown(factory)}. Pass such as `lambda width: …`."
         )
-    if not callable(optimizer):
+    if not callable(optimizer) or not _takes(optimizer, 2):
         raise InputError(
             "`optimizer` must be a function (model, size) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, size: SGD(model.parameters(), 0.1)`."
         )
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments; True if nobody can know."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _checked_model(made: object) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"`factory` must make a torch.nn.Module of every size, got {shown(made)}. Return the "
+            "network."
+        )
+    return made
+
+
+def _begin_schedules(optimizers: Sequence[Optimizer]) -> None:
+    """Where a warm-up begins at 0, put the rates that it leads to."""
+    for one in optimizers:
+        rates = rates_of_groups(one)
+        if not any(rates):
+            raise InputError(
+                f"`optimizer` must give a learning rate > 0, got {type(one).__name__} with 0. Pass "
+                "the rate of the small network; its schedule comes afterwards."
+            )
+        for group, rate in zip(one.param_groups, rates, strict=True):
+            if rate != float(group["lr"]):
+                group["lr"] = rate
 
 
 def _refuse_optimizers(optimizers: Sequence[Optimizer]) -> None:

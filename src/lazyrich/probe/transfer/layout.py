@@ -165,10 +165,11 @@ def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout
     Raises:
         InputError: they have nothing in common, or differ in width and depth.
     """
-    if (small.shapes, small.entries) == (large.shapes, large.entries):
+    if small.shapes == large.shapes:
         raise InputError(
             "`factory` must change the width or the depth of a network with the size, got the same "
-            f"shapes at size {small.size} and {large.size}. Use the size in it."
+            f"shapes at size {small.size} and {large.size}. Use the size in it; blocks that share "
+            "their weights are one to a transfer."
         )
     if set(small.shapes) == set(large.shapes):
         readouts = tuple(_readouts(small, large))

@@ -31,12 +31,20 @@ def remarks(
     keys = layout.keys(large)
     owned = {key for name, key in keys.items() if name in large.owners}
     if missing := [name for name in large.shapes if name not in large.owners]:
-        yield f"No optimiser owns {', '.join(missing)}: frozen at every size."
+        yield (
+            f"No optimiser owns {', '.join(missing)}, or only at a learning rate of 0: frozen at "
+            "every size."
+        )
     if still := [key for key, own in goal.own.items() if key in owned and not _moves(own)]:
         yield (
             f"The first steps leave {', '.join(still)} alone in the small network, or the loss "
             "does not depend on it (biases of keys, biases before a batch norm): nothing to match, "
             "factor 1. If it does, measure more `steps`."
+        )
+    if len(next(iter(goal.own.values()))) > 1 and all(map(_same, goal.own.values())):
+        yield (
+            "All seeds gave the same small network (`factory` holds models or sets a seed), so "
+            "that what chance does to the factors is not known."
         )
     yield from _respread(layout, found[-1])
     yield from _doubts(goal, found[-1].after)
@@ -78,6 +86,10 @@ def _respread(layout: Layout, largest: Matched) -> Iterator[str]:
             "large as that. Their init is scaled, too. If the forward pass makes up for it outside "
             "of the layer, do it inside, where it is seen."
         )
+
+
+def _same(own: Seeds) -> bool:
+    return bool((own == own[0]).all())
 
 
 def _moves(own: Seeds) -> bool:

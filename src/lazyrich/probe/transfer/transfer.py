@@ -96,6 +96,7 @@ def transfer(
     refuse_makers(factory, optimizer)
     _refuse_no_lists(ladder=ladder, branches=branches)
     measured = _sizes(small, large, ladder)
+    small, large = measured[0], int(large)
     _refuse_counts(steps=steps, seeds=seeds, rounds=rounds)
     family = NetworkFamily(
         factory=factory, batch=batch, loss=loss, optimizer=optimizer, steps=steps, seeds=seeds
@@ -115,6 +116,7 @@ def transfer(
         data=table_of(layout, members, goal, found),
         notes=tuple(remarks(layout, members[measured[-1]], goal, found)),
         layout=layout,
+        members=members,
         family=family,
     )
 
