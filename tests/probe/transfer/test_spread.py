@@ -94,3 +94,34 @@ def test_what_updates_outputs_that_start_at_zero_is_matched_as_it_is():
     (told,) = (note for note in found.notes if "alone in the small network" in note)
     assert "out" not in told.split(" alone")[0]
     assert "up.weight" in told
+
+
+def test_branches_that_start_at_zero_get_the_depth_by_their_rate():
+    """One over the depth, as CompleteP's; the init of zeros is no knob."""
+
+    class Deep(nn.Module):
+        def __init__(self, depth):
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 16), nn.Linear(16, 2)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16))
+                for _ in range(depth)
+            )
+            for block in self.blocks:
+                for p in block[3].parameters():
+                    nn.init.zeros_(p)
+
+        def forward(self, x):
+            h = self.first(x)
+            for block in self.blocks:
+                h = h + block(h)
+            return self.last(h)
+
+    found = transfer(
+        Deep, BATCH, small=2, large=8, optimizer=adam, branches=("blocks.*.3",), seeds=2, steps=2
+    )
+    lr = found.data.lr_factor.isel(depth=-1).to_series()
+    flow = (found.data.flow_update**2).mean("seed") ** 0.5
+    assert "agree within" in found.notes[0]
+    assert flow.isel(depth=0).item() == pytest.approx(flow.isel(depth=1).item(), rel=0.02)
+    assert lr["blocks.*.3.weight"] == pytest.approx(1 / 4, rel=0.1)

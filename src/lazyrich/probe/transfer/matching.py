@@ -106,6 +106,20 @@ class Bench:
         keys = self.layout.keys(self.member).values()
         return dict.fromkeys(keys, 1.0), [1.0] * len(self.layout.flows(self.member)), {}
 
+    def flows_to_zero(self, start: Measure) -> dict[str, int]:
+        """Which flow would set the init of parameters that start at 0, with all that they update.
+
+        Args:
+            start: what the first steps do.
+        """
+        keys = self.layout.keys(self.member)
+        return {
+            keys[name]: i
+            for i, (_, names) in enumerate(self.layout.flows(self.member))
+            for name in names
+            if not start.sizes[self.member.places[name]]
+        }
+
 
 def init_factors(
     asked: Sequence[tuple[Flow, Sequence[str]]],
@@ -131,7 +145,8 @@ def match_first_steps(bench: Bench, small: Bench, goal: Measure, rounds: int) ->
     First of all, hidden matrices are brought to the spread that their fan-in asks for.
 
     Own updates grow in proportion to learning rates. What an init factor c does goes through the
-    gradients, too, which may carry c: so the rates are set first, at a given c, and then c.
+    gradients, too, which may carry c: so the rates are set first, at a given c, and then c. Where
+    the outputs start at 0 no c changes them: there their own updates get it.
 
     Args:
         bench: the network whose factors are turned.
@@ -141,21 +156,25 @@ def match_first_steps(bench: Bench, small: Bench, goal: Measure, rounds: int) ->
     """
     can_be_set = [bool(names) for _, names in bench.layout.flows(bench.member)]
 
+    def wanted(key: str) -> Seeds:
+        return goal.own[key] * (init[at_zero[key]] if key in at_zero else 1.0)
+
     def residual(now: Measure) -> float:
-        pairs = [(goal.own[key], now.own[key]) for key in goal.own]
+        pairs = [(wanted(key), now.own[key]) for key in goal.own]
         pairs += compress(zip(goal.flows, now.flows, strict=True), can_be_set)
         return max((abs(log(ratio(*pair))) for pair in pairs), default=0.0)
 
     lr, init, spread = bench.untouched()
     before = bench.measure(lr, init, spread)
+    at_zero = bench.flows_to_zero(before)
     spread = spread_factors(bench.layout, small.member, bench.member, goal.sizes, before.sizes)
     now = bench.measure(lr, init, spread) if spread else before
     for _ in range(rounds):
-        lr = {key: lr[key] * ratio(wanted, now.own[key]) for key, wanted in goal.own.items()}
+        lr = {key: lr[key] * ratio(wanted(key), now.own[key]) for key in goal.own}
         if any(can_be_set):
             now = bench.measure(lr, init, spread)
             turned = zip(init, goal.flows, now.flows, can_be_set, strict=True)
-            init = [c * ratio(wanted, got) if can else c for c, wanted, got, can in turned]
+            init = [c * ratio(aim, got) if can else c for c, aim, got, can in turned]
         now = bench.measure(lr, init, spread)
         if residual(now) <= MATCHED:
             break
