@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adadelta, Adafactor, Adam, AdamW, Muon, NAdam, Optimizer, RMSprop
 
+from lazyrich.optim import SpeedLimited
 from lazyrich.probe.transfer.decay import decay_follows_rate
 from lazyrich.probe.transfer.family import split_groups
 
@@ -67,6 +68,16 @@ def test_the_share_that_a_step_takes_without_a_gradient_keeps_its_size(kind, fol
         taken.append([1 - p / q for p, q in zip(model.parameters(), before, strict=True)])
     for once, then in zip(*taken, strict=True):
         assert torch.allclose(once, then, rtol=1e-3) is follows
+
+
+def test_a_wrapper_shows_the_groups_of_the_one_inside():
+    model = net()
+    optimizer = SpeedLimited(
+        AdamW(model.parameters(), weight_decay=0.1), model=model, speeds={"": 1.0}
+    )
+    split_groups(optimizer, model, {"0.weight": 0.5})
+    assert [group["lr"] for group in optimizer.optimizer.param_groups] == [0.0005, 0.001]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.2, 0.1]
 
 
 @pytest.mark.parametrize("kind", [Lion, coupled])

@@ -270,4 +270,4 @@ def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, f
             if decays:
                 part["weight_decay"] = group["weight_decay"] / factor
             groups.append({**part, "lr_factor": factor * group.get("lr_factor", 1.0)})
-    optimizer.param_groups = groups
+    optimizer.param_groups[:] = groups  # in place: a wrapper shows those of the one inside
