@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from lazyrich._arguments import shown
+from lazyrich._arguments import shown, takes
 from lazyrich._errors import InputError
 from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import tensors_in, undisturbed, unwrap
@@ -182,22 +181,11 @@ def refuse_makers(factory: object, optimizer: object) -> None:
             "`factory` must be a function that makes the model of a size, or a mapping of models "
             f"by their size, got {shown(factory)}. Pass such as `lambda width: …`."
         )
-    if not callable(optimizer) or not _takes(optimizer, 2):
+    if not callable(optimizer) or not takes(optimizer, 2):
         raise InputError(
             "`optimizer` must be a function (model, size) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, size: SGD(model.parameters(), 0.1)`."
         )
-
-
-def _takes(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many arguments; True if nobody can know."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:
-        return True
-    return True
 
 
 def _checked_model(made: object) -> nn.Module:
