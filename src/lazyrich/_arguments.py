@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import reprlib
+from collections.abc import Callable
 from math import isfinite
 
 
@@ -36,6 +38,26 @@ def whole(value: object) -> int | None:
     """
     found = as_number(value)
     return int(found) if found is not None and isfinite(found) and found == int(found) else None
+
+
+def takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments; True if nobody can know.
+
+    Args:
+        function: any.
+        count: number of positional arguments.
+
+    Example:
+        >>> takes(lambda model, size: None, 2), takes(lambda model: None, 2), takes(int, 1)
+        (True, False, True)
+    """
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def shown(value: object) -> str:

@@ -26,6 +26,13 @@ def data():
 def sgd(network):
     return torch.optim.SGD(network.parameters(), lr=0.1)
 
+def both(network):
+    first, *rest = network.parameters()
+    return torch.optim.Muon([first], lr=0.1), torch.optim.Adam(rest)
+
+def one_of_none(network):
+    return torch.optim.Adam(network.parameters()), None
+
 def nothing(width):
     return width
 """
@@ -75,6 +82,14 @@ def test_digits_and_adam_are_what_comes_with_it(nets):
     told = answer("transfer", "transfer_nets:digits", *far)
     beside = [one["mup_lr_factor"] for one in told["parameters"]]
     assert beside == pytest.approx([1, 1, 1 / 16, 1])
+
+
+def test_optimisers_that_share_the_parameters_out(nets):
+    given = ("transfer", "transfer_nets:digits", *SIZES, "--seeds", 1)
+    told = answer(*given, "--optimizer", "transfer_nets:both")
+    assert [one["mup_lr_factor"] for one in told["parameters"]] == [None, 1, 0.25, 1]
+    wrong = refusal(*given, "--optimizer", "transfer_nets:one_of_none")
+    assert "must return a torch.optim.Optimizer, got NoneType" in wrong
 
 
 def test_bad_input_is_one_sentence(nets):

@@ -190,7 +190,10 @@ def own_optimizer(name: str, network: nn.Module) -> Optimizer:
     Raises:
         InputError: the function cannot be found, fails, or returns no optimiser of this network.
     """
-    made = called(name, "the optimiser", network)
+    return _checked_optimizer(name, called(name, "the optimiser", network), network)
+
+
+def _checked_optimizer(name: str, made: object, network: nn.Module) -> Optimizer:
     if not isinstance(made, Optimizer):
         raise InputError(f"{name}() must return a torch.optim.Optimizer, got {type(made).__name__}")
     owned = {id(p) for group in made.param_groups for p in group["params"]}
@@ -211,6 +214,23 @@ def own_optimizer_or_adam(name: str | None) -> Callable[[nn.Module, int], Optimi
     if name is None:
         return lambda model, size: Adam(model.parameters())
     return lambda model, size: own_optimizer(name, model)
+
+
+def own_optimizers_or_adam(name: str | None) -> Callable[[nn.Module, int], list[Optimizer]]:
+    """The same of a function that may return several, which share the parameters out.
+
+    Args:
+        name: `package.module:function`; None for Adam.
+    """
+    if name is None:
+        return lambda model, size: [Adam(model.parameters())]
+
+    def made(model: nn.Module, size: int) -> list[Optimizer]:
+        given = called(name, "the optimiser", model)
+        each = given if isinstance(given, tuple | list) else [given]
+        return [_checked_optimizer(name, one, model) for one in each]
+
+    return made
 
 
 def outputs_of(network: nn.Module, x: Any) -> Tensor:  # noqa: ANN401 - any nesting

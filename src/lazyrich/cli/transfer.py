@@ -30,7 +30,7 @@ def transfer(
     optimizer: Annotated[
         str | None,
         Option(
-            help="Your own optimiser, a function of the network; else Adam.",
+            help="Your own optimiser or several, a function of the network; else Adam.",
             metavar="MODULE:FUNCTION",
         ),
     ] = None,
@@ -56,7 +56,7 @@ def transfer(
     steps are made, of copies.
     """
     from lazyrich.cli.factory import answerable, sized
-    from lazyrich.cli.own import own_loss, own_optimizer_or_adam
+    from lazyrich.cli.own import own_loss, own_optimizers_or_adam
     from lazyrich.cli.parse import numbers
     from lazyrich.cli.show import print_json
     from lazyrich.probe.transfer.transfer import transfer as find
@@ -70,7 +70,7 @@ def transfer(
             own_loss(loss, network, batch),
             small=small,
             large=large,
-            optimizer=own_optimizer_or_adam(optimizer),
+            optimizer=own_optimizers_or_adam(optimizer),
             ladder=[] if ladder is None else [int(n) for n in numbers(ladder, "--ladder")],
             branches=branch or (),
             steps=steps,

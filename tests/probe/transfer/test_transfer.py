@@ -14,6 +14,7 @@ from lazyrich import InputError, transfer
 G = torch.Generator().manual_seed(0)
 X = torch.randn(32, 6, generator=G)
 BATCH = (X, X[:, :2] * X[:, 1:3])
+SIZES = {"small": 16, "large": 64}
 WIDTHS = {"small": 64, "large": 512, "seeds": 2}
 
 
@@ -163,7 +164,7 @@ def test_a_ladder_spares_the_large_network_and_tells_exponents():
     got = found.factors(mlp(8)).lr["2.weight"]
     last = row.lr_factor.sel(width=128).item()
     assert got == pytest.approx(last * 16 ** row.lr_factor_exponent.item())
-    assert found.factors(mlp(8), 64).lr["2.weight"] == pytest.approx(
+    assert found.factors(mlp(64), 64).lr["2.weight"] == pytest.approx(
         row.lr_factor.sel(width=64).item()
     )
     assert "Measured up to width 128" in str(found)
@@ -218,6 +219,66 @@ def test_an_optimiser_that_has_begun_is_refused(found):
         found.apply(model, optimizer=optimizer)
     with pytest.raises(InputError, match="of the family that was measured"):
         found.apply(nn.Linear(2, 2), optimizer=SGD(nn.Linear(2, 2).parameters(), lr=0.1))
+
+
+def test_the_factors_of_one_size_are_not_for_another(found):
+    for size, asked in ((64, None), (512, 64), (128, 64)):
+        model = mlp(size)
+        optimizer = adam(model, size)
+        with pytest.raises(InputError, match="`model` must be of the size that the factors are"):
+            found.apply(model, optimizer=optimizer, size=asked)
+        assert len(optimizer.param_groups) == 1
+    found.apply(model, optimizer=optimizer, size=128)  # one that was not measured
+
+
+def test_a_warm_up_that_begins_at_0_counts_by_what_it_leads_to():
+    def warming(model, size):
+        optimizer = adam(model, size)
+        LambdaLR(optimizer, lambda step: min(step / 10, 1.0))
+        return optimizer
+
+    given = {**SIZES, "seeds": 1}
+    late, plain = (transfer(mlp, BATCH, optimizer=one, **given) for one in (warming, adam))
+    assert factors(late).to_dict() == pytest.approx(factors(plain).to_dict())
+
+
+def test_a_group_without_a_rate_is_frozen():
+    def groups(m, _):
+        return SGD(
+            [{"params": m[0].parameters(), "lr": 0.0}, {"params": m[2:].parameters()}], lr=0.1
+        )
+
+    found = transfer(mlp, BATCH, optimizer=groups, **SIZES, seeds=1)
+    assert any("0.weight, 0.bias, or only at a learning rate of 0" in n for n in found.notes)
+    assert not any("alone in the small network" in note for note in found.notes)
+
+
+def test_seeds_that_make_one_network_are_told():
+    def fixed(width):
+        torch.manual_seed(0)
+        return mlp(width)
+
+    for made in (fixed, {16: mlp(16), 64: mlp(64)}):
+        found = transfer(made, BATCH, optimizer=adam, **SIZES, seeds=2)
+        assert any("All seeds gave the same small network" in note for note in found.notes)
+    found = transfer(mlp, BATCH, optimizer=adam, **SIZES, seeds=2)
+    assert not any("All seeds" in note for note in found.notes)
+
+
+def test_blocks_that_share_their_weights_are_no_width():
+    class Shared(nn.Module):
+        def __init__(self, depth):
+            super().__init__()
+            self.up, self.block, self.depth = nn.Linear(6, 8), nn.Linear(8, 8), depth
+
+        def forward(self, x):
+            h = self.up(x)
+            for _ in range(self.depth):
+                h = h + self.block(h).tanh()
+            return h[:, :2]
+
+    with pytest.raises(InputError, match="blocks that share their weights are one"):
+        transfer(Shared, BATCH, optimizer=adam, small=2, large=8, seeds=1)
 
 
 def test_blocks_are_scaled_as_one_over_the_depth():
@@ -340,6 +401,10 @@ def test_the_check_finds_features_at_every_width_only_with_the_factors(found):
     check = found.check(steps=3, seeds=1)
     exponent = check.data.feature_update_exponent.sel(layer="2").item()
     assert abs(exponent) < 0.15
+    ladder = transfer(mlp, BATCH, small=8, large=2**30, ladder=(16, 24), optimizer=adam, seeds=1)
+    assert ladder.check(steps=1, seeds=1).data.width.values.tolist() == [8, 16, 24]
+    pair = transfer(mlp, BATCH, small=16, large=32, optimizer=adam, seeds=1)
+    assert pair.check(steps=1, seeds=1).data.width.values.tolist() == [16, 24, 32]
     with pytest.raises(InputError, match="a family over widths"):
         transfer(deep, BATCH, small=1, large=2, optimizer=adam, seeds=1).check()
 
@@ -354,11 +419,15 @@ def test_the_check_finds_features_at_every_width_only_with_the_factors(found):
         ({"small": 16, "large": 64, "steps": 0}, "`steps` must be ≥ 1"),
         ({"small": 16, "large": 64, "rounds": 0}, "`rounds` must be ≥ 1"),
         ({"small": 1, "large": 2, "branches": "*.out"}, "`branches` must be a list or a tuple"),
+        ({**SIZES, "optimizer": lambda model: adam(model, 1)}, "a function \\(model, size\\)"),
+        ({**SIZES, "optimizer": lambda m, _: SGD(m.parameters(), lr=0)}, "a learning rate > 0"),
+        ({**SIZES, "factory": lambda _: None}, "must make a torch.nn.Module of every size"),
+        ({**SIZES, "factory": {16: mlp(16), 64: 3}}, "must make a torch.nn.Module of every size"),
     ],
 )
 def test_sizes_and_counts_are_checked(given, message):
     with pytest.raises(InputError, match=message):
-        transfer(mlp, BATCH, optimizer=adam, **given)
+        transfer(**{"factory": mlp, "batch": BATCH, "optimizer": adam, **given})
 
 
 def test_width_and_depth_at_once_are_refused():

@@ -168,9 +168,9 @@ def test_what_diverged_does_not_count_and_is_told():
     found = curve(VALLEY, standing=0.6, lost=(3, 6))
     assert found.richness in (1 / 4, 4.0)
     text = str(found)
-    assert "2 trainings diverged or could not be dialled" in text
+    assert "2 trainings diverged, or could not be dialled" in text
     assert "4 finished, 1 diverged" in text
-    assert "diverged or could not" not in str(curve(VALLEY))
+    assert "diverged, or could not" not in str(curve(VALLEY))
 
 
 def test_a_network_that_diverges_as_it_stands_is_tuned():
@@ -219,3 +219,13 @@ def test_the_figure_shows_curve_interval_and_where_the_network_stands():
 def test_a_geometric_mean_leaves_out_what_has_no_logarithm():
     assert geometric_mean(np.array([1.0, 4.0, np.nan, 0.0])) == pytest.approx(2)
     assert np.isnan(geometric_mean(np.array([np.nan])))
+
+
+@pytest.mark.parametrize("stands_at", [1e3, 1e-3])
+def test_beyond_the_end_that_the_interval_reaches_no_side_is_told(stands_at):
+    """All that was tried is lazier than the network, or richer, and the curve still falls there."""
+    falling = np.linspace(2.0, 1.0, 7) if stands_at > 1 else np.linspace(1.0, 2.0, 7)
+    said = str(curve(falling, standing=3.0, stands_at=stands_at))
+    assert "the true optimum may lie beyond" in said
+    assert "cannot be told" in said
+    assert "The optimum is" not in said

@@ -206,7 +206,7 @@ def test_what_diverges_is_a_status(found):
     assert (wild.status == "diverged").all()
     assert wild.test_loss.isnull().all()
     assert (found.best.lr_scale < 1e6).all()
-    assert "8 trainings diverged or could not be dialled" in str(found)
+    assert "8 trainings diverged, or could not be dialled" in str(found)
 
 
 def test_what_cannot_be_dialled_is_a_status():
@@ -329,3 +329,40 @@ def test_without_a_first_step_richness_has_to_be_given():
     batch = (X[:16], torch.zeros(16, 1))
     with pytest.raises(InputError, match="`richness` must be given"):
         best_richness(fitted, batch, width=8, optimizer=sgd, steps=1, test=TEST)
+
+
+def test_a_test_without_a_value_is_no_divergence():
+    found = tuned(test=lambda model: float("nan"))
+    assert set(found.data.status.values.flat) == {"failed"}
+    assert set(found.data.sentence.values.flat) == {"The test gave nan."}
+    assert np.isfinite(found.data.loss).all()
+    assert "8 trainings diverged, or could not be dialled or tested: see `data.sentence`" in str(
+        found
+    )
+
+
+def test_seeds_that_make_one_training_are_refused():
+    """Their spread is 0, and every difference would be told with certainty."""
+
+    def fixed(width):
+        torch.manual_seed(0)
+        return make(width)
+
+    given = {"width": 8, "optimizer": sgd, "steps": 5, "test": TEST, "richness": LEVELS}
+    with pytest.raises(InputError, match="the same weights and the same first batch from two"):
+        best_richness(fixed, BATCH, **given, seeds=2, progress=False)
+    shuffled = DataLoader(TensorDataset(*BATCH), batch_size=4, shuffle=True)
+    state = make(8).state_dict()
+
+    def loaded(width):
+        model = make(width)
+        model.load_state_dict(state)
+        return model
+
+    found = best_richness(loaded, BATCH, **given, seeds=2, progress=False, batches=shuffled)
+    assert (found.data.test_loss.std("seed") > 0).all()
+
+
+def test_an_optimiser_of_one_argument_is_refused():
+    with pytest.raises(InputError, match=r"a function \(model, width\) -> optimizer"):
+        tuned(optimizer=lambda model: sgd(model, 1))

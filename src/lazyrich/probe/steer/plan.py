@@ -61,7 +61,7 @@ def set_rates(plan: Optimizer, optimizer: Optimizer, split: bool) -> None:
         split: whether the plan has groups of its own.
     """
     if split:
-        optimizer.param_groups = plan.param_groups
+        optimizer.param_groups[:] = plan.param_groups
         return
     for group, ahead in zip(optimizer.param_groups, plan.param_groups, strict=True):
         if isinstance(group["lr"], Tensor):

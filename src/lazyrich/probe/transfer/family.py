@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, Adafactor, Muon, Optimizer
+from torch.optim import LBFGS, Optimizer
 
-from lazyrich._arguments import shown
+from lazyrich._arguments import shown, takes
 from lazyrich._errors import InputError
 from lazyrich.capture.generators import seeded
 from lazyrich.capture.isolation import tensors_in, undisturbed, unwrap
 from lazyrich.capture.losses import Loss
-from lazyrich.capture.optimizer_step import checked_optimizer
+from lazyrich.capture.norms import root_mean_square
+from lazyrich.capture.optimizer_step import checked_optimizer, rates_of_groups
 from lazyrich.probe.arguments import LabelledBatch
 from lazyrich.probe.forecast.first_step import checked
 from lazyrich.probe.steer.plan import parts_of_group
+from lazyrich.probe.transfer.decay import decay_follows_rate
 from lazyrich.probe.transfer.updates import Flow, Updates, entries, places_of, updates_of
 
 Factory = Callable[[int], nn.Module] | Mapping[int, nn.Module]
@@ -27,7 +29,6 @@ Factory = Callable[[int], nn.Module] | Mapping[int, nn.Module]
 OptimizersFactory = Callable[[nn.Module, int], Optimizer | Sequence[Optimizer]]
 """`(model, size) -> optimizer`, or several that share its parameters out."""
 
-APART = (Adafactor, Muon)  # their weight decay leaves the gradient alone; AdamW says so itself
 FEWEST_DIRECTIONS = 2  # that a forecast may have; here none is drawn
 
 
@@ -51,17 +52,21 @@ class Anatomy:
     Attributes:
         size: width or depth.
         shapes: shapes of the trainable parameters, by name.
+        spreads: root mean squares of their entries, by name.
         places: parameter → the module on whose outputs its update is measured.
         entries: place → how many numbers it takes and gives on the batch; also of modules that
             read a weight of another one.
+        outputs: how many numbers the network gives on the batch.
         read: place → parameters that it reads, its own or another module's.
-        owners: parameter → the kind of the optimiser that owns it, if one does.
+        owners: parameter → the kind of the optimiser that owns it, if one does, at a rate > 0.
     """
 
     size: int
     shapes: Mapping[str, tuple[int, ...]]
+    spreads: Mapping[str, float]
     places: Mapping[str, str]
     entries: Mapping[str, tuple[int, int]]
+    outputs: int
     read: Mapping[str, frozenset[str]]
     owners: Mapping[str, type[Optimizer]]
 
@@ -94,23 +99,24 @@ class NetworkFamily:
         each = list(given) if isinstance(given, Sequence) else [given]
         optimizers = [checked_optimizer(one) for one in each]
         _refuse_optimizers(optimizers)
+        _begin_schedules(optimizers)
         return unwrap(model), optimizers
 
     def made(self, size: int) -> nn.Module:
         """The model of a size, as the user makes it."""
         if not isinstance(self.factory, Mapping):
-            return self.factory(size)
+            return _checked_model(self.factory(size))
         if size not in self.factory:
             raise InputError(
                 f"`factory` must hold a model of every size that is measured, got those of "
                 f"{shown(sorted(self.factory))} without {size}. Give a function that makes them."
             )
-        return copy.deepcopy(self.factory[size])
+        return copy.deepcopy(_checked_model(self.factory[size]))
 
     def member(self, size: int) -> Anatomy:
         """What the network of a size consists of."""
         model, optimizers = self.built(size, 0)
-        network, _, _ = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
+        network, _, outputs = checked(model, self.batch, self.loss, FEWEST_DIRECTIONS)
         names = {id(p): name for name, p in network.module.named_parameters()}
         every = {
             alias: names[id(p)]
@@ -123,8 +129,10 @@ class NetworkFamily:
         return Anatomy(
             size=size,
             shapes={name: tuple(p.shape) for name, p in network.theta.items()},
+            spreads={name: root_mean_square((p,)) for name, p in network.theta.items()},
             places={name: places[name] for name in network.theta},
             entries=counted,
+            outputs=outputs.numel(),
             read={
                 place: frozenset(every[alias] for alias, at in places.items() if at == place)
                 for place in counted
@@ -134,7 +142,7 @@ class NetworkFamily:
                 for one in optimizers
                 for group in one.param_groups
                 for p in group["params"]
-                if names.get(id(p)) in network.theta
+                if group["lr"] and names.get(id(p)) in network.theta
             },
         )
 
@@ -173,11 +181,34 @@ def refuse_makers(factory: object, optimizer: object) -> None:
             "`factory` must be a function that makes the model of a size, or a mapping of models "
             f"by their size, got {shown(factory)}. Pass such as `lambda width: …`."
         )
-    if not callable(optimizer):
+    if not callable(optimizer) or not takes(optimizer, 2):
         raise InputError(
             "`optimizer` must be a function (model, size) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, size: SGD(model.parameters(), 0.1)`."
         )
+
+
+def _checked_model(made: object) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"`factory` must make a torch.nn.Module of every size, got {shown(made)}. Return the "
+            "network."
+        )
+    return made
+
+
+def _begin_schedules(optimizers: Sequence[Optimizer]) -> None:
+    """Where a warm-up begins at 0, put the rates that it leads to."""
+    for one in optimizers:
+        rates = rates_of_groups(one)
+        if not any(rates):
+            raise InputError(
+                f"`optimizer` must give a learning rate > 0, got {type(one).__name__} with 0. Pass "
+                "the rate of the small network; its schedule comes afterwards."
+            )
+        for group, rate in zip(one.param_groups, rates, strict=True):
+            if rate != float(group["lr"]):
+                group["lr"] = rate
 
 
 def _refuse_optimizers(optimizers: Sequence[Optimizer]) -> None:
@@ -210,7 +241,7 @@ def scale_init(model: nn.Module, factors: Mapping[str, float]) -> None:
 def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, float]) -> None:
     """Give an optimiser a group for every factor, with the learning rate times it.
 
-    What decays apart from the gradient decays by η·λ a step: there λ is divided by the factor.
+    Where weights decay by η·λ a step λ is divided by the factor.
 
     Args:
         optimizer: the optimiser before its first step.
@@ -219,22 +250,12 @@ def split_groups(optimizer: Optimizer, model: nn.Module, factors: Mapping[str, f
     """
     of = {id(p): factors.get(name, 1.0) for name, p in model.named_parameters()}
     groups = []
-    for group in optimizer.param_groups:
+    follows = decay_follows_rate(optimizer, model)
+    for group, decays in zip(optimizer.param_groups, follows, strict=True):
         for factor, part in parts_of_group(group, lambda p: of.get(id(p), 1.0)):
             rate = group["lr"]
             part["lr"] = rate.clone() * factor if isinstance(rate, Tensor) else rate * factor
-            if decays_apart(optimizer, group):
+            if decays:
                 part["weight_decay"] = group["weight_decay"] / factor
             groups.append({**part, "lr_factor": factor * group.get("lr_factor", 1.0)})
-    optimizer.param_groups = groups
-
-
-def decays_apart(optimizer: Optimizer, group: Mapping[str, object]) -> bool:
-    """Whether a group has weight decay that does not go through the gradient, as AdamW's.
-
-    Args:
-        optimizer: the optimiser, which is only read.
-        group: group of its parameter groups.
-    """
-    apart = group.get("decoupled_weight_decay", isinstance(optimizer, APART))
-    return bool(apart and group.get("weight_decay"))
+    optimizer.param_groups[:] = groups  # in place: a wrapper shows those of the one inside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.network import layer_of
+from lazyrich.probe.transfer.blocks import growing_lists, keys_over_depth
 from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.updates import Flow
 from lazyrich.vocabulary.regimes import Word
@@ -56,12 +57,16 @@ class Layout:
         roles: key of a parameter → its role.
         readouts: places, over widths, whose inputs grow and whose outputs do not.
         branches: patterns of the layers that end a residual branch, for depth.
+        lists: paths of the lists of blocks that grow with the depth.
+        blocks: keys of the parameters of which there are more in a deeper network.
     """
 
     axis: Axis
     roles: Mapping[str, Role]
     readouts: tuple[str, ...] = ()
     branches: tuple[str, ...] = ()
+    lists: frozenset[str] = frozenset()
+    blocks: frozenset[str] = frozenset()
 
     def keys(self, member: Anatomy) -> dict[str, str]:
         """What every parameter of a member is called in all of them, by name."""
@@ -70,42 +75,43 @@ class Layout:
     def keys_of(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
         """The same from names and shapes.
 
-        Over widths it is the name; over depths the name without the number of its block. The first
-        and last layers of a plain sequence have such numbers, too: where one name has several
-        shapes, they are counted.
+        Over widths it is the name; over depths the name without the number of its block.
         """
-        if self.axis == Axis.WIDTH:
-            return {name: name for name in shapes}
-        kinds: dict[str, list[tuple[int, ...]]] = {}
-        for name, shape in shapes.items():
-            known = kinds.setdefault(stem(name), [])
-            known += [] if shape in known else [shape]
-        return {name: _counted(stem(name), shape, kinds) for name, shape in shapes.items()}
+        return keys_over_depth(shapes, self.lists)
 
     def absolute(self, member: Anatomy) -> set[str]:
         """Parameters whose own update counts as it is, and not in units of what it updates.
 
         Those of readouts, whose outputs are small in a wide network, and those that belong to the
-        model itself, whose updates are seen on its output.
+        model itself, whose updates are seen on its output. What updates outputs that start at 0
+        counts as it is, too.
         """
         return {n for n, place in member.places.items() if not place or place in self.readouts}
 
     def flows(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         """What is asked of a member besides own updates, and the tensors whose init it sets.
 
-        Over widths, of every readout: what comes from below; a readout whose weight belongs to
-        another layer has no init of its own. Over depths, of the network: what all blocks together
-        do to its output.
+        Over widths, of every readout: what comes from below. Where none with a weight of its own,
+        and so an init, gives the outputs of the network, what all steps do to these. Over depths,
+        of the network: what all blocks together do to its output.
         """
         if self.axis == Axis.DEPTH:
             return self._flow_of_blocks(member)
-        return [self._flow_from_below(member, place) for place in self.readouts]
+        owned = {place: self.owned_by(member, place) for place in self.readouts}
+        flows = [(_flow_to(member, place), own) for place, own in owned.items() if own]
+        if any(member.entries[flow.place][1] == member.outputs for flow, _ in flows):
+            return flows
+        return [*flows, (Flow(place="", parameters=frozenset(member.shapes)), ())]
 
-    def _flow_from_below(self, member: Anatomy, place: str) -> tuple[Flow, tuple[str, ...]]:
+    def owned_by(self, member: Anatomy, place: str) -> tuple[str, ...]:
+        """The parameters of a readout; none if its weight belongs to another layer.
+
+        Args:
+            member: the network.
+            place: path of the readout.
+        """
         own = tuple(name for name in member.shapes if member.places[name] == place)
-        below = frozenset(member.shapes) - member.read[place]
-        scaled = any(self.roles[name] == Role.READOUT for name in own)
-        return Flow(place=place, parameters=below), own if scaled else ()
+        return own if any(self.roles[name] == Role.READOUT for name in own) else ()
 
     def _flow_of_blocks(self, member: Anatomy) -> list[tuple[Flow, tuple[str, ...]]]:
         ends = tuple(
@@ -113,7 +119,7 @@ class Layout:
             for name in member.shapes
             if any(fnmatchcase(layer_of(name), pattern) for pattern in self.branches)
         )
-        blocks = frozenset(name for name in member.shapes if "*" in stem(name))
+        blocks = frozenset(name for name, key in self.keys(member).items() if key in self.blocks)
         return [(Flow(place="", parameters=blocks), ends)] if ends else []
 
     def tabled(self, key: str, owner: type[Optimizer] | None) -> float:
@@ -129,21 +135,8 @@ class Layout:
         return MUP[rule].get(self.roles[key], nan)
 
 
-def stem(name: str) -> str:
-    """A path without the number of its block.
-
-    Example:
-        >>> stem("blocks.11.attention.out.weight")
-        'blocks.*.attention.out.weight'
-    """
-    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
-
-
-def _counted(
-    path: str, shape: tuple[int, ...], kinds: Mapping[str, Sequence[tuple[int, ...]]]
-) -> str:
-    known = kinds[path]
-    return path if len(known) == 1 else f"{path} ({known.index(shape) + 1} of {len(known)})"
+def _flow_to(member: Anatomy, place: str) -> Flow:
+    return Flow(place=place, parameters=frozenset(member.shapes) - member.read[place])
 
 
 def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout:
@@ -152,26 +145,31 @@ def layout_of(small: Anatomy, large: Anatomy, branches: Sequence[str]) -> Layout
     Raises:
         InputError: they have nothing in common, or differ in width and depth.
     """
-    if (small.shapes, small.entries) == (large.shapes, large.entries):
+    if small.shapes == large.shapes:
         raise InputError(
             "`factory` must change the width or the depth of a network with the size, got the same "
-            f"shapes at size {small.size} and {large.size}. Use the size in it."
+            f"shapes at size {small.size} and {large.size}. Use the size in it; blocks that share "
+            "their weights are one to a transfer."
         )
     if set(small.shapes) == set(large.shapes):
         readouts = tuple(_readouts(small, large))
         roles = {name: _role(name, small, large, readouts) for name in small.shapes}
         return Layout(axis=Axis.WIDTH, roles=roles, readouts=readouts)
-    layout = Layout(axis=Axis.DEPTH, roles={}, branches=tuple(branches))
+    lists = growing_lists(small.shapes, large.shapes)
+    layout = Layout(axis=Axis.DEPTH, roles={}, branches=tuple(branches), lists=lists)
     kinds, others = (_shapes_by_key(layout, one) for one in (small, large))
     if changed := {key for key in kinds | others if kinds.get(key) != others.get(key)}:
         raise InputError(
             "`factory` must change the width or the depth of a network: parameters of the same "
-            "names with other shapes, or more blocks of the same shapes. Between size "
-            f"{small.size} and {large.size} it changes {shown(sorted(changed))}. For both, "
-            "transfer over depth first, and then over width."
+            "names with other shapes, or more blocks of the same shapes in a list, as `blocks.0`. "
+            f"Between size {small.size} and {large.size} it changes {shown(sorted(changed))}. For "
+            "both, transfer over depth first, and then over width; let a block of every kind be in "
+            "the small network."
         )
     _refuse_branches(layout, large)
-    return replace(layout, roles=dict.fromkeys(kinds, Role.FIXED))
+    few, many = (Counter(layout.keys(one).values()) for one in (small, large))
+    blocks = frozenset(key for key in many if many[key] > few[key])
+    return replace(layout, roles=dict.fromkeys(kinds, Role.FIXED), blocks=blocks)
 
 
 def _shapes_by_key(layout: Layout, member: Anatomy) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp
+from math import exp, log
 
 import numpy as np
 
@@ -27,22 +27,33 @@ def remarks(
         goal: what the first steps of the smallest one do.
         found: what was found for the other parameters, the largest last.
     """
-    yield _agreement(layout, goal, found)
+    yield _agreement(layout, large, goal, found)
     keys = layout.keys(large)
     owned = {key for name, key in keys.items() if name in large.owners}
     if missing := [name for name in large.shapes if name not in large.owners]:
-        yield f"No optimiser owns {', '.join(missing)}: frozen at every size."
+        yield (
+            f"No optimiser owns {', '.join(missing)}, or only at a learning rate of 0: frozen at "
+            "every size."
+        )
     if still := [key for key, own in goal.own.items() if key in owned and not _moves(own)]:
         yield (
             f"The first steps leave {', '.join(still)} alone in the small network, or the loss "
             "does not depend on it (biases of keys, biases before a batch norm): nothing to match, "
             "factor 1. If it does, measure more `steps`."
         )
+    if len(next(iter(goal.own.values()))) > 1 and all(map(_same, goal.own.values())):
+        yield (
+            "All seeds gave the same small network (`factory` holds models or sets a seed), so "
+            "that what chance does to the factors is not known."
+        )
+    yield from _respread(layout, found[-1])
     yield from _doubts(goal, found[-1].after)
-    yield from _unmatched_flows(layout, large, goal, found[-1].after)
+    yield from _without_readout(layout, large)
+    for times in _unmatched_flows(layout, large, goal, found[-1].after):
+        yield _multiplier(layout, large, times)
 
 
-def _agreement(layout: Layout, goal: Measure, found: Sequence[Matched]) -> str:
+def _agreement(layout: Layout, large: Anatomy, goal: Measure, found: Sequence[Matched]) -> str:
     for one in found:
         pairs = ((key, own, one.after.own[key]) for key, own in goal.own.items())
         if alone := [key for key, a, b in pairs if _moves(a) != _moves(b)]:
@@ -53,12 +64,32 @@ def _agreement(layout: Layout, goal: Measure, found: Sequence[Matched]) -> str:
             )
     worst = max(found, key=lambda one: one.residual)
     apart = f"{in_words(100 * (exp(worst.residual) - 1))} %"
+    if worst.residual <= TRUSTED and any(_unmatched_flows(layout, large, goal, found[-1].after)):
+        return (
+            f"With them all own updates agree within {apart}, but not what they do to the outputs."
+        )
     if worst.residual <= TRUSTED:
         return f"With them the first steps of all sizes agree within {apart}."
     return (
         f"With them the first steps still differ by {apart} at {layout.axis} {worst.size}: do not "
         "trust the transfer as it is. More `rounds`, `seeds` or `steps` may help."
     )
+
+
+def _respread(layout: Layout, largest: Matched) -> Iterator[str]:
+    if largest.spread:
+        times = [1 / factor for factor in largest.spread.values()]
+        span = sorted({in_words(t, 3) for t in (min(times), max(times))}, key=len)
+        yield (
+            f"The initial entries of {', '.join(largest.spread)} do not fall as one over the root "
+            f"of the fan-in: at {layout.axis} {largest.size} they are {' to '.join(span)} times as "
+            "large as that. Their init is scaled, too. If the forward pass makes up for it outside "
+            "of the layer, do it inside, where it is seen."
+        )
+
+
+def _same(own: Seeds) -> bool:
+    return bool((own == own[0]).all())
 
 
 def _moves(own: Seeds) -> bool:
@@ -80,25 +111,39 @@ def _spread(wanted: Seeds, got: Seeds) -> float:
     return float(np.sqrt(sum(x.var(ddof=1) / len(x) for x in logs)))
 
 
-def _unmatched_flows(
-    layout: Layout, large: Anatomy, goal: Measure, after: Measure
-) -> Iterator[str]:
-    asked = layout.flows(large)
-    if layout.axis == Axis.DEPTH and not asked:
+def _without_readout(layout: Layout, large: Anatomy) -> Iterator[str]:
+    if layout.axis == Axis.DEPTH and not layout.flows(large):
         yield (
             "No `branches` were named: every learning rate transfers by itself, and what all "
             "blocks do together to the output does not."
         )
-    if layout.axis == Axis.WIDTH and not asked:
+    if layout.axis == Axis.WIDTH and not layout.readouts:
         yield (
             "No layer that is trained has inputs that grow with the width and outputs that stay: "
-            "there is no readout to scale the init of."
+            "there is none whose init could be scaled as that of a readout."
         )
-    for (flow, scaled), wanted, got in zip(asked, goal.flows, after.flows, strict=True):
-        if not scaled and rms(got):
-            yield (
-                f"`{flow.place}` is a readout without a weight of its own (tied embeddings?), so "
-                "that no init can match what the layers below do to its outputs: that is "
-                f"{in_words(rms(got) / rms(wanted), 3)} times what it is in the small network. "
-                f"Multiply its outputs by {in_words(ratio(wanted, got), 3)} in the large one."
-            )
+
+
+def _unmatched_flows(
+    layout: Layout, large: Anatomy, goal: Measure, after: Measure
+) -> Iterator[float]:
+    """How many times too large is what no init sets, where it matters."""
+    asked = layout.flows(large)
+    for (_, scaled), wanted, got in zip(asked, goal.flows, after.flows, strict=True):
+        if not scaled and abs(log(ratio(got, wanted))) > TRUSTED:
+            yield ratio(got, wanted)
+
+
+def _multiplier(layout: Layout, large: Anatomy, times: float) -> str:
+    tied = [place for place in layout.readouts if not layout.owned_by(large, place)]
+    which = (
+        f"`{tied[-1]}` is a readout without a weight of its own (tied embeddings?), so that no init"
+        if tied
+        else "The outputs are no trained layer's own (tied embeddings, a frozen readout, "
+        "parameters of the model itself?), so that no init"
+    )
+    return (
+        f"{which} can match what the steps do to the outputs of the network: that is "
+        f"{in_words(times, 3)} times what it is in the small network. Let `factory` multiply these "
+        f"outputs by {in_words(1 / times, 3)} at {layout.axis} {large.size}, and transfer again."
+    )

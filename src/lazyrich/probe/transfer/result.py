@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, gcd, log
 
 import numpy as np
 import xarray as xr
@@ -18,9 +18,17 @@ from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.one_look import preformatted
 from lazyrich.probe.steer.coordinate import CoordinateCheck, coordinate_check
 from lazyrich.probe.steer.untouched import refuse_begun
-from lazyrich.probe.transfer.family import Factors, NetworkFamily, scale_init, split_groups
+from lazyrich.probe.transfer.family import (
+    Anatomy,
+    Factors,
+    NetworkFamily,
+    scale_init,
+    split_groups,
+)
 from lazyrich.probe.transfer.layout import Axis, Layout
 from lazyrich.vocabulary.numerals import in_words
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 DONE = "transferred"  # key of a group: over what its learning rates have been transferred
 
@@ -37,6 +45,7 @@ class Transfer:
         data: Dataset over the sizes that were measured, see `transfer`.
         notes: what would not transfer and why, in sentences.
         layout: what the members of the family have in common.
+        members: what the networks that were measured consist of, by size.
         family: the networks.
 
     References:
@@ -48,6 +57,7 @@ class Transfer:
     data: xr.Dataset
     notes: tuple[str, ...]
     layout: Layout = field(repr=False)
+    members: Mapping[int, Anatomy] = field(repr=False)
     family: NetworkFamily = field(repr=False)
 
     @property
@@ -114,18 +124,38 @@ class Transfer:
         Raises:
             InputError: parameters that the family does not have; a size that is none.
         """
-        lr, init = self.factors_at(self.large if size is None else size)
+        size = self.large if size is None else size
+        lr, init = self.factors_at(size)
         parameters = unwrap(model).named_parameters()
-        keys = self.layout.keys_of({n: tuple(p.shape) for n, p in parameters if p.requires_grad})
+        shapes = {name: tuple(p.shape) for name, p in parameters if p.requires_grad}
+        keys = self.layout.keys_of(shapes)
         if missing := [name for name, key in keys.items() if key not in lr]:
             raise InputError(
                 f"`model` must be of the family that was measured, got one with "
                 f"{shown(missing)}, which it does not have. Make it by the same factory."
             )
+        self._refuse_size(size, shapes)
         return Factors(
             lr={name: lr[key] for name, key in keys.items()},
             init={name: init[key] for name, key in keys.items()},
         )
+
+    def _refuse_size(self, size: int, shapes: Shapes) -> None:
+        """Refuse the model of another size, where either has been measured."""
+        alike = [n for n, one in self.members.items() if self._alike(one.shapes, shapes)]
+        others = [n for n in alike if n != size]
+        if others or (size in self.members and not alike):
+            what = f"of size {others[0]}" if others else "with other parameters or shapes"
+            raise InputError(
+                f"`model` must be of the size that the factors are for, got {size} and a model "
+                f"{what}. Pass its own `size`."
+            )
+
+    def _alike(self, one: Shapes, other: Shapes) -> bool:
+        """Of one size; networks of one depth may have several widths."""
+        if self.axis == Axis.DEPTH:
+            return one.keys() == other.keys()
+        return all(one.get(name) == shape for name, shape in other.items())
 
     def apply(
         self,
@@ -138,8 +168,8 @@ class Transfer:
 
         The optimiser gets an ordinary parameter group for every factor, and nothing else is left
         behind: schedulers, checkpoints, `torch.compile` and DDP work as ever. Weight decay that
-        leaves the gradient alone, as AdamW's, is divided by the factor, so that it decays as much
-        a step.
+        takes the share η·λ of every weight, as AdamW's and SGD's, is divided by the factor, so that
+        it decays as much a step.
 
         Args:
             model: the model of the family, freshly initialised as the factory does.
@@ -171,7 +201,7 @@ class Transfer:
         Args:
             steps: the same as in `coordinate_check`.
             seeds: the same as in `coordinate_check`.
-            sizes: at least 3 widths; by default the small one, the large one and one between.
+            sizes: at least 3 widths; by default those that were measured, or, of two, one between.
 
         Raises:
             InputError: a family over depths, whose layers differ; several optimisers.
@@ -181,8 +211,8 @@ class Transfer:
                 "`check` must have a family over widths, whose layers have the same names, got "
                 "one over depths. Compare `own_update` of the sizes in `data`."
             )
-        between = round((self.small * self.large) ** 0.5)
         family = self.family
+        measured = list(self.members)
 
         def factory(size: int) -> nn.Module:
             model = family.made(size)
@@ -204,7 +234,7 @@ class Transfer:
             factory,
             family.batch,
             family.loss,
-            widths=sorted({self.small, between, self.large}) if sizes is None else sizes,
+            widths=_with_one_between(measured) if sizes is None else sizes,
             optimizer=optimizer,
             steps=steps,
             seeds=seeds,
@@ -239,6 +269,17 @@ class Transfer:
         )
 
     _repr_html_ = preformatted
+
+
+def _with_one_between(sizes: Sequence[int]) -> list[int]:
+    """Of two sizes one between, which what divides both divides, too, as the size of a head."""
+    if len(sizes) > 2:
+        return sorted(sizes)
+    a, b = sizes
+    part = gcd(a, b)
+    while (between := part * round((a * b) ** 0.5 / part)) in (a, b) and part > 1:
+        part //= 2
+    return sorted({a, between, b})
 
 
 def _factor(value: float) -> str:

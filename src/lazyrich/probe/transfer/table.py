@@ -9,8 +9,9 @@ import xarray as xr
 
 from lazyrich.numerics.ladder import exponent_attrs, exponent_columns, fit_exponent
 from lazyrich.probe.transfer.family import Anatomy
-from lazyrich.probe.transfer.layout import MUP_READOUT_INIT, Axis, Layout
-from lazyrich.probe.transfer.matching import Matched, Measure
+from lazyrich.probe.transfer.layout import MUP_READOUT_INIT, Axis, Layout, Role
+from lazyrich.probe.transfer.matching import Matched, Measure, init_factors
+from lazyrich.probe.transfer.spread import excess
 from lazyrich.vocabulary.parameters import PARAMETERS
 from lazyrich.vocabulary.quantity import DERIVED, YANG2022, Quantity, by_name
 
@@ -103,7 +104,7 @@ def table_of(
     axis, keys = str(layout.axis), list(goal.own)
     nothing = Matched(
         size=min(members), lr=dict.fromkeys(keys, 1.0), init=tuple(1.0 for _ in goal.flows),
-        before=goal, after=goal, residual=0.0,
+        spread={}, before=goal, after=goal, residual=0.0,
     )  # fmt: skip
     rows = [nothing, *found]
     sizes = [one.size for one in rows]
@@ -127,7 +128,7 @@ def table_of(
             flow_update=((*by_seed, "flow"), _flows([one.after for one in rows])),
             flow_update_before=((*by_seed, "flow"), _flows([one.before for one in rows])),
         )
-    data = data.assign(_tabled(layout, members, sizes, keys))
+    data = data.assign(_tabled(layout, members, rows, keys))
     for name in data.data_vars:
         data[name].attrs = _KNOWN[str(name)].attrs
     data[axis].attrs = PARAMETERS[axis].attrs
@@ -144,27 +145,43 @@ def _flows(measures: Sequence[Measure]) -> np.ndarray:
 
 def _init_factors(layout: Layout, member: Anatomy, found: Matched) -> dict[str, float]:
     keys, asked = layout.keys(member), layout.flows(member)
-    pairs = zip(asked, found.init, strict=True)
-    return {keys[name]: factor for (_, names), factor in pairs for name in names}
+    factors = init_factors(asked, found.init, found.spread)
+    return {keys[name]: factor for name, factor in factors.items()}
 
 
 def _tabled(
-    layout: Layout, members: dict[int, Anatomy], sizes: Sequence[int], keys: Sequence[str]
-) -> dict[str, tuple[tuple[str, str], list[list[float]]]]:
-    """The factors that the table of muP has, NaN where it has none."""
-    small = members[sizes[0]]
+    layout: Layout, members: dict[int, Anatomy], rows: Sequence[Matched], keys: Sequence[str]
+) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
+    """The factors that the table of muP has, NaN where it has none.
+
+    Against the init that the factory gives: a matrix whose entries fall with the width otherwise
+    than as 1/√fan-in has to be brought there, too; of a layer that divides by the width itself the
+    table says nothing.
+    """
+    small = members[rows[0].size]
     names = layout.keys(small).items()
     owners = {key: small.owners.get(name) for name, key in names}
-    lr = [layout.tabled(key, owners[key]) for key in keys]
+    lr = np.array([layout.tabled(key, owners[key]) for key in keys])
     scaled = {key for name, key in names if any(name in own for _, own in layout.flows(small))}
-    init = [MUP_READOUT_INIT if key in scaled else 0.0 for key in keys]
+    init = np.array([MUP_READOUT_INIT if key in scaled else 0.0 for key in keys])
     dims = (str(layout.axis), "parameter")
-    grown = [size / sizes[0] for size in sizes]
-    missing = layout.axis == Axis.DEPTH
+    grown = np.array([[one.size / rows[0].size] for one in rows])
+    over = np.array([[_excess(layout, members, rows[0], one, key) for key in keys] for one in rows])
+    init_factor = np.full_like(over, np.nan) if layout.axis == Axis.DEPTH else grown**init / over
+    known = np.where(np.isnan(over).any(axis=0), np.nan, 1.0)  # of one size: silent at all
     return {
-        "mup_lr_factor": (dims, [[g**e for e in lr] for g in grown]),
-        "mup_init_factor": (dims, [[np.nan if missing else g**e for e in init] for g in grown]),
+        "mup_lr_factor": (dims, grown**lr * known),
+        "mup_init_factor": (dims, init_factor * known),
     }
+
+
+def _excess(
+    layout: Layout, members: dict[int, Anatomy], first: Matched, found: Matched, key: str
+) -> float:
+    if layout.roles[key] not in (Role.HIDDEN, Role.READOUT):
+        return 1.0
+    small, wide = members[first.size], members[found.size]
+    return excess(key, small, wide, first.before.sizes, found.before.sizes)
 
 
 def _exponents(data: xr.Dataset, axis: str) -> dict[str, xr.DataArray]:

@@ -42,6 +42,8 @@ def transfer(
       learning rate; of readouts, whose outputs are small in wide networks, as it is;
     - what all steps below a readout do to its outputs, rms(J v), by the scale of its init.
 
+    Before, hidden matrices whose entries do not fall as 1/√fan-in are scaled so that they do.
+
     A readout is a layer whose inputs grow and whose outputs do not. Over depths, of networks
     whose blocks have numbered names, the blocks of one kind share a factor, and what all of them
     do together to the output is made equal by the init of the layers that end a residual branch.
@@ -94,6 +96,7 @@ def transfer(
     refuse_makers(factory, optimizer)
     _refuse_no_lists(ladder=ladder, branches=branches)
     measured = _sizes(small, large, ladder)
+    small, large = measured[0], int(large)
     _refuse_counts(steps=steps, seeds=seeds, rounds=rounds)
     family = NetworkFamily(
         factory=factory, batch=batch, loss=loss, optimizer=optimizer, steps=steps, seeds=seeds
@@ -104,13 +107,16 @@ def transfer(
         size: Bench(family=family, layout=layout, member=one) for size, one in members.items()
     }
     goal = benches[small].measure(*benches[small].untouched())
-    found = [match_first_steps(benches[size], goal, rounds) for size in measured[1:]]
+    found = [
+        match_first_steps(benches[size], benches[small], goal, rounds) for size in measured[1:]
+    ]
     return Transfer(
         small=small,
         large=large,
         data=table_of(layout, members, goal, found),
         notes=tuple(remarks(layout, members[measured[-1]], goal, found)),
         layout=layout,
+        members=members,
         family=family,
     )
 

@@ -33,7 +33,7 @@ class Flow:
     """A question: what do the steps of some parameters do to a module's outputs?
 
     Attributes:
-        place: path of the module.
+        place: path of the module; that of the network itself is empty.
         parameters: those that step; the others stay.
     """
 
@@ -73,7 +73,11 @@ def updates_of(
         asked: the same as in `Flow`.
     """
     change = first_steps(network, loss, optimizers, steps)
-    own, sizes = _own_updates(network, change, places_of(network))
+    places = places_of(network)
+    own, sizes = _own_updates(network, change, {n: place for n, place in places.items() if place})
+    for name in (name for name, place in places.items() if not place):
+        own[name] = _flow(network, change, Flow(place="", parameters=frozenset({name})))
+    sizes[""] = root_mean_square(outputs_at(network, network.theta, ""))
     return Updates(own=own, sizes=sizes, flows=tuple(_flow(network, change, one) for one in asked))
 
 
@@ -158,7 +162,7 @@ def _upwards(path: str) -> Iterator[str]:
 def _own_updates(
     network: Network, change: Parameters, places: Mapping[str, str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Own update of every parameter and size of every place, by one pass and one more a tensor."""
+    """Own updates of parameters and sizes of their places, by one pass and one more a tensor."""
     moved: defaultdict[str, _MeanSquare] = defaultdict(_MeanSquare)
     sizes: defaultdict[str, _MeanSquare] = defaultdict(_MeanSquare)
     members: dict[str, list[str]] = defaultdict(list)
@@ -175,8 +179,7 @@ def _own_updates(
         sizes[path].add(before)
         for name in members[path]:
             if change[name].any():
-                relative = name[len(path) + 1 :] if path else name
-                stepped = {relative: network.theta[name] + change[name]}
+                stepped = {name[len(path) + 1 :]: network.theta[name] + change[name]}
                 after = _floats(functional_call(module, stepped, args, kwargs))
                 moved[name].add([b - a for a, b in zip(before, after, strict=True)])
             else:
@@ -235,8 +238,10 @@ def outputs_at(network: Network, theta: Parameters, place: str) -> tuple[Tensor,
     Args:
         network: the network on its batch; call this inside `undisturbed`.
         theta: the parameters.
-        place: path of the module.
+        place: path of the module; of the network itself it is what the loss is computed from.
     """
+    if not place:
+        return (network.trained(theta),)
     seen: list[Tensor] = []
     module = network.module.get_submodule(place)
     with module.register_forward_hook(lambda _, __, output: seen.extend(_floats(output))):

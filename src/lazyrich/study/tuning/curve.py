@@ -253,8 +253,7 @@ def _gained(curve: RichnessCurve) -> str:
 def _located(curve: RichnessCurve) -> Iterator[str]:
     """Where the curve is lowest."""
     low, high = curve.interval
-    levels = curve.data.richness.values[usable(curve.losses).any(axis=-1)]
-    open_low, open_high = _near(low, levels[0]), _near(high, levels[-1])
+    open_low, open_high = _open_ends(curve)
     span = f"{in_words(low)} to {in_words(high)}"
     if open_low and open_high:
         yield (
@@ -275,13 +274,11 @@ def _located(curve: RichnessCurve) -> Iterator[str]:
 
 def _explained(curve: RichnessCurve) -> Iterator[str]:
     """On which side the network stands, and whether richness is what gains."""
-    low, high = curve.interval
     stands = curve.stands_at
     spacing = exp(float(np.diff(np.log(curve.data.richness.values)).max()) / 2)
     if isnan(stands):
         yield "The network as it stands has no ρ: its first step leads to no minimum."
-    elif not low / spacing <= stands <= high * spacing:  # half a step: no curve is a parabola
-        side = "richer" if stands < low else "lazier"
+    elif side := _side(curve, spacing):
         yield f"The optimum is {side} than the network as it stands, at ρ = {in_words(stands)}."
     else:
         yield (
@@ -293,6 +290,27 @@ def _explained(curve: RichnessCurve) -> Iterator[str]:
                 "So the gain need not be one of richness: a dialled network also starts without "
                 "its initial function."
             )
+
+
+def _open_ends(curve: RichnessCurve) -> tuple[bool, bool]:
+    """Whether the interval of the optimum ends where what could be trained does, and may go on."""
+    levels = curve.data.richness.values[usable(curve.losses).any(axis=-1)]
+    low, high = curve.interval
+    return _near(low, levels[0]), _near(high, levels[-1])
+
+
+def _side(curve: RichnessCurve, spacing: float) -> str:
+    """On which side of the network as it stands the optimum is; empty if it cannot be told.
+
+    Args:
+        curve: the curve.
+        spacing: half a step between richnesses, as a factor: no curve is a parabola.
+    """
+    low, high = curve.interval
+    open_low, open_high = _open_ends(curve)
+    if curve.stands_at < low / spacing and not open_low:
+        return "richer"
+    return "lazier" if curve.stands_at > high * spacing and not open_high else ""
 
 
 def _unequal(curve: RichnessCurve) -> Iterator[str]:
@@ -352,7 +370,10 @@ def _notes(curve: RichnessCurve) -> Iterator[str]:
         (curve.data.status != "finished").sum() + (curve.standing.status != "finished").sum()
     )
     if lost:
-        yield f"{counted(lost, 'training')} diverged or could not be dialled: see `data.status`."
+        yield (
+            f"{counted(lost, 'training')} diverged, or could not be dialled or tested: see "
+            "`data.sentence`."
+        )
     if curve.missing:
         yield f"Interrupted: {counted(curve.missing, 'training')} of those planned are missing."
     count = curve.data.test_loss.size + curve.standing.test_loss.size

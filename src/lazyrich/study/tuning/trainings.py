@@ -126,6 +126,18 @@ def task_key(task: TuningTask) -> str:
     return sha256(told.encode()).hexdigest()[:16]
 
 
+def digest_of_start(task: TuningTask, seed: int) -> str:
+    """What tells the weights and the data of one seed from those of another one.
+
+    Args:
+        task: the task.
+        seed: seed of its generators.
+    """
+    with task.seeded(seed):
+        model, _ = task.built()
+        return digest([dict(model.state_dict()), task.batch, next(iter(task.batches), None)])
+
+
 @contextmanager
 def _folder(out: str | Path | None) -> Iterator[Path]:
     """The user's folder, or one that goes afterwards."""

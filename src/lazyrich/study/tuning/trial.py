@@ -134,7 +134,8 @@ def trained(task: TuningTask, trial: RichnessTrial) -> Result:
         trial: how.
 
     Returns:
-        "finished", "diverged", or "failed" where the dial could not be set.
+        "finished", "diverged", or "failed" where the dial could not be set or the test gave no
+        number.
 
     Raises:
         InputError: what `dial` refuses, and batches or tests that are none.
@@ -157,8 +158,10 @@ def trained(task: TuningTask, trial: RichnessTrial) -> Result:
         made = _train(task, network, optimizer)
         if made == task.steps:
             row |= _tested(task, network)
-        if not isfinite(row.get("test_loss", nan)):
+        if not isfinite(row.get("loss", nan)):
             return _result("diverged", f"The outputs blew up by step {made}.", row, start)
+        if not isfinite(row["test_loss"]):
+            return _result("failed", f"The test gave {row.pop('test_loss')}.", row, start)
         probe.measure(made, optimizer=optimizer)
         row["ntk_change"] = probe.history.ntk_change[-1].item()
     return _result("finished", f"{made} steps", row, start)

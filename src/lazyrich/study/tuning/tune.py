@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from lazyrich._arguments import as_number, shown, whole
+from lazyrich._arguments import as_number, shown, takes, whole
 from lazyrich._errors import InputError, NoDescentError
 from lazyrich.capture.isolation import brought_to
 from lazyrich.capture.losses import Loss
@@ -18,7 +18,7 @@ from lazyrich.probe.forecast.first_step import richness as richness_of
 from lazyrich.probe.steer.short_training import OptimizerFactory
 from lazyrich.study.tuning.curve import RichnessCurve
 from lazyrich.study.tuning.table import curves
-from lazyrich.study.tuning.trainings import trainings
+from lazyrich.study.tuning.trainings import digest_of_start, trainings
 from lazyrich.study.tuning.trial import Test, TuningTask
 
 AROUND = tuple(4.0**power for power in range(-3, 4))  # times the ρ at which the network stands
@@ -105,6 +105,7 @@ def best_richness(
         test=test if callable(test) else _pair("test", test), schedule=schedule,
     )  # fmt: skip
     scales = _levels("lr_scales", lr_scales, 1)
+    _refuse_equal_seeds(task)
     levels = _around(task) if richness is None else _levels("richness", richness, 3)
     done = trainings(task, levels, scales, seeds, out=out, progress=progress)
     if len(done.seeds) < 2:
@@ -142,7 +143,7 @@ def _refuse_makers(factory: object, optimizer: object, batches: object, schedule
             f"`factory` must be a function that makes the model of a width, got {shown(factory)}. "
             "Pass such as `lambda width: …`."
         )
-    if not callable(optimizer):
+    if not callable(optimizer) or not takes(optimizer, 2):
         raise InputError(
             "`optimizer` must be a function (model, width) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, width: SGD(model.parameters(), 0.1)`."
@@ -156,6 +157,15 @@ def _refuse_makers(factory: object, optimizer: object, batches: object, schedule
         raise InputError(
             f"`schedule` must be a function of the step, got {shown(schedule)}. Pass such as "
             "lambda step: 0.99**step."
+        )
+
+
+def _refuse_equal_seeds(task: TuningTask) -> None:
+    if digest_of_start(task, 0) == digest_of_start(task, 1):
+        raise InputError(
+            "`factory` or `batches` must draw from PyTorch's generator, got the same weights and "
+            "the same first batch from two seeds: what chance does could not be told. Leave out "
+            "seeds of your own."
         )
 
 
