@@ -129,6 +129,7 @@ def _in_evaluation(found: Found, changed: Changes, tensors: Leaves, x: Batch) ->
         functional=changed.norms,
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
+        hooks=changed.hooks,
         rewritten=frozenset(changed.tensors),
     )
     return replace(
@@ -154,6 +155,7 @@ def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:
         functional={},
         buffers={},
         attributes=(),
+        hooks=frozenset(),
         operations=Plainly(),
         rewritten=frozenset(),
         generators=tuple(generators),
