@@ -130,7 +130,7 @@ def _in_evaluation(found: Found, changed: Changes, tensors: Leaves, x: Batch) ->
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
         hooks=changed.hooks,
-        rewritten=frozenset(changed.tensors),
+        rewritten=changed.written.union(changed.tensors),
     )
     return replace(
         found,
