@@ -41,6 +41,17 @@ def nested():
     x, y = data()
     return (x, x.flip(1)), y
 
+def labelled():
+    x, y = data()
+    return {"input": x, "labels": y}
+
+def labelled_loader():
+    x, y = data()
+    return DataLoader([{"input": a, "labels": b} for a, b in zip(x, y)], batch_size=8)
+
+def unlabelled():
+    return {"input": torch.randn(4, 3)}
+
 def loader():
     return DataLoader(TensorDataset(*data()), batch_size=8)
 
@@ -130,6 +141,8 @@ def test_own_data_are_learned():
     ("arguments", "falls"),
     [
         (("parts:net", "--data", "parts:loader", "--loss", "mse", "--lr", 0.1), True),
+        (("parts:net", "--data", "parts:labelled", "--loss", "mse", "--lr", 0.1), True),
+        (("parts:net", "--data", "parts:labelled_loader", "--loss", "mse", "--lr", 0.1), True),
         (("parts:two", "--data", "parts:nested", "--loss", "mse", "--lr", 0.1), True),
         (("parts:net", "--data", "parts:data", "--loss", "parts:huber", "--lr", 0.1), True),
         (
@@ -201,8 +214,9 @@ def test_a_gate_says_what_is_wanted():
         (("parts:net", "--data", "parts:none"), "the module 'parts' has no function 'none'"),
         (("parts:net", "--data", "parts:fails"), "parts:fails() failed with RuntimeError: no such"),
         (("parts:net", "--data", "parts:number"), "must return a pair (inputs, targets) of tensor"),
-        (("parts:net", "--data", "parts:three"), "batches of such pairs, got a tuple of 3"),
-        (("parts:net", "--data", "parts:words"), "batches of such pairs, got Tensor and str"),
+        (("parts:net", "--data", "parts:three"), "batches of either, got a tuple of 3"),
+        (("parts:net", "--data", "parts:words"), "batches of either, got Tensor and str"),
+        (("parts:net", "--data", "parts:unlabelled"), "a mapping with `labels`, or batches of eit"),
         (("parts:net", "--data", "parts:uneven"), "as many targets as inputs, got 4 inputs and 5"),
         (("parts:net", "--data", "parts:empty"), "must return at least one batch, got none"),
         (("parts:net", "--data", "parts:bad_batches"), "must return a pair (inputs, targets)"),

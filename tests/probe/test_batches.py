@@ -95,3 +95,50 @@ def test_what_is_no_batch_is_refused_in_words(answered, door):
     assert len(own) >= len(INPUTS)
     for name, text in own.items():
         assert re.search(r"must .*, got .*\. ", text), (name, text)
+
+
+SEQUENCES = [torch.randn(length, 3) for length in (2, 4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("x", "kind"),
+    [
+        (nn.utils.rnn.pack_sequence(SEQUENCES, enforce_sorted=False), "a PackedSequence"),
+        ((nn.utils.rnn.pack_sequence(SEQUENCES, enforce_sorted=False),), "a PackedSequence"),
+        (torch.nested.nested_tensor(SEQUENCES, layout=torch.jagged), "a nested tensor"),
+        ({"x": torch.nested.nested_tensor(SEQUENCES, layout=torch.jagged)}, "a nested tensor"),
+    ],
+)
+def test_ragged_inputs_are_refused_with_what_to_do(x, kind):
+    with pytest.raises(InputError, match=f"got {kind}. Pass padded sequences and their lengths"):
+        lazyrich.Probe(network(), (x, Y[:3]))
+
+
+class Wide(nn.Module):
+    """Takes rows that may be sparse, in every way that PyTorch has for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.other = nn.Parameter(torch.randn(8, 4)), nn.Linear(8, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = torch.sparse.mm(x, self.table) if x.is_sparse else x @ self.table
+        return self.head(torch.tanh(h + x @ self.other.weight.T + self.other.bias))
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta")
+def test_sparse_inputs_are_measured_as_dense_ones(layout):
+    torch.manual_seed(0)
+    model, dense = Wide(), torch.randn(40, 8) * (torch.rand(40, 8) < 0.3)
+    sparse = dense.to_sparse(layout=layout)
+    torch.testing.assert_close(lazyrich.ntk(model, sparse), lazyrich.ntk(model, dense))
+    found, right = (lazyrich.Probe(model, (x, torch.randn(40, 2))) for x in (sparse, dense))
+    for probe in (found, right):
+        probe.measure(0)
+    assert found.history.samples == 32
+    assert "other" in found.history.layer
+    assert found.history.nfa.sel(layer="other") == pytest.approx(
+        right.history.nfa.sel(layer="other"), rel=1e-3
+    )

@@ -1,6 +1,7 @@
 """Loops and wrappers that people have: they work, or one sentence says why not."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -170,20 +171,29 @@ class Output:
     hidden: torch.Tensor | None = None
 
 
+class Named(NamedTuple):
+    """The same as a tuple."""
+
+    hidden: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+
+
 class Gives(nn.Module):
-    """Gives a dataclass."""
+    """Gives a dataclass or a named tuple."""
 
     def __init__(self, kind=Output, **more):
         super().__init__()
         self.network, self.kind, self.more = network(), kind, more
 
     def forward(self, x):
-        return self.kind(self.network(x), **({"hidden": x + 1} if self.more else {}))
+        more = {"hidden": x + 1} if self.more else {}
+        return self.kind(logits=self.network(x), **more)
 
 
+@pytest.mark.parametrize("kind", [Output, Named])
 @pytest.mark.parametrize("more", [{}, {"hidden": True}])
-def test_a_model_may_give_a_dataclass(more):
-    model = Gives(**more)
+def test_a_model_may_give_a_dataclass(more, kind):
+    model = Gives(kind, **more)
     agree_with = lazyrich.ntk(network(), batch()[0])
     assert np.array_equal(lazyrich.ntk(model, batch()[0]), agree_with)
     forecast, expected = (

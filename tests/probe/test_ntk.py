@@ -142,6 +142,28 @@ def test_sparse_embedding_gradients():
     torch.testing.assert_close(lazyrich.ntk(model, tokens), exact)
 
 
+class Categories(nn.Module):
+    """One category a sample: a vector of its own, one by a function, one that is tied, a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.own, self.bias = nn.Embedding(7, 4, padding_idx=2), nn.Embedding(7, 7)
+        self.table = nn.Parameter(torch.randn(7, 4))
+
+    def forward(self, category):
+        h = self.own(category) + nn.functional.embedding(category, self.table)
+        return h.tanh() @ self.table.T + self.bias(category)
+
+
+def test_one_category_a_sample():
+    model, categories = Categories().double(), torch.tensor([1, 2, 2, 6])
+    theta = lazyrich.ntk(model, categories)
+    torch.testing.assert_close(theta, brute_kernel(model, categories))
+    probe = lazyrich.Probe(model, (categories, randn(4, 7)))
+    probe.measure(0)
+    assert probe.history.sel(layer=["own", "bias"]).layer_ntk_share.min() > 0
+
+
 @pytest.mark.parametrize("part", ["whole", "inner"])
 def test_compiled_models_run_eagerly(part):
     def backend(graph, inputs):

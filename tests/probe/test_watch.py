@@ -134,12 +134,10 @@ def test_steps_before_an_exception_count(data):
 
 
 class SharpnessAware(torch.optim.Optimizer):
-    """The pattern of SAM: two half steps, and its own `step` is never called."""
+    """The pattern of SAM: two half steps, and its own `step` is never called, nor another one's."""
 
-    def __init__(self, parameters, inner):
-        super().__init__(parameters, {})
-        self.inner = inner
-        self.param_groups = inner.param_groups
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
 
     def step(self, closure=None):
         raise AssertionError("nobody calls it")
@@ -153,14 +151,13 @@ class SharpnessAware(torch.optim.Optimizer):
     @torch.no_grad()
     def second_step(self):
         for p in self.param_groups[0]["params"]:
-            p -= self.state[p]["up"]
-        self.inner.step()
+            p -= self.state[p]["up"] + self.param_groups[0]["lr"] * p.grad
 
 
 def test_an_optimiser_whose_step_never_runs(data):
     x, y = data
     model = net()
-    optimizer = SharpnessAware(model.parameters(), sgd(model))
+    optimizer = SharpnessAware(model.parameters())
     probe = Probe(model, data)
     with probe.watch(optimizer, when=every(2)):
         for half in (optimizer.first_step, optimizer.second_step) * 5:

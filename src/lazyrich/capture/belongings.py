@@ -62,7 +62,7 @@ class Belongings:
     def put_back(self) -> None:
         """Give everything back that was lent so far."""
         for container, content in self._kept:
-            _refill(container, content)
+            refill(container, content)
         for table in self._empty:
             if table:
                 table.clear()
@@ -124,7 +124,7 @@ class Belongings:
                 value[i] = self._lend_value(one, deep=deep)
         elif isinstance(value, set):
             self._keep(value)
-        elif deep and _is_plain_object(value):
+        elif deep and is_plain_object(value):
             self._lend(vars(value), deep=False)
         return value
 
@@ -138,7 +138,7 @@ def _rebuilt(value: tuple[Any, ...], change: Callable[[Any], Any]) -> tuple[Any,
     return made
 
 
-def _is_plain_object(value: object) -> bool:
+def is_plain_object(value: object) -> bool:
     """Whether it is somebody's record, such as a cache: no part of a library, no code."""
     if isinstance(value, SimpleNamespace):
         return True
@@ -147,7 +147,8 @@ def _is_plain_object(value: object) -> bool:
     return not isinstance(value, type) and room not in FOREIGN and hasattr(value, "__dict__")
 
 
-def _refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of the container's kind
+def refill(container: _Container, content: Any) -> None:  # noqa: ANN401 - of the container's kind
+    """Put into a container what it held; it stays the object that it is."""
     match container:
         case dict():
             # the same keys in the same order: nothing was added or removed
@@ -190,7 +191,7 @@ def attributes(model: nn.Module) -> Iterator[tuple[object, str, Any]]:
         for name, value in vars(module).items():
             if name not in MACHINERY:
                 yield module, name, value
-                if not isinstance(value, nn.Module) and _is_plain_object(value):
+                if not isinstance(value, nn.Module) and is_plain_object(value):
                     yield from ((value, inside, one) for inside, one in vars(value).items())
 
 

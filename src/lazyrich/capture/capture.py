@@ -99,9 +99,11 @@ class Layer:
 
     def trains(self, leaves: Leaves) -> bool:
         """Whether some of its parameters requires a gradient."""
-        if isinstance(self.module, nn.Module):
-            return any(p.requires_grad for p in self.module.parameters())
-        return any(leaves[piece.parameter].requires_grad for piece in self.tensors.values())
+        names = {piece.parameter for piece in self.tensors.values()}
+        if isinstance(self.module, nn.Module):  # a parametrized weight has no name of its own
+            within = f"{self.name}." if self.name else ""
+            names |= {name for name in leaves if name.startswith(within)}
+        return any(leaves[name].requires_grad for name in names)
 
     def rows(self, outputs: Sequence[Tensor], positions: Positions = None) -> layers.Rows:
         """Tensors shaped like the calls' outputs, such as gradients, as rows."""

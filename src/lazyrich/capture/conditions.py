@@ -21,6 +21,7 @@ from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.generators import Generator, restart
 from lazyrich.capture.isolation import Batch, Leaves, arguments, map_tensors, widen
 from lazyrich.capture.operations import Plainly
+from lazyrich.capture.pass_hooks import RegisteredHook, without_registered
 from lazyrich.capture.pieces import is_wrapped
 from lazyrich.capture.statistics import (
     Settle,
@@ -48,6 +49,7 @@ class Conditions:
             calls of `functional.batch_norm` that their forward makes.
         buffers: those that the forward pass changes by itself, as they were.
         attributes: holder, name and value of those that it sets, as they were; maybe `ABSENT`.
+        hooks: those that it registers, from which each pass is free.
         operations: lets some run in their plain forms; None if there are none of these.
         rewritten: parameters and buffers that it writes on; each pass gets its own copies.
         generators: generators of random numbers, started anew for every pass.
@@ -60,6 +62,7 @@ class Conditions:
     functional: Mapping[str, tuple[bool, ...]]
     buffers: Leaves
     attributes: tuple[tuple[object, str, Any], ...]
+    hooks: frozenset[RegisteredHook]
     operations: Plainly | None
     rewritten: frozenset[str]
     generators: tuple[Generator, ...]
@@ -185,7 +188,7 @@ class Conditions:
             restart(generator)
         copies = map_tensors(lambda tensor: widen(tensor.detach().clone()), x)
         args, kwargs = arguments(model, copies)
-        with self.operations or nullcontext():
+        with self.operations or nullcontext(), without_registered(model, self.hooks):
             return torch.func.functional_call(model, own, args, kwargs)
 
 

@@ -129,7 +129,8 @@ def _in_evaluation(found: Found, changed: Changes, tensors: Leaves, x: Batch) ->
         functional=changed.norms,
         buffers={name: tensors[name] for name in buffers},
         attributes=changed.attributes,
-        rewritten=frozenset(changed.tensors),
+        hooks=changed.hooks,
+        rewritten=changed.written.union(changed.tensors),
     )
     return replace(
         found,
@@ -154,6 +155,7 @@ def _plain(generators: Sequence[Generator], inner: bool) -> Conditions:
         functional={},
         buffers={},
         attributes=(),
+        hooks=frozenset(),
         operations=Plainly(),
         rewritten=frozenset(),
         generators=tuple(generators),

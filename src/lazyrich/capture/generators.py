@@ -127,7 +127,7 @@ def generators_of(function: object, known: set[int] | None = None) -> Iterator[G
     known.add(id(function))
     if is_foreign(function):
         return
-    for value in _named(function):
+    for value in named_by(function):
         if isinstance(value, KINDS):
             yield value
         else:
@@ -139,7 +139,8 @@ def is_foreign(function: FunctionType) -> bool:
     return (function.__module__ or "").partition(".")[0] in FOREIGN
 
 
-def _named(function: FunctionType) -> Iterator[object]:
+def named_by(function: FunctionType) -> Iterator[object]:
+    """What a function's code names: globals, what it encloses, and its defaults."""
     for name in function.__code__.co_names:
         yield function.__globals__.get(name)
     for cell in function.__closure__ or ():

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
 
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError, NotFiniteError
@@ -153,6 +154,7 @@ def batch_size(x: Batch) -> int:
             mask for instance, may hold infinities.
     """
     tensors = list(tensors_in(x))
+    _refuse_ragged(x, tensors)
     if not tensors or tensors[0].ndim == 0:
         raise InputError(
             "`x` must hold a tensor whose first dimension counts samples, "
@@ -170,12 +172,33 @@ def batch_size(x: Batch) -> int:
     return len(tensors[0])
 
 
+def _refuse_ragged(x: object, tensors: Sequence[Tensor]) -> None:
+    """Refuse what has no row a sample: sequences of different lengths in one object."""
+    parts = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, list | tuple) else []
+    packed = any(isinstance(one, PackedSequence) for one in (x, *parts))
+    if packed or any(tensor.is_nested for tensor in tensors):
+        raise InputError(
+            "`x` must hold tensors with a row for each sample, got "
+            f"{'a PackedSequence' if packed else 'a nested tensor'}. Pass padded sequences and "
+            "their lengths, and pack or nest them in forward."
+        )
+
+
+def rows_at(tensor: Tensor, index: Tensor) -> Tensor:
+    """The rows of a tensor, dense or sparse, in its own layout."""
+    index = index.to(tensor.device)
+    if tensor.layout is torch.strided:
+        return tensor[index]
+    chosen = tensor.to_sparse(layout=torch.sparse_coo).index_select(0, index)
+    return chosen if chosen.layout is tensor.layout else chosen.to_sparse(layout=tensor.layout)
+
+
 def take(tree: Any, samples: int, index: Tensor) -> Any:  # noqa: ANN401 - any nesting
     """Some samples of a batch; tensors without a row a sample are shared by all."""
 
     def pick(tensor: Tensor) -> Tensor:
         own = tensor.ndim > 0 and len(tensor) == samples
-        return tensor[index.to(tensor.device)] if own else tensor
+        return rows_at(tensor, index) if own else tensor
 
     return map_tensors(pick, tree)
 
@@ -303,15 +326,18 @@ def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN4
     Raises:
         InputError: there is not exactly one floating-point tensor.
     """
+    kind = type(outputs).__name__
     if is_record(outputs) and not isinstance(outputs, Mapping):
         outputs = fields_of(outputs)
+    elif isinstance(outputs, tuple) and hasattr(outputs, "_asdict"):  # a namedtuple
+        outputs = outputs._asdict()
     if isinstance(outputs, Mapping) and outputs.get("logits") is not None:
         outputs = outputs["logits"]
     tensors = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
     if len(tensors) != 1 and not (first and tensors):
         raise InputError(
             f"the model must return one floating-point tensor, got {len(tensors)} in a "
-            f"{type(outputs).__name__}. Wrap the model so that it returns the tensor that the "
+            f"{kind}. Wrap the model so that it returns the tensor that the "
             "loss is computed from."
         )
     return tensors[0]

@@ -220,7 +220,7 @@ def _joined(pieces: Sequence[tuple[Tensor, Tensor]]) -> OuterFactor:
 def _lookups(layer: Layer, gradients: list[Tensor], rate: float) -> tuple[Tensor, Tensor]:
     """Tokens, and gradients at their vectors."""
     assert isinstance(layer.module, nn.Embedding | layers.Lookup)
-    tokens = torch.cat([call.inputs.flatten(1) for call in layer.calls], 1)
+    tokens = torch.cat([call.inputs.reshape(len(call.inputs), -1) for call in layer.calls], 1)
     g = torch.cat([g.reshape(*g.shape[:2], -1, g.shape[-1]) for g in gradients], 2)
     g = widen(g) * rate**0.5
     if layer.module.padding_idx is not None:  # its vector does not learn

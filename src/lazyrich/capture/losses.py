@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lazyrich._errors import InputError, NoDerivativeError
+from lazyrich.capture.held_loss import HeldLoss
 from lazyrich.capture.network import gradient, pull_back
 from lazyrich.capture.padding import IGNORED
 from lazyrich.vocabulary.losses import LOSSES
@@ -119,7 +120,7 @@ def output_loss(loss: Loss, outputs: Float[Tensor, "n *k"], targets: Any) -> Out
         (1.0, 3.0)
     """
     if callable(loss):
-        value: Callable[[Tensor], Tensor] = lambda f: loss(f, targets)  # noqa: E731
+        value: Callable[[Tensor], Tensor] = HeldLoss(loss, targets)
     elif loss in ("mse", "squared_error"):
         _refuse_bad_regression_targets(loss, outputs, targets)
         y = targets.to(outputs.dtype)
@@ -181,7 +182,7 @@ def descent_along(
 
 
 def _slope(loss: OutputLoss, outputs: Tensor, motion: Tensor) -> float:
-    return float((gradient(loss, outputs).double() * motion.double()).sum())
+    return (gradient(loss, outputs).double() * motion.double()).sum().item()
 
 
 def _difference_of_slopes(loss: OutputLoss, outputs: Tensor, motion: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -73,10 +73,19 @@ def checked_optimizer(optimizer: object) -> Optimizer:
     if (
         isinstance(inside, Optimizer)
         and not isinstance(optimizer, ScalesGradients)
-        and not hasattr(optimizer, "_optimizer_step_post_hooks")
+        and not has_hooks(optimizer)
     ):
         return checked_optimizer(inside)
     return cast(Optimizer, optimizer)
+
+
+def has_hooks(optimizer: object) -> bool:
+    """Whether functions can be registered that its steps call; not if it never was initialised.
+
+    Args:
+        optimizer: an optimiser, or what wraps one.
+    """
+    return hasattr(optimizer, "_optimizer_step_post_hooks")
 
 
 def next_step(
@@ -135,14 +144,17 @@ def next_step(
     return Step(velocity=velocity, rates=rates, notes=(note,) if left_out else ())
 
 
-def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] | None:
+def relative_rates(
+    optimizer: Optimizer, module: nn.Module, trainable: Collection[str] | None = None
+) -> dict[str, float] | None:
     """The learning rates that an optimiser's groups give, in units of the largest one.
 
     A schedule that has not begun (a warm-up from 0) counts by the rates that it leads to.
 
     Args:
         optimizer: an optimiser with parameters of the module; it is only read.
-        module: the model, for the names of its trainable parameters.
+        module: the model, for the names of its parameters.
+        trainable: names of those that train; None for those that require a gradient now.
 
     Returns:
         η by parameter name, at most 1, and 0 for what the optimiser does not own; None if all are
@@ -154,10 +166,13 @@ def relative_rates(optimizer: Optimizer, module: nn.Module) -> dict[str, float] 
         >>> relative_rates(SGD(groups, lr=0.2), net)
         {'0.weight': 0.25, '1.weight': 1.0}
     """
-    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    named = dict(module.named_parameters())
+    names = (
+        [name for name, p in named.items() if p.requires_grad] if trainable is None else trainable
+    )
     groups = zip(optimizer.param_groups, rates_of_groups(optimizer), strict=True)
     of = {id(p): rate for group, rate in groups for p in group["params"]}
-    rates = {name: of.get(id(p), 0.0) for name, p in trainable.items()}
+    rates = {name: of.get(id(named.get(name)), 0.0) for name in names}
     largest = max(rates.values(), default=0.0)
     if not largest or len(set(rates.values())) == 1:
         return None

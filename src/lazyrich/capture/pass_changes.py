@@ -13,12 +13,15 @@ from lazyrich.capture.belongings import attributes, copied, every_module, same
 from lazyrich.capture.conditions import ABSENT, Conditions
 from lazyrich.capture.functional_norms import NormCall, norm_calls
 from lazyrich.capture.isolation import Batch, Leaves, tensors_in
+from lazyrich.capture.pass_hooks import RegisteredHook, hooks_on
 from lazyrich.capture.statistics import RUNNING_NORM
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What forward passes changed: names of tensors; attributes with their values before.
+    """What forward passes changed: names of tensors; attributes with their values before; hooks.
+
+    `written` are tensors on which they wrote, be it what was there: a graph holds that, too.
 
     `outputs` are all tensors that the last pass returned; `norms` are calls of batch norms as
     functions, see `Conditions.functional`, and `statistics` the buffers that they were given.
@@ -27,7 +30,9 @@ class Changes:
 
     outputs: tuple[Tensor, ...] = ()
     tensors: tuple[str, ...] = ()
+    written: frozenset[str] = frozenset()
     attributes: tuple[tuple[object, str, Any], ...] = ()
+    hooks: frozenset[RegisteredHook] = frozenset()
     norms: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
     statistics: frozenset[str] = frozenset()
     drawn: bool = True
@@ -35,7 +40,11 @@ class Changes:
     @property
     def any(self) -> bool:
         """Whether something changed, or was normalised by the batch."""
-        return bool(self.tensors or self.attributes or self.norms or self.statistics)
+        found = (
+            *(self.tensors, self.written, self.attributes, self.hooks),
+            *(self.norms, self.statistics),
+        )
+        return any(map(bool, found))
 
     def and_also(self, other: Changes) -> Changes:
         """Those of this pass and of a later one, whose outputs count."""
@@ -44,7 +53,9 @@ class Changes:
         return Changes(
             outputs=other.outputs,
             tensors=tuple(dict.fromkeys((*self.tensors, *other.tensors))),
+            written=self.written | other.written,
             attributes=(*self.attributes, *more),
+            hooks=self.hooks | other.hooks,
             norms={**other.norms, **self.norms},
             statistics=self.statistics | other.statistics,
         )
@@ -79,10 +90,18 @@ def changing(model: nn.Module, tensors: Leaves, norms: Norms) -> Iterator[Callab
     """
     before = {(id(h), name): (h, copied(value)) for h, name, value in attributes(model)}
     left: Leaves = {}
+    versions: dict[str, int] = {}
+    registered: set[RegisteredHook] = set()
+    hooked: dict[RegisteredHook, int] = {}
+
+    def begin(*_: object) -> None:
+        versions.update({name: tensor._version for name, tensor in _tensors_of(model).items()})
+        hooked.update(hooks_on(model))
 
     def read(*_: object) -> None:
         """Buffers that were bound anew are gone when `functional_call` ends."""
-        left.update(dict(model.named_parameters()) | dict(model.named_buffers()))
+        left.update(_tensors_of(model))
+        registered.update(k for k, n in hooks_on(model).items() if n > hooked.get(k, 0))
 
     def changes() -> Changes:
         after = {(id(h), name): (h, value) for h, name, value in attributes(model)}
@@ -96,16 +115,26 @@ def changing(model: nn.Module, tensors: Leaves, norms: Norms) -> Iterator[Callab
                 for (_, name), (holder, then) in {**before, **new}.items()
                 if not same(then, after.get((id(holder), name), (holder, ABSENT))[1])
             ),
+            written=frozenset(
+                n for n, t in left.items() if t._version != versions.get(n, t._version)
+            ),
+            hooks=frozenset(registered),
             norms=norms.over_batch(),
             statistics=frozenset(norms.statistics),
         )
 
+    beginner = model.register_forward_pre_hook(begin, prepend=True)
     reader = model.register_forward_hook(read)
     try:
         with norm_calls(model, norms.note):
             yield changes
     finally:
+        beginner.remove()
         reader.remove()
+
+
+def _tensors_of(model: nn.Module) -> Leaves:
+    return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
 class Norms:

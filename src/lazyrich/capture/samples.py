@@ -19,6 +19,7 @@ from lazyrich.capture.isolation import (
     is_close,
     map_tensors,
     rows,
+    rows_at,
     tensors_in,
     undisturbed,
     unwrap,
@@ -166,7 +167,7 @@ def _cut(x: Batch, carriers: frozenset[int], index: Tensor) -> Batch:
     positions = iter(range(len(list(tensors_in(x)))))
 
     def pick(tensor: Tensor) -> Tensor:
-        return tensor[index.to(tensor.device)] if next(positions) in carriers else tensor
+        return rows_at(tensor, index) if next(positions) in carriers else tensor
 
     cut: Batch = map_tensors(pick, x)
     return cut

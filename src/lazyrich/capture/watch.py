@@ -328,8 +328,8 @@ def _begun(z: Tensor) -> Tensor:
 
 
 def _kept(h: Tensor, weight: Tensor | None) -> Tensor:
-    """Inputs; copied where autograd does not guard them against later in-place changes."""
-    h = h.detach()
+    """Inputs, dense; copied where autograd does not guard them against later in-place changes."""
+    h = h.detach().to_dense()
     return h if weight is not None and weight.requires_grad else h.clone()
 
 

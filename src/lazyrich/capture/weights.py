@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +29,17 @@ class Weights:
     fixed: Leaves
     widened: bool
 
-    def leaves(self) -> Leaves:
-        """All tensors, the trainable ones as fresh leaves of a graph."""
-        fresh = {name: p.detach().requires_grad_() for name, p in self.trainable.items()}
-        return {**fresh, **self.fixed}
+    def leaves(self, trains: Mapping[str, bool] | None = None) -> Leaves:
+        """All tensors, the trainable ones as fresh leaves of a graph.
+
+        Args:
+            trains: whether a tensor is one that trains, by name; others are as the model says.
+        """
+        known = trains or {}
+        return {
+            name: tensor.detach().requires_grad_(known.get(name, name in self.trainable))
+            for name, tensor in {**self.trainable, **self.fixed}.items()
+        }
 
 
 def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
@@ -93,7 +101,7 @@ def read_weights(model: nn.Module, *, to_train: bool = False) -> Weights:
 
 @torch.no_grad()
 def fingerprint(model: nn.Module) -> tuple[float, ...]:
-    """Numbers that differ if a trainable parameter does, but for a rare coincidence.
+    """Numbers that differ if a parameter does, but for a rare coincidence.
 
     Args:
         model: the model, which is only read.
@@ -105,9 +113,9 @@ def fingerprint(model: nn.Module) -> tuple[float, ...]:
         >>> fingerprint(net) == before
         False
     """
-    trainable = [p.detach() for p in model.parameters() if p.requires_grad]
-    sums = (p.sum(dtype=torch.float64) for p in trainable)
-    norms = (torch.linalg.vector_norm(p, dtype=torch.float64) for p in trainable)
+    weights = [p.detach() for p in model.parameters() if p.is_floating_point()]
+    sums = (p.sum(dtype=torch.float64) for p in weights)
+    norms = (torch.linalg.vector_norm(p, dtype=torch.float64) for p in weights)
     return tuple(float(x) for x in (*sums, *norms))
 
 

@@ -27,6 +27,7 @@ from lazyrich.cli.factory import called, named_function, told_error
 from lazyrich.cli.progress import shown
 from lazyrich.cli.show import say
 from lazyrich.cli.training import MEASUREMENTS, PER_CLASS, REHEARSAL
+from lazyrich.probe.arguments import inputs_and_targets
 from lazyrich.probe.forecast.first_step import first_step
 from lazyrich.probe.probe import Probe
 from lazyrich.probe.schedule import every
@@ -35,7 +36,10 @@ from lazyrich.study.training.train import learning_rate, loss_value
 from lazyrich.vocabulary.losses import LOSSES
 
 PROBED = 100  # samples, at most
-PAIR = "a pair (inputs, targets) of tensors with a row a sample, or batches of such pairs"
+PAIR = (
+    "a pair (inputs, targets) of tensors with a row a sample, a mapping with `labels`, or batches "
+    "of either"
+)
 
 Batch = tuple[Any, Any]
 
@@ -77,7 +81,7 @@ def own_data(name: str, *, batch: int, samples: int | None, seed: int) -> Learne
     """
     torch.manual_seed(seed + 1)  # other numbers than those of the weights
     came = called(name, "the data")
-    if isinstance(came, tuple | list):
+    if isinstance(came, tuple | list | Mapping):
         return in_batches(_pair(came, name), batch=batch, samples=samples, seed=seed)
     if not hasattr(came, "__iter__") or not hasattr(came, "__len__") or isinstance(came, Tensor):
         raise InputError(f"{name}() must return {PAIR}, got {type(came).__name__}")
@@ -339,6 +343,8 @@ def _backward(
 
 def _pair(came: object, name: str) -> Batch:
     """A batch, or an error that says what it is instead."""
+    if isinstance(came, Mapping) and came.get("labels") is not None:
+        came = inputs_and_targets(came)
     if not isinstance(came, tuple | list) or len(came) != 2:
         size = f" of {len(came)}" if isinstance(came, tuple | list) else ""
         raise InputError(f"{name}() must return {PAIR}, got a {type(came).__name__}{size}")

@@ -12,14 +12,19 @@ from lazyrich.vocabulary.quantity import DERIVED, Quantity
 
 def _rates(look: Look, _: Reference) -> Row:
     """By layer, the largest of its parameters; without an optimiser those inside the kernel."""
-    trainable = {name: p for name, p in look.capture.model.named_parameters() if p.requires_grad}
+    leaves = look.capture.leaves
+    parameters = look.capture.model.named_parameters()
+    trainable = {name: p for name, p in parameters if leaves[name].requires_grad}
     if look.optimizer is None:
         of = {name: look.rates.get(name, nan) for name in trainable}
     else:
         groups = look.optimizer.param_groups
         owned = {id(p): float(group.get("lr", nan)) for group in groups for p in group["params"]}
         given = any(id(p) in owned for p in trainable.values())  # not so of gathered copies
-        of = {name: owned.get(id(p), 0.0 if given else nan) for name, p in trainable.items()}
+        of = {
+            name: owned.get(id(p), 0.0 if given else nan) if p.requires_grad else 0.0
+            for name, p in trainable.items()
+        }
     rates: dict[str, float] = {}
     for name, rate in of.items():
         layer = layer_of(name)

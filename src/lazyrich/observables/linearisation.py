@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,6 +42,8 @@ def linearisation_error(
 
 def _linearisation(look: Look, reference: Reference) -> Row:
     network = reference.network
+    if not network.theta.keys() <= look.capture.leaves.keys():  # such as pruned weights
+        return {"linearisation_error": nan}
     moved = {
         name: look.capture.leaves[name].detach().to(start.dtype) - start
         for name, start in network.theta.items()

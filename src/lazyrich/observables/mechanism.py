@@ -109,16 +109,17 @@ def _mechanism(look: Look, reference: Reference) -> Row:
     before, now = (
         float(look.capture.of_counted(f.double()).norm()) for f in (reference.outputs, look.f)
     )
+    # not as the sum of the shares, which have no number where a layer is given or gives nothing
+    log_output = float(torch.tensor([before, now], dtype=torch.float64).log().diff())
     if names != list(reference.weights):  # shares are of all layers together, as at the first look
-        ratio = torch.tensor([now, before], dtype=torch.float64)
-        return {"log_output": float(ratio.log().diff().neg())}
+        return {"log_output": log_output}
     shares = decompose(reference.norms, look.norms, output=(before, now))
 
     def by_layer(values: Tensor) -> dict[str, float]:
         return dict(zip(names, values.tolist(), strict=True))
 
     return {
-        "log_output": shares.total,
+        "log_output": log_output,
         "input_log_change": shares.input,
         "parameter_data_alignment": dict(
             zip(names, map(parameter_data_alignment, look.norms), strict=True)

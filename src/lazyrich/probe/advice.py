@@ -74,7 +74,10 @@ def what_now(sentences: Sequence[str]) -> list[str]:
 def _sentences(of: Findings) -> Iterator[str]:
     if of.history.sizes["step"] < 2:
         yield from _dead(of)
-        yield "Measure again after training: train inside `with probe.watch(optimizer):`."
+        yield (
+            "Measure again after training: train inside `with probe.watch(optimizer):`, whose "
+            "optimizer is the one that makes the steps."
+        )
         return
     if of.regime == Regime.FROZEN and _never(of, "layer_lr", of.layers):
         yield f"The learning rate was 0 at every measurement: set one above 0 in {GROUPS}."

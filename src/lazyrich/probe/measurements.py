@@ -25,7 +25,9 @@ from lazyrich.capture.look import (
 from lazyrich.capture.losses import Loss, OutputLoss, output_loss
 from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_rates
 from lazyrich.capture.watch import Orders
+from lazyrich.capture.weights import read_weights
 from lazyrich.observables.observable import Observable, Row
+from lazyrich.probe.other_parameters import not_owned, other_parameters, rates_by_name
 from lazyrich.probe.state import InitialNetwork, State, start_of
 from lazyrich.probe.steer.centred import without_references
 from lazyrich.probe.wording import acts_otherwise, late_reference, one_by_one
@@ -139,7 +141,9 @@ class Measurements:
         """Those of the first look at which one is not 0; the reference is then taken again."""
         start = self.start
         if knows_rates(optimizer):
-            rates = relative_rates(optimizer, unwrap(self.plan.model))
+            model = unwrap(self.plan.model)
+            rates = relative_rates(optimizer, model, start.trainable if start else None)
+            self.notes += filter(None, [not_owned(rates, optimizer, model)])
             self.rates_unknown = False
             if start is None:
                 self.plan = replace(self.plan, lrs=rates)
@@ -175,6 +179,10 @@ class Measurements:
             self.plan = replace(self.plan, inputs=brought_to(self.plan.model, self.plan.inputs))
             self.targets = brought_to(self.plan.model, self.targets)
         conditions = known.network.conditions if known else None
+        if known is not None:
+            leaves = read_weights(unwrap(self.plan.model)).leaves(start_of(known).trains)
+            rates = rates_by_name(self.plan.lrs, [n for n, t in leaves.items() if t.requires_grad])
+            self.plan = replace(self.plan, lrs=rates)
         seen = without_references(
             capture(self.plan.model, self.plan.inputs, conditions, leaves, orders)
         )
@@ -203,7 +211,9 @@ class Measurements:
         factors = known.structure.trusted or ()
         still = (look.kept.trusted or ()) if factors else ()
         lost = [name for name in factors if name not in still]
-        notes = [acts_otherwise(others)] if others else []
+        model, start = look.capture.model, start_of(known)
+        notes = [*other_parameters(dict(model.named_parameters()), start.trains)]
+        notes += [acts_otherwise(others)] if others else []
         notes += [one_by_one(lost)] if lost else []
         self.notes += [note for note in notes if note not in self.notes]
 

@@ -10,7 +10,6 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import xarray as xr
 from torch import nn
 from torch.optim import Optimizer
@@ -40,6 +39,7 @@ from lazyrich.probe.measurements import Measurements
 from lazyrich.probe.schedule import Schedule, cadence
 from lazyrich.probe.setting import setting_of
 from lazyrich.probe.state import State, making, state_from
+from lazyrich.probe.steps import on_steps
 from lazyrich.probe.thresholds import Thresholds
 from lazyrich.probe.verdict import Verdict, judge
 from lazyrich.probe.wording import no_step
@@ -252,7 +252,7 @@ class Probe:
             if sink:
                 sink(scalars(self._rows[-1]), self._made)
 
-        def hook(*_: Any) -> None:  # noqa: ANN401 - torch's hook type
+        def hook() -> None:
             self._made += 1
             if due(self._made, self.clock):
                 measure()
@@ -260,9 +260,7 @@ class Probe:
         if not self._resumed or (self._made != self.step and due(self._made, self.clock)):
             measure()
         entered, weights = self._made, fingerprint(self.model)
-        # a step inside a compiled function is made there, but looked at outside
-        outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
-        handle = optimizer.register_step_post_hook(outside)
+        leave = on_steps(optimizer, hook)
         self._watching, usable = True, False
         try:
             yield self
@@ -271,7 +269,7 @@ class Probe:
             usable = True
             raise
         finally:
-            handle.remove()
+            leave()
             self._watching = False
             if usable and self._made == entered and fingerprint(self.model) != weights:
                 self._made += 1

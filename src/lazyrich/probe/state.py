@@ -39,6 +39,11 @@ class InitialNetwork:
     tensors: Leaves
     trainable: tuple[str, ...]
 
+    @property
+    def trains(self) -> dict[str, bool]:
+        """Whether each of them is a parameter that trains."""
+        return {name: name in self.trainable for name in self.tensors}
+
     def leaves(self, model: nn.Module) -> Leaves:
         """Fresh copies on the device of a model, the trainable ones as leaves of a graph.
 

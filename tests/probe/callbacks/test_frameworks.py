@@ -190,6 +190,41 @@ def test_a_second_fit_goes_on_counting(lightning, tmp_path):
     assert probe.history.step.values.tolist() == [0, 4, 6, 8, 12]
 
 
+@pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+def test_of_lightnings_optimisers_the_one_that_trains_the_network_counts(lightning, tmp_path):
+    """As of a generator and a critic; both count as steps, as Lightning counts."""
+    from lazyrich.probe.callbacks.lightning import LightningCallback
+
+    class Pair(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = network(), network()
+            self.automatic_optimization = False
+
+        def configure_optimizers(self):
+            parts = [(self.first[0], 0.1), (self.second, 0.3)]
+            first, second = (torch.optim.SGD(net.parameters(), lr=rate) for net, rate in parts)
+            return [first, second]
+
+        def training_step(self, batch, _):
+            for net, optimizer in zip((self.first, self.second), self.optimizers(), strict=True):
+                optimizer.zero_grad()
+                self.manual_backward(nn.functional.mse_loss(net(batch[0]), batch[1]))
+                optimizer.step()
+
+    model, x_y = Pair(), data()
+    probes = [Probe(net, x_y) for net in (model.first, model.second)]
+    trainer = lightning_trainer(
+        lightning, tmp_path, [LightningCallback(probe, when=every(1)) for probe in probes], epochs=1
+    )
+    trainer.fit(model, DataLoader(TensorDataset(*x_y), batch_size=BATCH))
+    first, second = (probe.history for probe in probes)
+    assert first.step.values.tolist() == second.step.values.tolist() == list(range(0, 13, 2))
+    assert first.layer_lr[-1].values.tolist() == [0.1, 0]
+    assert second.layer_lr[-1].values.tolist() == [0.3, 0.3]
+
+
 class Regression(nn.Module):
     def __init__(self):
         super().__init__()

@@ -95,8 +95,7 @@ class LightningCallback(Callback):
     def _look(self, trainer: Trainer, measure: Measure) -> None:
         if not trainer.is_global_zero:
             return
-        optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
-        values = measure(trainer.global_step, optimizer)
+        values = measure(trainer.global_step, self._measure.trainer_of(trainer.optimizers))
         if values:
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)

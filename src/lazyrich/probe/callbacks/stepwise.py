@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,21 @@ class Stepwise:
                 for name, part in last.data_vars.items()
             }
         )
+
+    def trainer_of(self, optimizers: Sequence[Optimizer]) -> Optimizer | None:
+        """The only optimiser, or the one that owns parameters of the model; None if several do.
+
+        Args:
+            optimizers: all that a framework has.
+        """
+        own = set(map(id, self._probe.model.parameters()))
+        owners = [
+            one
+            for one in optimizers
+            if len(optimizers) == 1
+            or own & {id(p) for group in one.param_groups for p in group["params"]}
+        ]
+        return owners[0] if len(owners) == 1 else None
 
     def key(self, trained: nn.Module) -> str:
         """A name for the probe in a checkpoint, the same in every process that makes it alike.

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from lazyrich._errors import InputError
 from lazyrich.capture.isolation import HALF
 from lazyrich.capture.network import Parameters
+from lazyrich.capture.optimizer_step import has_hooks
 
 Rates = Callable[[int], float] | LRScheduler
 """What multiplies the learning rates after so many steps, or a scheduler of the optimiser."""
@@ -71,7 +72,9 @@ class Apprentice:
         self.owned = [name for i, name in own.items() if i in held]
         left_out = ", ".join(sorted(name for i, name in own.items() if i not in held))
         notes = [f"The optimiser does not own {left_out}: counted as frozen."] if left_out else []
-        if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        if has_hooks(optimizer) and (
+            optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+        ):
             notes.append("Step hooks of the optimiser are left out of the rehearsal.")
         self.notes = tuple(notes)
 

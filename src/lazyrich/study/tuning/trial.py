@@ -247,7 +247,8 @@ def loss_of(network: nn.Module, batch: LabelledBatch, loss: Loss) -> Tensor:
     with torch.no_grad():
         if not is_finite(outputs) or outputs.abs().max() > BLOWN_UP:
             return torch.tensor(inf)
-    return output_loss(loss, outputs, y)(outputs)
+    fixed = output_loss(loss, outputs, y)  # refuses what is no loss, and leaves no trace in one
+    return loss(outputs, y).reshape(()) if callable(loss) else fixed(outputs)
 
 
 def _tested(task: TuningTask, network: nn.Module) -> dict[str, float]:
