@@ -17,7 +17,7 @@ POSITIONAL, BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter
 TYPES = {
     "batch": {"LabelledBatch"},
     "loss": {"Loss", "LossName", "str", "float"},  # a function; a name; a user's; what it came to
-    "directions": {"Directions"},
+    "directions": {"Directions", "Directions | Literal['auto']"},
     "seed": {"int", "SeedLike"},  # PyTorch's; NumPy's, also a generator
     "samples": {
         "int | None",

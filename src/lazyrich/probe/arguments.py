@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lazyrich._arguments import as_number, shown, whole
 from lazyrich._errors import InputError
-from lazyrich.capture.directions import checked_seed
+from lazyrich.capture.directions import checked_directions, checked_seed
 from lazyrich.capture.jacobian import checked_memory
 from lazyrich.capture.optimizer_step import checked_optimizer
 from lazyrich.probe.thresholds import Thresholds
@@ -20,13 +20,17 @@ LabelledBatch = tuple[Any, Any] | list[Any] | Mapping[str, Any]
 """`(inputs, targets)`, or one mapping of arguments of the model with its targets as `labels`."""
 
 
-def refuse_settings(samples: object, memory: object, seed: object, thresholds: object) -> None:
+def refuse_settings(
+    samples: object, directions: object, memory: object, seed: object, thresholds: object
+) -> None:
     """Refuse settings of a probe that are of another kind."""
     if samples is not None and samples != "auto" and (whole(samples) or 0) < 1:
         raise InputError(
             f'`samples` must be a whole number ≥ 1, "auto" or None, got {shown(samples)}. Pass how '
             "many of the batch to measure."
         )
+    if directions != "auto":
+        checked_directions(directions)
     checked_memory(memory)
     checked_seed(seed)
     if thresholds is not None and not isinstance(thresholds, Thresholds):

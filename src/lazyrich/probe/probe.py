@@ -16,16 +16,11 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import InputError
 from lazyrich._files import write_arrays
-from lazyrich.capture.directions import Directions, checked_directions
+from lazyrich.capture.directions import Directions
 from lazyrich.capture.isolation import batch_size, brought_to, take, unwrap, wait_for
 from lazyrich.capture.look import Plan
 from lazyrich.capture.losses import Loss, loss_name
-from lazyrich.capture.samples import (
-    Shared,
-    default_count,
-    default_directions,
-    some_samples,
-)
+from lazyrich.capture.samples import Shared, default_count, default_directions, some_samples
 from lazyrich.capture.weights import fingerprint
 from lazyrich.observables.catalogue import chosen
 from lazyrich.probe import arguments, one_look
@@ -114,9 +109,7 @@ class Probe:
     ) -> None:
         pair = arguments.inputs_and_targets(batch)
         unwrap(model)  # refuses what is no network
-        if directions != "auto":
-            checked_directions(directions)
-        arguments.refuse_settings(samples, memory, seed, thresholds)
+        arguments.refuse_settings(samples, directions, memory, seed, thresholds)
         self.model = model
         self.batch = brought_to(model, pair)
         self.loss = loss
