@@ -1,5 +1,7 @@
 """The recursion of gradient descent against networks of explicit weights."""
 
+from dataclasses import replace
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lazyrich.theory.two_layer_linear import (
     flow,
     neurons,
 )
+from lazyrich.theory.two_layer_linear._recursion import factor_steps
 from tests.reference import Network
 
 RULES = {
@@ -241,6 +244,17 @@ def test_line_kernel_keeps_its_digits_at_every_scale(size, lopsided):
             )
         for name, exact in (("uu", a), ("uw", b), ("ww", c)):
             assert found[name].values[-1] == pytest.approx(float(exact), rel=1e-11, abs=0), name
+
+
+def test_steps_are_compiled_once_whatever_is_an_axis():
+    """A first call that waits for the compiler once is enough."""
+    state = LineState(uu=1.0, uw=0.2, ww=0.7)
+    network = LinearNetwork(output_scale=1.0, lr_u=0.1, lr_w=0.1)
+    data = LineData(mean_aa=1.2, mean_ay=0.5, mean_yy=1.5)
+    for axes in ({}, {"lr_u": [0.0, 0.1]}, {"output_scale": [1, 2]}):
+        for rule in ({}, {"momentum": [0.0, 0.5]}, {"weight_decay_u": 1}):
+            descent(state, replace(network, **axes), data, steps=2, propagator=True, **rule)
+    assert len(factor_steps.signatures) == 1
 
 
 def test_counts_may_be_written_as_floats():

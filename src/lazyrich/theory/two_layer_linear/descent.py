@@ -291,10 +291,15 @@ def _step_factor(
     gamma, eta_u, eta_w = units.of_steps().network(network.output_scale, network.lr_u, network.lr_w)
     drops = network.lr_u * rule.weight_decay_u, network.lr_w * rule.weight_decay_w
 
+    # copies, as Numba would compile the steps anew for each mix of arrays that are read-only
+    steps = np.array(recorded, np.int64)
+
     def evaluate(gamma: float, mu: float, *arrays: Array) -> tuple[Array, Array, Array, Array, int]:
-        theta, product, rates, drops, limits, xx, yx = map(np.ascontiguousarray, arrays)
+        theta, product, rates, drops, limits, xx, yx = (
+            np.array(a, float, order="C") for a in arrays
+        )
         return _kernels.factor_steps(
-            theta, product, float(gamma), rates, drops, float(mu), xx, yx, limits, recorded
+            theta, product, float(gamma), rates, drops, float(mu), xx, yx, limits, steps
         )
 
     theta, moved, product, phi, diverged = apply(
