@@ -84,7 +84,7 @@ def misfit(small: Sizes, wide: Sizes) -> float:
         0.693
     """
     pairs = [(size, wide.get(place, 0.0)) for place, size in small.items()]
-    return sum(abs(log(b / a)) for a, b in pairs if a and b)
+    return sum((abs(log(b / a)) for a, b in pairs if a and b), start=0.0)
 
 
 def _growth(small: tuple[int, ...], wide: tuple[int, ...]) -> float:
