@@ -70,6 +70,27 @@ def test_a_fixed_spread_of_hidden_matrices_is_brought_to_the_fan_in(kind):
     assert model.up.weight.std().item() == pytest.approx(0.05, rel=0.1)
 
 
+class Outside(Branches):
+    """The same with the root in the forward pass."""
+
+    def __init__(self, width):
+        super().__init__(width, 1.0)
+        self.roots = width**0.5, (2 * width) ** 0.5
+
+    def forward(self, x):
+        h = self.first(x)
+        z = self.up(self.norm(h)) / self.roots[0]
+        return self.last(self.norm(h + self.out(z.relu()) / self.roots[1]))
+
+
+def test_a_forward_pass_that_divides_by_the_width_keeps_the_entries():
+    """The outputs of the layers grow, but not what others take: nothing is to be made up for."""
+    found = transfer(Outside, BATCH, small=16, large=64, optimizer=adam, seeds=2)
+    assert set(factors(found, "init_factor")[["up.weight", "out.weight"]]) == {1}
+    assert np.isnan(factors(found, "mup_init_factor")["up.weight"])
+    assert not any("one over the root" in note for note in found.notes)
+
+
 def test_a_layer_that_divides_by_the_width_itself_keeps_its_entries():
     found = transfer(
         lambda n: Branches(n, 1.0, inside=True), BATCH, small=16, large=64, optimizer=adam, seeds=2

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from lazyrich.probe.transfer.family import Anatomy, Factors, NetworkFamily
 from lazyrich.probe.transfer.layout import Layout
-from lazyrich.probe.transfer.spread import spread_factors
+from lazyrich.probe.transfer.spread import misfit, spread_factors
 from lazyrich.probe.transfer.updates import Flow, Updates
 
 MATCHED = 0.02  # of every size, as a logarithm
@@ -29,11 +29,13 @@ class Measure:
         own: key of a parameter → own update; of several blocks the root mean square.
         flows: what else was asked.
         sizes: place → its outputs at the start, over the seeds.
+        inputs: place → its inputs at the start.
     """
 
     own: Mapping[str, Seeds]
     flows: tuple[Seeds, ...]
     sizes: Mapping[str, float]
+    inputs: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,7 @@ class Bench:
             },
             flows=tuple(np.array([one.flows[i] for one in found]) for i in range(len(asked))),
             sizes={place: rms([one.sizes[place] for one in found]) for place in found[0].sizes},
+            inputs={place: rms([one.inputs[place] for one in found]) for place in found[0].inputs},
         )
 
     def _own(self, updates: Updates, name: str, absolute: set[str]) -> float:
@@ -169,6 +172,8 @@ def match_first_steps(bench: Bench, small: Bench, goal: Measure, rounds: int) ->
     at_zero = bench.flows_to_zero(before)
     spread = spread_factors(bench.layout, small.member, bench.member, goal.sizes, before.sizes)
     now = bench.measure(lr, init, spread) if spread else before
+    if misfit(goal.inputs, now.inputs) >= misfit(goal.inputs, before.inputs):
+        spread, now = {}, before  # the forward pass divides by the width itself
     for _ in range(rounds):
         lr = {key: lr[key] * ratio(wanted(key), now.own[key]) for key in goal.own}
         if any(can_be_set):

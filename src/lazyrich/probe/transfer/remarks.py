@@ -83,8 +83,7 @@ def _respread(layout: Layout, largest: Matched) -> Iterator[str]:
         yield (
             f"The initial entries of {', '.join(largest.spread)} do not fall as one over the root "
             f"of the fan-in: at {layout.axis} {largest.size} they are {' to '.join(span)} times as "
-            "large as that. Their init is scaled, too. If the forward pass makes up for it outside "
-            "of the layer, do it inside, where it is seen."
+            "large as that. Their init is scaled, too."
         )
 
 

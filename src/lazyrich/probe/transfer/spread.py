@@ -72,6 +72,21 @@ def spread_factors(
     return {name: 1 / times for name, times in found.items() if times == times and times != 1}
 
 
+def misfit(small: Sizes, wide: Sizes) -> float:
+    """How far what the layers of a wide network take is from what those of the small one take.
+
+    Args:
+        small: place → root mean square of its inputs at the start.
+        wide: the same of the wide network.
+
+    Example:
+        >>> round(misfit({"0": 1.0, "2": 1.0}, {"0": 1.0, "2": 2.0}), 3)
+        0.693
+    """
+    pairs = [(size, wide.get(place, 0.0)) for place, size in small.items()]
+    return sum((abs(log(b / a)) for a, b in pairs if a and b), start=0.0)
+
+
 def _growth(small: tuple[int, ...], wide: tuple[int, ...]) -> float:
     """By how much the fan-in grows: the mean factor of the sizes that do."""
     grown = [n / m for m, n in zip(small, wide, strict=True) if m != n]

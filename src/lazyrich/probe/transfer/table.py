@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 import xarray as xr
@@ -181,7 +182,9 @@ def _excess(
     if layout.roles[key] not in (Role.HIDDEN, Role.READOUT):
         return 1.0
     small, wide = members[first.size], members[found.size]
-    return excess(key, small, wide, first.before.sizes, found.before.sizes)
+    times = excess(key, small, wide, first.before.sizes, found.before.sizes)
+    left = layout.roles[key] == Role.HIDDEN and key not in found.spread
+    return nan if left and times != 1 else times
 
 
 def _exponents(data: xr.Dataset, axis: str) -> dict[str, xr.DataArray]:

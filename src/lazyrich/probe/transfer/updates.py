@@ -48,11 +48,13 @@ class Updates:
     Attributes:
         own: parameter → its own update.
         sizes: place → its outputs at the start.
+        inputs: place → its inputs at the start; 0 if they are no floating-point numbers.
         flows: the answers to what was asked, in order.
     """
 
     own: Mapping[str, float]
     sizes: Mapping[str, float]
+    inputs: Mapping[str, float]
     flows: tuple[float, ...]
 
 
@@ -74,11 +76,13 @@ def updates_of(
     """
     change = first_steps(network, loss, optimizers, steps)
     places = places_of(network)
-    own, sizes = _own_updates(network, change, {n: place for n, place in places.items() if place})
+    layers = {name: place for name, place in places.items() if place}
+    own, sizes, inputs = _own_updates(network, change, layers)
     for name in (name for name, place in places.items() if not place):
         own[name] = _flow(network, change, Flow(place="", parameters=frozenset({name})))
     sizes[""] = root_mean_square(outputs_at(network, network.theta, ""))
-    return Updates(own=own, sizes=sizes, flows=tuple(_flow(network, change, one) for one in asked))
+    flows = tuple(_flow(network, change, one) for one in asked)
+    return Updates(own=own, sizes=sizes, inputs=inputs, flows=flows)
 
 
 def first_steps(
@@ -161,10 +165,11 @@ def _upwards(path: str) -> Iterator[str]:
 
 def _own_updates(
     network: Network, change: Parameters, places: Mapping[str, str]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Own updates of parameters and sizes of their places, by one pass and one more a tensor."""
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Own updates of parameters, outputs and inputs of their places: a pass, and one more each."""
     moved: defaultdict[str, _MeanSquare] = defaultdict(_MeanSquare)
     sizes: defaultdict[str, _MeanSquare] = defaultdict(_MeanSquare)
+    inputs: defaultdict[str, _MeanSquare] = defaultdict(_MeanSquare)
     members: dict[str, list[str]] = defaultdict(list)
     for name, place in places.items():
         members[place].append(name)
@@ -177,6 +182,7 @@ def _own_updates(
         inside = True
         before = _floats(output)
         sizes[path].add(before)
+        inputs[path].add(_floats((args, kwargs)))
         for name in members[path]:
             if change[name].any():
                 stepped = {name[len(path) + 1 :]: network.theta[name] + change[name]}
@@ -198,6 +204,7 @@ def _own_updates(
     return (
         {name: moved[name].root for name in places},
         {place: size.root for place, size in sizes.items()},
+        {place: size.root for place, size in inputs.items()},
     )
 
 
