@@ -129,3 +129,54 @@ def test_what_another_optimiser_trains_is_told():
     alike = probed(lrs={"": 1.0})
     assert "own" not in alike.notes
     assert (alike.layer_ntk_share[0] > 0).all()
+
+
+class Ends(nn.Module):
+    """Gives as many outputs as it has classes, by one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.classes = nn.Linear(3, 4), 2
+
+    def forward(self, x):
+        return self.first(x).tanh()[:, : self.classes]
+
+
+def more_classes(model):
+    model.classes = 3
+
+
+def wider(model):
+    model.first = nn.Linear(3, 6)
+
+
+@pytest.mark.parametrize(
+    ("grow", "said"),
+    [
+        (wider, r"got \(6, 3\) for `first.weight`, which had \(4, 3\). Make a new probe"),
+        (more_classes, r"got \(12, 3\) for the outputs, which had \(12, 2\). Make a new probe"),
+    ],
+)
+def test_a_network_that_grows_is_refused_in_a_sentence(grow, said):
+    model = Ends()
+    probe = lazyrich.Probe(model, (X, torch.randn(12, 2)), directions="all")
+    probe.measure(0)
+    grow(model)
+    with pytest.raises(lazyrich.InputError, match=said):
+        probe.measure(1)
+
+
+def test_a_buffer_may_grow():
+    """As a cache of positions does."""
+
+    class Cached(Ends):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("cache", torch.zeros(2))
+
+    model = Cached()
+    probe = lazyrich.Probe(model, (X, torch.randn(12, 2)))
+    probe.measure(0)
+    model.cache = torch.zeros(3)
+    probe.measure(1)
+    assert probe.verdict().regime == "frozen"

@@ -27,7 +27,12 @@ from lazyrich.capture.optimizer_step import has_stepped, knows_rates, relative_r
 from lazyrich.capture.watch import Orders
 from lazyrich.capture.weights import read_weights
 from lazyrich.observables.observable import Observable, Row
-from lazyrich.probe.other_parameters import not_owned, other_parameters, rates_by_name
+from lazyrich.probe.other_parameters import (
+    not_owned,
+    other_parameters,
+    rates_by_name,
+    refuse_other_shapes,
+)
 from lazyrich.probe.state import InitialNetwork, State, start_of
 from lazyrich.probe.steer.centred import without_references
 from lazyrich.probe.wording import acts_otherwise, late_reference, one_by_one
@@ -186,6 +191,10 @@ class Measurements:
         seen = without_references(
             capture(self.plan.model, self.plan.inputs, conditions, leaves, orders)
         )
+        if known is not None:
+            refuse_other_shapes(
+                {**seen.leaves, "": seen.outputs}, {**known.network.theta, "": known.outputs}
+            )
         if self._fixed_loss is None:
             outputs = seen.outputs.detach().view(seen.shape)
             self._fixed_loss = output_loss(self._loss, outputs, self.targets)

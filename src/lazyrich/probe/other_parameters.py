@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
+from lazyrich._errors import InputError
+from lazyrich.capture.isolation import Leaves
 from lazyrich.capture.network import layer_of
 
 
@@ -35,6 +37,23 @@ def other_parameters(now: Mapping[str, nn.Parameter], before: Mapping[str, bool]
             f"Under other names than at the first look: {_listed(renamed)}. From there on "
             "`linearisation_error` has no number; kernels are compared layer by layer."
         )
+
+
+def refuse_other_shapes(now: Leaves, before: Leaves) -> None:
+    """Refuse a network that has grown: there is nothing to compare it with.
+
+    Args:
+        now: its parameters and buffers; the outputs under the name "".
+        before: parameters that trained at the first look; the outputs likewise.
+    """
+    for name, then in before.items():
+        if name in now and now[name].shape != then.shape:
+            where = f"`{name}`" if name else "the outputs"
+            raise InputError(
+                "the network must have the shapes that it had at the first look, got "
+                f"{tuple(now[name].shape)} for {where}, which had {tuple(then.shape)}. Make a new "
+                "probe of what it has become."
+            )
 
 
 def not_owned(rates: Mapping[str, float] | None, optimizer: Optimizer, model: nn.Module) -> str:
