@@ -336,9 +336,8 @@ def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN4
     tensors = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
     if len(tensors) != 1 and not (first and tensors):
         raise InputError(
-            f"the model must return one floating-point tensor, got {len(tensors)} in a "
-            f"{kind}. Wrap the model so that it returns the tensor that the "
-            "loss is computed from."
+            f"the model must return one floating-point tensor, got {len(tensors)} in a {kind}. "
+            "Wrap the model so that it returns the tensor that the loss is computed from."
         )
     return tensors[0]
 
