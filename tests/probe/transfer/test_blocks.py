@@ -57,3 +57,31 @@ def test_what_is_applied_is_what_was_measured(found):
     found.apply(model, optimizer=Adam(model.parameters(), lr=0.01))
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {f"{i}.body.3.{kind}" for i in range(1, 9) for kind in ("weight", "bias")}
+
+
+class Stage(nn.Module):
+    """A first block that is of another kind, as that with a stride in a ResNet."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.blocks = nn.ModuleList([Sum(), *[Sum() for _ in range(depth)]])
+        self.blocks[0].shift = nn.Parameter(torch.zeros(8))
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = self.first(x) + self.blocks[0].shift
+        for block in self.blocks:
+            h = block(h)
+        return self.last(h)
+
+
+def test_a_block_of_its_own_kind_counts_where_its_branch_is_scaled():
+    adam = lambda model, _: Adam(model.parameters(), lr=0.01)  # noqa: E731
+    found = transfer(
+        Stage, BATCH, small=1, large=3, optimizer=adam, branches=("blocks.*.body.3",), seeds=1
+    )
+    ((flow, ends),) = found.layout.flows(found.members[3])
+    assert "blocks.0.body.3.weight" in ends
+    assert {name.split(".")[1] for name in flow.parameters} == {"0", "1", "2", "3"}
+    assert all(name.startswith("blocks.") for name in flow.parameters)

@@ -62,6 +62,21 @@ def keys_over_depth(shapes: Shapes, lists: frozenset[str]) -> dict[str, str]:
     }
 
 
+def item_of(name: str, lists: frozenset[str]) -> str:
+    """The block that a parameter belongs to; empty if it is in no list that grows.
+
+    Args:
+        name: name of the parameter.
+        lists: the same as from `growing_lists`.
+
+    Example:
+        >>> item_of("layers.3.mlp.0.weight", frozenset({"layers"}))
+        'layers.3'
+    """
+    _, item, _ = _parts(name, lists)
+    return item
+
+
 def _counted(path: str, index: int, count: int) -> str:
     return path if count == 1 else f"{path} ({index + 1} of {count})"
 

@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from lazyrich._arguments import shown
 from lazyrich._errors import InputError
 from lazyrich.capture.network import layer_of
-from lazyrich.probe.transfer.blocks import growing_lists, keys_over_depth
+from lazyrich.probe.transfer.blocks import growing_lists, item_of, keys_over_depth
 from lazyrich.probe.transfer.family import Anatomy
 from lazyrich.probe.transfer.updates import Flow
 from lazyrich.vocabulary.regimes import Word
@@ -119,7 +119,12 @@ class Layout:
             for name in member.shapes
             if any(fnmatchcase(layer_of(name), pattern) for pattern in self.branches)
         )
-        blocks = frozenset(name for name, key in self.keys(member).items() if key in self.blocks)
+        items = {item_of(name, self.lists) for name in ends} - {""}
+        blocks = frozenset(
+            name
+            for name, key in self.keys(member).items()
+            if key in self.blocks or item_of(name, self.lists) in items
+        )
         return [(Flow(place="", parameters=blocks), ends)] if ends else []
 
     def tabled(self, key: str, owner: type[Optimizer] | None) -> float:

@@ -143,6 +143,7 @@ def _multiplier(layout: Layout, large: Anatomy, times: float) -> str:
     )
     return (
         f"{which} can match what the steps do to the outputs of the network: that is "
-        f"{in_words(times, 3)} times what it is in the small network. Let `factory` multiply these "
-        f"outputs by {in_words(1 / times, 3)} at {layout.axis} {large.size}, and transfer again."
+        f"{in_words(times, 3)} times what it is in the small network. To match it, too, let "
+        f"`factory` multiply these outputs by {in_words(1 / times, 3)} at {layout.axis} "
+        f"{large.size}, and transfer again."
     )
