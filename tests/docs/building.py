@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+OTHERS = ("scripts", "src", "papers", "examples")
+COMPILED = {".pyc", ".nbi", ".nbc"}  # by Python and Numba
 
 
 def flags() -> list[str]:
@@ -26,3 +28,20 @@ def build(tree: Path, site: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
     )
+
+
+def is_built(tree: Path = ROOT) -> bool:
+    """Whether `scripts/check` has built the site of a tree from all that is there now.
+
+    A page that is gone has changed its folder; the folders of other sources change when Python
+    keeps what it has compiled.
+    """
+    stamp = tree / "site" / "checked.txt"  # mkdocs removes it when it builds
+    if not stamp.is_file():
+        return False
+    pages = [tree / "docs", *(tree / "docs").rglob("*")]
+    sources = [path for path in pages if "__pycache__" not in path.parts]
+    for found in (tree.iterdir(), *((tree / name).rglob("*") for name in OTHERS)):
+        sources += [path for path in found if path.is_file()]
+    written = (path.stat().st_mtime for path in sources if path.suffix not in COMPILED)
+    return max(written) < stamp.stat().st_mtime
