@@ -214,9 +214,12 @@ class Measurements:
         self.notes += [note for note in notes if note not in self.notes]
 
     def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
-        """One observable; NaN with a note where PyTorch lacks the derivatives for it."""
+        """One observable; NaN with a note where PyTorch lacks the derivatives, or numbers end."""
         try:
             return observable.measure(look, known)
         except NoDerivativeError as error:
-            self.notes.append(f"Not measured: {', '.join(observable.names)}, since {error}")
-            return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
+            why = str(error)
+        except OverflowError:  # as before a run that diverges is no longer finite
+            why = f"numbers at step {look.step} are too large for a double."
+        self.notes.append(f"Not measured: {', '.join(observable.names)}, since {why}")
+        return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
