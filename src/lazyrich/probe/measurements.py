@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import NoDerivativeError, NotFiniteError
 from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.belongings import copied
 from lazyrich.capture.capture import capture
-from lazyrich.capture.isolation import Leaves, brought_to, unwrap
+from lazyrich.capture.isolation import Leaves, brought_to, map_tensors, unwrap
 from lazyrich.capture.look import (
     Look,
     Plan,
@@ -54,8 +55,9 @@ class Measurements:
         loss: Loss,
         observables: Sequence[Observable],
     ) -> None:
-        self.plan = plan
-        self.targets = targets
+        # copies: a loop may load its next batch into the same tensors
+        self.plan = replace(plan, inputs=map_tensors(copied, plan.inputs))
+        self.targets = map_tensors(copied, targets)
         self.notes: list[str] = []
         self.rates_unknown = False  # of several groups, all of them still 0
         self._loss = loss
