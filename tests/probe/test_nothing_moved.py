@@ -28,6 +28,22 @@ def train(model, x, y, optimizer, steps=STEPS):
         optimizer.step()
 
 
+def test_a_batch_that_is_loaded_into_the_same_tensors():
+    """As static inputs of a graph are, or memory shared with NumPy."""
+    x, y = torch.randn(16, 3), torch.randn(16, 1)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    probe = lazyrich.Probe(model, ({"input": x}, y))
+    with probe.watch(optimizer, when=1):
+        for _ in range(3):
+            x.normal_(), y.normal_()
+            (model(x) - y).square().mean().backward()
+            optimizer.step()
+    assert probe.verdict().regime == "frozen"
+    assert len(set(probe.history.loss.values.tolist())) == 1
+    assert (probe.history.ntk_change == 0).all()
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("lr", [0.0, 1e-12])
 def test_a_network_that_does_not_train_is_never_rich(name, lr):

@@ -142,3 +142,18 @@ def test_a_centred_output_and_a_coupled_batch_are_told_apart_in_any_unit(scale):
     centred = torch.eye(len(x), dtype=torch.float64) - 1 / len(x)
     by_hand = centred @ kernel(Scaled, 1.0) @ centred  # the Jacobian of all samples together
     torch.testing.assert_close(found, by_hand, rtol=1e-3, atol=1e-4 * float(by_hand.max()))
+
+
+def test_a_run_on_its_way_to_infinity_ends_in_words():
+    """Squares of its gradients have no double any more, though its outputs do."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1)).double()
+    x = torch.randn(8, 3, dtype=torch.float64)
+    probe = lazyrich.Probe(model, (x, x[:, :1]))
+    probe.measure(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1e60)
+    probe.measure(1)
+    assert probe.verdict().regime == "unstable"
+    assert "too large for a double" in probe.history.notes

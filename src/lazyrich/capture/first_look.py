@@ -13,6 +13,7 @@ from lazyrich._errors import InputError
 from lazyrich.capture.belongings import every_module
 from lazyrich.capture.conditions import Conditions
 from lazyrich.capture.generators import Generator, set_state, state_of
+from lazyrich.capture.initialisation import refuse_uninitialised
 from lazyrich.capture.isolation import Batch, Leaves, tensors_in, undisturbed
 from lazyrich.capture.operations import Plainly
 from lazyrich.capture.pass_changes import Changes, Norms, changes_of
@@ -83,13 +84,17 @@ def found_out(
             normalises by nothing.
 
     Raises:
-        InputError: it takes gradients by what does not train.
+        InputError: it takes gradients by what does not train, or see `refuse_uninitialised`.
     """
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     modules = every_module(model)
     trains = {name: m.training or not model.training for name, m in modules.items()}
     changed, plain, switched = _as_in_training(model, trains, tensors, x, inner)
     trains |= switched
+    learned = {name for name, _ in model.named_parameters()}
+    written = [name for name in changed.tensors if name in learned]
+    if written and (len(written) < len(changed.tensors) or changed.attributes):
+        refuse_uninitialised(plain, model, tensors, x, trains, written)
     known = {
         name: settle
         for name, module in modules.items()

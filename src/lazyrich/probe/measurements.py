@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 
 from lazyrich._errors import NoDerivativeError, NotFiniteError
 from lazyrich.capture.arithmetic import exact_arithmetic
+from lazyrich.capture.belongings import copied
 from lazyrich.capture.capture import capture
-from lazyrich.capture.isolation import Leaves, brought_to, unwrap
+from lazyrich.capture.isolation import Leaves, brought_to, map_tensors, unwrap
 from lazyrich.capture.look import (
     Look,
     Plan,
@@ -55,8 +56,9 @@ class Measurements:
         loss: Loss,
         observables: Sequence[Observable],
     ) -> None:
-        self.plan = plan
-        self.targets = targets
+        # copies: a loop may load its next batch into the same tensors
+        self.plan = replace(plan, inputs=map_tensors(copied, plan.inputs))
+        self.targets = map_tensors(copied, targets)
         self.notes: list[str] = []
         self.rates_unknown = False  # of several groups, all of them still 0
         self._loss = loss
@@ -227,9 +229,12 @@ class Measurements:
         self.notes += [note for note in notes if note not in self.notes]
 
     def _measured(self, observable: Observable, look: Look, known: Reference) -> Row:
-        """One observable; NaN with a note where PyTorch lacks the derivatives for it."""
+        """One observable; NaN with a note where PyTorch lacks the derivatives, or numbers end."""
         try:
             return observable.measure(look, known)
         except NoDerivativeError as error:
-            self.notes.append(f"Not measured: {', '.join(observable.names)}, since {error}")
-            return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
+            why = str(error)
+        except OverflowError:  # as before a run that diverges is no longer finite
+            why = f"numbers at step {look.step} are too large for a double."
+        self.notes.append(f"Not measured: {', '.join(observable.names)}, since {why}")
+        return {q.name: {} if "layer" in q.dims else nan for q in observable.quantities}
