@@ -85,7 +85,7 @@ def random_rows(
         unbiased.
 
     Example:
-        >>> random_rows(torch.ones(256, 2, 4, 3), torch.Generator().manual_seed(0))[0]
+        >>> random_rows(torch.ones(128, 2, 4, 3), torch.Generator().manual_seed(0))[0]
         tensor([[2., 2., 2.],
                 [2., 2., 2.]])
     """

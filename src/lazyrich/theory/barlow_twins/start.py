@@ -77,7 +77,7 @@ def barlow_start(
         raise InputError(
             f"a start must be small, or aligned with the eigenvectors of `second_moment`: from "
             f"this one eigenvalues of the embedding would be off by about {error:.2g}, more than "
-            f"the `tolerance` of {tolerance:g}. Scale `weights` down, or allow more"
+            f"the `tolerance` of {tolerance:g}. Scale `weights` down, or allow more."
         )
     found = {"view_eigenvalue": gamma[at], "embedding_weight": s}
     modes = {name: xr.DataArray(x, dims="mode") for name, x in found.items()}
