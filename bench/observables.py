@@ -186,7 +186,7 @@ def peak(case: Case, route: str) -> str:
 def _print_peak(case: Case, route: str) -> None:
     model, x = case.build()
     work = case.routes[route]
-    work(copy.deepcopy(model), x[:2])  # libraries and threads have their memory now
+    work(copy.deepcopy(model), x[:4])  # libraries and threads have their memory now
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5")  # forget the peak of the imports
