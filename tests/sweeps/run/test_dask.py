@@ -3,11 +3,13 @@
 Oracle: the same points by hand, bit for bit.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -25,6 +27,7 @@ from .test_sweep import by_hand, statuses, stored
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
+cfexecutor = pytest.importorskip("distributed.cfexecutor")
 
 # Dask's event loops and sockets are closed by other threads, some of them after the test.
 pytestmark = pytest.mark.filterwarnings(
@@ -178,6 +181,62 @@ def test_a_cluster_may_wait_for_workers_that_come_back(tmp_path, small, brief):
     closer.join()
     assert brief.is_set()
     assert stored(tmp_path) == by_hand(SLOW)
+
+
+class Left:
+    """A future of Dask whose worker leaves while its result is fetched."""
+
+    status = "lost"
+
+    def __init__(self, result):
+        self._found = result
+
+    async def _result(self, raiseit):
+        return self._found
+
+
+def as_dask_ends(future):
+    ended = Future()
+
+    async def end():
+        await cfexecutor._cascade_future(future, ended)
+
+    asyncio.run(end())
+    return ended.exception()
+
+
+class Losing(ThreadPoolExecutor):
+    """Loses the first result of so many points."""
+
+    points = 0
+
+    def submit(self, fn, *args, **kwargs):
+        if not self.points:
+            return super().submit(fn, *args, **kwargs)
+        lost = Future()
+        lost.set_exception(as_dask_ends(Left([b"a result"] * self.points)))
+        self.points = 0
+        return lost
+
+
+@pytest.mark.parametrize("points", [1, 2, 3])
+def test_a_result_whose_worker_leaves_is_computed_again(tmp_path, points):
+    """Dask unpacks it as an error of three parts."""
+    with Losing(1) as executor:
+        executor.points = points
+        assert sweep(SLOW, tmp_path, executor=executor, progress=False).ran == len(SLOW)
+    assert stored(tmp_path) == by_hand(SLOW)
+
+
+def test_an_error_of_a_point_is_its_own():
+    try:
+        raise ValueError("of the point")
+    except ValueError as error:
+        own = type(error), error, error.__traceback__
+    raised = as_dask_ends(Left(own))
+    assert raised is own[1]
+    assert not driver._is_lost_on_dask(raised)
+    assert not driver._is_lost_on_dask(None)
 
 
 def test_a_cluster_waits_for_its_first_worker_as_long_as_it_takes(

@@ -194,7 +194,7 @@ class Driver:
         if self._ending:
             return {}
         told = str(error) or type(error).__name__
-        if isinstance(error, MemoryError | WorkerDiedError):
+        if isinstance(error, MemoryError | WorkerDiedError) or _is_lost_on_dask(error):
             task.tries += 1
             lacking = isinstance(error, MemoryError)
             if task.tries < (SHORTAGES if lacking else DEATHS):
@@ -284,6 +284,14 @@ def _computed_on(store: Store) -> str:
 def _is_killed_on_dask(error: BaseException | None) -> bool:
     distributed: Any = sys.modules.get("distributed")
     return distributed is not None and isinstance(error, distributed.KilledWorker)
+
+
+def _is_lost_on_dask(error: BaseException | None) -> bool:
+    """Whether a worker left just when its result came: Dask then takes the result for an error."""
+    trace = error.__traceback__ if isinstance(error, ValueError | AttributeError) else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"] == "distributed.cfexecutor"
 
 
 def _unusable(reason: object) -> WorkerError:
