@@ -40,19 +40,20 @@ def whole(value: object) -> int | None:
     return int(found) if found is not None and isfinite(found) and found == int(found) else None
 
 
-def takes(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many arguments; True if nobody can know.
+def takes(function: Callable[..., object], /, *args: object, **kwargs: object) -> bool:
+    """Whether a function can be called with such arguments; True if nobody can know.
 
     Args:
-        function: any.
-        count: number of positional arguments.
+        function: any; it is not called.
+        *args: positional arguments.
+        **kwargs: keyword arguments.
 
     Example:
-        >>> takes(lambda model, size: None, 2), takes(lambda model: None, 2), takes(int, 1)
+        >>> takes(lambda model, size: None, 1, 2), takes(lambda model: None, 1, 2), takes(int, 1)
         (True, False, True)
     """
     try:
-        inspect.signature(function).bind(*range(count))
+        inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
         return False
     except ValueError:

@@ -6,7 +6,6 @@ in-place tricks never reach the model; mode flags, attributes and random generat
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import copy
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.rnn import PackedSequence
 
-from lazyrich._arguments import shown
+from lazyrich._arguments import shown, takes
 from lazyrich._errors import InputError, NotFiniteError
 from lazyrich.capture.belongings import Belongings, every_module
 from lazyrich.capture.generators import (
@@ -300,20 +299,11 @@ def arguments(model: nn.Module, x: Batch) -> tuple[tuple[Any, ...], dict[str, An
             names forward does not know is its one argument.
     """
     if isinstance(x, Mapping):
-        takes = inspect.signature(model.forward)
-        whole = not _binds(takes, **x) and _binds(takes, x)
+        whole = not takes(model.forward, **x) and takes(model.forward, x)
         return ((x,), {}) if whole else ((), dict(x))
     if isinstance(x, Tensor):
         return (x,), {}
     return tuple(x), {}
-
-
-def _binds(takes: inspect.Signature, *args: object, **kwargs: object) -> bool:
-    try:
-        takes.bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
 
 
 def single_output(outputs: Any, *, first: bool = False) -> Tensor:  # noqa: ANN401

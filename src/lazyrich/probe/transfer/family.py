@@ -181,7 +181,7 @@ def refuse_makers(factory: object, optimizer: object) -> None:
             "`factory` must be a function that makes the model of a size, or a mapping of models "
             f"by their size, got {shown(factory)}. Pass such as `lambda width: …`."
         )
-    if not callable(optimizer) or not takes(optimizer, 2):
+    if not callable(optimizer) or not takes(optimizer, "model", "size"):
         raise InputError(
             "`optimizer` must be a function (model, size) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, size: SGD(model.parameters(), 0.1)`."

@@ -143,7 +143,7 @@ def _refuse_makers(factory: object, optimizer: object, batches: object, schedule
             f"`factory` must be a function that makes the model of a width, got {shown(factory)}. "
             "Pass such as `lambda width: …`."
         )
-    if not callable(optimizer) or not takes(optimizer, 2):
+    if not callable(optimizer) or not takes(optimizer, "model", "size"):
         raise InputError(
             "`optimizer` must be a function (model, width) -> optimizer, got "
             f"{shown(optimizer)}. Pass such as `lambda model, width: SGD(model.parameters(), 0.1)`."
