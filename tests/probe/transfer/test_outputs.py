@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from lazyrich import transfer
+from tests.probe.transfer.test_transfer import Bare
 
 G = torch.Generator().manual_seed(0)
 IDS = torch.randint(0, 11, (8, 4), generator=G)
@@ -56,18 +57,6 @@ def test_the_multiplier_that_is_told_is_what_a_tied_readout_lacks(by_layer, kind
             break
         factor *= float(re.search(r"outputs by (\S+) at width 128", told[0]).group(1))
     assert "first steps of all sizes agree within" in found.notes[0]
-
-
-class Bare(nn.Module):
-    """Parameters of the model itself."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.w = nn.Parameter(torch.randn(width, 6))
-        self.u = nn.Parameter(torch.randn(2, width) / width**0.5)
-
-    def forward(self, x):
-        return torch.tanh(x @ self.w.T) @ self.u.T
 
 
 def test_own_updates_of_the_models_own_parameters_are_linear_in_the_rate():
